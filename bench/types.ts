@@ -1,0 +1,145 @@
+// What the bench's files pass to each other. Types only; nothing here runs.
+
+/** Size of a BERT encoder. */
+export interface Shape {
+  readonly layers: number;
+  readonly hidden: number;
+  readonly heads: number;
+  readonly intermediate: number;
+  readonly positions: number;
+  /** Rows of the embedding table, at least; more where the tokenizer has more tokens. */
+  readonly vocabulary: number;
+}
+
+/** A model on disk, as Hugging Face lays it out. */
+export interface BenchModel {
+  readonly name: string;
+  readonly folder: string;
+  /** The .onnx file, relative to the folder. */
+  readonly file: string;
+  /** Precision by transformers.js's name. */
+  readonly dtype: string;
+  /** Whether model.safetensors holds the same weights, for torch. */
+  readonly safetensors: boolean;
+}
+
+/** What a contestant is told when it loads. */
+export interface Setup {
+  readonly model: BenchModel;
+  readonly query: string;
+  readonly documents: readonly string[];
+  readonly options: ContestantOptions;
+}
+
+/** How raw onnxruntime is used, or which backend of sentence-transformers. */
+export interface ContestantOptions {
+  /** Rows of a batch, sorted by length; "all" puts everything into one batch, in input order. */
+  readonly rows?: number | "all";
+  /** Worker threads with a session each; 0 is one session in the main thread. */
+  readonly workers?: number;
+  /** Threads of a session; undefined leaves it to ONNX Runtime. */
+  readonly threads?: number | undefined;
+  readonly backend?: "torch" | "onnx";
+}
+
+/** A model in the memory of a contestant. */
+export interface Loaded {
+  /** What ran, e.g. "onnxruntime-node 1.30.0". */
+  readonly version: string;
+  score(query: string, documents: readonly string[]): Promise<Scored>;
+  dispose(): Promise<void>;
+}
+
+export interface Scored {
+  /** In the order of the documents. */
+  readonly logits: readonly number[];
+  /** Whether the document was cut; undefined when the contestant does not say. */
+  readonly truncated?: readonly boolean[] | undefined;
+  /** Real tokens of each pair, where the contestant says. */
+  readonly tokens?: readonly number[] | undefined;
+}
+
+/** Milliseconds by which timers of the event loop came late. */
+export interface EventLoopDelay {
+  readonly p50: number;
+  readonly p99: number;
+  readonly max: number;
+}
+
+export interface RunAnswer extends Scored {
+  readonly seconds: number;
+  /** Undefined outside Node. */
+  readonly delay?: EventLoopDelay | undefined;
+  /** Peak resident memory of the process so far, in bytes; undefined where the platform does not tell. */
+  readonly peakMemory?: number | undefined;
+}
+
+/** Who competes, and how its process is started. */
+export interface Contestant {
+  readonly name: string;
+  readonly title: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly options: ContestantOptions;
+  readonly sweep: boolean;
+}
+
+export interface Skipped {
+  readonly title: string;
+  readonly reason: string;
+}
+
+export interface Result {
+  readonly name: string;
+  readonly title: string;
+  readonly version: string;
+  /** Documents a second, median over the runs. */
+  readonly rate: number;
+  /** Seconds of each timed run. */
+  readonly seconds: readonly number[];
+  readonly delay: EventLoopDelay | undefined;
+  readonly peakMemory: number | undefined;
+  /** Largest difference in logits to crossrank's, over documents that crossrank did not cut; undefined without crossrank. */
+  readonly difference: number | undefined;
+  /** Speed over crossrank's, in the rounds that both ran in; undefined without crossrank, and for one whose logits disagree. */
+  readonly ratio: number | undefined;
+}
+
+/** One cell of the raw sweep, timed once to choose the finalists. */
+export interface SweepCell {
+  readonly workers: number;
+  readonly threads: number;
+  readonly rows: number;
+  readonly rate: number;
+}
+
+export interface Aim {
+  readonly text: string;
+  /** Undefined when a contestant that it needs did not run. */
+  readonly met: boolean | undefined;
+}
+
+export interface ModelReport {
+  readonly model: string;
+  readonly dtype: string;
+  readonly bytes: number;
+  readonly documents: {
+    readonly count: number;
+    readonly truncated: number;
+    readonly tokens: { readonly least: number; readonly mean: number; readonly most: number };
+  };
+  /** Spread of crossrank's logits, so that an agreement means something. */
+  readonly logits: { readonly least: number; readonly most: number };
+  readonly results: readonly Result[];
+  readonly sweep: readonly SweepCell[];
+  readonly skipped: readonly Skipped[];
+  readonly aims: readonly Aim[];
+}
+
+export interface Machine {
+  readonly processor: string;
+  readonly threads: number;
+  readonly memory: number;
+  readonly platform: string;
+  readonly node: string;
+}

@@ -1,0 +1,536 @@
+"""Step 5: writes the model folder: our own ONNX graph, its int8 form, tokenizer, configs, goldens, and a report.
+
+The graph is written in its final form, so that onnxruntime needs only its basic optimisations:
+`com.microsoft.Attention` with packed weights and the raw mask (QAttention in int8), `BiasGelu`,
+`Add` and `LayerNormalization`. Linear layers are MatMul in fp32 and DynamicQuantizeMatMul in int8.
+
+int8: weights symmetric, one scale an output channel; embedding tables one scale a row; everything else float32.
+Weights use 7 bits (-64..63) by default, because processors without VNNI add pairs of u8*s8 products in saturating
+16-bit arithmetic: 2*255*127 overflows there, silently, and 2*255*64 does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import evaluate
+import model as nano
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+MICROSOFT = "com.microsoft"
+
+
+class Graph:
+    """Collects nodes and initializers; `quantised` chooses between the two forms of each layer."""
+
+    def __init__(
+        self,
+        state: dict[str, torch.Tensor],
+        quantised: bool,
+        bits: int,
+        attention: str,
+        peaks: dict | None = None,
+        ranges: dict | None = None,
+        wide: int = 0,
+    ):
+        self.weights = {name: tensor.numpy().astype(np.float32) for name, tensor in state.items()}
+        self.quantised, self.highest, self.attention_form = quantised, 2 ** (bits - 1) - 1, attention
+        self.peaks = peaks or {}
+        self.ranges = ranges or {}
+        self.wide = wide
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: dict[str, onnx.TensorProto] = {}
+
+    def constant(self, name: str, array: np.ndarray) -> str:
+        self.initializers.setdefault(name, numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def smoothed(self, x: str, name: str) -> tuple[str, np.ndarray]:
+        """The layer's input and transposed weight, with input channels of large range evened out.
+
+        One scale covers a whole activation, so a few wide channels cost all others their precision. The input is
+        divided and the weight multiplied, channel by channel, by sqrt(widest input / widest weight), as SmoothQuant
+        (Xiao et al. 2023) does; the product stays the same.
+        """
+        matrix = self.weights[f"{name}.weight"].T
+        if name not in self.peaks:
+            return x, matrix
+        factors = np.sqrt(np.maximum(self.peaks[name], 1e-5) / np.maximum(np.abs(matrix).max(axis=1), 1e-5))
+        inverse = self.constant(f"{name}.smooth", (1 / factors).astype(np.float32))
+        return self.node("Mul", [x, inverse], f"{name}.smoothed"), matrix * factors[:, None]
+
+    def node(self, kind: str, inputs: list[str], output: str, domain: str = "", **attributes) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, domain=domain, **attributes))
+        return output
+
+    def integers(self, matrix: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+        """Symmetric int8 of a matrix and its scales, one a slice along `axis`."""
+        largest = np.abs(matrix).max(axis=1 - axis, keepdims=True)
+        scale = np.maximum(largest, 1e-8) / self.highest
+        rounded = np.clip(np.rint(matrix / scale), -self.highest, self.highest).astype(np.int8)
+        return rounded, scale.astype(np.float32).reshape(-1)
+
+    def lookup(self, name: str, indices: str) -> str:
+        """Rows of an embedding table. Tables never meet the saturating kernels, so they use all 8 bits."""
+        table = self.weights[name]
+        if not self.quantised:
+            return self.node("Gather", [self.constant(name, table), indices], f"{name}.rows")
+        largest = np.maximum(np.abs(table).max(axis=1, keepdims=True), 1e-8)
+        scale = (largest / 127).astype(np.float32)
+        rounded = np.clip(np.rint(table / scale), -127, 127).astype(np.int8)
+        rows = self.node("Gather", [self.constant(f"{name}.int8", rounded), indices], f"{name}.int8.rows")
+        scales = self.node("Gather", [self.constant(f"{name}.scale", scale), indices], f"{name}.scale.rows")
+        real = self.node("Cast", [rows], f"{name}.float.rows", to=TensorProto.FLOAT)
+        return self.node("Mul", [real, scales], f"{name}.rows")
+
+    def matmul(self, x: str, name: str, output: str) -> str:
+        """x times the layer's transposed weight, without bias."""
+        matrix = self.weights[f"{name}.weight"].T
+        if not self.quantised:
+            return self.node("MatMul", [x, self.constant(f"{name}.weight", matrix)], output)
+        x, matrix = self.smoothed(x, name)
+        integers, scale = self.integers(matrix, axis=1)
+        zeros = np.zeros(scale.shape, dtype=np.int8)
+        inputs = [
+            x,
+            self.constant(f"{name}.weight.int8", integers),
+            self.constant(f"{name}.weight.scale", scale),
+            self.constant(f"{name}.weight.zero", zeros),
+        ]
+        return self.node("DynamicQuantizeMatMul", inputs, output, MICROSOFT)
+
+    def linear(self, x: str, name: str) -> str:
+        product = self.matmul(x, name, f"{name}.product")
+        return self.node(
+            "Add", [product, self.constant(f"{name}.bias", self.weights[f"{name}.bias"])], f"{name}.output"
+        )
+
+    def norm(self, x: str, name: str) -> str:
+        inputs = [x, *(self.constant(f"{name}.{kind}", self.weights[f"{name}.{kind}"]) for kind in ("weight", "bias"))]
+        return self.node("LayerNormalization", inputs, f"{name}.output", axis=-1, epsilon=nano.EPSILON)
+
+    def feed_forward(self, x: str, prefix: str) -> str:
+        """down(gelu(up(x))); in int8 the inner channels of widest range get a matrix, and so a scale, of their own."""
+        up, down = self.weights[f"{prefix}up.weight"], self.weights[f"{prefix}down.weight"]
+        parts = {"": np.arange(len(up))}
+        if self.quantised and self.wide and f"{prefix}inner" in self.ranges:
+            order = np.argsort(self.ranges[f"{prefix}inner"], kind="stable")
+            parts = {".narrow": np.sort(order[: -self.wide]), ".wide": np.sort(order[-self.wide :])}
+        total = None
+        for part, channels in parts.items():
+            self.weights[f"{prefix}up{part}.weight"] = up[channels]
+            self.weights[f"{prefix}down{part}.weight"] = down[:, channels]
+            bias = self.constant(f"{prefix}up{part}.bias", self.weights[f"{prefix}up.bias"][channels])
+            product = self.matmul(x, f"{prefix}up{part}", f"{prefix}up{part}.product")
+            active = self.node("BiasGelu", [product, bias], f"{prefix}active{part}", MICROSOFT)
+            product = self.matmul(active, f"{prefix}down{part}", f"{prefix}down{part}.product")
+            total = product if total is None else self.node("Add", [total, product], f"{prefix}down.total")
+        return self.node(
+            "Add",
+            [total, self.constant(f"{prefix}down.bias", self.weights[f"{prefix}down.bias"])],
+            f"{prefix}down.output",
+        )
+
+    def attention(self, x: str, prefix: str) -> str:
+        """Softmax(QKᵀ/√d)V of all heads, before the output projection."""
+        name = f"{prefix}qkv"
+        bias = self.constant(f"{name}.bias", self.weights[f"{name}.bias"])
+        if not self.quantised:
+            weight = self.constant(f"{name}.weight", self.weights[f"{name}.weight"].T)
+            return self.node("Attention", [x, weight, bias, "mask"], f"{name}.output", MICROSOFT, num_heads=nano.HEADS)
+        if self.attention_form == "packed":
+            x, matrix = self.smoothed(x, name)
+            integers, scale = self.integers(matrix, axis=1)
+            weight = self.constant(f"{name}.weight.int8", integers)
+            scales = self.constant(f"{name}.weight.scale", scale)
+            zeros = self.constant(f"{name}.weight.zero", np.zeros(scale.shape, dtype=np.int8))
+            inputs = self.node_many("DynamicQuantizeLinear", [x], [f"{name}.x", f"{name}.x.scale", f"{name}.x.zero"])
+            return self.node(
+                "QAttention",
+                [inputs[0], weight, bias, inputs[1], scales, "mask", inputs[2], zeros],
+                f"{name}.output",
+                MICROSOFT,
+                num_heads=nano.HEADS,
+            )
+        product = self.matmul(x, name, f"{name}.product")
+        parts = self.node_many(
+            "Split", [product], [f"{name}.{part}" for part in ("q", "k", "v")], axis=-1, num_outputs=3
+        )
+        return self.node(
+            "MultiHeadAttention", [*parts, bias, "mask"], f"{name}.output", MICROSOFT, num_heads=nano.HEADS
+        )
+
+    def node_many(self, kind: str, inputs: list[str], outputs: list[str], **attributes) -> list[str]:
+        self.nodes.append(helper.make_node(kind, inputs, outputs, name=outputs[0], **attributes))
+        return outputs
+
+    def build(self) -> onnx.ModelProto:
+        """The whole model: int64 input_ids, attention_mask, token_type_ids → float32 logits (batch, 1)."""
+        self.node("Cast", ["attention_mask"], "mask", to=TensorProto.INT32)
+        shape = self.node("Shape", ["input_ids"], "length", start=1, end=2)
+        last = self.node("Squeeze", [shape], "length.scalar")
+        zero, one = (self.constant(f"int64.{value}", np.array(value, dtype=np.int64)) for value in (0, 1))
+        positions = self.node("Range", [zero, last, one], "positions")
+        words = self.lookup("embeddings.word", "input_ids")
+        places = self.lookup("embeddings.position", positions)
+        segments = self.node(
+            "Gather",
+            [self.constant("embeddings.segment", self.weights["embeddings.segment"]), "token_type_ids"],
+            "embeddings.segment.rows",
+        )
+        total = self.node("Add", [self.node("Add", [words, segments], "embeddings.sum.1"), places], "embeddings.sum.2")
+        hidden = self.norm(total, "embeddings.norm")
+        layers = sum(name.endswith("qkv.weight") for name in self.weights)
+        for index in range(layers):
+            prefix = f"layer.{index}."
+            mixed = self.attention(hidden, prefix)
+            if index == layers - 1:
+                # Only [CLS] is read from here on.
+                first = self.constant("int64.first", np.array([0], dtype=np.int64))
+                mixed = self.node("Gather", [mixed, first], f"{prefix}mixed.first", axis=1)
+                hidden = self.node("Gather", [hidden, first], f"{prefix}hidden.first", axis=1)
+            mixed = self.linear(mixed, prefix + "attention")
+            hidden = self.norm(self.node("Add", [mixed, hidden], f"{prefix}sum.1"), prefix + "attention.norm")
+            down = self.feed_forward(hidden, prefix)
+            hidden = self.norm(self.node("Add", [down, hidden], f"{prefix}sum.2"), prefix + "norm")
+        axes = self.constant("int64.axis", np.array([1], dtype=np.int64))
+        first = self.node("Squeeze", [hidden, axes], "first")
+        pooled = self.node("Tanh", [self.linear(first, "pooler")], "pooled")
+        # The classifier stays in float32: 384 numbers that decide the score's scale.
+        weight = self.constant("classifier.weight", self.weights["classifier.weight"].T)
+        product = self.node("MatMul", [pooled, weight], "classifier.product")
+        self.node("Add", [product, self.constant("classifier.bias", self.weights["classifier.bias"])], "logits")
+        graph = helper.make_graph(
+            self.nodes,
+            "nano",
+            [
+                helper.make_tensor_value_info(n, TensorProto.INT64, ["batch", "sequence"])
+                for n in ("input_ids", "attention_mask", "token_type_ids")
+            ],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 1])],
+            list(self.initializers.values()),
+        )
+        opsets = [helper.make_opsetid("", 18), helper.make_opsetid(MICROSOFT, 1)]
+        model = helper.make_model(graph, opset_imports=opsets, producer_name="crossrank-lab", ir_version=9)
+        onnx.checker.check_model(model)
+        return model
+
+
+@torch.inference_mode()
+def channel_peaks(state: dict[str, torch.Tensor], encoded: list[tuple[list[int], list[int]]]) -> dict[str, np.ndarray]:
+    """Largest absolute value of each input channel of each linear layer over some pairs."""
+    peaks: dict[str, torch.Tensor] = {}
+
+    def observe(name: str, x: torch.Tensor) -> None:
+        largest = x.abs().amax(dim=(0, 1))
+        peaks[name] = torch.maximum(peaks[name], largest) if name in peaks else largest
+
+    for ids, segments in encoded:
+        nano.hidden_states(state, *nano.pad([(ids, segments)]), only_first=True, observe=observe)
+    return {name: tensor.numpy() for name, tensor in peaks.items()}
+
+
+def calibration_pairs(
+    options: argparse.Namespace, encoder: nano.Encoder, documents: list[str]
+) -> list[tuple[list[int], list[int]]]:
+    """Some encoded training pairs, half of them with a hard negative."""
+    generator = np.random.default_rng(9)
+    lists = nano.read_jsonl(options.data / "lists.jsonl")
+    pairs = []
+    for number in generator.permutation(len(lists))[: options.calibration_pairs]:
+        row = lists[number]
+        negative = generator.random() >= 0.5 and row["negatives"]
+        document = documents[row["negatives"][0][0] if negative else row["positive"]]
+        pairs.append(encoder.pair(row["query"], document, options.maximum))
+    return pairs
+
+
+def calibrate(
+    state: dict[str, torch.Tensor], scores: np.ndarray, labels: np.ndarray
+) -> tuple[dict[str, torch.Tensor], dict]:
+    """Fits sigmoid(scale * logit + shift) to the dev labels and folds both numbers into the classifier."""
+    x, y = torch.tensor(scores, dtype=torch.float64), torch.tensor(labels, dtype=torch.float64)
+    scale = torch.ones((), dtype=torch.float64, requires_grad=True)
+    shift = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([scale, shift], max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(scale * x + shift, y)
+        loss.backward()
+        return loss
+
+    before = float(torch.nn.functional.binary_cross_entropy_with_logits(x, y))
+    optimizer.step(closure)
+    a, b = float(scale.detach()), float(shift.detach())
+    folded = dict(state)
+    folded["classifier.weight"] = state["classifier.weight"] * a
+    folded["classifier.bias"] = state["classifier.bias"] * a + b
+    return folded, {
+        "scale": round(a, 4),
+        "shift": round(b, 4),
+        "loss_before": round(before, 4),
+        "loss_after": round(float(closure().detach()), 4),
+    }
+
+
+GOLDEN_PAIRS = [
+    (
+        "how many people live in berlin",
+        "Berlin had a population of 3,520,031 registered inhabitants in an area of 891.82 square kilometers.",
+    ),
+    ("how many people live in berlin", "New York City is famous for the Metropolitan Museum of Art."),
+    (
+        "What causes high blood pressure?",
+        "Hypertension often has no single cause; age, weight, salt and family history all raise the risk.",
+    ),
+    (
+        "What causes high blood pressure?",
+        "The blood pressure cuff is placed around the upper arm, level with the heart.",
+    ),
+    ("list hidden files", "ls: List directory contents. List all files, including hidden files: ls -a"),
+    ("capital of france", "Paris"),
+    ("a", "b"),
+    ("empty document", ""),
+    ("", "A document without a query."),
+    ("", ""),
+    (
+        "text that spells [SEP]",
+        "The token [SEP] ends a segment and [CLS] begins it; [PAD] and [MASK] are plain text here.",
+    ),
+    ("[MASK]", "[SEP][SEP] [CLS]"),
+    ("Café Zürich Öffnungszeiten", "Das Café öffnet täglich um 8 Uhr; naïve coöperation, Ångström, İstanbul."),
+    ("東京の人口", "東京都の人口は約1400万人です。"),
+    ("emoji 🎉 party", "🎉🎊 We celebrate with confetti 👩‍👩‍👧‍👦 and cake 🍰."),
+    ("числа и даты", "Дата: 12.03.2021, сумма 1 234,56 ₽ — примерно ½ цены."),
+    ("tabs\tand\nnew lines", "  leading spaces\r\n\r\nand\u00a0no-break\u2009thin spaces  "),
+    ("combining e\u0301 and ﬁ ligature", "Cafe\u0301 ﬁnal ① Ⅷ x² \u200bzero width \ufeff mark"),
+    (
+        "supercalifragilisticexpialidocious antidisestablishmentarianism",
+        "x" * 120 + " pneumonoultramicroscopicsilicovolcanoconiosis",
+    ),
+    (
+        "C++ vs. C# e-mail: user@example.com?",
+        "int main() { return 0; } // https://example.com/a?b=c&d=%20#frag $HOME ~/.config 50% \"quoted\" 'single'",
+    ),
+]
+
+
+def golden_pairs() -> list[tuple[str, str]]:
+    """The fixed pairs, and some whose document is cut from the right."""
+    long_document = "The treaty was signed in the spring of that year, after long talks between the two cities. " * 60
+    long_query = "what does the report say about the costs and the benefits of the new railway line " * 3
+    longest_query = "why is the sky blue and the sea green and the grass greener than the leaves " * 12
+    return [
+        *GOLDEN_PAIRS,
+        ("when was the treaty signed", long_document),
+        (long_query.strip(), long_document),
+        (longest_query.strip(), long_document),
+        ("numbers", " ".join(str(number * 7919) for number in range(400))),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--data", type=Path, default=nano.RUNS / "data")
+    parser.add_argument("--output", type=Path, default=nano.LAB.parent / "packages" / "model-nano" / "model")
+    parser.add_argument("--work", type=Path, default=nano.RUNS / "export", help="folder for the fp32 graph and report")
+    parser.add_argument("--bits", type=int, default=7, choices=[7, 8])
+    parser.add_argument(
+        "--wide", type=int, default=16, help="inner channels with a scale of their own, where some stick out"
+    )
+    parser.add_argument("--calibration-pairs", type=int, default=150, help="training pairs for the channel ranges")
+    parser.add_argument("--attention", choices=["packed", "separate"], default="packed", help="form of int8 attention")
+    parser.add_argument("--maximum", type=int, default=256, help="model_max_length of the tokenizer")
+    parser.add_argument("--sample", type=int, default=400, help="dev pairs for the parity check")
+    parser.add_argument("--dev-each", type=int, help="dev queries a source for calibration; default all")
+    parser.add_argument("--no-calibration", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(2)
+    (options.output / "onnx").mkdir(parents=True, exist_ok=True)
+    options.work.mkdir(parents=True, exist_ok=True)
+    state, training = nano.load(options.checkpoint)
+    tokenizer_file = options.data / "tokenizer.json"
+    documents = json.loads((options.data / "documents.json").read_text())
+    rows = nano.read_jsonl(options.data / "dev.jsonl")
+    report: dict = {"training": training, "bits": options.bits, "attention": options.attention}
+
+    scorer = evaluate.TorchScorer(options.checkpoint, tokenizer_file)
+    if not options.no_calibration:
+        half = evaluate.TorchScorer(options.checkpoint, tokenizer_file, bfloat16=True)
+        kept: dict = {}
+        report["dev"] = evaluate.evaluate_dev(half, options.data, options.maximum, options.dev_each, kept)
+        state, report["calibration"] = calibrate(state, kept["scores"], kept["labels"])
+    nano.save(options.work / "calibrated.pt", state, training)
+    scorer.weights = state
+
+    # The reference implementation agrees with ours, so its logits are the goldens' truth.
+    from transformers import BertConfig, BertForSequenceClassification
+
+    layers = sum(name.endswith("qkv.weight") for name in state)
+    config = {
+        "architectures": ["BertForSequenceClassification"],
+        "model_type": "bert",
+        "attention_probs_dropout_prob": 0.1,
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.1,
+        "hidden_size": state["embeddings.word"].shape[1],
+        "id2label": {"0": "LABEL_0"},
+        "initializer_range": 0.02,
+        "intermediate_size": state["layer.0.up.weight"].shape[0],
+        "label2id": {"LABEL_0": 0},
+        "layer_norm_eps": nano.EPSILON,
+        "max_position_embeddings": state["embeddings.position"].shape[0],
+        "num_attention_heads": nano.HEADS,
+        "num_hidden_layers": layers,
+        "pad_token_id": 0,
+        "position_embedding_type": "absolute",
+        "sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Sigmoid", "version": "5.1.0"},
+        "type_vocab_size": 2,
+        "vocab_size": state["embeddings.word"].shape[0],
+    }
+    (options.output / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    reference = BertForSequenceClassification(
+        BertConfig(**{k: v for k, v in config.items() if k != "sentence_transformers"}, num_labels=1)
+    )
+    missing, unexpected = reference.load_state_dict(nano.to_hugging_face(state), strict=False)
+    if [n for n in missing if "position_ids" not in n] or unexpected:
+        raise SystemExit(f"weights do not fit transformers' model: {missing} {unexpected}")
+    reference.eval()
+
+    @torch.inference_mode()
+    def reference_logits(encoded: list[tuple[list[int], list[int]]]) -> np.ndarray:
+        values = []
+        for ids, segments in encoded:
+            output = reference(
+                input_ids=torch.tensor([ids]),
+                token_type_ids=torch.tensor([segments]),
+                attention_mask=torch.ones(1, len(ids), dtype=torch.long),
+            )
+            values.append(float(output.logits[0, 0]))
+        return np.array(values)
+
+    shutil.copyfile(tokenizer_file, options.output / "tokenizer.json")
+    special = {
+        "cls_token": "[CLS]",
+        "mask_token": "[MASK]",
+        "pad_token": "[PAD]",
+        "sep_token": "[SEP]",
+        "unk_token": "[UNK]",
+    }
+    (options.output / "special_tokens_map.json").write_text(json.dumps(special, indent=2) + "\n")
+    tokenizer_config = {
+        "added_tokens_decoder": {
+            str(scorer.encoder.tokenizer.token_to_id(token)): {
+                "content": token,
+                "lstrip": False,
+                "normalized": False,
+                "rstrip": False,
+                "single_word": False,
+                "special": True,
+            }
+            for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+        },
+        **special,
+        "clean_up_tokenization_spaces": True,
+        "do_lower_case": True,
+        "model_max_length": options.maximum,
+        "strip_accents": None,
+        "tokenize_chinese_chars": True,
+        "tokenizer_class": "BertTokenizer",
+    }
+    (options.output / "tokenizer_config.json").write_text(json.dumps(tokenizer_config, indent=2) + "\n")
+
+    plain = options.work / "onnx" / "model.onnx"
+    plain.parent.mkdir(parents=True, exist_ok=True)
+    small = options.output / "onnx" / "model_int8.onnx"
+    onnx.save(Graph(state, False, options.bits, options.attention).build(), str(plain))
+    peaks = channel_peaks(state, calibration_pairs(options, scorer.encoder, documents))
+    # Smoothing helps the attention's input; on the other layers it did not, on dev.
+    smooth = {name: peak for name, peak in peaks.items() if name.endswith(".qkv")}
+    ranges = {}
+    for name, peak in peaks.items():
+        # Only where the widest channel is at least twice the first that would stay: elsewhere nothing is gained.
+        if name.endswith(".down") and options.wide and peak.max() > 2 * np.sort(peak)[-options.wide - 1]:
+            ranges[name.removesuffix("down") + "inner"] = peak
+    report["split_layers"] = sorted(ranges)
+    graph = Graph(state, True, options.bits, options.attention, smooth, ranges, options.wide)
+    onnx.save(graph.build(), str(small))
+
+    # Parity: dev pairs of many lengths, one by one in the reference, in padded batches in onnxruntime.
+    generator = np.random.default_rng(3)
+    every = [(row["query"], documents[number]) for row in rows for number in row["pool"]]
+    encoded = []
+    for number in generator.permutation(len(every))[: options.sample]:
+        query, document = every[number]
+        limit = int(generator.integers(16, options.maximum + 1))
+        encoded.append(scorer.encoder.pair(query, document, limit))
+    truth = reference_logits(encoded)
+    report["parity_pairs"] = len(encoded)
+    ours = nano.forward(state, *nano.pad(encoded[:16])).detach().numpy()
+    report["own_forward_max"] = float(np.abs(ours - truth[:16]).max())
+    for name, file in (("fp32", plain), ("int8", small)):
+        runner = evaluate.OnnxScorer(file, tokenizer_file)
+        single = runner.run(encoded, tokens_per_batch=1)
+        mixed = np.empty_like(single)
+        for start in range(0, len(encoded), 8):
+            # Unsorted on purpose: heavy padding must change nothing.
+            ids, segments, mask = nano.pad(encoded[start : start + 8])
+            feeds = {
+                "input_ids": ids.numpy(),
+                "attention_mask": mask.long().numpy(),
+                "token_type_ids": segments.numpy(),
+            }
+            mixed[start : start + 8] = runner.session.run(["logits"], feeds)[0][:, 0]
+        difference = np.abs(single - truth)
+        report[name] = {
+            "bytes": file.stat().st_size,
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "median": float(np.median(difference)),
+            "p99": float(np.quantile(difference, 0.99)),
+            "max": float(difference.max()),
+            "padded_against_single_max": float(np.abs(mixed - single).max()),
+            "correlation": float(np.corrcoef(single, truth)[0, 1]),
+        }
+    pairs = []
+    for query, document in golden_pairs():
+        ids, segments = scorer.encoder.pair(query, document, options.maximum)
+        logit = round(float(reference_logits([(ids, segments)])[0]), 6)
+        pairs.append({"query": query, "document": document, "tokenIds": ids, "segmentIds": segments, "logit": logit})
+    (options.output / "goldens.json").write_text(
+        json.dumps({"pairs": pairs}, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    # What every backend is held against when it loads the model; the tolerance is eight bits' worst, with room.
+    checked = [
+        pair for pair in pairs if pair["query"].strip() and pair["document"].strip() and len(pair["tokenIds"]) < 64
+    ][:3]
+    own_facts = {
+        "specificationVersion": "1",
+        "defaultDtype": "int8",
+        "expectations": {
+            "tolerance": 0.75,
+            "pairs": [{k: pair[k] for k in ("query", "document", "logit")} for pair in checked],
+        },
+    }
+    (options.output / "crossrank.json").write_text(
+        json.dumps(own_facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    runner = evaluate.OnnxScorer(small, tokenizer_file)
+    golden_int8 = runner.run([(pair["tokenIds"], pair["segmentIds"]) for pair in pairs], tokens_per_batch=1)
+    report["goldens_int8_median"] = float(np.median(np.abs(golden_int8 - [pair["logit"] for pair in pairs])))
+    report["goldens_int8_max"] = float(np.abs(golden_int8 - [pair["logit"] for pair in pairs]).max())
+    report["folder_bytes"] = sum(file.stat().st_size for file in options.output.rglob("*") if file.is_file())
+    (options.work / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()

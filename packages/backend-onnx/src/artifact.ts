@@ -1,0 +1,195 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { open, realpath, stat } from "node:fs/promises";
+import { basename, dirname } from "node:path";
+import {
+  type ArtifactInfo,
+  InvalidInputError,
+  type LoadRequest,
+  type ModelFile,
+  ModelFileNotFoundError,
+  type ModelFiles,
+  ModelLoadError,
+} from "@crossrank/core";
+import { artifactPaths, dtypeOfFile, dtypes } from "./dtype.js";
+
+/** Which files to run, before any is fetched. */
+export interface ArtifactChoice {
+  readonly dtype: string;
+  /** The .onnx file first, then its external data. */
+  readonly files: readonly ModelFile[];
+}
+
+/** An artifact on this machine. */
+export interface LocalArtifact {
+  readonly modelPath: string;
+  /** External data that ONNX Runtime would not find or refuse, by the name that the graph uses. */
+  readonly detachedData: readonly { readonly name: string; readonly path: string }[];
+  /** Bytes of all files together. */
+  readonly bytes: number;
+}
+
+/**
+ * The file named by `file`; else of the precision asked for, the profile's default, or the most precise there is.
+ *
+ * @throws {ModelFileNotFoundError} when it is not there.
+ * @throws {InvalidInputError} when `dtype` is no precision.
+ */
+export function chooseArtifact(
+  model: string,
+  listed: readonly ModelFile[],
+  wanted: {
+    readonly file: string | undefined;
+    readonly dtype: string | undefined;
+    readonly defaultDtype: string | undefined;
+  },
+): ArtifactChoice {
+  const byPath = new Map(listed.map((file) => [file.path, file]));
+  const choice = (dtype: string, path: string): ArtifactChoice => ({
+    dtype,
+    files: [path, ...externalData(path, byPath)].flatMap((name) => byPath.get(name) ?? []),
+  });
+
+  if (wanted.file !== undefined) {
+    if (!byPath.has(wanted.file)) {
+      throw new ModelFileNotFoundError({
+        model,
+        expected: [wanted.file],
+        found: onnxPaths(byPath),
+        fix: "Name one of these in the option `file`.",
+      });
+    }
+    return choice(dtypeOfFile(wanted.file), wanted.file);
+  }
+
+  const dtype = wanted.dtype ?? wanted.defaultDtype;
+  if (dtype !== undefined && !dtypes.includes(dtype)) {
+    throw new InvalidInputError("dtype", `must be one of ${dtypes.join(", ")}, not ${JSON.stringify(dtype)}`);
+  }
+  for (const candidate of dtype === undefined ? dtypes : [dtype]) {
+    const path = artifactPaths(candidate).find((name) => byPath.has(name));
+    if (path !== undefined) {
+      return choice(candidate, path);
+    }
+  }
+  throw notFound(model, dtype, byPath);
+}
+
+/** Fetches the files, one after the other, the small graph first. @throws {ModelLoadError} when one is empty or a Git LFS pointer. */
+export async function fetchArtifact(
+  files: ModelFiles,
+  { files: chosen }: ArtifactChoice,
+  options: Pick<LoadRequest, "signal" | "onProgress">,
+): Promise<LocalArtifact> {
+  const paths: string[] = [];
+  let bytes = 0;
+  for (const { path } of chosen) {
+    const localPath = await files.localPath(path, options);
+    options.signal?.throwIfAborted();
+    bytes += await checkContent(files.id, path, localPath);
+    paths.push(localPath);
+  }
+  const [modelPath = "", ...dataPaths] = paths;
+  const detachedData: { name: string; path: string }[] = [];
+  for (const [index, path] of dataPaths.entries()) {
+    const name = basename(chosen[index + 1]?.path ?? path);
+    if (await isDetached(modelPath, path, name)) {
+      detachedData.push({ name, path });
+    }
+  }
+  return { modelPath, detachedData, bytes };
+}
+
+/** What was loaded, with the source's hashes, or the file's own where the source has none. */
+export async function describeArtifact(
+  files: ModelFiles,
+  { dtype, files: chosen }: ArtifactChoice,
+  signal: AbortSignal | undefined,
+): Promise<ArtifactInfo> {
+  const described: { path: string; sha256: string }[] = [];
+  for (const { path, sha256 } of chosen) {
+    described.push({
+      path,
+      sha256: sha256 ?? (await hashFile(await files.localPath(path, { signal }), signal)),
+    });
+  }
+  return { format: "onnx", dtype, files: described };
+}
+
+/** Names as exporters write them: `model.onnx_data`, `model.onnx_data_1`, `model.onnx.data`. */
+function externalData(path: string, byPath: ReadonlyMap<string, ModelFile>): readonly string[] {
+  return [...byPath.keys()].filter((name) => /^[._]data(_\d+)?$/.test(suffixOf(name, path))).sort();
+}
+
+function suffixOf(name: string, prefix: string): string {
+  return name.startsWith(prefix) ? name.slice(prefix.length) : "";
+}
+
+function onnxPaths(byPath: ReadonlyMap<string, ModelFile>): readonly string[] {
+  return [...byPath.keys()].filter((path) => path.endsWith(".onnx")).sort();
+}
+
+function notFound(
+  model: string,
+  dtype: string | undefined,
+  byPath: ReadonlyMap<string, ModelFile>,
+): ModelFileNotFoundError {
+  const expected = artifactPaths(dtype ?? "fp32");
+  const others = dtypes.filter((name) => artifactPaths(name).some((path) => byPath.has(path)));
+  if (others.length > 0) {
+    const found = others.flatMap((name) => artifactPaths(name).filter((path) => byPath.has(path)));
+    return new ModelFileNotFoundError({
+      model,
+      expected,
+      found,
+      fix: `Ask for dtype ${others.join(" or ")}.`,
+    });
+  }
+  const found = onnxPaths(byPath);
+  return new ModelFileNotFoundError({
+    model,
+    expected,
+    found,
+    fix:
+      found.length > 0
+        ? "Name one of these in the option `file` of onnx()."
+        : "Export the model to ONNX, or choose the backend of the format that it comes in.",
+  });
+}
+
+/** Bytes of the file. */
+async function checkContent(model: string, path: string, localPath: string): Promise<number> {
+  const { size } = await stat(localPath);
+  const facts = { model, backend: "onnx", file: path };
+  if (size === 0) {
+    throw new ModelLoadError({ ...facts, problem: "the file is empty", fix: "Download it again." });
+  }
+  const handle = await open(localPath);
+  try {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(64), 0, 64, 0);
+    if (buffer.toString("latin1", 0, bytesRead).startsWith("version https://git-lfs")) {
+      const fix = "Run `git lfs pull` in the model's folder.";
+      throw new ModelLoadError({ ...facts, problem: "it is a Git LFS pointer, not the file itself", fix });
+    }
+  } finally {
+    await handle.close();
+  }
+  return size;
+}
+
+/**
+ * ONNX Runtime follows symbolic links and then refuses external data outside of the model's real folder
+ * ("External data path escapes model directory"); and it looks for it under the name that the graph uses.
+ */
+async function isDetached(modelPath: string, dataPath: string, name: string): Promise<boolean> {
+  const beside = dirname(modelPath) === dirname(dataPath) && basename(dataPath) === name;
+  return !beside || dirname(await realpath(modelPath)) !== dirname(await realpath(dataPath));
+}
+
+async function hashFile(path: string, signal: AbortSignal | undefined): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20, signal })) {
+    hash.update(chunk as Buffer);
+  }
+  return hash.digest("hex");
+}

@@ -1,0 +1,3 @@
+export { dtypeSuffixes } from "./dtype.js";
+export { onnx } from "./onnx.js";
+export type { OnnxOptions } from "./options.js";

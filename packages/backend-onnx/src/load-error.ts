@@ -1,0 +1,43 @@
+import { ModelLoadError } from "@crossrank/core";
+import { WorkerFailure } from "./protocol.js";
+
+export const runtimeFix: string =
+  "Install onnxruntime-node with its native files; it has them for Linux (glibc) x64 and arm64, Windows x64 and " +
+  "arm64, and macOS arm64.";
+
+/** Recognised by ONNX Runtime's own words, most specific first. */
+const fixes: readonly (readonly [pattern: RegExp, fix: string])[] = [
+  [/external data/i, "Put the weight files that the .onnx names beside it, under those names."],
+  [
+    /protobuf parsing failed|does not have a graph|invalid protobuf/i,
+    "The file is damaged or no ONNX model: download it again and compare its sha256.",
+  ],
+  [
+    /not a registered function\/op|no op registered|NOT_IMPLEMENTED|could not find an implementation|opset|unsupported data type/i,
+    "This onnxruntime-node lacks an operator that the graph uses: export it with an older opset or other operators.",
+  ],
+  [
+    /execution ?provider|shared library|webgpu|backend not found/i,
+    'That execution provider does not work here: leave `executionProviders` out to run on "cpu".',
+  ],
+  [/doesn't exist|no such file/i, "The file is gone: open the model again."],
+  [/bad allocation|alloc/i, "There is not enough memory: take a smaller dtype or fewer workers."],
+];
+
+/** What went wrong in a worker while it loaded, as the contract's error. */
+export function modelLoadError(model: string, file: string, failure: unknown): ModelLoadError {
+  const facts = { model, backend: "onnx", file };
+  const stage = failure instanceof WorkerFailure ? failure.stage : undefined;
+  const message = failure instanceof Error ? failure.message : String(failure);
+  if (stage === "runtime") {
+    const problem = `onnxruntime-node does not start: ${oneLine(message)}`;
+    return new ModelLoadError({ ...facts, problem, fix: runtimeFix }, { cause: failure });
+  }
+  const fix =
+    fixes.find(([pattern]) => pattern.test(message))?.[1] ?? "Check the file and the session options.";
+  return new ModelLoadError({ ...facts, problem: oneLine(message), fix }, { cause: failure });
+}
+
+function oneLine(message: string): string {
+  return message.trim().replace(/\s+/g, " ").replace(/\.$/, "");
+}

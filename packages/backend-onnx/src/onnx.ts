@@ -1,0 +1,150 @@
+import {
+  type Backend,
+  type BackendSession,
+  type Capabilities,
+  IncompatibleModelError,
+  type LoadRequest,
+  ModelLoadError,
+} from "@crossrank/core";
+import { chooseArtifact, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
+import { chooseBatchPreference, choosePlacement, type Placement } from "./defaults.js";
+import { diagnose } from "./diagnose.js";
+import { describeTensor, type GraphPlan, planInputs, planOutput } from "./graph-plan.js";
+import { modelLoadError } from "./load-error.js";
+import { checkOptions, type OnnxOptions } from "./options.js";
+import type { LoadArgument, LoadedGraph } from "./protocol.js";
+import { OnnxSession } from "./session.js";
+import { WorkerClient } from "./worker-client.js";
+
+/**
+ * ONNX Runtime on this machine, in worker threads, so that the event loop stays free.
+ *
+ * @throws {InvalidInputError} when an option is out of range.
+ */
+export function onnx(options: OnnxOptions = {}): Backend {
+  checkOptions(options);
+  return {
+    specificationVersion: "v1",
+    name: "onnx",
+    families: ["cross-encoder", "bi-encoder"],
+    load: (request) => load(options, request),
+    diagnose,
+  };
+}
+
+async function load(options: OnnxOptions, request: LoadRequest): Promise<BackendSession> {
+  const { files, profile, signal, onProgress } = request;
+  signal?.throwIfAborted();
+  const choice = chooseArtifact(files.id, await files.list({ signal }), {
+    file: options.file,
+    dtype: request.dtype,
+    defaultDtype: profile.defaultDtype,
+  });
+  const local = await fetchArtifact(files, choice, { signal, onProgress });
+  const mainFile = choice.files[0]?.path ?? files.id;
+  const placement = choosePlacement(options, local.bytes);
+
+  const workers = Array.from({ length: placement.workers }, () => new WorkerClient());
+  try {
+    const loading = loadAll(workers, loadArgument(options, local, placement)).catch((failure) => {
+      throw modelLoadError(files.id, mainFile, failure);
+    });
+    const [graph, artifact] = await abortable(
+      Promise.all([loading, describeArtifact(files, choice, signal)]),
+      signal,
+    );
+    const plan = planGraph(graph, request, mainFile);
+    return new OnnxSession({
+      info: { name: "onnx", runtime: { name: "onnxruntime-node", version: graph.version } },
+      artifact,
+      capabilities: capabilitiesOf(plan, options, choice.dtype, placement),
+      workers,
+      plan,
+    });
+  } catch (error) {
+    const closing = Promise.all(workers.map((worker) => worker.close()));
+    // A caller that aborted does not wait for native loading, which cannot be interrupted.
+    if (signal?.aborted !== true) {
+      await closing;
+    }
+    throw error;
+  }
+}
+
+function loadArgument(options: OnnxOptions, local: LocalArtifact, { threads }: Placement): LoadArgument {
+  return {
+    modelPath: local.modelPath,
+    externalData: local.detachedData,
+    sessionOptions: {
+      graphOptimizationLevel: "all",
+      ...options.sessionOptions,
+      executionProviders: options.executionProviders ?? ["cpu"],
+      intraOpNumThreads: threads,
+    },
+  };
+}
+
+async function loadAll(workers: readonly WorkerClient[], argument: LoadArgument): Promise<LoadedGraph> {
+  const [graph] = await Promise.all(workers.map((worker) => worker.call("load", argument)));
+  if (graph === undefined) {
+    throw new Error("no worker was started");
+  }
+  return graph;
+}
+
+function planGraph(graph: LoadedGraph, { files, output }: LoadRequest, file: string): GraphPlan {
+  const inputs = planInputs(graph.inputs);
+  if ("problem" in inputs) {
+    throw new ModelLoadError({ model: files.id, backend: "onnx", file, ...inputs });
+  }
+  const planned = planOutput(graph.outputs, output.kinds);
+  if (planned === undefined) {
+    throw new IncompatibleModelError({
+      model: files.id,
+      backend: "onnx",
+      capability: `an output of ${file}`,
+      wanted: output.kinds.join('" or "'),
+      supported: graph.outputs.map(describeTensor),
+    });
+  }
+  return { ...inputs, output: planned };
+}
+
+function capabilitiesOf(
+  plan: GraphPlan,
+  options: OnnxOptions,
+  dtype: string,
+  { workers }: Placement,
+): Capabilities {
+  return {
+    output: plan.output.kind,
+    maxSequenceLength: plan.columns,
+    sequenceLengths: plan.columns === undefined ? "any" : [plan.columns],
+    batchSize: plan.rows === undefined ? { max: Number.MAX_SAFE_INTEGER } : { exactly: plan.rows },
+    batchPreference: chooseBatchPreference(options.batch, dtype, plan),
+    segmentIds: plan.inputs.some((input) => input.source === "segmentIds"),
+    // The second keeps a worker busy while the first one's answer travels.
+    concurrentRuns: 2 * workers,
+    cancelsWithinBatch: false,
+  };
+}
+
+/** Rejects with the signal's reason as soon as it aborts, whatever the work is at. */
+async function abortable<Result>(work: Promise<Result>, signal: AbortSignal | undefined): Promise<Result> {
+  if (signal === undefined) {
+    return work;
+  }
+  const listening = new AbortController();
+  const aborted = new Promise<never>((_, reject) => {
+    const stop = () => reject(signal.reason);
+    if (signal.aborted) {
+      stop();
+    }
+    signal.addEventListener("abort", stop, { once: true, signal: listening.signal });
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    listening.abort();
+  }
+}

@@ -1,0 +1,73 @@
+import { type BatchPreference, InvalidInputError } from "@crossrank/core";
+import type { InferenceSession } from "onnxruntime-node";
+
+/** How {@link onnx} runs models. Every default is chosen from the machine and the model's size when a model loads. */
+export interface OnnxOptions {
+  /**
+   * Worker threads, each with its own ONNX Runtime session, at least 1. Each holds the whole model in memory.
+   * Default: as many as leaves each one thread or more, at most 4, when the model's files are below 300 MB
+   * together; otherwise 1.
+   */
+  readonly workers?: number | undefined;
+  /**
+   * Threads of each worker for one batch (`intraOpNumThreads`), at least 1. More make one batch faster, at
+   * falling returns. Default: the processor's threads divided by `workers`, rounded down.
+   */
+  readonly threads?: number | undefined;
+  /**
+   * ONNX Runtime's execution providers, best first, by name (`"cpu"`, `"cuda"`, `"webgpu"`, `"coreml"`, `"dml"`)
+   * or as its configuration objects. Default: `["cpu"]`. One that this build lacks is a `ModelLoadError`, never
+   * dropped in silence.
+   */
+  readonly executionProviders?: InferenceSession.SessionOptions["executionProviders"] | undefined;
+  /**
+   * Further options for ONNX Runtime's session, passed on as they are. They travel to a worker thread, so no
+   * functions. Default: `{ graphOptimizationLevel: "all" }`, which exports from anywhere need; a graph already
+   * in its final form may run faster with `"basic"`.
+   */
+  readonly sessionOptions?:
+    | Omit<InferenceSession.SessionOptions, "intraOpNumThreads" | "executionProviders" | "externalData">
+    | undefined;
+  /**
+   * The .onnx file to run, relative to the model, for names outside the usual table, e.g.
+   * `"onnx/model_qint8_avx512_vnni.onnx"`. Overrides `dtype`. Default: chosen by `dtype`.
+   */
+  readonly file?: string | undefined;
+  /**
+   * Recommendation to the scheduler, field by field: most rows, most tokens (rows × columns), largest share of
+   * padding (0 to 1). Default: 8 rows, 512 tokens, 0.1; for 8-bit artifacts 1 row, because their activations are
+   * quantised for the batch as a whole, so that a score in a larger batch depends on its neighbours (measured: by
+   * up to 0.1 of a logit). See docs/decisions/0002-onnx-batching.md. A graph of fixed shape decides its own rows.
+   */
+  readonly batch?: Partial<BatchPreference> | undefined;
+}
+
+/** @throws {InvalidInputError} naming the option at fault. */
+export function checkOptions(options: OnnxOptions): void {
+  requireCount("workers", options.workers);
+  requireCount("threads", options.threads);
+  requireCount("batch.rows", options.batch?.rows);
+  requireCount("batch.tokens", options.batch?.tokens);
+  const padding = options.batch?.padding;
+  if (padding !== undefined && !(padding >= 0 && padding <= 1)) {
+    throw new InvalidInputError("batch.padding", `must be from 0 to 1, not ${padding}`);
+  }
+  if (options.executionProviders?.length === 0) {
+    throw new InvalidInputError("executionProviders", 'must name at least one provider, e.g. "cpu"');
+  }
+  try {
+    structuredClone({ session: options.sessionOptions, providers: options.executionProviders });
+  } catch (cause) {
+    throw new InvalidInputError(
+      "sessionOptions",
+      "must be plain data, because it travels to a worker thread",
+      { cause },
+    );
+  }
+}
+
+function requireCount(path: string, value: number | undefined): void {
+  if (value !== undefined && !(Number.isInteger(value) && value >= 1)) {
+    throw new InvalidInputError(path, `must be a whole number of at least 1, not ${value}`);
+  }
+}

@@ -1,0 +1,69 @@
+import type { InferenceSession } from "onnxruntime-node";
+import type { GraphPlan, GraphTensor } from "./graph-plan.js";
+
+/** What passes between the main thread and a worker: calls with an id, each answered once. */
+export interface Calls {
+  /** First, once: creates the worker's session. */
+  load: { argument: LoadArgument; result: LoadedGraph };
+  /** One batch. */
+  run: { argument: RunArgument; result: RunResult };
+  /** Last: frees the session's memory and ends the thread. */
+  release: { argument: undefined; result: undefined };
+}
+
+export interface LoadArgument {
+  /** Absolute path of the .onnx file. */
+  readonly modelPath: string;
+  /** Weight files that ONNX Runtime cannot reach from `modelPath`: name in the graph, absolute path. */
+  readonly externalData: readonly { readonly name: string; readonly path: string }[];
+  readonly sessionOptions: InferenceSession.SessionOptions;
+}
+
+export interface LoadedGraph {
+  /** onnxruntime-node's version. */
+  readonly version: string;
+  readonly inputs: readonly GraphTensor[];
+  readonly outputs: readonly GraphTensor[];
+}
+
+export interface RunArgument {
+  readonly plan: GraphPlan;
+  readonly rows: number;
+  readonly columns: number;
+  /** Those the plan takes, row-major (rows, columns). */
+  readonly arrays: {
+    readonly [Source in Exclude<GraphPlan["inputs"][number]["source"], "positions">]?: Int32Array;
+  };
+}
+
+export interface RunResult {
+  readonly data: Float32Array;
+  readonly shape: readonly number[];
+}
+
+export type CallKind = keyof Calls;
+
+export type CallMessage = {
+  [Kind in CallKind]: {
+    readonly id: number;
+    readonly kind: Kind;
+    readonly argument: Calls[Kind]["argument"];
+  };
+}[CallKind];
+
+/** Where a call failed: the native library, a provider that is missing, the model file, or a batch. */
+export type FailureStage = "runtime" | "provider" | "model" | "run";
+
+export type AnswerMessage =
+  | { readonly id: number; readonly result: Calls[CallKind]["result"] }
+  | { readonly id: number; readonly failure: { readonly stage: FailureStage; readonly message: string } };
+
+/** A failure inside a worker, on the main thread. */
+export class WorkerFailure extends Error {
+  readonly stage: FailureStage;
+  constructor(stage: FailureStage, message: string) {
+    super(message);
+    this.name = "WorkerFailure";
+    this.stage = stage;
+  }
+}

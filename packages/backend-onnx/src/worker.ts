@@ -1,0 +1,183 @@
+// Entry of the worker threads: one ONNX Runtime session, fed by messages. `run` blocks this thread, not the caller's.
+import { closeSync, openSync, readSync, statSync } from "node:fs";
+import { basename } from "node:path";
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import type { InferenceSession, Tensor } from "onnxruntime-node";
+import { float16ToFloat32 } from "./float16.js";
+import type { GraphTensor } from "./graph-plan.js";
+import { inNativeSection } from "./native-section.js";
+import {
+  type AnswerMessage,
+  type CallMessage,
+  type LoadArgument,
+  type LoadedGraph,
+  type RunArgument,
+  type RunResult,
+  WorkerFailure,
+} from "./protocol.js";
+
+type Runtime = typeof import("onnxruntime-node");
+
+let runtime: Runtime | undefined;
+let session: InferenceSession | undefined;
+
+if (parentPort !== null) {
+  serve(parentPort, workerData as Int32Array);
+}
+
+/** One call after the other, in the order of arrival. */
+function serve(port: MessagePort, nativeSection: Int32Array): void {
+  let last: Promise<void> = Promise.resolve();
+  port.on("message", (call: CallMessage) => {
+    last = last.then(() => serveCall(port, nativeSection, call));
+  });
+}
+
+async function serveCall(port: MessagePort, nativeSection: Int32Array, call: CallMessage): Promise<void> {
+  const { id, kind } = call;
+  try {
+    switch (kind) {
+      case "load":
+        answer(port, { id, result: await inNativeSection(nativeSection, () => load(call.argument)) });
+        break;
+      case "run": {
+        const result = await inNativeSection(nativeSection, () => run(call.argument));
+        answer(port, { id, result }, [result.data.buffer as ArrayBuffer]);
+        break;
+      }
+      case "release":
+        await inNativeSection(nativeSection, async () => session?.release());
+        session = undefined;
+        answer(port, { id, result: undefined });
+        port.close();
+        break;
+    }
+  } catch (error) {
+    const stage = error instanceof WorkerFailure ? error.stage : kind === "load" ? "model" : "run";
+    answer(port, { id, failure: { stage, message: messageOf(error) } });
+  }
+}
+
+function answer(port: MessagePort, message: AnswerMessage, transfer: ArrayBuffer[] = []): void {
+  port.postMessage(message, transfer);
+}
+
+async function load(argument: LoadArgument): Promise<LoadedGraph> {
+  try {
+    runtime = await import("onnxruntime-node");
+  } catch (error) {
+    throw new WorkerFailure("runtime", messageOf(error));
+  }
+  const { sessionOptions } = argument;
+  requireProviders(runtime, sessionOptions.executionProviders ?? []);
+  const externalData = argument.externalData.map(({ name, path }) => ({ path: name, data: readWhole(path) }));
+  session = await runtime.InferenceSession.create(
+    argument.modelPath,
+    externalData.length === 0 ? sessionOptions : { ...sessionOptions, externalData },
+  );
+  return {
+    version: runtime.env.versions.node ?? runtime.env.versions.common,
+    inputs: session.inputMetadata.map(graphTensor),
+    outputs: session.outputMetadata.map(graphTensor),
+  };
+}
+
+/** onnxruntime-common drops an unknown provider with a console warning as long as another one is left. */
+function requireProviders(
+  { listSupportedBackends }: Runtime,
+  providers: NonNullable<InferenceSession.SessionOptions["executionProviders"]>,
+): void {
+  const supported = listSupportedBackends().map((backend) => backend.name);
+  for (const provider of providers) {
+    const name = typeof provider === "string" ? provider : provider.name;
+    if (!supported.includes(name)) {
+      throw new WorkerFailure(
+        "provider",
+        `execution provider "${name}" is not in this build, which has ${supported.join(", ")}`,
+      );
+    }
+  }
+}
+
+/** `readFileSync` ends at 2 GiB. */
+function readWhole(path: string): Uint8Array {
+  const bytes = new Uint8Array(statSync(path).size);
+  const file = openSync(path, "r");
+  try {
+    for (let offset = 0; offset < bytes.length; ) {
+      const read = readSync(file, bytes, offset, Math.min(2 ** 30, bytes.length - offset), offset);
+      if (read === 0) {
+        throw new Error(`${basename(path)} became shorter while it was read`);
+      }
+      offset += read;
+    }
+  } finally {
+    closeSync(file);
+  }
+  return bytes;
+}
+
+function graphTensor(metadata: InferenceSession.ValueMetadata): GraphTensor {
+  return metadata.isTensor
+    ? {
+        name: metadata.name,
+        type: metadata.type,
+        shape: metadata.shape.length === 0 ? undefined : metadata.shape,
+      }
+    : { name: metadata.name, type: "not a tensor", shape: undefined };
+}
+
+async function run({ plan, rows, columns, arrays }: RunArgument): Promise<RunResult> {
+  if (runtime === undefined || session === undefined) {
+    throw new Error("the session is not loaded");
+  }
+  const feeds: Record<string, Tensor> = {};
+  for (const { name, source, type } of plan.inputs) {
+    const values = source === "positions" ? positions(rows, columns) : arrays[source];
+    if (values === undefined) {
+      throw new Error(`input "${name}" was not sent`);
+    }
+    feeds[name] =
+      type === "int32"
+        ? new runtime.Tensor("int32", values, [rows, columns])
+        : new runtime.Tensor("int64", int64(values), [rows, columns]);
+  }
+  const results = await session.run(feeds, [plan.output.name]);
+  const output = results[plan.output.name];
+  if (output === undefined) {
+    throw new Error(`the graph returned no "${plan.output.name}"`);
+  }
+  return { data: floatData(output), shape: [...output.dims] };
+}
+
+/** 0, 1, 2 … in every row; padding is on the right, where the mask hides it. */
+function positions(rows: number, columns: number): Int32Array {
+  return Int32Array.from({ length: rows * columns }, (_, index) => index % columns);
+}
+
+/** Non-negative integers as little-endian 64-bit ones; every platform of ONNX Runtime is little-endian. */
+function int64(values: Int32Array): BigInt64Array {
+  const words = new Int32Array(values.length * 2);
+  for (let index = 0; index < values.length; index++) {
+    words[index * 2] = values[index] ?? 0;
+  }
+  return new BigInt64Array(words.buffer);
+}
+
+/** As float32, in a buffer of its own. Halves arrive as Uint16Array, or as Float16Array where JavaScript has it. */
+function floatData({ data, type }: Tensor): Float32Array {
+  if (data instanceof Float32Array) {
+    return data.byteLength === data.buffer.byteLength ? data : data.slice();
+  }
+  if (type === "float16" && data instanceof Uint16Array) {
+    return float16ToFloat32(data);
+  }
+  if (ArrayBuffer.isView(data) && "length" in data) {
+    return Float32Array.from(data as Float64Array);
+  }
+  throw new Error(`the graph returned ${type}, which is no number`);
+}
+
+function messageOf(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).trim();
+}

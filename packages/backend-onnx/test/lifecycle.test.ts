@@ -1,0 +1,240 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { fileURLToPath } from "node:url";
+import { Worker } from "node:worker_threads";
+import { type OnnxOptions, onnx } from "@crossrank/backend-onnx";
+import { BackendRunError, DisposedError } from "@crossrank/core";
+import { afterEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { choosePlacement } from "../src/defaults.js";
+import { fixture, type Golden, load, makeBatch, readGoldens, rejection } from "./fixtures.js";
+
+const folder = fixture("cross-encoder");
+const goldens = await readGoldens("cross-encoder");
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+async function loadSession(options: OnnxOptions = { workers: 1, threads: 1 }): ReturnType<typeof load> {
+  const session = await load(onnx(options), folder);
+  onTestFinished(() => session.dispose());
+  return session;
+}
+
+/** The threads that a session is started with. */
+async function loadWithWorkers(
+  options: OnnxOptions,
+): Promise<{ session: Awaited<ReturnType<typeof load>>; workers: Worker[] }> {
+  const spy = vi.spyOn(Worker.prototype, "postMessage");
+  const session = await loadSession(options);
+  const workers = [...new Set(spy.mock.contexts as Worker[])];
+  vi.restoreAllMocks();
+  return { session, workers };
+}
+
+/** Some hundred milliseconds of work. */
+function longBatch(): ReturnType<typeof makeBatch> {
+  const sequence: Golden = {
+    inputIds: new Array<number>(128).fill(9),
+    segmentIds: new Array<number>(128).fill(0),
+  };
+  return makeBatch(new Array<Golden>(300).fill(sequence));
+}
+
+describe("abort", () => {
+  const reason = new Error("enough");
+
+  test("before a run: rejects with the reason, and sends nothing", async () => {
+    const session = await loadSession();
+    const spy = vi.spyOn(Worker.prototype, "postMessage");
+    const batch = makeBatch(goldens);
+    expect(await rejection(session.run(batch, { signal: AbortSignal.abort(reason) }))).toBe(reason);
+    expect(spy).not.toHaveBeenCalled();
+    expect(batch.inputIds.length).toBeGreaterThan(0);
+  });
+
+  test("during a run: the batch still comes back, and the session lives on", async () => {
+    const session = await loadSession();
+    const controller = new AbortController();
+    const running = session.run(longBatch(), { signal: controller.signal });
+    controller.abort(reason);
+    expect((await running).shape).toEqual([300, 1]);
+    expect((await session.run(makeBatch(goldens))).shape).toEqual([goldens.length, 1]);
+    expect(session.capabilities.cancelsWithinBatch).toBe(false);
+  });
+
+  test("before and during a load: rejects with the reason, and every thread ends", async () => {
+    const early = load(onnx(), folder, { signal: AbortSignal.abort(reason) });
+    expect(await rejection(early)).toBe(reason);
+
+    const controller = new AbortController();
+    const spy = vi.spyOn(Worker.prototype, "postMessage");
+    const loading = load(onnx({ workers: 2 }), folder, { signal: controller.signal });
+    await vi.waitUntil(() => spy.mock.contexts.length > 0, { interval: 1, timeout: 60_000 });
+    controller.abort(reason);
+    expect(await rejection(loading)).toBe(reason);
+    const workers = spy.mock.contexts as Worker[];
+    await vi.waitUntil(() => workers.every(({ threadId }) => threadId === -1), { timeout: 60_000 });
+  });
+});
+
+describe("dispose", () => {
+  test("waits for the batches under way, which come back whole", async () => {
+    const { session, workers } = await loadWithWorkers({ workers: 2, threads: 1 });
+    const finished: string[] = [];
+    const runs = Array.from({ length: 5 }, async () => {
+      const output = await session.run(longBatch());
+      finished.push("run");
+      return output;
+    });
+    await session.dispose();
+    finished.push("dispose");
+    expect((await Promise.all(runs)).map(({ shape }) => shape[0])).toEqual([300, 300, 300, 300, 300]);
+    expect(finished).toEqual(["run", "run", "run", "run", "run", "dispose"]);
+    expect(workers.map(({ threadId }) => threadId)).toEqual([-1, -1]);
+  });
+
+  test("a run afterwards, or while it waits, is refused", async () => {
+    const session = await loadSession();
+    const running = session.run(longBatch());
+    const disposing = session.dispose();
+    expect(await rejection(session.run(makeBatch(goldens)))).toBeInstanceOf(DisposedError);
+    await Promise.all([running, disposing]);
+    expect(await rejection(session.run(makeBatch(goldens)))).toBeInstanceOf(DisposedError);
+  });
+
+  test("twice, at once, and through Symbol.asyncDispose", async () => {
+    const session = await loadSession();
+    await Promise.all([session.dispose(), session.dispose(), session[Symbol.asyncDispose]()]);
+    await session.dispose();
+  });
+});
+
+describe("a worker thread that dies", () => {
+  test("rejects the runs that it still had, and all later ones", async () => {
+    const { session, workers } = await loadWithWorkers({ workers: 1, threads: 1 });
+    // No message of ours: the thread's code throws.
+    workers[0]?.postMessage(null);
+    const error = await rejection(session.run(longBatch()));
+    expect(error).toBeInstanceOf(BackendRunError);
+    expect(error.cause).toBeInstanceOf(Error);
+    const later = await rejection(session.run(makeBatch(goldens)));
+    expect(later).toBeInstanceOf(BackendRunError);
+    expect(later.message).toContain("load the model again");
+    await session.dispose();
+  });
+
+  test("leaves the work to the others", async () => {
+    const { session, workers } = await loadWithWorkers({ workers: 2, threads: 1 });
+    await workers[0]?.terminate();
+    const outputs = await Promise.all(goldens.map((golden) => session.run(makeBatch([golden]))));
+    outputs.forEach((output, index) => {
+      expect(output.data[0]).toBeCloseTo(goldens[index]?.logits?.[0] ?? Number.NaN, 4);
+    });
+    await session.dispose();
+  });
+});
+
+test("the event loop keeps turning while batches run", async () => {
+  const session = await loadSession({ workers: 2, threads: 1 });
+  const delay = monitorEventLoopDelay({ resolution: 1 });
+  delay.enable();
+  let turns = 0;
+  const timer = setInterval(() => turns++, 1);
+  const start = performance.now();
+  await Promise.all(Array.from({ length: 40 }, () => session.run(longBatch())));
+  const milliseconds = performance.now() - start;
+  clearInterval(timer);
+  delay.disable();
+  // A run that blocked would let it turn once a batch. No bound on time: the machine may be busy.
+  expect(turns).toBeGreaterThan(200);
+  console.log(
+    `${turns} turns in ${milliseconds.toFixed(0)} ms, delay p99 ${(delay.percentile(99) / 1e6).toFixed(1)} ms`,
+  );
+});
+
+test("many runs at once each get their own answer, over all workers", async () => {
+  const { session, workers } = await loadWithWorkers({ workers: 3, threads: 1 });
+  expect(session.capabilities.concurrentRuns).toBe(6);
+  const spies = workers.map((worker) => vi.spyOn(worker, "postMessage"));
+  const runs = Array.from({ length: 60 }, (_, index) => goldens[index % goldens.length] as Golden);
+  const outputs = await Promise.all(runs.map((golden) => session.run(makeBatch([golden]))));
+  outputs.forEach((output, index) => {
+    expect(output.data[0]).toBeCloseTo(runs[index]?.logits?.[0] ?? Number.NaN, 4);
+  });
+  expect(spies.map((spy) => spy.mock.calls.length)).toEqual([20, 20, 20]);
+});
+
+describe("a program", () => {
+  async function runProgram(
+    ending: string,
+  ): Promise<{ code: number | null; output: string; errors: string }> {
+    const program = fileURLToPath(new URL("./programs/program.mjs", import.meta.url));
+    const child = spawn(process.execPath, [program, ending, folder], { stdio: ["ignore", "pipe", "pipe"] });
+    let output = "";
+    let errors = "";
+    child.stdout.on("data", (chunk: Buffer) => {
+      output += chunk;
+    });
+    child.stderr.on("data", (chunk: Buffer) => {
+      errors += chunk;
+    });
+    const [code] = (await once(child, "close")) as [number | null];
+    return { code, output, errors };
+  }
+
+  test("that forgets to dispose ends by itself", async () => {
+    expect(await runProgram("idle")).toEqual({ code: 0, output: "scored\n", errors: "" });
+  });
+
+  test("that waits for runs gets them before it ends", async () => {
+    expect(await runProgram("finish")).toEqual({ code: 0, output: "scored\n6\n", errors: "" });
+  });
+
+  test("that exits during runs exits with its own code, not with an abort of the native library", async () => {
+    expect(await runProgram("exit")).toEqual({ code: 7, output: "scored\n", errors: "" });
+  });
+
+  test("that throws during runs shows its own error only", async () => {
+    const { code, errors } = await runProgram("throw");
+    expect(code).toBe(1);
+    expect(errors).toContain("a mistake of the program");
+    expect(errors).not.toContain("Napi");
+  });
+
+  test("that exits during a load exits cleanly", async () => {
+    expect(await runProgram("exit-during-load")).toEqual({ code: 0, output: "", errors: "" });
+  });
+});
+
+test("diagnose says what is here, and loads no model", async () => {
+  const diagnosis = await onnx().diagnose();
+  expect(diagnosis).toMatchObject({ available: true, runtime: { name: "onnxruntime-node" } });
+  expect(diagnosis.runtime?.version).toMatch(/^\d+\.\d+\.\d+/);
+  expect(diagnosis.detail).toMatch(/^execution providers cpu.*; \d+ processor threads$/);
+});
+
+test("the session says what runs where", async () => {
+  const session = await loadSession();
+  expect(session.info).toMatchObject({ name: "onnx", runtime: { name: "onnxruntime-node" } });
+  expect(onnx()).toMatchObject({
+    specificationVersion: "v1",
+    name: "onnx",
+    families: ["cross-encoder", "bi-encoder"],
+  });
+});
+
+test.each<[string, OnnxOptions, number, number, { workers: number; threads: number }]>([
+  ["one core", {}, 50e6, 1, { workers: 1, threads: 1 }],
+  ["two cores", {}, 50e6, 2, { workers: 2, threads: 1 }],
+  ["sixteen cores", {}, 50e6, 16, { workers: 4, threads: 4 }],
+  ["a large model", {}, 600e6, 16, { workers: 1, threads: 16 }],
+  ["threads given", { threads: 2 }, 50e6, 8, { workers: 4, threads: 2 }],
+  ["more threads than cores", { threads: 8 }, 50e6, 2, { workers: 1, threads: 8 }],
+  ["workers given", { workers: 3 }, 50e6, 8, { workers: 3, threads: 2 }],
+  ["more workers than cores", { workers: 4 }, 50e6, 2, { workers: 4, threads: 1 }],
+  ["not on the processor", { executionProviders: ["cuda", "cpu"] }, 50e6, 16, { workers: 1, threads: 16 }],
+])("workers and threads for %s", (_, options, bytes, cores, expected) => {
+  expect(choosePlacement(options, bytes, cores)).toEqual(expected);
+});

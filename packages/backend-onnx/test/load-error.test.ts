@@ -1,0 +1,209 @@
+import { cp, readFile, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Worker } from "node:worker_threads";
+import { type OnnxOptions, onnx } from "@crossrank/backend-onnx";
+import { IncompatibleModelError, InvalidInputError, ModelLoadError } from "@crossrank/core";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { planInputs, planOutput } from "../src/graph-plan.js";
+import { fixture, folderWith, load, rejection, temporaryFolder } from "./fixtures.js";
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+/** Changes the bytes of a good model; text changes must keep their length. */
+async function damaged(change: (bytes: Buffer) => Buffer): Promise<string> {
+  const folder = await folderWith(["onnx/model.onnx"]);
+  const path = join(folder, "onnx/model.onnx");
+  await writeFile(path, change(await readFile(path)));
+  return folder;
+}
+
+function replaceText(bytes: Buffer, from: string, to: string): Buffer {
+  return Buffer.from(bytes.toString("latin1").replaceAll(from, to), "latin1");
+}
+
+describe("a file that cannot be loaded gives one line with the fix, and leaves no thread behind", () => {
+  test.each<[string, (bytes: Buffer) => Buffer, RegExp]>([
+    ["empty", () => Buffer.alloc(0), /is empty\. Download it again/],
+    ["truncated", (bytes) => bytes.subarray(0, bytes.length >> 1), /compare its sha256/],
+    ["corrupt", (bytes) => Buffer.from(bytes).fill(0x5a, 100, 5000), /compare its sha256/],
+    ["not ONNX", () => Buffer.from("<html>Not found</html>"), /compare its sha256/],
+    [
+      "a Git LFS pointer",
+      () => Buffer.from("version https://git-lfs.example/spec/v1\noid sha256:00\nsize 9\n"),
+      /git lfs pull/,
+    ],
+    [
+      "with an operator that does not exist",
+      (bytes) => replaceText(bytes, "LayerNormalization", "LayerNormalizatiom"),
+      /LayerNormalizatiom.*lacks an operator/,
+    ],
+    [
+      "with an unknown input",
+      (bytes) => replaceText(bytes, "token_type_ids", "token_typo_ids"),
+      /unknown input "token_typo_ids"; the graph wants input_ids int64\[batch, sequence\]/,
+    ],
+    [
+      "without an attention mask",
+      (bytes) => replaceText(bytes, "attention_mask", "attention_ma.k"),
+      /unknown input "attention_ma\.k"/,
+    ],
+  ])("%s", async (_, change, message) => {
+    const spy = vi.spyOn(Worker.prototype, "postMessage");
+    const error = await rejection(load(onnx({ workers: 2 }), await damaged(change)));
+    expect(error).toBeInstanceOf(ModelLoadError);
+    expect(error).toMatchObject({ backend: "onnx", file: "onnx/model.onnx" });
+    expect(error.message).toMatch(message);
+    expect(error.message).not.toContain("\n");
+    for (const worker of spy.mock.contexts as Worker[]) {
+      expect(worker.threadId).toBe(-1);
+    }
+  });
+
+  test("the runtime's own words are the cause", async () => {
+    const error = await rejection(load(onnx(), await damaged((bytes) => bytes.subarray(0, 1000))));
+    expect((error.cause as Error).message).toContain("Protobuf parsing failed");
+  });
+});
+
+test("an output of another kind than asked for lists what there is", async () => {
+  const wanted = [
+    ["bi-encoder", "class-logits"],
+    ["bi-encoder-pooled", "class-logits"],
+    ["cross-encoder", "hidden-states"],
+    ["cross-encoder", "token-logits"],
+  ] as const;
+  for (const [name, kind] of wanted) {
+    const error = await rejection(load(onnx({ workers: 1 }), fixture(name), { kinds: [kind] }));
+    expect(error).toBeInstanceOf(IncompatibleModelError);
+    expect(error).toMatchObject({ wanted: kind });
+  }
+  const error = await rejection(load(onnx({ workers: 1 }), fixture("bi-encoder")));
+  expect(error.message).toContain("last_hidden_state float32[batch, sequence, 32]");
+});
+
+describe("execution providers", () => {
+  test.each([[["nonsense"]], [["nonsense", "cpu"]]])(
+    "%j is refused, never dropped",
+    async (executionProviders) => {
+      const error = await rejection(load(onnx({ executionProviders }), fixture("cross-encoder")));
+      expect(error).toBeInstanceOf(ModelLoadError);
+      expect(error.message).toMatch(
+        /"nonsense" is not in this build, which has cpu.*leave `executionProviders` out/,
+      );
+    },
+  );
+
+  test("as objects", async () => {
+    const backend = onnx({ executionProviders: [{ name: "cpu" }], workers: 1 });
+    const session = await load(backend, fixture("cross-encoder"));
+    await session.dispose();
+  });
+});
+
+test("without onnxruntime-node: diagnose says what to install, and so does a load", async () => {
+  const root = await temporaryFolder();
+  const scope = join(root, "node_modules/@crossrank");
+  await cp(fileURLToPath(new URL("../dist", import.meta.url)), join(scope, "backend-onnx/dist"), {
+    recursive: true,
+  });
+  await cp(
+    fileURLToPath(new URL("../package.json", import.meta.url)),
+    join(scope, "backend-onnx/package.json"),
+  );
+  await symlink(fileURLToPath(new URL("../../core", import.meta.url)), join(scope, "core"));
+  const copy = (await import(join(scope, "backend-onnx/dist/index.js"))) as { onnx: typeof onnx };
+
+  const diagnosis = await copy.onnx().diagnose();
+  expect(diagnosis.available).toBe(false);
+  expect(diagnosis.detail).toMatch(/Cannot find package 'onnxruntime-node'.*Install onnxruntime-node/);
+
+  const error = await rejection(load(copy.onnx(), fixture("cross-encoder")));
+  expect(error).toMatchObject({ code: "model-load" });
+  expect(error.message).toMatch(/onnxruntime-node does not start.*Install onnxruntime-node/);
+});
+
+test("session options reach the runtime", async () => {
+  const backend = onnx({ sessionOptions: { graphOptimizationLevel: "nonsense" as "all" } });
+  const error = await rejection(load(backend, fixture("cross-encoder")));
+  expect(error).toBeInstanceOf(ModelLoadError);
+  expect(error.message).toContain("graphOptimizationLevel");
+});
+
+test.each<[OnnxOptions, string]>([
+  [{ workers: 0 }, "workers"],
+  [{ workers: 1.5 }, "workers"],
+  [{ threads: -1 }, "threads"],
+  [{ threads: Number.NaN }, "threads"],
+  [{ executionProviders: [] }, "executionProviders"],
+  [{ batch: { rows: 0 } }, "batch.rows"],
+  [{ batch: { tokens: 0.5 } }, "batch.tokens"],
+  [{ batch: { padding: 2 } }, "batch.padding"],
+  [{ sessionOptions: { extra: { callback: () => undefined } } }, "sessionOptions"],
+])("the option in %j is refused at once", (options, path) => {
+  let error: unknown;
+  try {
+    onnx(options);
+  } catch (thrown) {
+    error = thrown;
+  }
+  expect(error).toBeInstanceOf(InvalidInputError);
+  expect(error).toMatchObject({ path });
+});
+
+describe("reading a graph", () => {
+  const dynamic = ["batch", "sequence"];
+  const ids = { name: "input_ids", type: "int64", shape: dynamic };
+  const mask = { name: "attention_mask", type: "int64", shape: dynamic };
+
+  test.each([
+    [[ids], /no input "attention_mask"/],
+    [[mask], /no input "input_ids"/],
+    [[], /no input "input_ids"; it wants nothing/],
+    [[ids, { ...mask, type: "float32" }], /"attention_mask" has type float32/],
+    [
+      [ids, mask, { name: "pixel_values", type: "float32", shape: undefined }],
+      /unknown input "pixel_values"/,
+    ],
+    [[ids, mask, { name: "toString", type: "int64", shape: dynamic }], /unknown input "toString"/],
+  ])("inputs %#", (inputs, problem) => {
+    expect(planInputs(inputs)).toMatchObject({
+      problem: expect.stringMatching(problem),
+      fix: expect.any(String),
+    });
+  });
+
+  test("a fixed length with any number of rows", () => {
+    expect(planInputs([{ ...ids, shape: ["batch", 128] }, mask])).toMatchObject({
+      rows: undefined,
+      columns: 128,
+    });
+  });
+
+  test.each([
+    ["logits by name beside others", ["last_hidden_state:3", "logits:2"], "class-logits", "logits"],
+    ["one class squeezed away", ["logits:1"], "class-logits", "logits"],
+    ["the sole rank-2 output", ["output_0:2", "attentions:4"], "class-logits", "output_0"],
+    ["two rank-2 outputs are ambiguous", ["output_0:2", "output_1:2"], "class-logits", undefined],
+    ["a pooler is no classifier", ["last_hidden_state:3", "pooler_output:2"], "class-logits", undefined],
+    ["token classes are no class logits", ["logits:3"], "class-logits", undefined],
+    ["nor hidden states", ["logits:3"], "hidden-states", undefined],
+    ["token embeddings", ["token_embeddings:3", "sentence_embedding:2"], "hidden-states", "token_embeddings"],
+    ["the sole rank-3 output", ["output_0:3"], "hidden-states", "output_0"],
+    ["pooled by its name only", ["output_0:2"], "pooled", undefined],
+  ] as const)("%s", (_, declared, kind, expected) => {
+    const outputs = declared.map((text) => {
+      const [name = "", rank] = text.split(":");
+      return { name, type: "float32", shape: Array.from({ length: Number(rank) }, () => "any") };
+    });
+    expect(planOutput(outputs, [kind])?.name).toBe(expected);
+  });
+
+  test("integers are no output", () => {
+    expect(
+      planOutput([{ name: "logits", type: "int64", shape: ["batch", 1] }], ["class-logits"]),
+    ).toBeUndefined();
+  });
+});

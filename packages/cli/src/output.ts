@@ -1,0 +1,123 @@
+import type { CrossrankWarning, RankedDocument, RerankResult, Scale } from "@crossrank/core";
+import type { InputDocument } from "./input.js";
+import { alignColumns, columnWidths, fitToWidth, formatCount, toSingleLine } from "./text.js";
+
+export const outputFormats = ["table", "json", "jsonl"] as const;
+export type OutputFormat = (typeof outputFormats)[number];
+
+export interface Ranking {
+  readonly query: string;
+  readonly result: RerankResult<string>;
+  /** In the order that `result`'s indexes mean. */
+  readonly documents: readonly InputDocument[];
+  readonly returnDocuments: boolean;
+}
+
+/** What `--format json` prints; documented in README.md. */
+export function formatJson(ranking: Ranking): string {
+  const { model, backend, scale, status, warnings, usage } = ranking.result;
+  const value = {
+    model: { id: model.id, revision: model.revision ?? null, artifact: model.artifact },
+    backend,
+    scale,
+    status,
+    results: ranking.result.results.map((one) => jsonResult(one, ranking)),
+    warnings,
+    usage,
+  };
+  return `${JSON.stringify(value, undefined, 2)}\n`;
+}
+
+/** One result a line, best first. */
+export function formatJsonLines(ranking: Ranking): string {
+  return ranking.result.results.map((one) => `${JSON.stringify(jsonResult(one, ranking))}\n`).join("");
+}
+
+/** For people. `columns` is the terminal's width; `emphasise` makes a heading stand out, or returns it as it is. */
+export function formatTable(
+  ranking: Ranking,
+  terminal: { readonly columns: number; readonly emphasise: (text: string) => string },
+): string {
+  const { result, documents } = ranking;
+  const { model, backend, scale, usage } = result;
+  const revision = model.revision === undefined ? "" : ` at ${model.revision.slice(0, 12)}`;
+  const facts = [
+    ["query", fitToWidth(ranking.query, Math.max(terminal.columns - "backend  ".length, 12))],
+    ["model", `${model.id}${revision}, ${model.artifact.format} ${model.artifact.dtype}`],
+    ["backend", `${backend.name} (${backend.runtime.name} ${backend.runtime.version})`],
+    ["scale", scale],
+    ...(result.status === "reranked" ? [] : [["status", result.status]]),
+  ];
+  const lines = alignColumns(
+    facts.map((fact) => fact.map(toSingleLine)),
+    ["left", "left"],
+  );
+  if (result.results.length > 0) {
+    const [heading = "", ...rows] = tableOf(result.results, scale, documents, terminal.columns);
+    lines.push("", terminal.emphasise(heading), ...rows);
+    if (result.results.some(isCut)) {
+      lines.push("", "* cut to the model's maximum length");
+    }
+  }
+  const seconds = usage.milliseconds.total / 1000;
+  const speed =
+    documents.length === 0 ? "" : ` (${formatCount(Math.round(documents.length / seconds))} documents/s)`;
+  const count = `${formatCount(documents.length)} document${documents.length === 1 ? "" : "s"}`;
+  lines.push("", `scored ${count}, ${formatCount(usage.tokens)} tokens, in ${seconds.toFixed(2)} s${speed}`);
+  return `${lines.join("\n")}\n`;
+}
+
+export function formatWarning({ message }: CrossrankWarning): string {
+  return `warning: ${toSingleLine(message)}\n`;
+}
+
+/** A score as a table shows it: never rounded up to a 1 that it has not reached. */
+export function displayScore(score: number, scale: Scale): string {
+  const format = (digits: number): string =>
+    scale === "probability" ? score.toPrecision(digits) : score.toFixed(digits);
+  for (let digits = 4; digits < 17; digits += 1) {
+    const shown = format(digits);
+    if (scale === "logit" || Math.abs(score) >= 1 || Math.abs(Number(shown)) < 1) return shown;
+  }
+  return String(score);
+}
+
+function jsonResult(one: RankedDocument<string>, { documents, returnDocuments }: Ranking): object {
+  return returnDocuments ? { ...one, document: documents[one.index]?.original } : one;
+}
+
+/** Heading and rows; the document gets the width that is left. */
+function tableOf(
+  results: readonly RankedDocument<string>[],
+  scale: Scale,
+  documents: readonly InputDocument[],
+  columns: number,
+): string[] {
+  // On the other scales the score is the logit.
+  const withLogit = scale === "probability";
+  const marked = results.some(isCut);
+  const cells = results.map((one, position) => [
+    String(position + 1),
+    String(one.index),
+    one.score === null ? "–" : displayScore(one.score, scale),
+    ...(withLogit ? [one.logit === null ? "–" : one.logit.toFixed(4)] : []),
+    (one.logit === null ? "–" : String(one.tokens)) + (marked ? (isCut(one) ? "*" : " ") : ""),
+  ]);
+  const heading = ["rank", "index", "score", ...(withLogit ? ["logit"] : []), "tokens"];
+  const widths = columnWidths([heading, ...cells]);
+  const left = Math.max(columns - widths.reduce((sum, width) => sum + width + 2, 0), 12);
+  const texts = results.map(({ index, queryOverflow, notScored }) => {
+    const reason = queryOverflow ? "[query too long] " : notScored ? "[not scored] " : "";
+    return fitToWidth(reason + (documents[index]?.text ?? ""), left);
+  });
+  return alignColumns(
+    [[...heading, "document"], ...cells.map((row, position) => [...row, texts[position] ?? ""])],
+    // Digits, not decimals, are fixed on the probability scale: there the points align on the left.
+    [...heading.map((name) => (name === "score" && withLogit ? "left" : "right")), "left"],
+  );
+}
+
+/** Scored, but not to its end. */
+function isCut({ logit, truncatedTokens }: RankedDocument<string>): boolean {
+  return logit !== null && truncatedTokens > 0;
+}

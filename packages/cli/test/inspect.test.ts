@@ -1,0 +1,178 @@
+import { cp, readdir, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { createPairEncoder, createTextTokenizer, readProfile } from "@crossrank/core";
+import { openModel } from "@crossrank/hub";
+import { describe, expect, it } from "vitest";
+import { crossrank, fixture, temporaryFolder } from "./run-command.js";
+
+const folder = temporaryFolder();
+
+interface Token {
+  readonly token: string;
+  readonly id: number;
+  readonly segment: number;
+  readonly piece: string;
+}
+
+interface InspectionOutput {
+  readonly model: { readonly id: string; readonly revision: string | null };
+  readonly profile: Readonly<Record<string, unknown>>;
+  readonly sources: Readonly<Record<string, string>>;
+  readonly scale: string;
+  readonly precisions: readonly { readonly dtype: string; readonly path: string }[];
+  readonly defaultDtype: string | null;
+  readonly example: {
+    readonly query: string;
+    readonly document: string;
+    readonly sequences: readonly { readonly encodes: string; readonly tokens: readonly Token[] }[];
+  };
+  readonly files: readonly { readonly path: string; readonly size: number }[];
+}
+
+async function inspectJson(...args: readonly string[]): Promise<InspectionOutput> {
+  const { code, stdout, stderr } = await crossrank(["inspect", ...args, "--format", "json"]);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  return JSON.parse(stdout) as InspectionOutput;
+}
+
+describe("inspect", () => {
+  it("prints the profile with its sources, precisions and files, as JSON", async () => {
+    const model = fixture("cross-encoder");
+    const reading = await readProfile(await openModel(model));
+    const output = await inspectJson(model);
+    expect(output.profile).toEqual(reading.profile);
+    expect(output.sources).toEqual(reading.sources);
+    expect(output).toMatchObject({
+      model: { id: model, revision: null },
+      scale: "logit",
+      defaultDtype: "fp32",
+    });
+    expect(output.precisions).toEqual([{ dtype: "fp32", path: "onnx/model.onnx" }]);
+    const names = (await readdir(model, { recursive: true, withFileTypes: true })).filter((entry) =>
+      entry.isFile(),
+    );
+    expect(output.files).toHaveLength(names.length);
+    const { size } = await stat(join(model, "onnx", "model.onnx"));
+    expect(output.files.find(({ path }) => path === "onnx/model.onnx")?.size).toBe(size);
+  });
+
+  it("encodes the example as the model will get it", async () => {
+    const model = fixture("cross-encoder");
+    const { profile, tokenizerJson } = await readProfile(await openModel(model));
+    const { example } = await inspectJson(model);
+    const encoder = createPairEncoder(createTextTokenizer(tokenizerJson, model), profile);
+    const expected = encoder.encodePair(encoder.encodeQuery(example.query), example.document);
+    const [sequence] = example.sequences;
+    expect(sequence?.encodes).toBe("pair");
+    expect(sequence?.tokens.map(({ id }) => id)).toEqual([...expected.ids]);
+    expect(sequence?.tokens.map(({ segment }) => segment)).toEqual([...expected.segmentIds]);
+    const pieces = sequence?.tokens
+      .map(({ piece }) => piece)
+      .filter((piece, at, all) => piece !== all[at - 1]);
+    expect(pieces).toEqual(["[CLS]", "query", "[SEP]", "document", "[SEP]"]);
+    const words = sequence?.tokens.filter(({ piece }) => piece === "document").map(({ token }) => token);
+    expect(words?.join(" ")).toBe("paris is the capital of france .");
+  });
+
+  it("shows query and document of a bi-encoder apart", async () => {
+    const { example, scale } = await inspectJson(fixture("bi-encoder"));
+    expect(scale).toBe("cosine");
+    expect(example.sequences.map(({ encodes }) => encodes)).toEqual(["query", "document"]);
+    for (const { encodes, tokens } of example.sequences) {
+      expect(tokens.map(({ piece }) => piece)).toContain(encodes);
+      expect(tokens.at(-1)?.token).toBe("[SEP]");
+    }
+  });
+
+  it("lists every precision, the default first where there is none in the profile", async () => {
+    const model = folder.path("precisions");
+    await cp(fixture("cross-encoder"), model, { recursive: true });
+    await cp(join(model, "onnx", "model.onnx"), join(model, "onnx", "model_quantized.onnx"));
+    await cp(join(model, "onnx", "model.onnx"), join(model, "onnx", "model_int8.onnx"));
+    const plain = await inspectJson(model);
+    expect(plain.precisions.map(({ dtype }) => dtype)).toEqual(["fp32", "int8", "q8"]);
+    expect(plain.defaultDtype).toBe("fp32");
+    await writeFile(join(model, "crossrank.json"), '{ "defaultDtype": "int8" }');
+    const chosen = await inspectJson(model);
+    expect(chosen.defaultDtype).toBe("int8");
+    expect(chosen.sources["defaultDtype"]).toBe("crossrank.json");
+    const { stdout } = await crossrank(["inspect", model]);
+    expect(stdout).toMatch(/^ {2}int8 +onnx\/model_int8\.onnx +[\d.]+ kB +default$/m);
+  });
+
+  it("shows facts, sources, the template with ids, and files in its table", async () => {
+    const { code, stdout, stderr } = await crossrank(["inspect", fixture("cross-encoder-two-class")]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toMatch(/^ {2}family +cross-encoder +config\.json architectures$/m);
+    expect(stdout).toMatch(/^ {2}head +two-class: logit 1 − logit 0 +config\.json id2label$/m);
+    expect(stdout).toMatch(/^ {2}max length +128 tokens, 3 of them special +/m);
+    expect(stdout).toMatch(
+      /^ {2}template +\[CLS\] query \[SEP\] document \[SEP\] +tokenizer\.json post_processor$/m,
+    );
+    expect(stdout).toMatch(/^ {2}\[CLS\] +segment 0 {2}2$/m);
+    expect(stdout).toMatch(/^ {2}document +segment 1 {2}paris \d+ · is \d+ · /m);
+    expect(stdout).toMatch(/^ {2}onnx\/model\.onnx +[\d.]+ kB$/m);
+  });
+
+  it("needs no weights", async () => {
+    const model = folder.path("weightless");
+    await cp(fixture("cross-encoder"), model, {
+      recursive: true,
+      filter: (source) => !source.endsWith(".onnx"),
+    });
+    const { precisions, defaultDtype } = await inspectJson(model);
+    expect({ precisions, defaultDtype }).toEqual({ precisions: [], defaultDtype: null });
+  });
+
+  it("takes --profile into account, and names it as the source", async () => {
+    const profile = await folder.write("profile.json", '{ "maxLength": 64 }');
+    const output = await inspectJson(fixture("cross-encoder"), "--profile", profile);
+    expect(output.profile["maxLength"]).toBe(64);
+    expect(output.sources["maxLength"]).toBe("given by the caller");
+  });
+
+  it.each([
+    ["{}", 0],
+    ['{ "maxLenght": 64 }', 2],
+  ])("checks --profile: %s", async (content, expected) => {
+    const profile = await folder.write("checked.json", content);
+    const { code, stderr } = await crossrank(["inspect", fixture("cross-encoder"), "--profile", profile]);
+    expect(code).toBe(expected);
+    if (expected !== 0)
+      expect(stderr).toMatch(/^crossrank: --profile .*checked\.json is not a valid profile.*\n$/);
+  });
+});
+
+describe("doctor", () => {
+  it("reports the machine and every backend, as JSON", async () => {
+    const { code, stdout, stderr } = await crossrank(["doctor", "--format", "json"], {
+      environment: { HF_HUB_CACHE: folder.path("hub"), HF_HUB_OFFLINE: "1" },
+    });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    const report = JSON.parse(stdout) as Record<string, unknown>;
+    expect(report).toMatchObject({
+      node: process.versions.node,
+      platform: process.platform,
+      architecture: process.arch,
+      cache: { folder: folder.path("hub"), offline: true },
+      backends: [
+        {
+          name: "onnx",
+          package: "@crossrank/backend-onnx",
+          available: true,
+          runtime: { name: "onnxruntime-node", version: expect.stringMatching(/^\d+\.\d+/) },
+        },
+      ],
+    });
+    expect(report["cores"]).toBeGreaterThan(0);
+    expect((report["memory"] as { total: number }).total).toBeGreaterThan(0);
+  });
+
+  it("reports the same in a table", async () => {
+    const { code, stdout } = await crossrank(["doctor"]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^node +\d+\./m);
+    expect(stdout).toMatch(/^downloads +off/m);
+    expect(stdout).toMatch(/^ {2}onnx +works +onnxruntime-node /m);
+  });
+});

@@ -1,0 +1,86 @@
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll } from "vitest";
+
+export const binary: string = fileURLToPath(new URL("../bin/crossrank.js", import.meta.url));
+export const fixtures: string = fileURLToPath(new URL("../../backend-onnx/test/fixtures", import.meta.url));
+
+if (!existsSync(fileURLToPath(new URL("../dist/main.js", import.meta.url)))) {
+  throw new Error(
+    "The command is not built, and these tests run the built one: npx turbo run build --filter=crossrank",
+  );
+}
+
+export function fixture(name: string): string {
+  return join(fixtures, name);
+}
+
+/** Vitest sets colours for itself. */
+const { NO_COLOR: _noColor, FORCE_COLOR: _forceColor, CI: _ci, ...inherited } = process.env;
+
+export interface Outcome {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface RunOptions {
+  /** Standard input; `"open"` leaves it open without a byte. */
+  readonly input?: string | Uint8Array | "open";
+  /** Called with everything on standard error so far. */
+  readonly onStandardError?: (text: string, child: ReturnType<typeof spawn>) => void;
+  readonly onStart?: (child: ReturnType<typeof spawn>) => void;
+  readonly command?: string;
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+/** Runs the real command as a process of its own, without network. */
+export function crossrank(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(options.command ?? process.execPath, options.command ? args : [binary, ...args], {
+      env: { ...inherited, HF_HUB_OFFLINE: "1", ...options.environment },
+    });
+    let stdout = "";
+    let stderr = "";
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      stdout += text;
+    });
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      stderr += text;
+      options.onStandardError?.(stderr, child);
+    });
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ code, stdout, stderr }));
+    // A command that fails early does not read its input.
+    child.stdin.on("error", () => undefined);
+    options.onStart?.(child);
+    if (options.input !== "open") child.stdin.end(options.input ?? "");
+  });
+}
+
+export interface TemporaryFolder {
+  path(name: string): string;
+  /** @returns the absolute path. */
+  write(name: string, content: string | Uint8Array): Promise<string>;
+}
+
+/** A folder for the tests of one file, removed after them. Call at the top level of the file. */
+export function temporaryFolder(): TemporaryFolder {
+  let folder = "";
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "crossrank-cli-"));
+  });
+  afterAll(async () => {
+    await rm(folder, { recursive: true, force: true });
+  });
+  const write = async (name: string, content: string | Uint8Array): Promise<string> => {
+    const path = join(folder, name);
+    await writeFile(path, content);
+    return path;
+  };
+  return { path: (name) => join(folder, name), write };
+}

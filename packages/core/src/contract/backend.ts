@@ -1,0 +1,138 @@
+import type { FileProgress, ModelFiles } from "./model-files.js";
+import type { Family, ModelProfile } from "./model-profile.js";
+
+/**
+ * What core wants back for every sequence of a batch. Chosen by core from the profile's head, before loading.
+ *
+ * - `class-logits`: raw classifier outputs, no activation. Shape (rows, classes).
+ * - `hidden-states`: last hidden state of every token. Shape (rows, columns, hidden).
+ * - `pooled`: one vector a sequence, pooled by the runtime as the profile says, not normalised. Shape (rows, hidden).
+ * - `token-logits`: logits of `tokens`, in that order, after the last real token. Shape (rows, tokens.length).
+ */
+export type OutputKind = "class-logits" | "hidden-states" | "pooled" | "token-logits";
+
+export interface OutputRequest {
+  /** Acceptable kinds, best first; the backend takes the first that it can give. */
+  readonly kinds: readonly OutputKind[];
+  /** Answer tokens, for `token-logits` only. */
+  readonly tokens?: readonly number[];
+}
+
+/**
+ * Token ids on their way to a runtime. Row-major (rows, columns), right-padded. The arrays belong to the
+ * backend from `run` on: it may transfer them to another thread.
+ */
+export interface Batch {
+  readonly rows: number;
+  readonly columns: number;
+  /** (rows, columns), padding id where there is no token. */
+  readonly inputIds: Int32Array;
+  /** (rows, columns), 1 for a real token, 0 for padding. A padding row is all zeros. */
+  readonly attentionMask: Int32Array;
+  /** (rows, columns), 0 or 1, 0 on padding. Always given; a backend whose model takes none ignores it. */
+  readonly segmentIds: Int32Array;
+  /** Real tokens of each row; 0 for a padding row. For runtimes that take one unpadded sequence at a time. */
+  readonly lengths: Int32Array;
+}
+
+/** Raw numbers of one batch, float32, row-major. Padding rows are included; core drops them. */
+export interface RawOutput {
+  readonly kind: OutputKind;
+  readonly data: Float32Array;
+  /** As listed at {@link OutputKind}; `shape[0]` is the batch's `rows`. */
+  readonly shape: readonly number[];
+}
+
+/** How the scheduler should cut batches for speed. A recommendation of the backend, from measurement. */
+export interface BatchPreference {
+  /** Most rows. 1 makes a score independent of its neighbours, also where activations are quantised per batch. */
+  readonly rows: number;
+  /** Most rows × columns; a longer single sequence still runs, alone. */
+  readonly tokens: number;
+  /** Largest share of padding among the tokens of a batch, 0 to 1. 0 batches equal lengths only. */
+  readonly padding: number;
+}
+
+/** What a loaded session can do, as data. Core decides from it and never from the backend's name. */
+export interface Capabilities {
+  /** What `run` returns. */
+  readonly output: OutputKind;
+  /** Longest sequence the artifact accepts, in tokens; undefined when it sets no limit of its own. */
+  readonly maxSequenceLength: number | undefined;
+  /** `"any"`, or the only lengths accepted, ascending (e.g. 128, 256, 512): core pads columns up to the next. */
+  readonly sequenceLengths: "any" | readonly number[];
+  /** Rows accepted: any number up to `max`, or always exactly `exactly`: core pads rows and drops their outputs. */
+  readonly batchSize: { readonly max: number } | { readonly exactly: number };
+  readonly batchPreference: BatchPreference;
+  /** Whether the artifact reads segment ids. False while the template has segment 1 is a warning, not an error. */
+  readonly segmentIds: boolean;
+  /** How many `run` calls core may have under way at once; at least 1. */
+  readonly concurrentRuns: number;
+  /** Whether `run` stops within a batch when its signal aborts. Otherwise core stops between batches. */
+  readonly cancelsWithinBatch: boolean;
+}
+
+/** Which exported form of the model a session runs. */
+export interface ArtifactInfo {
+  readonly format: "onnx" | "gguf" | "mnn" | "mlpackage";
+  /** The field's usual name: fp32, fp16, int8, uint8, q8, q4, Q8_0 … */
+  readonly dtype: string;
+  /** Files relative to the model, the main one first, each with its lower-case hex sha256. */
+  readonly files: readonly { readonly path: string; readonly sha256: string }[];
+}
+
+export interface BackendInfo {
+  /** E.g. `"onnx"`. */
+  readonly name: string;
+  /** E.g. `{ name: "onnxruntime-node", version: "1.30.0" }`. */
+  readonly runtime: { readonly name: string; readonly version: string };
+}
+
+export interface LoadRequest {
+  readonly files: ModelFiles;
+  readonly profile: ModelProfile;
+  readonly output: OutputRequest;
+  /** Precision wanted; undefined takes the profile's default, else the most precise that is there. Never silently another. */
+  readonly dtype?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: FileProgress) => void) | undefined;
+}
+
+/** A model in a runtime's memory. */
+export interface BackendSession extends AsyncDisposable {
+  readonly info: BackendInfo;
+  readonly artifact: ArtifactInfo;
+  readonly capabilities: Capabilities;
+  /**
+   * Runs one batch that keeps to `capabilities`.
+   * @throws {BackendRunError} when the runtime fails.
+   * @throws {DisposedError} after `dispose`.
+   * @throws the signal's reason once it is aborted.
+   */
+  run(batch: Batch, options?: { readonly signal?: AbortSignal | undefined }): Promise<RawOutput>;
+  /** Frees the runtime's memory. Waits for a batch under way; safe to call twice. */
+  dispose(): Promise<void>;
+}
+
+/** A runtime that can load models. Made by a factory of its package, e.g. `onnx({ threads: 4 })`. */
+export interface Backend {
+  /** Lets a second version of this contract live beside the first. */
+  readonly specificationVersion: "v1";
+  readonly name: string;
+  readonly families: readonly Family[];
+  /**
+   * @throws {ModelFileNotFoundError} when there is no artifact of that precision.
+   * @throws {ModelLoadError} when the runtime refuses it.
+   * @throws {IncompatibleModelError} when it cannot give one of the outputs asked for.
+   */
+  load(request: LoadRequest): Promise<BackendSession>;
+  /** Whether this runtime works on this machine, without loading a model. For `crossrank doctor`; never throws. */
+  diagnose(): Promise<BackendDiagnosis>;
+}
+
+export interface BackendDiagnosis {
+  readonly available: boolean;
+  readonly runtime?: { readonly name: string; readonly version: string };
+  /** One line: what was found (providers, threads), or why it does not load and how to mend it. */
+  readonly detail: string;
+}

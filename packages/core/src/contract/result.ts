@@ -1,0 +1,82 @@
+import type { ArtifactInfo, BackendInfo } from "./backend.js";
+import type { CrossrankWarning } from "./warnings.js";
+
+/**
+ * What `score` means.
+ * - `logit`: unbounded, the same number as `logit`.
+ * - `probability`: 0 to 1, the sigmoid of `logit`. In float64 here; it still reads 1 above about 36, so rank on `logit`.
+ * - `cosine`: −1 to 1, the same number as `logit`.
+ */
+export type Scale = "logit" | "probability" | "cosine";
+
+/**
+ * - `reranked`: every document has its place by logit (those with a query overflow come last, flagged).
+ * - `partial`: the call was aborted with `whenAborted: "partial"`; unscored documents come last, in input order.
+ * - `passthrough`: nothing was scored and the order is the caller's. Only where a fallback chain was asked for it.
+ */
+export type Status = "reranked" | "partial" | "passthrough";
+
+/** The score of one pair. */
+export interface PairScore {
+  /** The ranking key, float32 or better. Null when there is none: never read null as "irrelevant". */
+  readonly logit: number | null;
+  /** `logit` on the result's scale. Null exactly when `logit` is. */
+  readonly score: number | null;
+  /** Tokens the model was given for this pair, special tokens included, padding not. */
+  readonly tokens: number;
+  /** Document tokens that were cut off; 0 when it fitted. */
+  readonly truncatedTokens: number;
+  /** True when more was cut than was counted: very long documents are not read to their end. */
+  readonly truncatedTokensIsMinimum?: true;
+  /** The query leaves no room for a document, so the pair was not scored. */
+  readonly queryOverflow?: true;
+  /** The call ended before this pair's turn (status `partial`). */
+  readonly notScored?: true;
+}
+
+/** One document in ranked order. */
+export interface RankedDocument<Document> extends PairScore {
+  /** Position in the `documents` that were passed. */
+  readonly index: number;
+  /** The caller's own document, the same reference; only with `returnDocuments`. */
+  readonly document?: Document;
+}
+
+export interface Usage {
+  /** Sequences run, padding rows not counted. */
+  readonly sequences: number;
+  /** Real tokens run, padding not counted. */
+  readonly tokens: number;
+  /** Tokens the runtime computed, padding included; the difference to `tokens` is waste. */
+  readonly paddedTokens: number;
+  readonly batches: number;
+  /** Wall-clock milliseconds by step. `run` includes waiting for the runtime. */
+  readonly milliseconds: { readonly encode: number; readonly run: number; readonly total: number };
+}
+
+/** What every result says about how its numbers came about. */
+export interface Provenance {
+  readonly model: {
+    readonly id: string;
+    readonly revision: string | undefined;
+    readonly artifact: ArtifactInfo;
+  };
+  readonly backend: BackendInfo;
+  readonly scale: Scale;
+}
+
+export interface RerankResult<Document> extends Provenance {
+  readonly status: Status;
+  /** Best first; all documents, or the first `topN`. */
+  readonly results: readonly RankedDocument<Document>[];
+  readonly warnings: readonly CrossrankWarning[];
+  readonly usage: Usage;
+}
+
+export interface ScoreResult extends Provenance {
+  readonly status: Status;
+  /** One entry a pair, in the order passed. */
+  readonly scores: readonly PairScore[];
+  readonly warnings: readonly CrossrankWarning[];
+  readonly usage: Usage;
+}

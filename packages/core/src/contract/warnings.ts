@@ -1,0 +1,46 @@
+/**
+ * Something the caller should know although the call went well. At most one of each code in a result; per
+ * document facts stand in the results themselves.
+ */
+export type CrossrankWarning =
+  | {
+      /** Documents were cut to fit the model's maximum length. */
+      readonly code: "documents-truncated";
+      readonly message: string;
+      /** How many documents. */
+      readonly count: number;
+      /** The length they were cut to, in tokens, special tokens included. */
+      readonly maxLength: number;
+    }
+  | {
+      /** Pairs whose query alone fills the model's maximum length: not scored, ranked last. */
+      readonly code: "query-overflow";
+      readonly message: string;
+      readonly count: number;
+      readonly maxLength: number;
+    }
+  | {
+      /** The query was cut: it is longer than a bi-encoder's sequence, or truncation is `longest-first`. */
+      readonly code: "query-truncated";
+      readonly message: string;
+      /** How many sequences. */
+      readonly count: number;
+      readonly maxLength: number;
+    }
+  | {
+      /** Texts held lone surrogates, which no tokenizer can represent; each was read as U+FFFD. */
+      readonly code: "ill-formed-unicode";
+      readonly message: string;
+      readonly count: number;
+    }
+  | {
+      /** Documents without any text. They are scored, but the number says little. */
+      readonly code: "empty-documents";
+      readonly message: string;
+      readonly count: number;
+    }
+  | {
+      /** The artifact takes no segment ids although the template uses segment 1. */
+      readonly code: "segment-ids-ignored";
+      readonly message: string;
+    };

@@ -1,0 +1,274 @@
+import type { Hash } from "node:crypto";
+import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import type { FileProgress } from "@crossrank/core";
+import type { ModelCache } from "./cache.js";
+import { type Connection, request, statusError } from "./connection.js";
+import { hashFile, startDigest } from "./digest.js";
+import { HashMismatchError, HubNetworkError, HubResponseError } from "./errors.js";
+import { digestOf, type ListedFile } from "./listing.js";
+import { openPartial, removePartials } from "./partial-file.js";
+import { reasonOf } from "./reason.js";
+import { type Attempt, withRetries } from "./retry.js";
+
+export interface DownloadRequest {
+  readonly connection: Connection;
+  readonly cache: ModelCache;
+  readonly commit: string;
+  readonly file: ListedFile;
+  /** Whether the file got into the cache by other means meanwhile. */
+  readonly isThere: () => Promise<boolean>;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: FileProgress) => void) | undefined;
+}
+
+/** Bytes in one attempt that make earlier failures forgotten. */
+const progressBytes = 1 << 20;
+/** Milliseconds between two progress calls. */
+const progressInterval = 100;
+
+/**
+ * Downloads one file into the cache's blobs: continues what an earlier download left, checks size and hash, and
+ * gives the blob its name only when both are right. On an abort or a failure the partial file stays.
+ *
+ * @throws {HashMismatchError} when the content is not what the listing says; the bad file is removed.
+ * @throws {HubNotFoundError} {HubUnauthorizedError} {HubRateLimitedError} {HubNetworkError} {HubResponseError}
+ * @throws {CacheError} when the cache cannot be written.
+ */
+export async function downloadBlob(download: DownloadRequest): Promise<void> {
+  const { cache, file, signal } = download;
+  const digest = digestOf(file);
+  const blobPath = cache.blobPath(digest.hex);
+  await cache.writing(blobPath, async () => {
+    const partialPath = await openPartial(blobPath);
+    const handle = await open(partialPath, "r+");
+    const partial = new Partial(handle, partialPath, file);
+    const progress = createProgress(download);
+    try {
+      await partial.restore(signal);
+      const resumed = partial.length > 0;
+      let found = await fill(download, partial, progress);
+      // What an earlier process left may be damaged, e.g. by a power failure: then only a fresh copy can tell.
+      if (found !== digest.hex && resumed) {
+        await partial.clear();
+        found = await fill(download, partial, progress);
+      }
+      if (found !== digest.hex) {
+        await rm(partialPath, { force: true });
+        const { model } = cache;
+        throw new HashMismatchError({
+          model,
+          path: file.path,
+          algorithm: digest.algorithm,
+          expected: digest.hex,
+          found,
+        });
+      }
+      await handle.sync();
+    } finally {
+      await handle.close();
+      if (partial.length === 0 && file.size > 0) await rm(partialPath, { force: true });
+    }
+    try {
+      await rename(partialPath, blobPath);
+    } catch (error) {
+      await rm(partialPath, { force: true });
+      if (!(await download.isThere())) throw error;
+    }
+    await removePartials(blobPath);
+    progress.finish();
+  });
+}
+
+/** The file on its way, with the hash of what it holds so far. */
+class Partial {
+  length = 0;
+  readonly #handle: FileHandle;
+  readonly #path: string;
+  readonly #file: ListedFile;
+  #hash: Hash;
+
+  constructor(handle: FileHandle, path: string, file: ListedFile) {
+    this.#handle = handle;
+    this.#path = path;
+    this.#file = file;
+    this.#hash = startDigest(digestOf(file).algorithm, file.size);
+  }
+
+  /** Takes in what is already there. */
+  async restore(signal: AbortSignal | undefined): Promise<void> {
+    const { size } = await this.#handle.stat();
+    if (size > this.#file.size) return this.clear();
+    await hashFile(this.#hash, this.#path, { end: size, signal });
+    this.length = size;
+  }
+
+  async clear(): Promise<void> {
+    await this.#handle.truncate(0);
+    this.length = 0;
+    this.#hash = startDigest(digestOf(this.#file).algorithm, this.#file.size);
+  }
+
+  async append(chunk: Uint8Array): Promise<void> {
+    let written = 0;
+    while (written < chunk.length) {
+      const { bytesWritten } = await this.#handle.write(
+        chunk,
+        written,
+        chunk.length - written,
+        this.length + written,
+      );
+      written += bytesWritten;
+    }
+    this.#hash.update(chunk);
+    this.length += chunk.length;
+  }
+
+  /** Tells other processes that the file has an owner. */
+  async touch(): Promise<void> {
+    const now = new Date();
+    await this.#handle.utimes(now, now);
+  }
+
+  get complete(): boolean {
+    return this.length === this.#file.size;
+  }
+
+  /** Lower-case hex of all content; more can be appended afterwards. */
+  digest(): string {
+    return this.#hash.copy().digest("hex");
+  }
+}
+
+/** Requests what is missing until all is there; gives the content's hash. */
+async function fill(download: DownloadRequest, partial: Partial, progress: Progress): Promise<string> {
+  progress.report(partial.length);
+  if (!partial.complete) {
+    await withRetries(download.connection.retry, download.signal, (attempt) =>
+      fetchRest(download, partial, progress, attempt),
+    );
+  }
+  return partial.digest();
+}
+
+async function fetchRest(
+  download: DownloadRequest,
+  partial: Partial,
+  progress: Progress,
+  attempt: Attempt,
+): Promise<void> {
+  const { connection, commit, file, signal } = download;
+  const place = file.path.split("/").map(encodeURIComponent).join("/");
+  const url = `${connection.endpoint}/${connection.model}/resolve/${commit}/${place}`;
+  const offset = partial.length;
+  await partial.touch();
+
+  const idle = createIdleTimer(connection.retry.idleTimeout);
+  const broken = (problem: string, cause?: unknown): HubNetworkError =>
+    new HubNetworkError({ model: connection.model, url, attempts: attempt.number, problem }, { cause });
+  try {
+    const response = await request(
+      connection,
+      url,
+      {
+        // A compressed answer would make the byte offsets those of the compressed form.
+        headers: new Headers({
+          "accept-encoding": "identity",
+          ...(offset > 0 ? { range: `bytes=${offset}-` } : {}),
+        }),
+        signal: signal === undefined ? idle.signal : AbortSignal.any([signal, idle.signal]),
+      },
+      attempt.number,
+    );
+    if (!response.ok) {
+      await response.body?.cancel();
+      if (response.status === 416) {
+        await partial.clear();
+        throw broken("the server cannot continue the partial download");
+      }
+      const elsewhere = new URL(response.url || url).origin !== new URL(connection.endpoint).origin;
+      // A signed storage URL expires: the next attempt gets a new one.
+      if (elsewhere && response.status < 500) throw broken(`the file storage answered ${response.status}`);
+      throw statusError(connection, response, url, attempt.number, {
+        what: "file",
+        revision: commit,
+        path: file.path,
+      });
+    }
+    if (offset > 0 && !continuesAt(response, offset)) await partial.clear();
+    if (response.body === null) throw broken("the answer has no body");
+
+    let received = 0;
+    try {
+      for await (const chunk of response.body) {
+        idle.restart();
+        const bytes = chunk as Uint8Array;
+        if (partial.length + bytes.length > file.size) {
+          await partial.clear();
+          throw new HubResponseError({
+            model: connection.model,
+            url,
+            status: response.status,
+            problem: `sends more than the ${file.size} bytes that the hub lists for ${file.path}`,
+          });
+        }
+        await partial.append(bytes);
+        received += bytes.length;
+        if (received >= progressBytes) attempt.madeProgress();
+        progress.report(partial.length);
+      }
+    } catch (error) {
+      if (error instanceof HubResponseError || (error instanceof Error && "syscall" in error)) throw error;
+      throw broken(`the connection broke off: ${reasonOf(error)}`, error);
+    }
+    if (!partial.complete) throw broken(`the answer ended at byte ${partial.length} of ${file.size}`);
+  } finally {
+    idle.stop();
+  }
+}
+
+/** 206 from the byte asked for; a 200 is the whole file from its start. */
+function continuesAt(response: Response, offset: number): boolean {
+  const range = /^bytes (\d+)-/.exec(response.headers.get("content-range") ?? "");
+  return response.status === 206 && range !== null && Number(range[1]) === offset;
+}
+
+interface IdleTimer {
+  readonly signal: AbortSignal;
+  restart(): void;
+  stop(): void;
+}
+
+function createIdleTimer(milliseconds: number): IdleTimer {
+  const controller = new AbortController();
+  const timer = setTimeout(() => {
+    controller.abort(new Error(`nothing received for ${milliseconds} ms`));
+  }, milliseconds);
+  return {
+    signal: controller.signal,
+    restart: () => {
+      timer.refresh();
+    },
+    stop: () => clearTimeout(timer),
+  };
+}
+
+interface Progress {
+  report(loaded: number): void;
+  /** The last call, with everything loaded. */
+  finish(): void;
+}
+
+function createProgress(download: DownloadRequest): Progress {
+  const { path, size } = download.file;
+  const tell = (loaded: number): void => download.onProgress?.({ path, loaded, total: size });
+  let last = Number.NEGATIVE_INFINITY;
+  return {
+    report(loaded) {
+      const now = performance.now();
+      if (loaded === size || now - last < progressInterval) return;
+      last = now;
+      tell(loaded);
+    },
+    finish: () => tell(size),
+  };
+}

@@ -1,0 +1,292 @@
+import { CrossrankError } from "@crossrank/core";
+import { reasonOf } from "./reason.js";
+
+/** Base of the errors about one model on the hub, in its cache or in its lock file. */
+export class HubError extends CrossrankError {
+  /** Repository id, e.g. `"BAAI/bge-reranker-base"`. */
+  readonly model: string;
+
+  constructor(code: string, model: string, message: string, options?: { cause?: unknown }) {
+    super(code, message, options);
+    this.model = model;
+  }
+}
+
+/** The hub says (404) that there is no such repository, revision or file. */
+export class HubNotFoundError extends HubError {
+  readonly what: "repository" | "revision" | "file";
+  /** The revision or file in question; undefined for a repository. */
+  readonly missing: string | undefined;
+  readonly url: string;
+  readonly status: number;
+
+  constructor(facts: {
+    model: string;
+    what: "repository" | "revision" | "file";
+    missing?: string | undefined;
+    url: string;
+    status: number;
+  }) {
+    const fix = {
+      repository: `The hub has no repository ${facts.model}. Check its spelling (owner/name); a private one needs HF_TOKEN.`,
+      revision: `${facts.model} has no revision ${facts.missing}. Pass a branch, tag or commit that its page on the hub lists.`,
+      file: `The hub does not serve ${facts.missing} of ${facts.model}. Check the path, or pass a revision that has it.`,
+    };
+    super("hub-not-found", facts.model, fix[facts.what]);
+    this.what = facts.what;
+    this.missing = facts.missing;
+    this.url = facts.url;
+    this.status = facts.status;
+  }
+}
+
+/** The hub refuses access (401, 403): the repository is private, gated, or does not exist for this caller. */
+export class HubUnauthorizedError extends HubError {
+  readonly url: string;
+  readonly status: number;
+  /** Whether the hub said that the model is gated: its terms must be accepted on its page. */
+  readonly gated: boolean;
+  /** Whether a token was sent with the request. */
+  readonly tokenSent: boolean;
+
+  constructor(facts: {
+    model: string;
+    url: string;
+    status: number;
+    gated: boolean;
+    tokenSent: boolean;
+    page: string;
+  }) {
+    const token = facts.tokenSent
+      ? "use a token (HF_TOKEN) that may read it"
+      : "set HF_TOKEN to a token that may read it";
+    super(
+      "hub-unauthorized",
+      facts.model,
+      facts.gated
+        ? `${facts.model} is gated (${facts.status}): accept its terms at ${facts.page} and ${token}.`
+        : `The hub refuses access to ${facts.model} (${facts.status}): it is private, gated, or does not exist. ` +
+            `Check its spelling, and ${token}.`,
+    );
+    this.url = facts.url;
+    this.status = facts.status;
+    this.gated = facts.gated;
+    this.tokenSent = facts.tokenSent;
+  }
+}
+
+/** The hub still answered 429 after the last attempt, or asks for a longer wait than is allowed. */
+export class HubRateLimitedError extends HubError {
+  readonly url: string;
+  readonly status = 429;
+  readonly attempts: number;
+  /** Seconds the hub asks to wait; undefined when it does not say. */
+  readonly retryAfter: number | undefined;
+
+  constructor(facts: {
+    model: string;
+    url: string;
+    attempts: number;
+    retryAfter: number | undefined;
+    tokenSent: boolean;
+  }) {
+    const wait = facts.retryAfter === undefined ? "a few minutes" : `${facts.retryAfter} s`;
+    super(
+      "hub-rate-limited",
+      facts.model,
+      `The hub limits requests for ${facts.model} (429, attempt ${facts.attempts}). Try again in ${wait}` +
+        `${facts.tokenSent ? "" : ", or set HF_TOKEN: signed-in callers have a higher limit"}.`,
+    );
+    this.url = facts.url;
+    this.attempts = facts.attempts;
+    this.retryAfter = facts.retryAfter;
+  }
+}
+
+/** No usable answer after the last attempt: no connection, a cut one, a stalled one, or a server error (5xx). */
+export class HubNetworkError extends HubError {
+  readonly url: string;
+  /** HTTP status, where there was an answer. */
+  readonly status: number | undefined;
+  readonly attempts: number;
+
+  constructor(
+    facts: { model: string; url: string; status?: number | undefined; attempts: number; problem: string },
+    options?: { cause?: unknown },
+  ) {
+    super(
+      "hub-network",
+      facts.model,
+      `${facts.model}: ${facts.problem} (${withoutQuery(facts.url)}, attempt ${facts.attempts}). Check the ` +
+        "connection and HF_ENDPOINT and run again: a partial download is resumed.",
+      options,
+    );
+    this.url = facts.url;
+    this.status = facts.status;
+    this.attempts = facts.attempts;
+  }
+}
+
+/** The server's answer is not what the hub's protocol says. Usually HF_ENDPOINT names something else than a hub. */
+export class HubResponseError extends HubError {
+  readonly url: string;
+  readonly status: number | undefined;
+
+  constructor(
+    facts: { model: string; url: string; status?: number | undefined; problem: string },
+    options?: { cause?: unknown },
+  ) {
+    super(
+      "hub-response",
+      facts.model,
+      `${withoutQuery(facts.url)} ${facts.problem}. Check that HF_ENDPOINT names a Hugging Face hub.`,
+      options,
+    );
+    this.url = facts.url;
+    this.status = facts.status;
+  }
+}
+
+/** The bytes are not those that the hub lists for the file. The bad copy was removed. */
+export class HashMismatchError extends HubError {
+  readonly path: string;
+  readonly algorithm: DigestAlgorithm;
+  /** Lower-case hex. */
+  readonly expected: string;
+  /** Lower-case hex. */
+  readonly found: string;
+
+  constructor(facts: {
+    model: string;
+    path: string;
+    algorithm: DigestAlgorithm;
+    expected: string;
+    found: string;
+  }) {
+    super(
+      "hash-mismatch",
+      facts.model,
+      `${facts.path} of ${facts.model} has ${facts.algorithm} ${facts.found}, expected ${facts.expected}. The bad ` +
+        "copy was removed; run again to download it anew, and if it happens again check the proxy or mirror.",
+    );
+    this.path = facts.path;
+    this.algorithm = facts.algorithm;
+    this.expected = facts.expected;
+    this.found = facts.found;
+  }
+}
+
+/** `git-sha1` is the SHA-1 of git's blob header and the content. */
+export type DigestAlgorithm = "sha256" | "git-sha1";
+
+/** Offline, and the cache does not hold what was asked for. */
+export class OfflineMissingError extends HubError {
+  /** The cache folder that was looked in, absolute. */
+  readonly cacheFolder: string;
+  readonly revision: string;
+  /**
+   * Exactly what is missing: paths relative to the model; or, where not even the commit is known,
+   * `refs/<revision>` of the model's folder in the cache.
+   */
+  readonly missing: readonly string[];
+
+  constructor(facts: {
+    model: string;
+    revision: string;
+    cacheFolder: string;
+    missing: readonly string[];
+  }) {
+    super(
+      "offline-missing",
+      facts.model,
+      `Offline, and ${facts.model} (revision ${facts.revision}) is not ` +
+        `${facts.missing.some((path) => path.startsWith("refs/")) ? "" : "complete "}in the cache ` +
+        `${facts.cacheFolder}: missing ${facts.missing.join(", ")}. Run once online (without --offline and ` +
+        "HF_HUB_OFFLINE), or copy the cache from a machine that has it.",
+    );
+    this.cacheFolder = facts.cacheFolder;
+    this.revision = facts.revision;
+    this.missing = facts.missing;
+  }
+}
+
+/** A path that would leave the model's folder. Refused wherever it comes from. */
+export class UnsafePathError extends HubError {
+  readonly path: string;
+
+  constructor(facts: { model: string; path: string }) {
+    super(
+      "unsafe-path",
+      facts.model,
+      `${facts.model}: the path ${JSON.stringify(facts.path)} leaves the model's folder and is refused. Use paths ` +
+        "relative to the model, and report a repository that lists such a path.",
+    );
+    this.path = facts.path;
+  }
+}
+
+/** The cache cannot be written or read: no space, no permission, no such disk. */
+export class CacheError extends HubError {
+  readonly path: string;
+
+  constructor(facts: { model: string; path: string }, options: { cause: unknown }) {
+    super(
+      "cache",
+      facts.model,
+      `Cannot write ${facts.path} (${reasonOf(options.cause)}). Free space or fix its permissions, or set ` +
+        "HF_HUB_CACHE to another folder.",
+      options,
+    );
+    this.path = facts.path;
+  }
+}
+
+/** The lock file cannot be read or written, or is not one. */
+export class LockFileError extends CrossrankError {
+  readonly lockFile: string;
+
+  constructor(facts: { lockFile: string; problem: string }, options?: { cause?: unknown }) {
+    super(
+      "lock-file",
+      `${facts.lockFile} ${facts.problem}. Restore it from version control, or delete it to pin anew.`,
+      options,
+    );
+    this.lockFile = facts.lockFile;
+  }
+}
+
+/** What is there is not what the lock file pins. */
+export class LockMismatchError extends HubError {
+  readonly lockFile: string;
+  /** The file whose sha256 differs; undefined when the revision does. */
+  readonly path: string | undefined;
+  /** The pinned sha256 (lower-case hex) or revision. */
+  readonly expected: string;
+  /** The sha256 found, or the revision asked for. */
+  readonly found: string;
+
+  constructor(facts: {
+    model: string;
+    lockFile: string;
+    path?: string | undefined;
+    expected: string;
+    found: string;
+  }) {
+    const what = facts.path === undefined ? `revision of ${facts.model}` : `sha256 of ${facts.path}`;
+    super(
+      "lock-mismatch",
+      facts.model,
+      `${facts.lockFile} pins ${what} to ${facts.expected}, found ${facts.found}. If the change is meant, delete ` +
+        `the entry ${facts.model} from the lock file.`,
+    );
+    this.lockFile = facts.lockFile;
+    this.path = facts.path;
+    this.expected = facts.expected;
+    this.found = facts.found;
+  }
+}
+
+/** Signed storage URLs carry credentials in their query. */
+function withoutQuery(url: string): string {
+  return url.split("?", 1)[0] ?? url;
+}

@@ -1,0 +1,102 @@
+import { readdir, readFile, stat } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import {
+  type FileRequestOptions,
+  InvalidInputError,
+  type ModelFile,
+  ModelFileNotFoundError,
+  type ModelFiles,
+} from "@crossrank/core";
+import { isFile } from "./cache.js";
+import { expandHome } from "./environment.js";
+import { checkRelativePath } from "./safe-path.js";
+
+const skippedFolders: ReadonlySet<string> = new Set([".git", "node_modules"]);
+
+/**
+ * A folder's files as a model. `.git` and `node_modules` are left out, links to files are followed (a snapshot in
+ * the hub's cache is such a folder), links to folders are not. No hash is known.
+ *
+ * @param path absolute or relative, `~` for the home folder.
+ * @throws {InvalidInputError} when there is no such folder.
+ */
+export async function openFolder(path: string): Promise<ModelFiles> {
+  const root = resolve(expandHome(path));
+  const status = await stat(root).catch(() => undefined);
+  if (status === undefined) {
+    throw new InvalidInputError(
+      "source",
+      `names the folder ${root}, which does not exist. Check the path, or pass a repository id (owner/name).`,
+    );
+  }
+  if (!status.isDirectory()) {
+    throw new InvalidInputError("source", `names the file ${root}. Pass the folder that holds the model.`);
+  }
+  return new FolderFiles(path, root);
+}
+
+class FolderFiles implements ModelFiles {
+  readonly id: string;
+  readonly revision = undefined;
+  readonly #root: string;
+
+  constructor(id: string, root: string) {
+    this.id = id;
+    this.#root = root;
+  }
+
+  async list(options: FileRequestOptions = {}): Promise<readonly ModelFile[]> {
+    return listFolder(this.#root, options.signal);
+  }
+
+  async readText(path: string, options: FileRequestOptions = {}): Promise<string> {
+    return readFile(await this.localPath(path, options), "utf8");
+  }
+
+  async localPath(path: string, options: FileRequestOptions = {}): Promise<string> {
+    options.signal?.throwIfAborted();
+    checkRelativePath(this.id, path);
+    const local = join(this.#root, ...path.split("/"));
+    if (!(await isFile(local))) {
+      const there = (await this.list(options)).map((file) => file.path);
+      throw fileNotFound(this.id, path, there, "Check the path, or put the file into the folder.");
+    }
+    return local;
+  }
+}
+
+/** Every file below a folder, sorted by path. */
+export async function listFolder(root: string, signal?: AbortSignal): Promise<ModelFile[]> {
+  const files: ModelFile[] = [];
+  const walk = async (prefix: string): Promise<void> => {
+    signal?.throwIfAborted();
+    for (const entry of await readdir(join(root, prefix), { withFileTypes: true })) {
+      const path = `${prefix}${entry.name}`;
+      if (entry.isDirectory()) {
+        if (!skippedFolders.has(entry.name)) await walk(`${path}/`);
+        continue;
+      }
+      const status = await stat(join(root, path)).catch(() => undefined);
+      if (status?.isFile()) files.push({ path, size: status.size });
+    }
+  };
+  await walk("");
+  return files.sort((left, right) => (left.path < right.path ? -1 : 1));
+}
+
+const mostSuggestions = 10;
+
+/** With the files that may have been meant: those of the same name elsewhere, else those of the same extension. */
+export function fileNotFound(
+  model: string,
+  path: string,
+  there: readonly string[],
+  fix: string,
+): ModelFileNotFoundError {
+  const name = path.slice(path.lastIndexOf("/") + 1);
+  const dot = name.lastIndexOf(".");
+  const sameName = there.filter((other) => other === name || other.endsWith(`/${name}`));
+  const sameExtension = dot < 0 ? [] : there.filter((other) => other.endsWith(name.slice(dot)));
+  const found = (sameName.length > 0 ? sameName : sameExtension).slice(0, mostSuggestions);
+  return new ModelFileNotFoundError({ model, expected: [path], found, fix });
+}

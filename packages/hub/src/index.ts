@@ -1,0 +1,6 @@
+export { type HubEnvironment, readEnvironment } from "./environment.js";
+export * from "./errors.js";
+export { openFolder } from "./folder.js";
+export { type LockEntry, LockFile } from "./lock-file.js";
+export { type OpenModelOptions, openModel } from "./open-model.js";
+export { defaultRetryPolicy, type RetryPolicy } from "./retry.js";

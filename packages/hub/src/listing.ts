@@ -1,0 +1,177 @@
+import { listFiles, modelInfo } from "@huggingface/hub";
+import { isCommit, type ModelCache, readIfThere } from "./cache.js";
+import { type Connection, createApiFetch } from "./connection.js";
+import type { Digest } from "./digest.js";
+import { HubError, HubResponseError } from "./errors.js";
+import { checkRelativePath } from "./safe-path.js";
+
+/** One file of a commit, as the hub lists it. */
+export interface ListedFile {
+  readonly path: string;
+  /** Bytes of the content. */
+  readonly size: number;
+  /** Git's id of the blob; of the pointer for an LFS file. */
+  readonly oid: string;
+  /** Lower-case hex, for LFS files. */
+  readonly sha256: string | undefined;
+  /** The file's name in Xet storage. Not used here, kept for Python. */
+  readonly xetHash: string | undefined;
+}
+
+export type Listing = ReadonlyMap<string, ListedFile>;
+
+export function digestOf(file: ListedFile): Digest {
+  return file.sha256 === undefined
+    ? { algorithm: "git-sha1", hex: file.oid }
+    : { algorithm: "sha256", hex: file.sha256 };
+}
+
+/**
+ * The commit that a branch, tag or short hash stands for now.
+ * @throws {HubNotFoundError} {HubUnauthorizedError} {HubRateLimitedError} {HubNetworkError} {HubResponseError}
+ */
+export async function fetchCommit(
+  connection: Connection,
+  revision: string,
+  signal: AbortSignal | undefined,
+): Promise<string> {
+  const info = await asking(connection, `/api/models/${connection.model}/revision`, () =>
+    modelInfo({
+      name: connection.model,
+      revision,
+      additionalFields: ["sha"],
+      hubUrl: connection.endpoint,
+      fetch: createApiFetch(connection, revision, signal),
+    }),
+  );
+  const commit: unknown = info.sha;
+  if (typeof commit !== "string" || !isCommit(commit)) {
+    throw new HubResponseError({
+      model: connection.model,
+      url: `${connection.endpoint}/api/models/${connection.model}/revision/${revision}`,
+      problem: "names no commit",
+    });
+  }
+  return commit;
+}
+
+/**
+ * All files of a commit.
+ * @throws {UnsafePathError} for a listing with a path that leaves the model's folder.
+ * @throws as {@link fetchCommit}.
+ */
+export async function fetchListing(
+  connection: Connection,
+  commit: string,
+  signal: AbortSignal | undefined,
+): Promise<Listing> {
+  const files = new Map<string, ListedFile>();
+  const place = `/api/models/${connection.model}/tree/${commit}`;
+  await asking(connection, place, async () => {
+    const entries = listFiles({
+      repo: { type: "model", name: connection.model },
+      revision: commit,
+      recursive: true,
+      hubUrl: connection.endpoint,
+      fetch: createApiFetch(connection, commit, signal),
+    });
+    for await (const entry of entries) {
+      if (entry.type !== "file") continue;
+      const file = checkFile(connection.model, {
+        path: entry.path,
+        size: entry.lfs?.size ?? entry.size,
+        oid: entry.oid,
+        sha256: entry.lfs?.oid,
+        xetHash: entry.xetHash,
+      });
+      if (file === undefined) throw new TypeError(`malformed entry ${JSON.stringify(entry.path)}`);
+      files.set(file.path, file);
+    }
+  });
+  return files;
+}
+
+/** What the library throws on an answer that is not what it expects (no JSON, no array) gets our type. */
+async function asking<Result>(
+  connection: Connection,
+  place: string,
+  task: () => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await task();
+  } catch (error) {
+    if (error instanceof HubError || !(error instanceof TypeError || error instanceof SyntaxError))
+      throw error;
+    throw new HubResponseError(
+      {
+        model: connection.model,
+        url: `${connection.endpoint}${place}`,
+        problem: `gave an answer that cannot be read (${error.message})`,
+      },
+      { cause: error },
+    );
+  }
+}
+
+/** The names become paths and the hashes blob names, so nothing of them is taken on trust. */
+function checkFile(model: string, raw: { [Field in keyof ListedFile]: unknown }): ListedFile | undefined {
+  const { path, size, oid, sha256, xetHash } = raw;
+  if (typeof path !== "string" || typeof size !== "number" || !Number.isSafeInteger(size) || size < 0) {
+    return undefined;
+  }
+  if (typeof oid !== "string" || !isCommit(oid)) return undefined;
+  if (sha256 !== undefined && !isSha256(sha256)) return undefined;
+  checkRelativePath(model, path);
+  return { path, size, oid, sha256, xetHash: isSha256(xetHash) ? xetHash : undefined };
+}
+
+export function isSha256(value: unknown): value is string {
+  return typeof value === "string" && /^[0-9a-f]{64}$/.test(value);
+}
+
+/** A commit never changes, so its listing is kept for good, in the format of Python's `_tree_cache.py`. */
+const treeFormat = 1;
+
+/** Undefined when there is none, or none that can be used. */
+export async function readCachedListing(cache: ModelCache, commit: string): Promise<Listing | undefined> {
+  const text = await readIfThere(cache.treePath(commit));
+  if (text === undefined) return undefined;
+  try {
+    const document = JSON.parse(text) as {
+      format_version?: unknown;
+      files?: Record<string, Record<string, unknown>>;
+    };
+    if (document.format_version !== treeFormat || document.files === undefined) return undefined;
+    const files = new Map<string, ListedFile>();
+    for (const [path, entry] of Object.entries(document.files)) {
+      const file = checkFile(cache.model, {
+        path,
+        size: entry["lfs_size"] ?? entry["size"],
+        oid: entry["blob_id"],
+        sha256: entry["lfs_sha256"],
+        xetHash: entry["xet_hash"],
+      });
+      if (file === undefined) return undefined;
+      files.set(path, file);
+    }
+    return files;
+  } catch {
+    return undefined;
+  }
+}
+
+export async function writeCachedListing(cache: ModelCache, commit: string, listing: Listing): Promise<void> {
+  const files = [...listing.values()]
+    .sort((left, right) => (left.path < right.path ? -1 : 1))
+    .map((file) => [
+      file.path,
+      {
+        size: file.size,
+        blob_id: file.oid,
+        ...(file.sha256 === undefined ? {} : { lfs_sha256: file.sha256, lfs_size: file.size }),
+        ...(file.xetHash === undefined ? {} : { xet_hash: file.xetHash }),
+      },
+    ]);
+  const document = { format_version: treeFormat, files: Object.fromEntries(files) };
+  await cache.writeAtomically(cache.treePath(commit), JSON.stringify(document, null, 1));
+}

@@ -1,0 +1,177 @@
+// What `npm run demo`, `npm test` and their kin do on a machine that has Node and npm and nothing else: fetch the
+// pinned pnpm through npm, install from the lockfile, build what is needed, run.
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const { packageManager } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
+/** The current LTS line, beside the oldest that is supported. */
+const ltsNode = "node@26.10.0";
+
+const environment = {
+  ...process.env,
+  TURBO_TELEMETRY_DISABLED: "1",
+  DO_NOT_TRACK: "1",
+  npm_config_update_notifier: "false",
+};
+
+/** Runs a command in the repository root; ends this process with its exit code when it fails. */
+function run(command, ...args) {
+  const { status, error } = spawnSync(command, args, {
+    cwd: root,
+    env: environment,
+    stdio: "inherit",
+    // npm is a .cmd file on Windows, which only a shell can start.
+    shell: process.platform === "win32" && command === "npm",
+  });
+  if (error) throw error;
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+const pnpm = (...args) => run("npm", "exec", "--yes", `--package=${packageManager}`, "--", "pnpm", ...args);
+const node = (...args) => run(process.execPath, ...args);
+const install = () => pnpm("install", "--frozen-lockfile");
+const build = (...filters) =>
+  pnpm(
+    "exec",
+    "turbo",
+    "run",
+    "build",
+    "--output-logs=errors-only",
+    ...filters.map((name) => `--filter=${name}`),
+  );
+
+/** Runs all tests with the given launcher, and prints the counts of the real results as the last line. */
+function test(launch) {
+  const folder = mkdtempSync(path.join(tmpdir(), "crossrank-test-"));
+  const file = path.join(folder, "results.json");
+  const vitest = path.join("node_modules", "vitest", "vitest.mjs");
+  const { status, error } = launch(
+    vitest,
+    "run",
+    "--reporter=default",
+    "--reporter=json",
+    `--outputFile.json=${file}`,
+  );
+  if (error) throw error;
+  const results = JSON.parse(readFileSync(file, "utf8"));
+  rmSync(folder, { recursive: true });
+  // A file that fails to load counts as a failure too, although none of its tests ran.
+  const brokenFiles = results.testResults.filter(
+    (result) => result.status === "failed" && result.assertionResults.every((one) => one.status !== "failed"),
+  ).length;
+  const failed = results.numFailedTests + brokenFiles;
+  const skipped = results.numPendingTests + results.numTodoTests;
+  console.log(
+    `\n${results.numPassedTests} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`,
+  );
+  process.exit(status === 0 && failed === 0 && results.numPassedTests > 0 ? 0 : 1);
+}
+
+const launcher =
+  (command, ...first) =>
+  (...args) =>
+    spawnSync(command, [...first, ...args], {
+      cwd: root,
+      env: environment,
+      stdio: "inherit",
+      shell: process.platform === "win32" && command === "npm",
+    });
+
+const commands = {
+  demo: {
+    help: "rerank the documents in examples/ with the embedded model",
+    run() {
+      install();
+      build("crossrank");
+      node(
+        "packages/cli/bin/crossrank.js",
+        "rerank",
+        "--query",
+        "How do vaccines teach the immune system to recognise a virus?",
+        "--documents",
+        "examples/documents.jsonl",
+      );
+    },
+  },
+  test: {
+    help: "build, and run all tests on this Node",
+    run() {
+      install();
+      build();
+      test(launcher(process.execPath));
+    },
+  },
+  "test-lts": {
+    help: `the same on ${ltsNode}`,
+    run() {
+      install();
+      build();
+      test(launcher("npm", "exec", "--yes", `--package=${ltsNode}`, "--", "node"));
+    },
+  },
+  check: {
+    help: "lint, format, types, and the packed packages (publint, attw)",
+    run() {
+      install();
+      node("node_modules/@biomejs/biome/bin/biome", "ci", ".");
+      pnpm("exec", "turbo", "run", "build", "typecheck", "--output-logs=errors-only");
+      checkPackages();
+    },
+  },
+  bench: {
+    help: "compare crossrank with what one would use instead, in one run",
+    run() {
+      install();
+      build();
+      node("bench/run.mjs", ...process.argv.slice(3));
+    },
+  },
+};
+
+/** Packs every public package, examines the tarballs as npm would serve them, and installs and runs them elsewhere. */
+function checkPackages() {
+  const folder = mkdtempSync(path.join(tmpdir(), "crossrank-pack-"));
+  for (const name of readdirSync(path.join(root, "packages"))) {
+    const directory = path.join(root, "packages", name);
+    if (JSON.parse(readFileSync(path.join(directory, "package.json"), "utf8")).private) continue;
+    pnpm("--dir", directory, "pack", "--pack-destination", folder);
+  }
+  const tarballs = readdirSync(folder).map((name) => path.join(folder, name));
+  for (const tarball of tarballs) {
+    console.log(`\n${path.basename(tarball)}`);
+    node("node_modules/publint/src/cli.js", "--strict", tarball);
+    // ESM only, by decision: every supported Node can require() it.
+    node("node_modules/@arethetypeswrong/cli/dist/index.js", "--profile", "esm-only", tarball);
+  }
+  const user = path.join(folder, "user");
+  mkdirSync(user);
+  writeFileSync(path.join(user, "package.json"), '{ "private": true }\n');
+  // --ignore-scripts: onnxruntime-node's install script would fetch a CUDA archive, which the CPU does not need.
+  run("npm", "install", "--prefix", user, "--ignore-scripts", "--no-audit", "--no-fund", ...tarballs);
+  node(
+    path.join(user, "node_modules", "crossrank", "bin", "crossrank.js"),
+    "rerank",
+    "--query",
+    "which animal barks?",
+    "--documents",
+    path.join(root, "examples", "documents.jsonl"),
+    "--top-n",
+    "1",
+  );
+  rmSync(folder, { recursive: true });
+}
+
+const command = commands[process.argv[2] ?? ""];
+if (command === undefined) {
+  console.error(
+    `usage: node scripts/run.mjs COMMAND\n${Object.entries(commands)
+      .map(([name, { help }]) => `  ${name.padEnd(9)} ${help}`)
+      .join("\n")}`,
+  );
+  process.exit(2);
+}
+command.run();
