@@ -64,6 +64,15 @@ function test(launch) {
     (result) => result.status === "failed" && result.assertionResults.every((one) => one.status !== "failed"),
   ).length;
   const failed = results.numFailedTests + brokenFiles;
+  // Named once more at the end, where a log that was cut still has them.
+  for (const { name, message, status: outcome, assertionResults } of results.testResults) {
+    if (outcome !== "failed") continue;
+    const file = path.relative(root, name);
+    const failures = assertionResults.filter((one) => one.status === "failed");
+    if (failures.length === 0) console.log(`FAILED ${file}: ${message.split("\n")[0]}`);
+    for (const { fullName, failureMessages } of failures)
+      console.log(`FAILED ${file}: ${fullName}: ${(failureMessages[0] ?? "").split("\n")[0]}`);
+  }
   const skipped = results.numPendingTests + results.numTodoTests;
   console.log(
     `\n${results.numPassedTests} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`,

@@ -25,6 +25,7 @@ export function folderFiles(root: string): ModelFiles {
       return files;
     },
     readText: async (path) => readFile(await existing(path), "utf8"),
+    readBytes: async (path, { start, end }) => (await readFile(await existing(path))).subarray(start, end),
     localPath: existing,
   };
 }

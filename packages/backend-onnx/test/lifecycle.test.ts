@@ -147,8 +147,8 @@ test("the event loop keeps turning while batches run", async () => {
   const milliseconds = performance.now() - start;
   clearInterval(timer);
   delay.disable();
-  // A run that blocked would let it turn once a batch. No bound on time: the machine may be busy.
-  expect(turns).toBeGreaterThan(200);
+  // A run that blocked would let it turn once a batch, 40 times. No bound on time: the machine may be busy, or fast.
+  expect(turns).toBeGreaterThan(80);
   console.log(
     `${turns} turns in ${milliseconds.toFixed(0)} ms, delay p99 ${(delay.percentile(99) / 1e6).toFixed(1)} ms`,
   );

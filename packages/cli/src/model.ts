@@ -66,6 +66,7 @@ function named(id: string, files: ModelFiles): ModelFiles {
     revision: files.revision,
     list: (options) => files.list(options),
     readText: (path, options) => files.readText(path, options),
+    readBytes: (path, range, options) => files.readBytes(path, range, options),
     localPath: (path, options) => files.localPath(path, options),
   };
 }

@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { onnx } from "@crossrank/backend-onnx";
 import {
   type CreateRerankerOptions,
@@ -290,16 +292,24 @@ describe("hard input", () => {
   it("10,000 documents are scored in bounded memory", async () => {
     const many = Array.from({ length: 10_000 }, (_, index) => documents[index % documents.length] as string);
     let most = 0;
+    let calls = 0;
+    setFlagsFromString("--expose-gc");
+    const collectGarbage = runInNewContext("gc") as () => void;
     const { results } = await reranker.rerank({
       query,
       documents: many,
       onProgress: () => {
+        // What is held, not what waits to be collected: when that happens is the engine's affair.
+        if (calls++ % 50 !== 0) return;
+        collectGarbage();
         most = Math.max(most, process.memoryUsage().arrayBuffers);
       },
     });
     expect(results).toHaveLength(10_000);
     // Encoded at once, ids and segments of all documents would take 10,000 × ~45 × 8 bytes and more in flight; a
     // window of them takes a tenth.
+    expect(most).toBeGreaterThan(0);
+    console.log("most", most);
     expect(most).toBeLessThan(64 * 1024 * 1024);
   });
 

@@ -5,12 +5,21 @@ export * from "./contract/model-profile.js";
 export * from "./contract/result.js";
 export * from "./contract/warnings.js";
 export {
+  createListEncoder,
+  type EncodedList,
+  type ListDocument,
+  type ListEncoder,
+} from "./encode/list-encoder.js";
+export {
   createPairEncoder,
+  type EncodedQuery,
   type EncodedSequence,
   type EncodingRules,
   type PairEncoder,
 } from "./encode/pair-encoder.js";
 export { createTextTokenizer, type TextTokenizer, type TokenizedText } from "./encode/tokenizer.js";
+export { type GoldenCase, type GoldenList, type GoldenScore, type Goldens, readGoldens } from "./goldens.js";
 export { type ProfileReading, readProfile } from "./profile/read-profile.js";
 export * from "./reranker.js";
+export { openSafetensors, type Tensor, type TensorFile } from "./safetensors.js";
 export { scaleOf } from "./score/head.js";

@@ -24,13 +24,22 @@ import type {
   Usage,
 } from "./contract/result.js";
 import type { CrossrankWarning } from "./contract/warnings.js";
-import { createPairEncoder, type EncodedSequence, type PairEncoder } from "./encode/pair-encoder.js";
-import { createTextTokenizer, type TokenizedText } from "./encode/tokenizer.js";
+import { createListEncoder, type ListDocument, type ListEncoder } from "./encode/list-encoder.js";
+import {
+  createPairEncoder,
+  type EncodedQuery,
+  type EncodedSequence,
+  type PairEncoder,
+} from "./encode/pair-encoder.js";
+import { createTextTokenizer } from "./encode/tokenizer.js";
 import { probe } from "./probe.js";
 import { readProfile } from "./profile/read-profile.js";
 import { type RunCount, runSequences } from "./run-sequences.js";
-import { activate, dot, outputsFor, readLogit, readVector, scaleOf } from "./score/head.js";
+import { activate, modulesOf, outputsFor, readLogit, readMarks, readVector, scaleOf } from "./score/head.js";
+import { type HeadChain, loadHeadChain } from "./score/head-modules.js";
+import { type ListVectors, scoreList } from "./score/list.js";
 import { rankByLogit } from "./score/order.js";
+import { dot, normalize } from "./score/vector.js";
 
 export interface CreateRerankerOptions {
   readonly model: ModelFiles;
@@ -41,6 +50,8 @@ export interface CreateRerankerOptions {
   readonly maxLength?: number | undefined;
   /** Default `"document-only"`. */
   readonly truncation?: TruncationStrategy | undefined;
+  /** The instruction of calls that give none. Default: the model's own. `""` for none. */
+  readonly instruction?: string | undefined;
   /** Facts about the model that override its files, in the form of a crossrank.json. */
   readonly profile?: CrossrankJson | undefined;
   /** Score a few fixed pairs after loading and refuse a model that does not behave like a reranker. Default true. */
@@ -70,6 +81,11 @@ export interface ScoreOptions {
   readonly signal?: AbortSignal | undefined;
   /** What an abort does: reject with the signal's reason (`"throw"`, the default), or return what was scored. */
   readonly whenAborted?: "throw" | "partial" | undefined;
+  /**
+   * What counts as relevant, for models that take an instruction. Default: that of `createReranker`, else the
+   * model's own; `""` for none.
+   */
+  readonly instruction?: string | undefined;
   /** Called after each batch. An error that it throws fails the call. */
   readonly onProgress?: ((progress: ScoringProgress) => void) | undefined;
 }
@@ -124,6 +140,7 @@ export async function createReranker(options: CreateRerankerOptions): Promise<Re
   const overrides: CrossrankJson = {
     ...options.profile,
     ...(options.truncation === undefined ? {} : { truncation: options.truncation }),
+    ...(options.instruction === undefined ? {} : { instruction: options.instruction }),
   };
   const reading = await readProfile(model, overrides, signal);
   const { profile } = reading;
@@ -140,19 +157,33 @@ export async function createReranker(options: CreateRerankerOptions): Promise<Re
   const session = await backend.load({
     files: model,
     profile,
-    output: { kinds: outputsFor(profile.head) },
+    output: outputsFor(profile.head),
     dtype: options.dtype,
     signal,
     onProgress,
   });
   try {
-    const create = (fitted: ModelProfile): SessionReranker =>
-      new SessionReranker(model, fitted, reading.sources, session, createPairEncoder(tokenizer, fitted));
-    const most = fitMaxLength(profile, session, undefined);
-    const reranker = create({ ...profile, maxLength: fitMaxLength(profile, session, options.maxLength) });
+    const modules = session.capabilities.output === "class-logits" ? [] : modulesOf(profile.head);
+    const chain = await loadHeadChain(model, modules, { signal, onProgress });
+    const most = longestSequence(profile, session);
+    const create = (maxLength: number, truncation: TruncationStrategy): SessionReranker => {
+      const fitted = { ...profile, maxLength, truncation };
+      const list = fitted.listTemplate && createListEncoder(tokenizer, fitted.listTemplate, maxLength);
+      const encoders = { pair: createPairEncoder(tokenizer, fitted), list };
+      return new SessionReranker(model, fitted, reading.sources, session, encoders, chain);
+    };
+    // At the model's own length: what the caller shortens says nothing about the model.
+    const whole = create(most, "document-only");
+    const wanted = options.maxLength ?? most;
+    const least = whole.leastLength;
+    if (!Number.isInteger(wanted) || wanted < least || wanted > most) {
+      throw new InvalidInputError(
+        "maxLength",
+        `must be a whole number from ${least} to ${most}, not ${wanted}`,
+      );
+    }
+    const reranker = create(wanted, profile.truncation);
     if (options.probe ?? true) {
-      // At the model's own length: what the caller shortens says nothing about the model.
-      const whole = create({ ...profile, maxLength: most, truncation: "document-only" });
       await probe((pairs) => whole.logits(pairs, signal), {
         model: model.id,
         backend: session.info.name,
@@ -167,23 +198,14 @@ export async function createReranker(options: CreateRerankerOptions): Promise<Re
   }
 }
 
-/** The longest sequence that model, artifact and caller all allow. */
-function fitMaxLength(profile: ModelProfile, session: BackendSession, wanted: number | undefined): number {
+/** The longest sequence that model and artifact allow. */
+function longestSequence(profile: ModelProfile, session: BackendSession): number {
   const { maxSequenceLength, sequenceLengths } = session.capabilities;
-  const most = Math.min(
+  return Math.min(
     profile.maxLength,
     maxSequenceLength ?? Number.POSITIVE_INFINITY,
     sequenceLengths === "any" ? Number.POSITIVE_INFINITY : Math.max(...sequenceLengths),
   );
-  if (wanted === undefined) return most;
-  const least = Math.max(profile.pairTemplate.length, profile.singleTemplate.length);
-  if (!Number.isInteger(wanted) || wanted < least || wanted > most) {
-    throw new InvalidInputError(
-      "maxLength",
-      `must be a whole number from ${least} to ${most}, not ${wanted}`,
-    );
-  }
-  return wanted;
 }
 
 /** Pairs that are encoded, run and delivered together. Bounds memory whatever the number of documents. */
@@ -203,8 +225,9 @@ interface Call {
   /** By position; undefined until scored. */
   readonly scores: (PairScore | undefined)[];
   completed: number;
-  /** Tokenised queries of a cross-encoder, embedded queries of a bi-encoder. */
-  readonly queries: Map<string, TokenizedText>;
+  readonly instruction: string;
+  /** Tokenised queries of a pair model, embedded queries of a bi-encoder. */
+  readonly queries: Map<string, EncodedQuery>;
   readonly vectors: Map<string, Float64Array>;
   readonly count: RunCount;
   readonly illFormed: Set<string>;
@@ -220,6 +243,8 @@ class SessionReranker implements Reranker {
   readonly session: BackendSession;
   readonly #model: ModelFiles;
   readonly #encoder: PairEncoder;
+  readonly #listEncoder: ListEncoder | undefined;
+  readonly #chain: HeadChain;
   readonly #limit: LimitFunction;
   readonly #calls = new Set<Promise<unknown>>();
   #disposing: Promise<void> | undefined;
@@ -229,14 +254,21 @@ class SessionReranker implements Reranker {
     profile: ModelProfile,
     sources: ProfileSources,
     session: BackendSession,
-    encoder: PairEncoder,
+    encoders: { readonly pair: PairEncoder; readonly list: ListEncoder | undefined },
+    chain: HeadChain,
   ) {
     this.#model = model;
     this.profile = profile;
     this.sources = sources;
     this.session = session;
-    this.#encoder = encoder;
+    this.#encoder = encoders.pair;
+    this.#listEncoder = encoders.list;
+    this.#chain = chain;
     this.#limit = pLimit(session.capabilities.concurrentRuns);
+  }
+
+  get leastLength(): number {
+    return this.#encoder.leastLength;
   }
 
   async rerank<Document extends DocumentInput>(
@@ -294,16 +326,20 @@ class SessionReranker implements Reranker {
     return this.dispose();
   }
 
-  /** Logits alone, for the probe. */
+  /** Logits alone, each pair by itself, for the probe. */
   async logits(
     pairs: readonly { query: string; document: string }[],
     signal: AbortSignal | undefined,
   ): Promise<number[]> {
-    const { scores } = await this.#scorePairs(
-      pairs.map(({ query, document }) => ({ query, text: document })),
-      { signal },
-    );
-    return scores.map((score) => score.logit ?? Number.NaN);
+    const checked = pairs.map(({ query, document }) => ({ query, text: document }));
+    // In one list with others, a listwise model would give a pair another score.
+    const calls = this.profile.family === "listwise" ? checked.map((pair) => [pair]) : [checked];
+    const logits: number[] = [];
+    for (const call of calls) {
+      const { scores } = await this.#scorePairs(call, { signal });
+      logits.push(...scores.map((score) => score.logit ?? Number.NaN));
+    }
+    return logits;
   }
 
   async #tracked<T>(work: () => Promise<T>): Promise<T> {
@@ -324,6 +360,7 @@ class SessionReranker implements Reranker {
       options,
       scores: new Array<PairScore | undefined>(pairs.length).fill(undefined),
       completed: 0,
+      instruction: this.#instructionOf(options),
       queries: new Map(),
       vectors: new Map(),
       count: { sequences: 0, tokens: 0, paddedTokens: 0, batches: 0 },
@@ -336,10 +373,13 @@ class SessionReranker implements Reranker {
     let status: Status = "reranked";
     try {
       this.#check(call);
-      for (let start = 0; start < pairs.length; start += windowSize) {
-        const window = pairs.slice(start, start + windowSize);
-        if (this.profile.family === "bi-encoder") await this.#scoreByCosine(window, start, call);
-        else await this.#scoreByClassifier(window, start, call);
+      if (this.#listEncoder !== undefined) await this.#scoreByList(this.#listEncoder, pairs, call);
+      else {
+        for (let start = 0; start < pairs.length; start += windowSize) {
+          const window = pairs.slice(start, start + windowSize);
+          if (this.profile.family === "bi-encoder") await this.#scoreByCosine(window, start, call);
+          else await this.#scoreByPair(window, start, call);
+        }
       }
     } catch (error) {
       const aborted = signal?.aborted && error === signal.reason;
@@ -359,12 +399,30 @@ class SessionReranker implements Reranker {
     };
   }
 
-  async #scoreByClassifier(window: readonly CheckedPair[], start: number, call: Call): Promise<void> {
-    const { head, activation } = this.profile;
+  /** @throws {InvalidInputError} when the model takes none. */
+  #instructionOf(options: ScoreOptions): string {
+    const { family, instruction, instructedTemplate } = this.profile;
+    const wanted = options.instruction ?? instruction ?? "";
+    if (typeof wanted !== "string") {
+      throw new InvalidInputError("instruction", `must be a string, not ${nameOf(wanted)}`);
+    }
+    if (wanted !== "" && instructedTemplate === undefined) {
+      throw new InvalidInputError(
+        "instruction",
+        `was given, and the template of ${this.#model.id}, a ${family}, has no place for one. ` +
+          "Leave it out, or choose a reranker that follows instructions",
+      );
+    }
+    return wanted;
+  }
+
+  /** Cross-encoders and causal rerankers: one sequence a pair, one number a sequence. */
+  async #scoreByPair(window: readonly CheckedPair[], start: number, call: Call): Promise<void> {
+    const { head, activation, documentPrefix } = this.profile;
     const sequences: EncodedSequence[] = [];
     const positions: number[] = [];
     await this.#encodeAll(window, call, ({ query, text }, offset) => {
-      const sequence = this.#encoder.encodePair(this.#tokenizedQuery(query, call), text);
+      const sequence = this.#encoder.encodePair(this.#encodedQuery(query, call), documentPrefix + text);
       this.#note(sequence, text, call);
       if (sequence.queryOverflow) {
         settle(call, start + offset, {
@@ -382,7 +440,14 @@ class SessionReranker implements Reranker {
     await this.#run(sequences, call, (member, output, row) => {
       const position = positions[member] as number;
       const sequence = sequences[member] as EncodedSequence;
-      const logit = this.#read(() => readLogit(head, output, row));
+      const logit = this.#read(() => {
+        if (head.kind !== "pooled-chain" || output.kind === "class-logits")
+          return readLogit(head, output, row);
+        const chained = this.#chain(readVector(head.pooling, output, row, sequence.ids.length));
+        if (chained.length !== 1)
+          throw new RangeError(`the head's last module gives ${chained.length} numbers instead of one`);
+        return chained[0] as number;
+      });
       const { text } = window[position - start] as CheckedPair;
       this.#requireFinite(logit, position, text);
       settle(call, position, {
@@ -408,7 +473,7 @@ class SessionReranker implements Reranker {
       querySequences.push(sequence);
     });
     const read = (sequence: EncodedSequence, output: RawOutput, row: number): Float64Array =>
-      this.#read(() => readVector(head, output, row, sequence.ids.length));
+      this.#read(() => normalize(this.#chain(readVector(head.pooling, output, row, sequence.ids.length))));
     await this.#run(querySequences, call, (member, output, row) => {
       const query = queries[member] as string;
       const vector = read(querySequences[member] as EncodedSequence, output, row);
@@ -435,16 +500,113 @@ class SessionReranker implements Reranker {
     });
   }
 
+  /** Listwise: the documents of a query share sequences. Documents of one query stand together, in their order. */
+  async #scoreByList(encoder: ListEncoder, pairs: readonly CheckedPair[], call: Call): Promise<void> {
+    const lists = new Map<string, number[]>();
+    for (const [position, { query }] of pairs.entries()) {
+      const list = lists.get(query);
+      if (list === undefined) lists.set(query, [position]);
+      else list.push(position);
+    }
+    for (const [query, positions] of lists) await this.#scoreList(encoder, query, positions, pairs, call);
+  }
+
+  async #scoreList(
+    encoder: ListEncoder,
+    query: string,
+    positions: readonly number[],
+    pairs: readonly CheckedPair[],
+    call: Call,
+  ): Promise<void> {
+    const { head, queryPrefix, documentPrefix } = this.profile;
+    if (head.kind !== "marker-cosine") throw new TypeError("a listwise model has a marker-cosine head");
+    const textAt = (document: number): string => (pairs[positions[document] as number] as CheckedPair).text;
+    if (!query.isWellFormed()) call.illFormed.add(query);
+    const documents: ListDocument[] = [];
+    await this.#encodeAll(positions, call, (_, document) => {
+      const text = textAt(document);
+      if (!text.isWellFormed()) call.illFormed.add(text);
+      if (text.trim() === "") call.emptyDocuments += 1;
+      documents.push(encoder.cutDocument(documentPrefix + text));
+    });
+    if (encoder.measureQuery(queryPrefix + query) === undefined) {
+      for (const position of positions) {
+        settle(call, position, {
+          logit: null,
+          score: null,
+          tokens: 0,
+          truncatedTokens: 0,
+          queryOverflow: true,
+        });
+      }
+      return;
+    }
+    const lists = await this.#encodeEach(encoder.encodeList(queryPrefix + query, documents), call);
+    const vectors: (ListVectors | undefined)[] = lists.map(() => undefined);
+    try {
+      await this.#run(
+        lists.map(({ sequence }) => sequence),
+        call,
+        (member, output, row) => {
+          const { sequence, documents: members } = lists[member] as (typeof lists)[number];
+          const marks = [...sequence.ids].filter((id) => id === head.query || id === head.document);
+          const found = this.#read(() =>
+            readMarks(output, row, marks.length).map((mark) => this.#chain(mark)),
+          );
+          found.forEach((vector, mark) => {
+            const document = marks.slice(0, mark).filter((id) => id === head.document).length;
+            const isQuery = marks[mark] === head.query;
+            const place = isQuery ? -1 : (positions[members[document] as number] as number);
+            const text = isQuery ? query : textAt(members[document] as number);
+            this.#requireFinite(dot(vector, vector), place, text);
+          });
+          vectors[member] = {
+            query: found[marks.indexOf(head.query)] as Float64Array,
+            documents: found.filter((_, mark) => marks[mark] === head.document),
+          };
+          call.completed += members.length;
+        },
+      );
+    } finally {
+      // What came back before a failure is scored too, for callers who asked for the part that is there.
+      const there = lists.flatMap(({ documents: members }, list) => {
+        const found = vectors[list];
+        return found === undefined ? [] : [{ members, found }];
+      });
+      const cosines = scoreList(there.map(({ found }) => found));
+      for (const [index, document] of there.flatMap(({ members }) => members).entries()) {
+        const { tokens, truncatedTokens, truncatedTokensIsMinimum } = documents[document] as ListDocument;
+        const cosine = cosines[index] as number;
+        const position = positions[document] as number;
+        this.#requireFinite(cosine, position, textAt(document));
+        call.scores[position] = {
+          logit: cosine,
+          score: cosine,
+          tokens,
+          ...cut({ truncatedTokens, truncatedTokensIsMinimum }),
+        };
+      }
+    }
+  }
+
+  /** Takes everything from a source that computes it, in slices. */
+  async #encodeEach<T>(source: Iterable<T>, call: Call): Promise<T[]> {
+    const taken: T[] = [];
+    await this.#encodeAll(source, call, (item) => taken.push(item));
+    return taken;
+  }
+
   /** Tokenises in slices, so that a long list does not hold the event loop. */
   async #encodeAll<T>(
-    items: readonly T[],
+    items: Iterable<T>,
     call: Call,
     encode: (item: T, index: number) => void,
   ): Promise<void> {
     let sliceStart = performance.now();
+    let index = 0;
     this.#check(call);
-    for (const [index, item] of items.entries()) {
-      encode(item, index);
+    for (const item of items) {
+      encode(item, index++);
       const now = performance.now();
       if (now - sliceStart < encodeSlice) continue;
       call.encodeMilliseconds += now - sliceStart;
@@ -484,13 +646,13 @@ class SessionReranker implements Reranker {
     call.options.signal?.throwIfAborted();
   }
 
-  #tokenizedQuery(query: string, call: Call): TokenizedText {
+  #encodedQuery(query: string, call: Call): EncodedQuery {
     const known = call.queries.get(query);
     if (known !== undefined) return known;
-    const tokenized = this.#encoder.encodeQuery(query);
-    if (tokenized.illFormed) call.illFormed.add(query);
-    call.queries.set(query, tokenized);
-    return tokenized;
+    const encoded = this.#encoder.encodeQuery(this.profile.queryPrefix + query, call.instruction);
+    if (encoded.illFormed) call.illFormed.add(query);
+    call.queries.set(query, encoded);
+    return encoded;
   }
 
   #note(sequence: EncodedSequence, text: string, call: Call): void {
@@ -526,6 +688,7 @@ class SessionReranker implements Reranker {
       model: { id: this.#model.id, revision: this.#model.revision, artifact: this.session.artifact },
       backend: this.session.info,
       scale: scaleOf(this.profile),
+      scoring: this.profile.family === "listwise" ? "listwise" : "pointwise",
     };
   }
 
@@ -545,7 +708,7 @@ class SessionReranker implements Reranker {
     if (overflowing > 0) {
       warnings.push({
         code: "query-overflow",
-        message: `the query fills ${maxLength} tokens by itself: ${overflowing} documents were not scored and rank last; shorten it`,
+        message: `the query leaves no room within ${maxLength} tokens: ${overflowing} documents were not scored and rank last; shorten it`,
         count: overflowing,
         maxLength,
       });
@@ -572,8 +735,10 @@ class SessionReranker implements Reranker {
         count: call.emptyDocuments,
       });
     }
-    const usesSegments = this.profile.pairTemplate.some((piece) => piece.segment === 1);
-    if (this.profile.family === "cross-encoder" && usesSegments && !this.session.capabilities.segmentIds) {
+    const { pairTemplate, readsSegments } = this.profile;
+    const usesSegments =
+      readsSegments && pairTemplate.some((piece) => "segment" in piece && piece.segment === 1);
+    if (usesSegments && !this.session.capabilities.segmentIds) {
       warnings.push({
         code: "segment-ids-ignored",
         message:
@@ -590,7 +755,9 @@ function settle(call: Call, position: number, score: PairScore): void {
 }
 
 /** What of a sequence's truncation goes into a score. */
-function cut(sequence: EncodedSequence): Pick<PairScore, "truncatedTokens" | "truncatedTokensIsMinimum"> {
+function cut(
+  sequence: Pick<EncodedSequence, "truncatedTokens" | "truncatedTokensIsMinimum">,
+): Pick<PairScore, "truncatedTokens" | "truncatedTokensIsMinimum"> {
   return {
     truncatedTokens: sequence.truncatedTokens,
     ...(sequence.truncatedTokensIsMinimum ? { truncatedTokensIsMinimum: true } : {}),

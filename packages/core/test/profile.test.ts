@@ -69,14 +69,9 @@ describe("cross-encoders", () => {
       "tokenizer_config.json": { model_max_length: 1e30 },
     });
     expect(profile).toMatchObject({ maxLength: 512, paddingId: 1 });
-    expect(profile.pairTemplate.map((piece) => ("id" in piece ? piece.id : piece.text))).toEqual([
-      0,
-      "query",
-      2,
-      2,
-      "document",
-      2,
-    ]);
+    expect(
+      profile.pairTemplate.map((piece) => ("id" in piece ? piece.id : "text" in piece && piece.text)),
+    ).toEqual([0, "query", 2, 2, "document", 2]);
   });
 
   it.each([
@@ -227,7 +222,6 @@ describe("crossrank.json and overrides", () => {
     await expect(read({ "config.json": config, "crossrank.json": { famly: "x" } })).rejects.toThrow(
       /crossrank\.json.*famly/,
     );
-    await expect(read({ "config.json": config }, { maxLength: 2 })).rejects.toThrow(InvalidInputError);
     await expect(read({ "config.json": config }, { maxLength: "long" })).rejects.toThrow(/maxLength/);
     await expect(read({ "config.json": config, "crossrank.json": { family: "bi-encoder" } })).rejects.toThrow(
       /do not go together/,

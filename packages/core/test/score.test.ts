@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { PairScore, RawOutput } from "../src/index.js";
-import { activate, dot, readLogit, readVector, scaleOf } from "../src/score/head.js";
+import { activate, readLogit, readVector, scaleOf } from "../src/score/head.js";
 import { rankByLogit } from "../src/score/order.js";
+import { dot, normalize } from "../src/score/vector.js";
 
 const score = (logit: number | null): PairScore => ({ logit, score: logit, tokens: 1, truncatedTokens: 0 });
 const output = (kind: RawOutput["kind"], shape: number[], data: number[]): RawOutput => ({
@@ -31,15 +32,15 @@ describe("heads", () => {
 
   const states = output("hidden-states", [2, 3, 2], [9, 9, 9, 9, 9, 9, 3, 4, 1, 0, 100, 100]);
   it("pools the first token, or the mean of the real ones, and normalises", () => {
-    expect([...readVector({ kind: "cosine", pooling: "cls" }, states, 1, 2)]).toEqual([0.6, 0.8]);
-    const mean = readVector({ kind: "cosine", pooling: "mean" }, states, 1, 2);
+    expect([...normalize(readVector("cls", states, 1, 2))]).toEqual([0.6, 0.8]);
+    const mean = normalize(readVector("mean", states, 1, 2));
     expect(mean[0]).toBeCloseTo(Math.SQRT1_2, 12);
     expect(mean[1]).toBeCloseTo(Math.SQRT1_2, 12);
     expect(dot(mean, mean)).toBeCloseTo(1, 12);
   });
 
   it("makes a zero vector NaN, which the reranker refuses, and not a similarity of 0", () => {
-    const vector = readVector({ kind: "cosine", pooling: "cls" }, output("pooled", [1, 2], [0, 0]), 0, 1);
+    const vector = normalize(readVector("cls", output("pooled", [1, 2], [0, 0]), 0, 1));
     expect(Number.isNaN(dot(vector, vector))).toBe(true);
   });
 

@@ -1,4 +1,4 @@
-import { readdir, readFile, stat } from "node:fs/promises";
+import { open, readdir, readFile, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import {
   type FileRequestOptions,
@@ -53,6 +53,10 @@ class FolderFiles implements ModelFiles {
     return readFile(await this.localPath(path, options), "utf8");
   }
 
+  async readBytes(path: string, range: ByteRange, options: FileRequestOptions = {}): Promise<Uint8Array> {
+    return readRange(await this.localPath(path, options), range);
+  }
+
   async localPath(path: string, options: FileRequestOptions = {}): Promise<string> {
     options.signal?.throwIfAborted();
     checkRelativePath(this.id, path);
@@ -62,6 +66,36 @@ class FolderFiles implements ModelFiles {
       throw fileNotFound(this.id, path, there, "Check the path, or put the file into the folder.");
     }
     return local;
+  }
+}
+
+/** Bytes of a file, the end not included. */
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** As many of the range's bytes as the file has. */
+export async function readRange(path: string, { start, end }: ByteRange): Promise<Uint8Array> {
+  const handle = await open(path);
+  try {
+    const { size } = await handle.stat();
+    const bytes = new Uint8Array(Math.max(0, Math.min(end, size) - start));
+    let filled = 0;
+    // One call reads at most 2 GiB.
+    while (filled < bytes.length) {
+      const { bytesRead } = await handle.read(
+        bytes,
+        filled,
+        Math.min(bytes.length - filled, 2 ** 30),
+        start + filled,
+      );
+      if (bytesRead === 0) break;
+      filled += bytesRead;
+    }
+    return bytes.subarray(0, filled);
+  } finally {
+    await handle.close();
   }
 }
 

@@ -5,7 +5,7 @@ import type { Connection } from "./connection.js";
 import { hashFile, sha256OfFile, startDigest } from "./digest.js";
 import { downloadBlob } from "./download.js";
 import { CacheError, HashMismatchError, OfflineMissingError } from "./errors.js";
-import { fileNotFound, listFolder } from "./folder.js";
+import { type ByteRange, fileNotFound, listFolder, readRange } from "./folder.js";
 import { KeyedQueue, untilAborted } from "./keyed-queue.js";
 import {
   digestOf,
@@ -72,6 +72,10 @@ export class HubFiles implements ModelFiles {
 
   async readText(path: string, options: FileRequestOptions = {}): Promise<string> {
     return readFile(await this.localPath(path, options), "utf8");
+  }
+
+  async readBytes(path: string, range: ByteRange, options: FileRequestOptions = {}): Promise<Uint8Array> {
+    return readRange(await this.localPath(path, options), range);
   }
 
   async localPath(path: string, options: FileRequestOptions = {}): Promise<string> {

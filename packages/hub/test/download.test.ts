@@ -6,6 +6,9 @@ import { HashMismatchError, HubNetworkError, HubResponseError, openModel } from 
 import { gitBlobId, sha256 } from "./hub-server.js";
 import { commit, config, failureOf, model, namesIn, quick, useScene, weights } from "./scene.js";
 
+/** The default of one second is too little for two downloads to start on a busy machine. */
+const patience = { timeout: 60_000 };
+
 const scene = useScene();
 const weightsPath = "onnx/model.onnx";
 const weightsHash = sha256(weights);
@@ -323,7 +326,7 @@ describe("two downloads of one file at once", () => {
       const opened = await openTwice();
       const release = hold(2);
       const downloads = opened.map((files) => files.localPath(weightsPath));
-      await vi.waitFor(() => expect(scene.hub.contentRequests()).toHaveLength(2));
+      await vi.waitFor(() => expect(scene.hub.contentRequests()).toHaveLength(2), patience);
       release();
       for (const path of await Promise.all(downloads))
         expect((await readFile(path)).equals(weights)).toBe(true);
@@ -334,7 +337,7 @@ describe("two downloads of one file at once", () => {
       const [slow, quickOne] = await openTwice();
       const release = hold(1);
       const slowPath = slow?.localPath(weightsPath);
-      await vi.waitFor(() => expect(scene.hub.contentRequests()).toHaveLength(1));
+      await vi.waitFor(() => expect(scene.hub.contentRequests()).toHaveLength(1), patience);
       const path = await quickOne?.localPath(weightsPath);
       expect((await blobs()).filter((name) => name.includes("incomplete"))).toEqual([]);
       release();

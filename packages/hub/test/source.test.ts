@@ -30,6 +30,11 @@ describe("a folder", () => {
       { path: "linked.json", size: 7 },
       { path: "onnx/model.onnx", size: 7 },
     ]);
+    expect(new TextDecoder().decode(await files.readBytes("config.json", { start: 1, end: 4 }))).toBe('"a"');
+    expect(await files.readBytes("config.json", { start: 5, end: 100 })).toEqual(
+      new TextEncoder().encode("1}"),
+    );
+    expect((await files.readBytes("config.json", { start: 50, end: 100 })).length).toBe(0);
     expect(await files.readText("config.json")).toBe('{"a":1}');
     expect(await files.localPath("onnx/model.onnx")).toBe(join(folder, "onnx", "model.onnx"));
     expect(scene.hub.log).toEqual([]);

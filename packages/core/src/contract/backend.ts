@@ -6,15 +6,18 @@ import type { Family, ModelProfile } from "./model-profile.js";
  *
  * - `class-logits`: raw classifier outputs, no activation. Shape (rows, classes).
  * - `hidden-states`: last hidden state of every token. Shape (rows, columns, hidden).
- * - `pooled`: one vector a sequence, pooled by the runtime as the profile says, not normalised. Shape (rows, hidden).
+ * - `pooled`: one vector a sequence, pooled by the runtime as the profile's head says, before the head's modules and
+ *   not normalised. Shape (rows, hidden).
  * - `token-logits`: logits of `tokens`, in that order, after the last real token. Shape (rows, tokens.length).
+ * - `marked-states`: last hidden state at every real token whose id is one of `tokens`, from left to right. Shape
+ *   (rows, marks, hidden), where marks is the most that a row has; what a row has less is filled with zeros.
  */
-export type OutputKind = "class-logits" | "hidden-states" | "pooled" | "token-logits";
+export type OutputKind = "class-logits" | "hidden-states" | "pooled" | "token-logits" | "marked-states";
 
 export interface OutputRequest {
   /** Acceptable kinds, best first; the backend takes the first that it can give. */
   readonly kinds: readonly OutputKind[];
-  /** Answer tokens, for `token-logits` only. */
+  /** Ids of the answer tokens (`token-logits`) or of the markers (`marked-states`). Undefined for other kinds. */
   readonly tokens?: readonly number[];
 }
 

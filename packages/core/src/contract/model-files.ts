@@ -35,6 +35,15 @@ export interface ModelFiles {
   /** @throws {ModelFileNotFoundError} when there is no such file. */
   readText(path: string, options?: FileRequestOptions): Promise<string>;
   /**
+   * Part of a file: bytes `start` to `end` (not included), or to the file's end if it ends before.
+   * @throws {ModelFileNotFoundError} when there is no such file.
+   */
+  readBytes(
+    path: string,
+    range: { readonly start: number; readonly end: number },
+    options?: FileRequestOptions,
+  ): Promise<Uint8Array>;
+  /**
    * Absolute path of a readable, complete and (where a hash is known) verified copy on this machine.
    * @throws {ModelFileNotFoundError} when there is no such file.
    */

@@ -6,36 +6,124 @@
  */
 export type Family = "cross-encoder" | "bi-encoder" | "causal-lm" | "listwise";
 
+/** Where a text of the caller goes. `instruction` says what counts as relevant, for models that take one. */
+export type TextSlot = "query" | "document" | "instruction";
+
 /**
- * One piece of an input sequence: a special token, or the place of a text. Taken from `post_processor` in
- * tokenizer.json, so that the template is the model's own and not one per architecture.
+ * One piece of an input sequence. Read from the model's own files (`post_processor` of tokenizer.json, or the chat
+ * template), so that the template is the model's own and not one per architecture.
+ *
+ * - `token`: a special token, or any other that stands by its id.
+ * - `text`: the place of a text. Never a special token, whatever it spells. `trim` strips white space at both ends first.
+ * - `literal`: fixed wording of a prompt.
+ * - `split`: nothing by itself. Adjacent literals and texts are tokenised as one string, as the reference tokenises
+ *   its prompt; a split keeps its neighbours apart where the reference tokenises them one by one.
  */
 export type TemplatePiece =
   | {
-      /** The special token's spelling, for display. */
+      /** The token's spelling, for display. */
       readonly token: string;
       readonly id: number;
       readonly segment: 0 | 1;
     }
-  | { readonly text: "query" | "document"; readonly segment: 0 | 1 };
+  | { readonly text: TextSlot; readonly segment: 0 | 1; readonly trim?: boolean | undefined }
+  | { readonly literal: string; readonly segment: 0 | 1 }
+  | { readonly split: true };
+
+/**
+ * The sequence of a listwise model: `before`, then `item` once a document with `separator` between them, then
+ * `after`. In literals `{count}` stands for the number of documents of the sequence and `{index}` for a document's
+ * position in it, from 0.
+ */
+export interface ListTemplate {
+  readonly before: readonly TemplatePiece[];
+  readonly item: readonly TemplatePiece[];
+  readonly separator: readonly TemplatePiece[];
+  readonly after: readonly TemplatePiece[];
+  /** Most documents of one sequence. */
+  readonly maxDocuments: number;
+  /** A longer document is cut to this many tokens, from the right. */
+  readonly maxDocumentTokens: number;
+  /** A longer query is an overflow. */
+  readonly maxQueryTokens: number;
+}
+
+/**
+ * How token vectors become one vector: the first token's (`cls`), the mean over real tokens, special tokens included
+ * (`mean`), or the last real token's (`last-token`). As in sentence-transformers' `Pooling`.
+ */
+export type Pooling = "cls" | "mean" | "last-token";
+
+/** Weights of a head module: tensors of a safetensors file of the model, by name. */
+export interface WeightsFile {
+  /** Relative to the model, e.g. `"2_Dense/model.safetensors"`. */
+  readonly file: string;
+}
+
+/**
+ * A step between the pooled vector and the score, computed by core in float64. As sentence-transformers' modules of
+ * these names. A dense layer computes activation(W x + b) with W of shape (outputs, inputs), plus x if `residual`.
+ */
+export type HeadModule =
+  | (WeightsFile & {
+      readonly kind: "dense";
+      /** Names of the tensors; no `bias`, no bias. */
+      readonly weight: string;
+      readonly bias?: string | undefined;
+      readonly activation: "identity" | "tanh" | "relu" | "gelu" | "silu" | "sigmoid";
+      readonly residual?: boolean | undefined;
+    })
+  | (WeightsFile & {
+      readonly kind: "layer-norm";
+      readonly weight: string;
+      readonly bias?: string | undefined;
+      readonly epsilon: number;
+    })
+  /** L2. */
+  | { readonly kind: "normalize" };
 
 /**
  * How raw outputs become one number.
  * - `logit`: the classifier's only output.
  * - `two-class`: logit[positive] − logit[1 − positive]; its sigmoid is the softmax probability of `positive`.
- * - `cosine`: pooled token vectors of query and document, L2-normalised, dot product. Pooling `cls` takes the
- *   first token's vector, `mean` the mean over real tokens, special tokens included (sentence-transformers'
- *   `Pooling`).
+ * - `pooled-chain`: token vectors, pooled, through `modules` to one number (sentence-transformers' modules.json).
+ * - `answer-tokens`: logit of token `positive` after the last token of the prompt, less that of `negative`, so that
+ *   the sigmoid is P(positive) against the two; without `negative` the logit of `positive` alone. Divided by
+ *   `temperature`.
+ * - `cosine`: pooled token vectors of query and document, through `modules`, L2-normalised, dot product.
+ * - `marker-cosine`: listwise. The vectors at the marker tokens, through `modules`, compared by cosine.
  */
 export type Head =
   | { readonly kind: "logit" }
   | { readonly kind: "two-class"; readonly positive: 0 | 1 }
-  | { readonly kind: "cosine"; readonly pooling: "cls" | "mean" };
+  | { readonly kind: "pooled-chain"; readonly pooling: Pooling; readonly modules: readonly HeadModule[] }
+  | {
+      readonly kind: "answer-tokens";
+      readonly positive: number;
+      readonly negative?: number | undefined;
+      /** Default 1. */
+      readonly temperature?: number | undefined;
+    }
+  | {
+      readonly kind: "cosine";
+      readonly pooling: Pooling;
+      /** Default none. */
+      readonly modules?: readonly HeadModule[] | undefined;
+    }
+  | {
+      readonly kind: "marker-cosine";
+      /** Ids of the tokens whose vectors stand for the query and for a document. */
+      readonly query: number;
+      readonly document: number;
+      readonly modules?: readonly HeadModule[] | undefined;
+    };
 
 /**
- * What is cut when a pair is too long, always from the right.
+ * What is cut when a pair is too long, always from the right. Fixed wording and special tokens are never cut.
  * - `document-only`: the document; the query is never touched (default).
- * - `longest-first`: token by token from whichever is longer, as Hugging Face's `longest_first`, for parity.
+ * - `longest-first`: for parity. Token by token from whichever is longer, as Hugging Face's `longest_first`; of a
+ *   prompt (a template with wording) the document and then what stands before it, as the references of such models
+ *   cut their one long text from the right.
  */
 export type TruncationStrategy = "document-only" | "longest-first";
 
@@ -48,10 +136,18 @@ export interface ModelProfile {
   readonly family: Family;
   /** `model_type` of config.json, e.g. `"bert"`. For display, and for rules that the architecture itself sets. */
   readonly architecture: string;
-  /** Cross-encoder: the sequence of a pair. */
+  /** Cross-encoder and causal LM: the sequence of a pair. Empty for the other families. */
   readonly pairTemplate: readonly TemplatePiece[];
+  /** The same where there is an instruction; undefined for a model that takes none. */
+  readonly instructedTemplate?: readonly TemplatePiece[] | undefined;
+  /** The instruction of calls that give none; undefined or `""` for none. */
+  readonly instruction?: string | undefined;
   /** Bi-encoder: the sequence of one text; `text: "query"` stands for a query or a document. */
   readonly singleTemplate: readonly TemplatePiece[];
+  /** Listwise: the sequence of a query and its documents. */
+  readonly listTemplate?: ListTemplate | undefined;
+  /** Whether the model has embeddings for segments; where not, the template's segments are of no consequence. */
+  readonly readsSegments: boolean;
   /** Longest input sequence in tokens, special tokens included. */
   readonly maxLength: number;
   readonly truncation: TruncationStrategy;
@@ -60,9 +156,9 @@ export interface ModelProfile {
   readonly head: Head;
   /** From logit to score: `identity` gives scale `logit` (or `cosine`), `sigmoid` gives scale `probability`. */
   readonly activation: "identity" | "sigmoid";
-  /** Bi-encoder: text put before every query, e.g. an instruction. `""` for none. */
+  /** Text put before every query, e.g. a bi-encoder's instruction. `""` for none. */
   readonly queryPrefix: string;
-  /** Bi-encoder: text put before every document. `""` for none. */
+  /** Text put before every document. `""` for none. */
   readonly documentPrefix: string;
   /** Precision to load when the caller names none; undefined lets the backend take the most precise there is. */
   readonly defaultDtype?: string | undefined;

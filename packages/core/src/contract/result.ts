@@ -63,6 +63,11 @@ export interface Provenance {
   };
   readonly backend: BackendInfo;
   readonly scale: Scale;
+  /**
+   * `pointwise`: a score depends on its query and its document alone. `listwise`: the model saw the documents of a
+   * query together, so that a score also depends on the others and on their order; compare within one result only.
+   */
+  readonly scoring: "pointwise" | "listwise";
 }
 
 export interface RerankResult<Document> extends Provenance {

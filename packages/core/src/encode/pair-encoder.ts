@@ -1,5 +1,6 @@
-import type { ModelProfile, TemplatePiece } from "../contract/model-profile.js";
-import { countSpecialTokens } from "./template.js";
+import { InvalidInputError } from "../contract/errors.js";
+import type { ModelProfile, TemplatePiece, TextSlot } from "../contract/model-profile.js";
+import { type CompiledTemplate, compileTemplate, type Run } from "./template.js";
 import type { TextTokenizer, TokenizedText } from "./tokenizer.js";
 import { truncate } from "./truncation.js";
 
@@ -23,49 +24,124 @@ export interface EncodedSequence {
 /** The part of a profile that decides about ids. */
 export type EncodingRules = Pick<
   ModelProfile,
-  "pairTemplate" | "singleTemplate" | "maxLength" | "truncation"
+  "pairTemplate" | "instructedTemplate" | "singleTemplate" | "maxLength" | "truncation"
 >;
+
+/** A query (and its instruction) tokenised for a template, to be joined with any number of documents. */
+export interface EncodedQuery {
+  /** The query or the instruction held lone surrogates. */
+  readonly illFormed: boolean;
+  /** @internal */
+  readonly prepared: PreparedQuery;
+}
+
+interface PreparedQuery {
+  readonly sections: readonly PreparedSection[];
+  /** Tokens that every sequence of this query has: special tokens and wording. */
+  readonly fixed: number;
+  /** Tokens of the texts that do not share a string with the document. */
+  readonly apart: number;
+  readonly isPrompt: boolean;
+}
+
+type PreparedSection =
+  | { readonly ids: readonly number[]; readonly segment: 0 | 1; readonly kind: "fixed" | "query" }
+  | {
+      readonly kind: "document";
+      readonly segment: 0 | 1;
+      readonly before: string;
+      readonly beforeIds: readonly number[];
+      readonly after: string;
+      readonly afterIds: readonly number[];
+      /** Whether white space at both ends of the document is cut first. */
+      readonly trim: boolean;
+    };
 
 /** Texts → input sequences, by the model's own template and the profile's truncation. Pure. */
 export interface PairEncoder {
-  /** Tokenised once, used for every document. */
-  encodeQuery(query: string): TokenizedText;
+  /** Tokens of the shortest sequence that holds something of each text. */
+  readonly leastLength: number;
+  /**
+   * Tokenised once, used for every document.
+   * @throws {InvalidInputError} when there is an instruction and the model takes none.
+   */
+  encodeQuery(query: string, instruction?: string): EncodedQuery;
   /** The sequence of a pair. */
-  encodePair(query: TokenizedText, document: string): EncodedSequence;
+  encodePair(query: EncodedQuery, document: string): EncodedSequence;
   /** The sequence of one text by itself; cut from the right. */
   encodeSingle(text: string): EncodedSequence;
 }
 
+/** @throws {InvalidInputError} when `maxLength` leaves no room beside the template's own tokens. */
 export function createPairEncoder(tokenizer: TextTokenizer, rules: EncodingRules): PairEncoder {
   const { maxLength } = rules;
-  const pairBudget = maxLength - countSpecialTokens(rules.pairTemplate);
-  const singleBudget = maxLength - countSpecialTokens(rules.singleTemplate);
+  const encode = (text: string): TokenizedText => tokenizer.encode(text, maxLength);
+  const compile = (template: readonly TemplatePiece[]): CompiledTemplate =>
+    compileTemplate(template, tokenizer);
+  const plain = compile(rules.pairTemplate);
+  const instructed = rules.instructedTemplate && compile(rules.instructedTemplate);
+  const single = compile(rules.singleTemplate);
+  const leastLength =
+    rules.pairTemplate.length > 0 ? Math.max(plain.fixed, instructed?.fixed ?? 0) + 2 : single.fixed + 1;
+  if (leastLength > maxLength) {
+    throw new InvalidInputError(
+      "maxLength",
+      `is ${maxLength}, and the template alone needs at least ${leastLength} tokens`,
+    );
+  }
 
   return {
-    encodeQuery: (query) => tokenizer.encode(query, maxLength),
+    leastLength,
 
-    encodePair(query, document) {
-      const tokens = tokenizer.encode(document, maxLength);
-      const documentLength = tokens.ids.length + tokens.truncatedTokens;
-      const queryLength = query.ids.length + query.truncatedTokens;
-      const kept = truncate(rules.truncation, { query: queryLength, document: documentLength }, pairBudget);
+    encodeQuery(query, instruction = "") {
+      if (instruction !== "" && instructed === undefined) {
+        throw new InvalidInputError(
+          "instruction",
+          "was given, and this model's template has no place for one. Leave it out, or choose an instruction-following reranker",
+        );
+      }
+      const template = instruction === "" ? plain : (instructed as CompiledTemplate);
+      return prepare(template, { query, instruction, document: "" }, encode);
+    },
+
+    encodePair({ prepared }, document) {
+      const run = prepared.sections.find((section) => section.kind === "document");
+      if (run === undefined) throw new TypeError("a pair template has a place for the document");
+      const text = run.trim ? stripLikePython(document) : document;
+      const tokens = encode(run.before + text + run.after);
+      const total = tokens.ids.length + tokens.truncatedTokens;
+      const tail = run.afterIds.length;
+      const head = commonPrefix(run.beforeIds, tokens.ids);
+      const kept = fit(prepared.isPrompt, rules.truncation, {
+        apart: prepared.apart,
+        room: maxLength - prepared.fixed,
+        total,
+        head,
+        tail,
+      });
+      const cut = kept.document < total - tail;
+      const documentIds = cut
+        ? [...tokens.ids.slice(0, kept.document), ...run.afterIds.slice(0, kept.tail)]
+        : tokens.ids;
+      const sequence = kept.queryOverflow
+        ? { ids: new Int32Array(), segmentIds: new Int32Array() }
+        : assemble(prepared.sections, documentIds, kept.apart);
       return {
-        ...assemble(rules.pairTemplate, {
-          query: query.ids.slice(0, kept.query),
-          document: tokens.ids.slice(0, kept.document),
-        }),
-        truncatedTokens: documentLength - kept.document,
+        ...sequence,
+        truncatedTokens: total - tail - (cut ? Math.max(kept.document, head) : total - tail),
         truncatedTokensIsMinimum: tokens.truncatedTokensIsMinimum,
-        truncatedQueryTokens: queryLength - kept.query,
+        truncatedQueryTokens:
+          prepared.apart - kept.apart + (cut ? Math.max(0, head - kept.document) + tail - kept.tail : 0),
         queryOverflow: kept.queryOverflow,
-        illFormed: tokens.illFormed,
+        illFormed: !document.isWellFormed(),
       };
     },
 
     encodeSingle(text) {
-      const tokens = tokenizer.encode(text, singleBudget);
+      const { sections, fixed } = prepareSingle(single);
+      const tokens = tokenizer.encode(text, maxLength - fixed);
       return {
-        ...assemble(rules.singleTemplate, { query: tokens.ids, document: [] }),
+        ...assemble(sections, tokens.ids, 0),
         truncatedTokens: tokens.truncatedTokens,
         truncatedTokensIsMinimum: tokens.truncatedTokensIsMinimum,
         truncatedQueryTokens: 0,
@@ -76,18 +152,143 @@ export function createPairEncoder(tokenizer: TextTokenizer, rules: EncodingRules
   };
 }
 
+/** What is kept of a pair. Lengths in tokens; wording in the document's string counts as part of the string. */
+interface Fit {
+  /** Of the texts apart from the document. */
+  readonly apart: number;
+  /** Of the document's string, counted from its start and without its tail. */
+  readonly document: number;
+  /** Of what follows the document in its string. */
+  readonly tail: number;
+  readonly queryOverflow: boolean;
+}
+
+function fit(
+  isPrompt: boolean,
+  truncation: EncodingRules["truncation"],
+  lengths: {
+    readonly apart: number;
+    readonly room: number;
+    readonly total: number;
+    readonly head: number;
+    readonly tail: number;
+  },
+): Fit {
+  const { apart, room, total, head, tail } = lengths;
+  const own = total - tail;
+  if (truncation === "document-only") {
+    // The wording before the document is as untouchable as the query.
+    const { document, queryOverflow } = truncate(
+      "document-only",
+      { query: apart + head + tail, document: own - head },
+      room,
+    );
+    return { apart, document: head + document, tail, queryOverflow };
+  }
+  if (!isPrompt) {
+    const kept = truncate("longest-first", { query: apart, document: own }, room);
+    return { apart: kept.query, document: kept.document, tail, queryOverflow: false };
+  }
+  const document = Math.min(own, Math.max(0, room - apart - tail));
+  const left = Math.max(0, room - document);
+  const keptApart = Math.min(apart, Math.max(0, left - tail));
+  return { apart: keptApart, document, tail: Math.min(tail, left - keptApart), queryOverflow: false };
+}
+
+function prepare(
+  template: CompiledTemplate,
+  texts: Readonly<Record<TextSlot, string>>,
+  encode: (text: string) => TokenizedText,
+): EncodedQuery {
+  let apart = 0;
+  const sections = template.sections.map((section): PreparedSection => {
+    if (!("parts" in section)) return { kind: "fixed", ids: section.ids, segment: section.segment };
+    const at = section.parts.findIndex((part) => typeof part !== "string" && part.text === "document");
+    if (at < 0) {
+      const { ids, truncatedTokens } = encode(fill(section.parts, texts));
+      apart += ids.length + truncatedTokens;
+      return { kind: "query", ids, segment: section.segment };
+    }
+    const before = fill(section.parts.slice(0, at), texts);
+    const after = fill(section.parts.slice(at + 1), texts);
+    const place = section.parts[at];
+    return {
+      kind: "document",
+      segment: section.segment,
+      before,
+      beforeIds: before === "" ? [] : encode(before).ids,
+      after,
+      afterIds: after === "" ? [] : encode(after).ids,
+      trim: typeof place === "object" && place.trim,
+    };
+  });
+  return {
+    illFormed: !texts.query.isWellFormed() || !texts.instruction.isWellFormed(),
+    prepared: { sections, fixed: template.fixed, apart, isPrompt: template.isPrompt },
+  };
+}
+
+function prepareSingle(template: CompiledTemplate): { sections: PreparedSection[]; fixed: number } {
+  const sections = template.sections.map(
+    (section): PreparedSection =>
+      "parts" in section
+        ? {
+            kind: "document",
+            segment: section.segment,
+            before: "",
+            beforeIds: [],
+            after: "",
+            afterIds: [],
+            trim: false,
+          }
+        : { kind: "fixed", ids: section.ids, segment: section.segment },
+  );
+  return { sections, fixed: template.fixed };
+}
+
+function fill(parts: Run["parts"], texts: Readonly<Record<TextSlot, string>>): string {
+  return parts
+    .map((part) => {
+      if (typeof part === "string") return part;
+      return part.trim ? stripLikePython(texts[part.text]) : texts[part.text];
+    })
+    .join("");
+}
+
+/** @param apart tokens kept of the texts that stand apart from the document, counted over all of them. */
 function assemble(
-  template: readonly TemplatePiece[],
-  texts: Readonly<Record<"query" | "document", readonly number[]>>,
+  sections: readonly PreparedSection[],
+  documentIds: readonly number[],
+  apart: number,
 ): { ids: Int32Array; segmentIds: Int32Array } {
   const ids: number[] = [];
   const segmentIds: number[] = [];
-  for (const piece of template) {
-    const pieceIds = "id" in piece ? [piece.id] : texts[piece.text];
-    for (const id of pieceIds) {
+  let left = apart;
+  for (const section of sections) {
+    let own = section.kind === "document" ? documentIds : section.ids;
+    if (section.kind === "query") {
+      own = own.slice(0, left);
+      left -= own.length;
+    }
+    for (const id of own) {
       ids.push(id);
-      segmentIds.push(piece.segment);
+      segmentIds.push(section.segment);
     }
   }
   return { ids: Int32Array.from(ids), segmentIds: Int32Array.from(segmentIds) };
+}
+
+function commonPrefix(a: readonly number[], b: readonly number[]): number {
+  let length = 0;
+  while (length < a.length && a[length] === b[length]) length += 1;
+  return length;
+}
+
+const pythonSpace =
+  "[\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]+";
+const pythonEnds = new RegExp(`^${pythonSpace}|${pythonSpace}$`, "g");
+
+/** Python's `str.strip`, which jinja's `trim` is; JavaScript's `trim` knows other white space. */
+function stripLikePython(text: string): string {
+  return text.replace(pythonEnds, "");
 }

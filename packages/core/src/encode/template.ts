@@ -1,5 +1,6 @@
 import * as z from "zod/mini";
-import type { TemplatePiece } from "../contract/model-profile.js";
+import type { TemplatePiece, TextSlot } from "../contract/model-profile.js";
+import type { TextTokenizer } from "./tokenizer.js";
 
 const namedId = z.tuple([z.string(), z.int()]);
 const item = z.union([
@@ -68,9 +69,54 @@ export function readTemplates(postProcessor: unknown): Templates | undefined {
     : { single, pair: [...single, special(sep, 0), { text: "document", segment: 0 }, special(sep, 0)] };
 }
 
-/** Special tokens that a template adds to its texts. */
-export function countSpecialTokens(template: readonly TemplatePiece[]): number {
-  return template.filter((piece) => "id" in piece).length;
+/** A string of a template that is tokenised as one: wording, and the places of texts. */
+export interface Run {
+  readonly parts: readonly (string | { readonly text: TextSlot; readonly trim: boolean })[];
+  readonly segment: 0 | 1;
+}
+
+/** A template with its wording tokenised: ids that never change, and runs that hold texts. */
+export interface CompiledTemplate {
+  readonly sections: readonly ({ readonly ids: readonly number[]; readonly segment: 0 | 1 } | Run)[];
+  /** Tokens of the sections that never change. */
+  readonly fixed: number;
+  /** Whether there is wording: a prompt, whose reference tokenises one long text, and not a pair of sequences. */
+  readonly isPrompt: boolean;
+}
+
+export function compileTemplate(
+  template: readonly TemplatePiece[],
+  tokenizer: Pick<TextTokenizer, "encode">,
+): CompiledTemplate {
+  const sections: CompiledTemplate["sections"][number][] = [];
+  let parts: Run["parts"][number][] = [];
+  let segment: 0 | 1 = 0;
+  let fixed = 0;
+  const add = (ids: readonly number[], of: 0 | 1): void => {
+    sections.push({ ids, segment: of });
+    fixed += ids.length;
+  };
+  const close = (): void => {
+    if (parts.every((part) => typeof part === "string")) {
+      const wording = parts.join("");
+      if (wording !== "") add(tokenizer.encode(wording, Number.MAX_SAFE_INTEGER).ids, segment);
+    } else sections.push({ parts, segment });
+    parts = [];
+  };
+  for (const piece of template) {
+    if ("split" in piece || "id" in piece || piece.segment !== segment) close();
+    if ("split" in piece) continue;
+    segment = piece.segment;
+    if ("id" in piece) add([piece.id], segment);
+    else parts.push("literal" in piece ? piece.literal : { text: piece.text, trim: piece.trim === true });
+  }
+  close();
+  return { sections, fixed, isPrompt: template.some((piece) => "literal" in piece) };
+}
+
+/** The texts that a template has places for. */
+export function textsOf(template: readonly TemplatePiece[]): ReadonlySet<TextSlot> {
+  return new Set(template.flatMap((piece) => ("text" in piece ? [piece.text] : [])));
 }
 
 function typeOf(value: unknown): string | undefined {

@@ -16,6 +16,8 @@ export interface TokenizedText {
 /** Text → token ids, without template. Special tokens spelled in the text come out as ordinary text. */
 export interface TextTokenizer {
   encode(text: string, limit: number): TokenizedText;
+  /** Token ids → text, as Rust's tokenizers decode them. */
+  decode(ids: readonly number[]): string;
 }
 
 /** The parts of tokenizer.json that are read here; everything else is the library's affair. */
@@ -70,6 +72,8 @@ export function createTextTokenizer(tokenizerJson: unknown, model: string): Text
     text === "" ? [] : tokenizer.encode(text, { add_special_tokens: false }).ids;
 
   return {
+    decode: (ids) => (ids.length === 0 ? "" : tokenizer.decode([...ids], { skip_special_tokens: false })),
+
     encode(text, limit) {
       for (let window = Math.max(limit, untrustedTokens) * charactersPerToken; ; window *= 4) {
         const whole = text.length <= window;
@@ -111,7 +115,6 @@ function withoutSpecialTokens(json: TokenizerJson): object {
     ...json,
     added_tokens: json.added_tokens?.filter((token) => !token.special) ?? [],
     post_processor: null,
-    decoder: null,
     model: {
       ...json.model,
       vocab: Array.isArray(vocab)

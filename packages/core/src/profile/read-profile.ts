@@ -1,22 +1,27 @@
-import { en } from "zod/locales";
 import * as z from "zod/mini";
-import { $ZodError } from "zod/v4/core";
-import {
-  CrossrankError,
-  InvalidInputError,
-  ModelFileNotFoundError,
-  ModelProfileError,
-} from "../contract/errors.js";
+import { InvalidInputError, ModelProfileError } from "../contract/errors.js";
 import type { ModelFiles } from "../contract/model-files.js";
-import type { CrossrankJson, Head, ModelProfile, ProfileSources } from "../contract/model-profile.js";
-import { countSpecialTokens, readTemplates, type Templates } from "../encode/template.js";
+import type {
+  CrossrankJson,
+  Family,
+  Head,
+  ModelProfile,
+  ProfileSources,
+  TemplatePiece,
+} from "../contract/model-profile.js";
+import { readTemplates, type Templates, textsOf } from "../encode/template.js";
+import { readChatTemplate } from "./chat-template.js";
+import { jinaForRanking } from "./listwise.js";
+import { english, explain, ModelReader } from "./model-reader.js";
 import { type Config, configSchema, crossrankJsonSchema } from "./profile-schema.js";
+import type { AddedToken } from "./prompt-template.js";
+import { readSentenceTransformers, type SentenceTransformersFacts } from "./sentence-transformers.js";
 
 /** A model's profile, the tokenizer that goes with it, and where each fact was found. */
 export interface ProfileReading {
   readonly profile: ModelProfile;
   readonly sources: ProfileSources;
-  /** Parsed tokenizer.json. */
+  /** Parsed tokenizer.json, as the model uses it: with sentence-transformers' `do_lower_case` worked in. */
   readonly tokenizerJson: unknown;
 }
 
@@ -42,12 +47,34 @@ const offsetPositions = new Set([
   "data2vec-text",
 ]);
 
+/** Architectures without embeddings for segments whose config.json has no type_vocab_size to say so. */
+const withoutSegments = new Set(["modernbert", "distilbert", "mpnet"]);
+
 /** tokenizer_config.json writes "no limit" as 1e30. */
 const noLimit = 1e9;
 
+const tokenizerConfigSchema = z.looseObject({
+  model_max_length: z.nullish(z.number()),
+  model_input_names: z.nullish(z.array(z.string())),
+  chat_template: z.nullish(
+    z.union([z.string(), z.array(z.object({ name: z.string(), template: z.string() }))]),
+  ),
+});
+type TokenizerConfig = z.infer<typeof tokenizerConfigSchema>;
+
+/** The parts of tokenizer.json that a profile is read from. */
+const tokenizerSchema = z.looseObject({
+  model: z.looseObject({}),
+  normalizer: z.nullish(z.looseObject({ type: z.string() })),
+  added_tokens: z.nullish(
+    z.array(z.looseObject({ id: z.int(), content: z.string(), special: z.nullish(z.boolean()) })),
+  ),
+});
+type TokenizerJson = z.infer<typeof tokenizerSchema>;
+
 /**
  * Reads what a model is from its own files. Precedence, field by field: `overrides`, then `crossrank.json`, then
- * config.json, modules.json, tokenizer.json and their kin.
+ * config.json, modules.json, tokenizer.json, the chat template and their kin.
  *
  * @throws {ModelFileNotFoundError} when tokenizer.json or config.json is missing.
  * @throws {ModelProfileError} when a file cannot be read, or describes what crossrank does not support.
@@ -68,7 +95,7 @@ export async function readProfile(
   const own = await reader.optional("crossrank.json", crossrankJsonSchema);
   const tokenizerJson = await reader.required(
     "tokenizer.json",
-    z.looseObject({ model: z.looseObject({}) }),
+    tokenizerSchema,
     "Make it with transformers: AutoTokenizer.from_pretrained(model).save_pretrained(folder)",
   );
   const fields: Fields = {};
@@ -83,19 +110,18 @@ export async function readProfile(
   put("truncation", "document-only", "default");
   put("queryPrefix", "", "default");
   put("documentPrefix", "", "default");
-  const templates = reader.check("tokenizer.json", () =>
-    readTemplates((tokenizerJson as { post_processor?: unknown }).post_processor),
-  );
-  put("pairTemplate", templates?.pair, "tokenizer.json post_processor");
-  put("singleTemplate", templates?.single, "tokenizer.json post_processor");
+  put("pairTemplate", [], "default");
+  put("singleTemplate", [], "default");
+  put("readsSegments", false, "default");
+  const given: CrossrankJson = { ...own, ...parsedOverrides.data };
+  const modules = await readSentenceTransformers(reader);
 
   // A crossrank.json that says all there is to say needs no config.json beside it (an .mnn folder, say).
-  const given: CrossrankJson = { ...own, ...parsedOverrides.data };
   const selfContained =
     given.family && given.head && given.activation && given.maxLength && given.architecture;
   if (!selfContained || present.has("config.json")) {
-    await readConfig(reader, put, given, templates);
-  }
+    await readConfig({ reader, put, given, modules, tokenizerJson });
+  } else readPostProcessor(reader, put, tokenizerJson);
   for (const [source, entries] of [
     ["crossrank.json", own],
     ["given by the caller", parsedOverrides.data],
@@ -108,127 +134,234 @@ export async function readProfile(
     put("paddingId", 0, "default");
     put("paddingId", paddingOf(tokenizerJson), "tokenizer.json padding");
   }
-  return { profile: complete(files.id, fields), sources, tokenizerJson };
+  return {
+    profile: complete(files.id, fields),
+    sources,
+    tokenizerJson: modules?.lowerCase ? lowerCased(tokenizerJson) : tokenizerJson,
+  };
 }
 
-async function readConfig(
-  reader: ModelReader,
-  put: Put,
-  given: CrossrankJson,
-  templates: Templates | undefined,
-): Promise<void> {
+/** Everything that the parts of a reading share. */
+interface Reading {
+  readonly reader: ModelReader;
+  readonly put: Put;
+  /** What crossrank.json and the caller say: need not be found elsewhere. */
+  readonly given: CrossrankJson;
+  readonly modules: SentenceTransformersFacts | undefined;
+  readonly tokenizerJson: TokenizerJson;
+}
+
+async function readConfig(reading: Reading): Promise<void> {
+  const { reader, put, given, modules, tokenizerJson } = reading;
   const config = await reader.required(
     "config.json",
     configSchema,
     "Pass the folder or repository that holds the model's Hugging Face files, or put a complete crossrank.json there",
   );
+  const tokenizerConfig = (await reader.optional("tokenizer_config.json", tokenizerConfigSchema)) ?? {};
   const architecture = config.model_type ?? undefined;
   put("architecture", architecture, "config.json model_type");
   put("paddingId", config.pad_token_id ?? undefined, "config.json pad_token_id");
+  readLimits(reading, config, tokenizerConfig);
+  const templates = readPostProcessor(reader, put, tokenizerJson);
+  const named = config.architectures?.[0];
 
-  const modules = await reader.optional(
-    "modules.json",
-    z.array(z.object({ type: z.string(), path: z.string() })),
-  );
-  let maxLength: { value: number; source: string } | undefined;
-  const limit = (value: number | null | undefined, source: string): void => {
-    if (
-      typeof value === "number" &&
-      value > 0 &&
-      value < noLimit &&
-      !(maxLength && maxLength.value <= value)
-    ) {
-      maxLength = { value, source };
-    }
-  };
-  if (typeof config.max_position_embeddings === "number") {
-    const offset = offsetPositions.has(architecture ?? "") ? (config.pad_token_id ?? 1) + 1 : 0;
-    limit(
-      config.max_position_embeddings - offset,
-      `config.json max_position_embeddings${offset === 0 ? "" : ` less ${offset}`}`,
-    );
-  }
-  const tokenizerConfig = await reader.optional(
-    "tokenizer_config.json",
-    z.object({ model_max_length: z.nullish(z.number()) }),
-  );
-  limit(tokenizerConfig?.model_max_length, "tokenizer_config.json model_max_length");
-
-  if (modules !== undefined) {
-    const sentenceBert = await reader.optional(
-      "sentence_bert_config.json",
-      z.object({ max_seq_length: z.nullish(z.number()) }),
-    );
-    limit(sentenceBert?.max_seq_length, "sentence_bert_config.json max_seq_length");
-    put("family", "bi-encoder", "modules.json");
-    put("activation", "identity", "modules.json");
-    if (given.head === undefined) put("head", await readPoolingHead(reader, modules), "modules.json Pooling");
-    const prompts = await reader.optional(
-      "config_sentence_transformers.json",
-      z.object({ prompts: z.nullish(z.record(z.string(), z.string())) }),
-    );
-    put("queryPrefix", prompts?.prompts?.["query"], "config_sentence_transformers.json prompts.query");
-    put(
-      "documentPrefix",
-      prompts?.prompts?.["document"],
-      "config_sentence_transformers.json prompts.document",
-    );
+  let family: Family | undefined;
+  if (modules !== undefined && modules.family !== "classifier") {
+    family = modules.family;
+    put("family", family, "modules.json");
+    put("head", modules.head, modules.headSource);
+    readPrompts(put, modules, family);
+    if (family === "bi-encoder") put("activation", "identity", "modules.json");
+    else readActivation(reading, config);
+  } else if (named === "JinaForRanking") {
+    family = "listwise";
+    const rules = reader.check("tokenizer.json", () => jinaForRanking(addedTokens(tokenizerJson)));
+    put("family", family, "config.json architectures");
+    put("head", rules.head, "the architecture JinaForRanking");
+    put("activation", "identity", "the architecture JinaForRanking");
+    put("listTemplate", rules.template, "the architecture JinaForRanking");
   } else if (given.family === undefined || given.head === undefined || given.activation === undefined) {
-    readClassifier(reader, config, put, given);
+    family = readClassifier(reading, config);
+    if (modules !== undefined) readPrompts(put, modules, family);
   }
-  if (given.family === undefined && modules === undefined && templates === undefined) {
+  readSegments(put, config, tokenizerConfig, given.family ?? family);
+
+  const final = given.family ?? family;
+  if (modules?.chat !== undefined && final !== "bi-encoder" && given.pairTemplate === undefined) {
+    await readChat(reading, modules, tokenizerConfig, final === "causal-lm");
+  } else if (final === "causal-lm" && given.pairTemplate === undefined) {
+    throw reader.problem(
+      "sentence_bert_config.json",
+      "its modality_config has no message, so that nothing says how query and document become a prompt",
+      "Give pairTemplate in a crossrank.json",
+    );
+  }
+  if (
+    final === "cross-encoder" &&
+    templates === undefined &&
+    modules?.chat === undefined &&
+    !given.pairTemplate
+  ) {
     throw reader.problem(
       "tokenizer.json",
       "its post_processor describes no template for a pair",
       "Give pairTemplate in a crossrank.json",
     );
   }
-  put("maxLength", maxLength?.value, maxLength?.source ?? "");
 }
 
-/** sentence-transformers' bi-encoders: Transformer, Pooling, then at most Normalize. */
-async function readPoolingHead(
+function readLimits(
+  { reader: _, put, modules }: Reading,
+  config: Config,
+  tokenizerConfig: TokenizerConfig,
+): void {
+  const offset = offsetPositions.has(config.model_type ?? "") ? (config.pad_token_id ?? 1) + 1 : 0;
+  const positions = config.max_position_embeddings;
+  const limits = [
+    [
+      typeof positions === "number" ? positions - offset : undefined,
+      `config.json max_position_embeddings${offset === 0 ? "" : ` less ${offset}`}`,
+    ],
+    [tokenizerConfig.model_max_length, "tokenizer_config.json model_max_length"],
+    [modules?.maxLength, "sentence_bert_config.json max_seq_length"],
+  ] as const;
+  let least: number | undefined;
+  for (const [limit, source] of limits) {
+    if (typeof limit !== "number" || limit <= 0 || limit >= noLimit || limit >= (least ?? noLimit)) continue;
+    least = limit;
+    put("maxLength", limit, source);
+  }
+}
+
+function readPostProcessor(
   reader: ModelReader,
-  modules: readonly { readonly type: string; readonly path: string }[],
-): Promise<Head> {
-  const kinds = modules.map(({ type }) => type.slice(type.lastIndexOf(".") + 1));
-  const pooling = modules[kinds.indexOf("Pooling")];
-  const unsupported = kinds.filter((kind) => !["Transformer", "Pooling", "Normalize"].includes(kind));
-  if (pooling === undefined || unsupported.length > 0) {
+  put: Put,
+  tokenizerJson: TokenizerJson,
+): Templates | undefined {
+  const templates = reader.check("tokenizer.json", () => readTemplates(tokenizerJson["post_processor"]));
+  put("pairTemplate", templates?.pair, "tokenizer.json post_processor");
+  put("singleTemplate", templates?.single, "tokenizer.json post_processor");
+  return templates;
+}
+
+function readSegments(
+  put: Put,
+  config: Config,
+  tokenizerConfig: TokenizerConfig,
+  family: Family | undefined,
+): void {
+  const size = config.type_vocab_size;
+  if (family !== "cross-encoder" && family !== "bi-encoder") {
+    put("readsSegments", false, `family ${family ?? "unknown"}`);
+  } else if (typeof size === "number") put("readsSegments", size > 1, "config.json type_vocab_size");
+  else if (withoutSegments.has(config.model_type ?? "")) {
+    put("readsSegments", false, `the architecture ${config.model_type}`);
+  } else if (tokenizerConfig.model_input_names) {
+    const reads = tokenizerConfig.model_input_names.includes("token_type_ids");
+    put("readsSegments", reads, "tokenizer_config.json model_input_names");
+  } else put("readsSegments", true, "default");
+}
+
+/** sentence-transformers' prompts: an instruction where there is a chat template, else text before the query. */
+function readPrompts(
+  put: Put,
+  { prompts, defaultPrompt, chat }: SentenceTransformersFacts,
+  family: Family,
+): void {
+  const source = (name: string): string => `config_sentence_transformers.json prompts.${name}`;
+  const first = (names: readonly string[]): string | undefined =>
+    names.find((name) => Object.hasOwn(prompts, name));
+  if (family === "bi-encoder") {
+    // As encode_query and encode_document look for them.
+    const query = first(["query", ...(defaultPrompt === undefined ? [] : [defaultPrompt])]);
+    const document = first([
+      "document",
+      "passage",
+      "corpus",
+      ...(defaultPrompt === undefined ? [] : [defaultPrompt]),
+    ]);
+    if (query !== undefined) put("queryPrefix", prompts[query], source(query));
+    if (document !== undefined) put("documentPrefix", prompts[document], source(document));
+  } else if (defaultPrompt !== undefined && Object.hasOwn(prompts, defaultPrompt)) {
+    put(chat === undefined ? "queryPrefix" : "instruction", prompts[defaultPrompt], source(defaultPrompt));
+  }
+}
+
+async function readChat(
+  { reader, put, tokenizerJson }: Reading,
+  { chat }: SentenceTransformersFacts,
+  tokenizerConfig: TokenizerConfig,
+  needed: boolean,
+): Promise<void> {
+  const file = "chat_template.jinja";
+  const ofTokenizer = tokenizerConfig.chat_template;
+  const inConfig = Array.isArray(ofTokenizer)
+    ? ofTokenizer.find(({ name }) => name === "default")?.template
+    : ofTokenizer;
+  const text = (await reader.text(file)) ?? inConfig ?? undefined;
+  const source = reader.present.has(file) ? file : "tokenizer_config.json chat_template";
+  if (text === undefined || chat === undefined) {
+    if (!needed) return;
     throw reader.problem(
       "modules.json",
-      `the chain ${kinds.join(" → ")} is not one that this version of crossrank computes`,
-      "Supported: Transformer → Pooling (cls or mean) → Normalize",
+      `the model scores by an answer, and there is no ${file} that says how it is asked`,
+      "Download the model again, or give pairTemplate in a crossrank.json",
     );
   }
-  const file = `${pooling.path}/config.json`;
-  const entries = await reader.required(file, z.looseObject({}), "Download the model again");
-  const modes = [
-    ...Object.entries(entries)
-      .filter(([name, value]) => name.startsWith("pooling_mode_") && value === true)
-      .map(([name]) => name.slice("pooling_mode_".length)),
-    ...(typeof entries["pooling_mode"] === "string" ? [entries["pooling_mode"]] : []),
-  ];
-  if (modes.length === 1 && (modes[0] === "cls_token" || modes[0] === "cls"))
-    return { kind: "cosine", pooling: "cls" };
-  if (modes.length === 1 && (modes[0] === "mean_tokens" || modes[0] === "mean")) {
-    return { kind: "cosine", pooling: "mean" };
-  }
-  throw reader.problem(
-    file,
-    `pooling ${modes.join(" + ") || "(none)"} is not supported`,
-    "Supported: cls, mean",
+  const spellings = Object.fromEntries(
+    Object.entries(tokenizerConfig).filter(
+      ([name, value]) => name.endsWith("_token") && typeof value === "string",
+    ),
   );
+  let templates: Awaited<ReturnType<typeof readChatTemplate>>;
+  try {
+    templates = await readChatTemplate(
+      text,
+      { format: chat.format, arguments: { ...spellings, ...chat.arguments } },
+      addedTokens(tokenizerJson),
+    );
+  } catch (cause) {
+    throw new ModelProfileError(
+      {
+        model: reader.model,
+        file: source,
+        problem: `does not give the prompt of a pair (${(cause as Error).message})`,
+        fix: "Give pairTemplate in a crossrank.json",
+      },
+      { cause },
+    );
+  }
+  put("pairTemplate", templates.pair, source);
+  put("instructedTemplate", templates.instructed, source);
+}
+
+function addedTokens(tokenizerJson: TokenizerJson): AddedToken[] {
+  return (tokenizerJson.added_tokens ?? []).map(({ id, content, special }) => ({
+    id,
+    content,
+    special: special === true,
+  }));
 }
 
 /** Hugging Face's `…ForSequenceClassification`. */
-function readClassifier(reader: ModelReader, config: Config, put: Put, given: CrossrankJson): void {
+function readClassifier(reading: Reading, config: Config): Family {
+  const { reader, put, given } = reading;
   const architecture = config.architectures?.[0];
+  if (architecture?.endsWith("ForCausalLM") && given.head === undefined) {
+    throw reader.problem(
+      "config.json",
+      `architectures says ${architecture}, a language model, and nothing says which prompt it was trained on as a ` +
+        "reranker and which tokens are its answers: there is no modules.json with a LogitScore",
+      "Use a revision with sentence-transformers' files (modules.json, 1_LogitScore, chat_template.jinja), or give " +
+        "family, head, activation and pairTemplate in a crossrank.json",
+    );
+  }
   if (!architecture?.endsWith("ForSequenceClassification")) {
     throw reader.problem(
       "config.json",
       `architectures says ${architecture ?? "nothing"}, and there is no modules.json: this is neither a ` +
-        "sequence-classification cross-encoder nor a sentence-transformers bi-encoder",
+        "sequence-classification cross-encoder nor a sentence-transformers model",
       "Choose another model, or say what it is in a crossrank.json (family, head, activation)",
     );
   }
@@ -249,35 +382,58 @@ function readClassifier(reader: ModelReader, config: Config, put: Put, given: Cr
       "Choose a reranker with one or two labels",
     );
   }
-  // sentence-transformers, CrossEncoder.get_default_activation_fn: what config.json names, else Sigmoid for one label.
-  const named = config.sentence_transformers?.activation_fn ?? config.sbert_ce_default_activation_function;
+  readActivation(reading, config);
+  return "cross-encoder";
+}
+
+/**
+ * sentence-transformers, `CrossEncoder._parse_model_config` and `get_default_activation_fn`: what its own settings
+ * or config.json name, else Sigmoid for one number. The two classes of an older model have no activation there; a
+ * probability is what their softmax would be.
+ */
+function readActivation({ reader, put, given, modules }: Reading, config: Config): void {
+  const ofConfig = config.sentence_transformers?.activation_fn ?? config.sbert_ce_default_activation_function;
+  const named = modules?.activation ?? ofConfig;
+  const file = modules?.activation === undefined ? "config.json" : "config_sentence_transformers.json";
   const kind = named?.slice(named.lastIndexOf(".") + 1);
   if (named === null || named === undefined) {
     put("activation", "sigmoid", "sentence-transformers' default");
   } else if (kind === "Identity") {
-    put("activation", "identity", "config.json activation_fn");
+    put("activation", "identity", `${file} activation_fn`);
   } else if (kind === "Sigmoid") {
-    put("activation", "sigmoid", "config.json activation_fn");
+    put("activation", "sigmoid", `${file} activation_fn`);
   } else if (given.activation === undefined) {
     throw reader.problem(
-      "config.json",
+      file,
       `activation ${named} is not supported`,
       'Set "activation": "identity" in a crossrank.json to get logits',
     );
   }
 }
 
+/** Heads that make sense in each family. */
+const headsOf: Readonly<Record<Family, readonly Head["kind"][]>> = {
+  "cross-encoder": ["logit", "two-class", "pooled-chain"],
+  "bi-encoder": ["cosine"],
+  "causal-lm": ["answer-tokens"],
+  listwise: ["marker-cosine"],
+};
+
 function complete(model: string, fields: Fields): ModelProfile {
-  const needed = [
-    "family",
-    "architecture",
-    "pairTemplate",
-    "singleTemplate",
-    "maxLength",
-    "head",
-    "activation",
-  ] as const;
-  const missing = needed.filter((field) => fields[field] === undefined);
+  const needed = ["family", "architecture", "maxLength", "head", "activation"] as const;
+  const missing: string[] = needed.filter((field) => fields[field] === undefined);
+  const templates: Readonly<Record<Family, keyof ModelProfile>> = {
+    "cross-encoder": "pairTemplate",
+    "causal-lm": "pairTemplate",
+    "bi-encoder": "singleTemplate",
+    listwise: "listTemplate",
+  };
+  const template = fields.family === undefined ? undefined : fields[templates[fields.family]];
+  if (
+    fields.family !== undefined &&
+    (template === undefined || (Array.isArray(template) && template.length === 0))
+  )
+    missing.push(templates[fields.family]);
   if (missing.length > 0) {
     throw new ModelProfileError({
       model,
@@ -286,20 +442,39 @@ function complete(model: string, fields: Fields): ModelProfile {
     });
   }
   const profile = fields as ModelProfile;
-  const template = profile.family === "bi-encoder" ? profile.singleTemplate : profile.pairTemplate;
-  const minimum = countSpecialTokens(template) + (profile.family === "bi-encoder" ? 1 : 2);
-  if (profile.maxLength < minimum) {
-    throw new InvalidInputError(
-      "maxLength",
-      `is ${profile.maxLength}, and the template alone needs at least ${minimum} tokens`,
+  const contradiction = (problem: string, fix: string): ModelProfileError =>
+    new ModelProfileError({ model, problem, fix });
+  const { family, head } = profile;
+  if (!headsOf[family].includes(head.kind)) {
+    throw contradiction(
+      `family ${family} and head ${head.kind} do not go together`,
+      `A ${family} has head ${headsOf[family].join(" or ")}`,
     );
   }
-  if ((profile.head.kind === "cosine") !== (profile.family === "bi-encoder")) {
-    throw new ModelProfileError({
-      model,
-      problem: `family ${profile.family} and head ${profile.head.kind} do not go together`,
-      fix: "A bi-encoder has head cosine, a cross-encoder logit or two-class",
-    });
+  const lacking = (
+    pieces: readonly TemplatePiece[],
+    texts: readonly ("query" | "document" | "instruction")[],
+  ) => texts.find((text) => !textsOf(pieces).has(text));
+  const wanted = [
+    ...(family === "cross-encoder" || family === "causal-lm"
+      ? [["pairTemplate", profile.pairTemplate, ["query", "document"]] as const]
+      : []),
+    ...(profile.instructedTemplate === undefined
+      ? []
+      : [["instructedTemplate", profile.instructedTemplate, ["query", "document", "instruction"]] as const]),
+    ...(family === "bi-encoder" ? [["singleTemplate", profile.singleTemplate, ["query"]] as const] : []),
+  ];
+  for (const [field, pieces, texts] of wanted) {
+    const text = lacking(pieces, texts);
+    if (text !== undefined)
+      throw contradiction(`${field} has no place for the ${text}`, "Mend it in the crossrank.json");
+  }
+  if ((profile.instruction ?? "") !== "" && profile.instructedTemplate === undefined) {
+    throw new InvalidInputError(
+      "instruction",
+      `was given, and the template of ${model}, a ${family}, has no place for one. ` +
+        "Leave it out, or choose a reranker that follows instructions",
+    );
   }
   return profile;
 }
@@ -309,61 +484,17 @@ function paddingOf(tokenizerJson: unknown): number | undefined {
   return z.object({ padding: z.object({ pad_id: z.int() }) }).safeParse(tokenizerJson).data?.padding.pad_id;
 }
 
-/** zod/mini has no messages of its own. */
-const english = { error: en().localeError };
-
-function explain(error: $ZodError): string {
-  return error.issues.map((issue) => `${issue.path.join(".") || "top level"}: ${issue.message}`).join("; ");
-}
-
-/** Reads and checks JSON files of one model, with errors that name the file. */
-class ModelReader {
-  readonly #files: ModelFiles;
-  readonly #present: ReadonlySet<string>;
-  readonly #signal: AbortSignal | undefined;
-
-  constructor(files: ModelFiles, present: ReadonlySet<string>, signal: AbortSignal | undefined) {
-    this.#files = files;
-    this.#present = present;
-    this.#signal = signal;
-  }
-
-  async required<T>(path: string, schema: z.ZodMiniType<T>, fix: string): Promise<T> {
-    const value = await this.optional(path, schema);
-    if (value !== undefined) return value;
-    throw new ModelFileNotFoundError({
-      model: this.#files.id,
-      expected: [path],
-      found: [...this.#present].filter((name) => !name.includes("/")).slice(0, 12),
-      fix: `${fix}.`,
-    });
-  }
-
-  async optional<T>(path: string, schema: z.ZodMiniType<T>): Promise<T | undefined> {
-    if (!this.#present.has(path)) return undefined;
-    const text = await this.#files.readText(path, { signal: this.#signal });
-    return this.check(path, () => schema.parse(JSON.parse(text), english));
-  }
-
-  check<T>(path: string, read: () => T): T {
-    try {
-      return read();
-    } catch (cause) {
-      if (CrossrankError.isInstance(cause)) throw cause;
-      const detail = cause instanceof $ZodError ? explain(cause) : (cause as Error).message;
-      throw new ModelProfileError(
-        {
-          model: this.#files.id,
-          file: path,
-          problem: `cannot be read (${detail})`,
-          fix: "Download it again, or mend it",
-        },
-        { cause },
-      );
-    }
-  }
-
-  problem(file: string, problem: string, fix: string): ModelProfileError {
-    return new ModelProfileError({ model: this.#files.id, file, problem, fix });
-  }
+/** sentence-transformers, `Transformer.__init__` with `do_lower_case`: a Lowercase before the other normalizers. */
+function lowerCased(tokenizerJson: TokenizerJson): TokenizerJson {
+  const { normalizer } = tokenizerJson;
+  const present =
+    normalizer?.type === "Sequence" && Array.isArray(normalizer["normalizers"])
+      ? normalizer["normalizers"]
+      : normalizer
+        ? [normalizer]
+        : [];
+  return {
+    ...tokenizerJson,
+    normalizer: { type: "Sequence", normalizers: [{ type: "Lowercase" }, ...present] },
+  };
 }
