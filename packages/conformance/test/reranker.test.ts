@@ -309,7 +309,6 @@ describe("hard input", () => {
     // Encoded at once, ids and segments of all documents would take 10,000 × ~45 × 8 bytes and more in flight; a
     // window of them takes a tenth.
     expect(most).toBeGreaterThan(0);
-    console.log("most", most);
     expect(most).toBeLessThan(64 * 1024 * 1024);
   });
 

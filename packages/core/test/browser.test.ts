@@ -43,16 +43,17 @@ it("costs a page little, and the chat template engine only where a model has a c
     platform: "browser",
   });
   const { outputs } = metafile;
-  const first = Object.keys(outputs).find((name) => outputs[name]?.entryPoint?.endsWith("src/index.ts")) ?? "";
+  const first =
+    Object.keys(outputs).find((name) => outputs[name]?.entryPoint?.endsWith("src/index.ts")) ?? "";
   const needed = new Set([first]);
   for (const name of needed) {
-    for (const { path, kind } of outputs[name]?.imports ?? []) if (kind === "import-statement") needed.add(path);
+    for (const { path, kind } of outputs[name]?.imports ?? [])
+      if (kind === "import-statement") needed.add(path);
   }
   const bytes = [...needed].reduce((sum, name) => sum + (outputs[name]?.bytes ?? 0), 0);
   const inputs = [...needed].flatMap((name) => Object.keys(outputs[name]?.inputs ?? {}));
   expect(inputs.some((path) => path.includes("@huggingface/tokenizers"))).toBe(true);
   expect(inputs.filter((path) => path.includes("@huggingface/jinja"))).toEqual([]);
   // The number moves when someone decides it should: it is what a page pays for core, tokenizer included.
-  expect(bytes).toBeLessThan(120_000);
-  console.log(`${bytes} bytes`);
+  expect(bytes).toBeLessThan(132_000);
 });
