@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.metadata
 import json
 import shutil
 from pathlib import Path
@@ -283,58 +284,98 @@ def calibrate(
 
 GOLDEN_PAIRS = [
     (
+        "berlin-population",
         "how many people live in berlin",
         "Berlin had a population of 3,520,031 registered inhabitants in an area of 891.82 square kilometers.",
     ),
-    ("how many people live in berlin", "New York City is famous for the Metropolitan Museum of Art."),
+    ("berlin-museum", "how many people live in berlin", "New York City is famous for the Metropolitan Museum of Art."),
     (
+        "pressure-causes",
         "What causes high blood pressure?",
         "Hypertension often has no single cause; age, weight, salt and family history all raise the risk.",
     ),
     (
+        "pressure-cuff",
         "What causes high blood pressure?",
         "The blood pressure cuff is placed around the upper arm, level with the heart.",
     ),
-    ("list hidden files", "ls: List directory contents. List all files, including hidden files: ls -a"),
-    ("capital of france", "Paris"),
-    ("a", "b"),
-    ("empty document", ""),
-    ("", "A document without a query."),
-    ("", ""),
+    ("hidden-files", "list hidden files", "ls: List directory contents. List all files, including hidden files: ls -a"),
+    ("one-word-document", "capital of france", "Paris"),
+    ("single-letters", "a", "b"),
+    ("empty-document", "empty document", ""),
+    ("empty-query", "", "A document without a query."),
+    ("both-empty", "", ""),
     (
+        "spells-special-tokens",
         "text that spells [SEP]",
         "The token [SEP] ends a segment and [CLS] begins it; [PAD] and [MASK] are plain text here.",
     ),
-    ("[MASK]", "[SEP][SEP] [CLS]"),
-    ("Café Zürich Öffnungszeiten", "Das Café öffnet täglich um 8 Uhr; naïve coöperation, Ångström, İstanbul."),
-    ("東京の人口", "東京都の人口は約1400万人です。"),
-    ("emoji 🎉 party", "🎉🎊 We celebrate with confetti 👩‍👩‍👧‍👦 and cake 🍰."),
-    ("числа и даты", "Дата: 12.03.2021, сумма 1 234,56 ₽ — примерно ½ цены."),
-    ("tabs\tand\nnew lines", "  leading spaces\r\n\r\nand\u00a0no-break\u2009thin spaces  "),
-    ("combining e\u0301 and ﬁ ligature", "Cafe\u0301 ﬁnal ① Ⅷ x² \u200bzero width \ufeff mark"),
+    ("nothing-but-special-spellings", "[MASK]", "[SEP][SEP] [CLS]"),
     (
+        "accents",
+        "Café Zürich Öffnungszeiten",
+        "Das Café öffnet täglich um 8 Uhr; naïve coöperation, Ångström, İstanbul.",
+    ),
+    ("japanese", "東京の人口", "東京都の人口は約1400万人です。"),
+    ("emoji", "emoji 🎉 party", "🎉🎊 We celebrate with confetti 👩‍👩‍👧‍👦 and cake 🍰."),
+    ("cyrillic", "числа и даты", "Дата: 12.03.2021, сумма 1 234,56 ₽ — примерно ½ цены."),
+    ("white-space", "tabs\tand\nnew lines", "  leading spaces\r\n\r\nand\u00a0no-break\u2009thin spaces  "),
+    ("combining-marks", "combining e\u0301 and ﬁ ligature", "Cafe\u0301 ﬁnal ① Ⅷ x² \u200bzero width \ufeff mark"),
+    (
+        "long-words",
         "supercalifragilisticexpialidocious antidisestablishmentarianism",
         "x" * 120 + " pneumonoultramicroscopicsilicovolcanoconiosis",
     ),
     (
+        "code",
         "C++ vs. C# e-mail: user@example.com?",
         "int main() { return 0; } // https://example.com/a?b=c&d=%20#frag $HOME ~/.config 50% \"quoted\" 'single'",
     ),
 ]
 
 
-def golden_pairs() -> list[tuple[str, str]]:
-    """The fixed pairs, and some whose document is cut from the right."""
+def golden_pairs() -> list[tuple[str, str, str]]:
+    """Name, query and document of the fixed pairs, and of some whose document is cut from the right."""
     long_document = "The treaty was signed in the spring of that year, after long talks between the two cities. " * 60
     long_query = "what does the report say about the costs and the benefits of the new railway line " * 3
     longest_query = "why is the sky blue and the sea green and the grass greener than the leaves " * 12
     return [
         *GOLDEN_PAIRS,
-        ("when was the treaty signed", long_document),
-        (long_query.strip(), long_document),
-        (longest_query.strip(), long_document),
-        ("numbers", " ".join(str(number * 7919) for number in range(400))),
+        ("long-document", "when was the treaty signed", long_document),
+        ("long-query", long_query.strip(), long_document),
+        ("longest-query", longest_query.strip(), long_document),
+        ("numbers", "numbers", " ".join(str(number * 7919) for number in range(400))),
     ]
+
+
+def golden_case(encoder: nano.Encoder, pair: tuple[str, str, str], maximum: int, logit: float) -> dict:
+    """One case of golden.json; the score is the sigmoid, as config.json's activation says."""
+    name, query, document = pair
+    ids, segments = encoder.pair(query, document, maximum)
+    return {
+        "name": name,
+        "query": query,
+        "document": document,
+        "expected": {
+            "document-only": {
+                "ids": ids,
+                "segmentIds": segments,
+                "truncatedTokens": len(encoder.ids(document)) - (segments.count(1) - 1),
+                "logit": logit,
+                "score": 1 / (1 + float(np.exp(-logit))),
+            }
+        },
+    }
+
+
+def write_golden(folder: Path, cases: list[dict]) -> None:
+    """golden.json as crossrank reads it (packages/core/src/goldens.ts), one case a line."""
+    packages = ("transformers", "torch", "tokenizers")
+    versions = {package: importlib.metadata.version(package).split("+")[0] for package in packages}
+    reference = {"name": "transformers BertForSequenceClassification", "versions": versions, "dtype": "float32"}
+    lines = ",\n".join(json.dumps(case, ensure_ascii=False) for case in cases)
+    text = f'{{"specificationVersion": "1",\n"reference": {json.dumps(reference)},\n"cases": [\n{lines}\n]}}\n'
+    (folder / "golden.json").write_text(text, encoding="utf-8")
 
 
 def main() -> None:
@@ -500,33 +541,34 @@ def main() -> None:
             "padded_against_single_max": float(np.abs(mixed - single).max()),
             "correlation": float(np.corrcoef(single, truth)[0, 1]),
         }
-    pairs = []
-    for query, document in golden_pairs():
-        ids, segments = scorer.encoder.pair(query, document, options.maximum)
-        logit = round(float(reference_logits([(ids, segments)])[0]), 6)
-        pairs.append({"query": query, "document": document, "tokenIds": ids, "segmentIds": segments, "logit": logit})
-    (options.output / "goldens.json").write_text(
-        json.dumps({"pairs": pairs}, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    cases = []
+    for pair in golden_pairs():
+        logit = reference_logits([scorer.encoder.pair(*pair[1:], options.maximum)])[0]
+        cases.append(golden_case(scorer.encoder, pair, options.maximum, round(float(logit), 6)))
+    write_golden(options.output, cases)
+    goldens = [case["expected"]["document-only"] for case in cases]
     # What every backend is held against when it loads the model; the tolerance is eight bits' worst, with room.
     checked = [
-        pair for pair in pairs if pair["query"].strip() and pair["document"].strip() and len(pair["tokenIds"]) < 64
+        {"query": case["query"], "document": case["document"], "logit": golden["logit"]}
+        for case, golden in zip(cases, goldens, strict=True)
+        if case["query"].strip() and case["document"].strip() and len(golden["ids"]) < 64
     ][:3]
     own_facts = {
         "specificationVersion": "1",
         "defaultDtype": "int8",
         "expectations": {
             "tolerance": 0.75,
-            "pairs": [{k: pair[k] for k in ("query", "document", "logit")} for pair in checked],
+            "pairs": checked,
         },
     }
     (options.output / "crossrank.json").write_text(
         json.dumps(own_facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
     runner = evaluate.OnnxScorer(small, tokenizer_file)
-    golden_int8 = runner.run([(pair["tokenIds"], pair["segmentIds"]) for pair in pairs], tokens_per_batch=1)
-    report["goldens_int8_median"] = float(np.median(np.abs(golden_int8 - [pair["logit"] for pair in pairs])))
-    report["goldens_int8_max"] = float(np.abs(golden_int8 - [pair["logit"] for pair in pairs]).max())
+    golden_int8 = runner.run([(golden["ids"], golden["segmentIds"]) for golden in goldens], tokens_per_batch=1)
+    moved = np.abs(golden_int8 - [golden["logit"] for golden in goldens])
+    report["goldens_int8_median"] = float(np.median(moved))
+    report["goldens_int8_max"] = float(moved.max())
     report["folder_bytes"] = sum(file.stat().st_size for file in options.output.rglob("*") if file.is_file())
     (options.work / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))

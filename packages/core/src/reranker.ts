@@ -1,12 +1,6 @@
-import pLimit, { type LimitFunction } from "p-limit";
-import type { Backend, BackendSession, RawOutput } from "./contract/backend.js";
-import {
-  BackendRunError,
-  DisposedError,
-  IncompatibleModelError,
-  InvalidInputError,
-  NonFiniteScoreError,
-} from "./contract/errors.js";
+import pLimit from "p-limit";
+import type { Backend, BackendSession } from "./contract/backend.js";
+import { DisposedError, IncompatibleModelError, InvalidInputError } from "./contract/errors.js";
 import type { FileProgress, ModelFiles } from "./contract/model-files.js";
 import type {
   CrossrankJson,
@@ -14,32 +8,16 @@ import type {
   ProfileSources,
   TruncationStrategy,
 } from "./contract/model-profile.js";
-import type {
-  PairScore,
-  Provenance,
-  RankedDocument,
-  RerankResult,
-  ScoreResult,
-  Status,
-  Usage,
-} from "./contract/result.js";
-import type { CrossrankWarning } from "./contract/warnings.js";
-import { createListEncoder, type ListDocument, type ListEncoder } from "./encode/list-encoder.js";
-import {
-  createPairEncoder,
-  type EncodedQuery,
-  type EncodedSequence,
-  type PairEncoder,
-} from "./encode/pair-encoder.js";
+import type { PairScore, Provenance, RankedDocument, RerankResult, ScoreResult } from "./contract/result.js";
+import { createListEncoder, type ListEncoder } from "./encode/list-encoder.js";
+import { createPairEncoder, type PairEncoder } from "./encode/pair-encoder.js";
 import { createTextTokenizer } from "./encode/tokenizer.js";
 import { probe } from "./probe.js";
 import { readProfile } from "./profile/read-profile.js";
-import { type RunCount, runSequences } from "./run-sequences.js";
-import { activate, modulesOf, outputsFor, readLogit, readMarks, readVector, scaleOf } from "./score/head.js";
+import { modulesOf, outputsFor, scaleOf } from "./score/head.js";
 import { type HeadChain, loadHeadChain } from "./score/head-modules.js";
-import { type ListVectors, scoreList } from "./score/list.js";
 import { rankByLogit } from "./score/order.js";
-import { dot, normalize } from "./score/vector.js";
+import { type CheckedPair, ScoringCall, type ScoringResources } from "./scoring-call.js";
 
 export interface CreateRerankerOptions {
   readonly model: ModelFiles;
@@ -208,44 +186,12 @@ function longestSequence(profile: ModelProfile, session: BackendSession): number
   );
 }
 
-/** Pairs that are encoded, run and delivered together. Bounds memory whatever the number of documents. */
-const windowSize = 1024;
-
-/** Milliseconds of tokenising after which the event loop gets a turn. */
-const encodeSlice = 8;
-
-interface CheckedPair {
-  readonly query: string;
-  readonly text: string;
-}
-
-/** The running state of one call. */
-interface Call {
-  readonly options: ScoreOptions;
-  /** By position; undefined until scored. */
-  readonly scores: (PairScore | undefined)[];
-  completed: number;
-  readonly instruction: string;
-  /** Tokenised queries of a pair model, embedded queries of a bi-encoder. */
-  readonly queries: Map<string, EncodedQuery>;
-  readonly vectors: Map<string, Float64Array>;
-  readonly count: RunCount;
-  readonly illFormed: Set<string>;
-  emptyDocuments: number;
-  truncatedQueries: number;
-  encodeMilliseconds: number;
-  runMilliseconds: number;
-}
-
 class SessionReranker implements Reranker {
   readonly profile: ModelProfile;
   readonly sources: ProfileSources;
   readonly session: BackendSession;
   readonly #model: ModelFiles;
-  readonly #encoder: PairEncoder;
-  readonly #listEncoder: ListEncoder | undefined;
-  readonly #chain: HeadChain;
-  readonly #limit: LimitFunction;
+  readonly #resources: ScoringResources;
   readonly #calls = new Set<Promise<unknown>>();
   #disposing: Promise<void> | undefined;
 
@@ -261,14 +207,20 @@ class SessionReranker implements Reranker {
     this.profile = profile;
     this.sources = sources;
     this.session = session;
-    this.#encoder = encoders.pair;
-    this.#listEncoder = encoders.list;
-    this.#chain = chain;
-    this.#limit = pLimit(session.capabilities.concurrentRuns);
+    this.#resources = {
+      model,
+      profile,
+      session,
+      pairEncoder: encoders.pair,
+      listEncoder: encoders.list,
+      chain,
+      limit: pLimit(session.capabilities.concurrentRuns),
+      isDisposed: () => this.#disposing !== undefined,
+    };
   }
 
   get leastLength(): number {
-    return this.#encoder.leastLength;
+    return this.#resources.pairEncoder.leastLength;
   }
 
   async rerank<Document extends DocumentInput>(
@@ -354,333 +306,8 @@ class SessionReranker implements Reranker {
   }
 
   async #scorePairs(pairs: readonly CheckedPair[], options: ScoreOptions): Promise<ScoreResult> {
-    const started = performance.now();
-    const { signal } = options;
-    const call: Call = {
-      options,
-      scores: new Array<PairScore | undefined>(pairs.length).fill(undefined),
-      completed: 0,
-      instruction: this.#instructionOf(options),
-      queries: new Map(),
-      vectors: new Map(),
-      count: { sequences: 0, tokens: 0, paddedTokens: 0, batches: 0 },
-      illFormed: new Set(),
-      emptyDocuments: 0,
-      truncatedQueries: 0,
-      encodeMilliseconds: 0,
-      runMilliseconds: 0,
-    };
-    let status: Status = "reranked";
-    try {
-      this.#check(call);
-      if (this.#listEncoder !== undefined) await this.#scoreByList(this.#listEncoder, pairs, call);
-      else {
-        for (let start = 0; start < pairs.length; start += windowSize) {
-          const window = pairs.slice(start, start + windowSize);
-          if (this.profile.family === "bi-encoder") await this.#scoreByCosine(window, start, call);
-          else await this.#scoreByPair(window, start, call);
-        }
-      }
-    } catch (error) {
-      const aborted = signal?.aborted && error === signal.reason;
-      if (!aborted || options.whenAborted !== "partial") throw error;
-      status = "partial";
-    }
-    const scores = call.scores.map(
-      (score): PairScore =>
-        score ?? { logit: null, score: null, tokens: 0, truncatedTokens: 0, notScored: true },
-    );
-    return {
-      ...this.#provenance(),
-      status,
-      scores,
-      warnings: this.#warnings(call, scores),
-      usage: usageOf(call, performance.now() - started),
-    };
-  }
-
-  /** @throws {InvalidInputError} when the model takes none. */
-  #instructionOf(options: ScoreOptions): string {
-    const { family, instruction, instructedTemplate } = this.profile;
-    const wanted = options.instruction ?? instruction ?? "";
-    if (typeof wanted !== "string") {
-      throw new InvalidInputError("instruction", `must be a string, not ${nameOf(wanted)}`);
-    }
-    if (wanted !== "" && instructedTemplate === undefined) {
-      throw new InvalidInputError(
-        "instruction",
-        `was given, and the template of ${this.#model.id}, a ${family}, has no place for one. ` +
-          "Leave it out, or choose a reranker that follows instructions",
-      );
-    }
-    return wanted;
-  }
-
-  /** Cross-encoders and causal rerankers: one sequence a pair, one number a sequence. */
-  async #scoreByPair(window: readonly CheckedPair[], start: number, call: Call): Promise<void> {
-    const { head, activation, documentPrefix } = this.profile;
-    const sequences: EncodedSequence[] = [];
-    const positions: number[] = [];
-    await this.#encodeAll(window, call, ({ query, text }, offset) => {
-      const sequence = this.#encoder.encodePair(this.#encodedQuery(query, call), documentPrefix + text);
-      this.#note(sequence, text, call);
-      if (sequence.queryOverflow) {
-        settle(call, start + offset, {
-          logit: null,
-          score: null,
-          tokens: 0,
-          ...cut(sequence),
-          queryOverflow: true,
-        });
-        return;
-      }
-      sequences.push(sequence);
-      positions.push(start + offset);
-    });
-    await this.#run(sequences, call, (member, output, row) => {
-      const position = positions[member] as number;
-      const sequence = sequences[member] as EncodedSequence;
-      const logit = this.#read(() => {
-        if (head.kind !== "pooled-chain" || output.kind === "class-logits")
-          return readLogit(head, output, row);
-        const chained = this.#chain(readVector(head.pooling, output, row, sequence.ids.length));
-        if (chained.length !== 1)
-          throw new RangeError(`the head's last module gives ${chained.length} numbers instead of one`);
-        return chained[0] as number;
-      });
-      const { text } = window[position - start] as CheckedPair;
-      this.#requireFinite(logit, position, text);
-      settle(call, position, {
-        logit,
-        score: activate(logit, activation),
-        tokens: sequence.ids.length,
-        ...cut(sequence),
-      });
-    });
-  }
-
-  async #scoreByCosine(window: readonly CheckedPair[], start: number, call: Call): Promise<void> {
-    const { head, queryPrefix, documentPrefix } = this.profile;
-    if (head.kind !== "cosine") throw new TypeError("a bi-encoder has a cosine head");
-    const queries = [...new Set(window.map(({ query }) => query))].filter(
-      (query) => !call.vectors.has(query),
-    );
-    const querySequences: EncodedSequence[] = [];
-    await this.#encodeAll(queries, call, (query) => {
-      const sequence = this.#encoder.encodeSingle(queryPrefix + query);
-      if (sequence.illFormed) call.illFormed.add(query);
-      if (sequence.truncatedTokens > 0) call.truncatedQueries += 1;
-      querySequences.push(sequence);
-    });
-    const read = (sequence: EncodedSequence, output: RawOutput, row: number): Float64Array =>
-      this.#read(() => normalize(this.#chain(readVector(head.pooling, output, row, sequence.ids.length))));
-    await this.#run(querySequences, call, (member, output, row) => {
-      const query = queries[member] as string;
-      const vector = read(querySequences[member] as EncodedSequence, output, row);
-      this.#requireFinite(dot(vector, vector), -1, query);
-      call.vectors.set(query, vector);
-    });
-    const sequences: EncodedSequence[] = [];
-    await this.#encodeAll(window, call, ({ text }) => {
-      const sequence = this.#encoder.encodeSingle(documentPrefix + text);
-      this.#note(sequence, text, call);
-      sequences.push(sequence);
-    });
-    await this.#run(sequences, call, (member, output, row) => {
-      const sequence = sequences[member] as EncodedSequence;
-      const { query, text } = window[member] as CheckedPair;
-      const cosine = dot(call.vectors.get(query) as Float64Array, read(sequence, output, row));
-      this.#requireFinite(cosine, start + member, text);
-      settle(call, start + member, {
-        logit: cosine,
-        score: cosine,
-        tokens: sequence.ids.length,
-        ...cut(sequence),
-      });
-    });
-  }
-
-  /** Listwise: the documents of a query share sequences. Documents of one query stand together, in their order. */
-  async #scoreByList(encoder: ListEncoder, pairs: readonly CheckedPair[], call: Call): Promise<void> {
-    const lists = new Map<string, number[]>();
-    for (const [position, { query }] of pairs.entries()) {
-      const list = lists.get(query);
-      if (list === undefined) lists.set(query, [position]);
-      else list.push(position);
-    }
-    for (const [query, positions] of lists) await this.#scoreList(encoder, query, positions, pairs, call);
-  }
-
-  async #scoreList(
-    encoder: ListEncoder,
-    query: string,
-    positions: readonly number[],
-    pairs: readonly CheckedPair[],
-    call: Call,
-  ): Promise<void> {
-    const { head, queryPrefix, documentPrefix } = this.profile;
-    if (head.kind !== "marker-cosine") throw new TypeError("a listwise model has a marker-cosine head");
-    const textAt = (document: number): string => (pairs[positions[document] as number] as CheckedPair).text;
-    if (!query.isWellFormed()) call.illFormed.add(query);
-    const documents: ListDocument[] = [];
-    await this.#encodeAll(positions, call, (_, document) => {
-      const text = textAt(document);
-      if (!text.isWellFormed()) call.illFormed.add(text);
-      if (text.trim() === "") call.emptyDocuments += 1;
-      documents.push(encoder.cutDocument(documentPrefix + text));
-    });
-    if (encoder.measureQuery(queryPrefix + query) === undefined) {
-      for (const position of positions) {
-        settle(call, position, {
-          logit: null,
-          score: null,
-          tokens: 0,
-          truncatedTokens: 0,
-          queryOverflow: true,
-        });
-      }
-      return;
-    }
-    const lists = await this.#encodeEach(encoder.encodeList(queryPrefix + query, documents), call);
-    const vectors: (ListVectors | undefined)[] = lists.map(() => undefined);
-    try {
-      await this.#run(
-        lists.map(({ sequence }) => sequence),
-        call,
-        (member, output, row) => {
-          const { sequence, documents: members } = lists[member] as (typeof lists)[number];
-          const marks = [...sequence.ids].filter((id) => id === head.query || id === head.document);
-          const found = this.#read(() =>
-            readMarks(output, row, marks.length).map((mark) => this.#chain(mark)),
-          );
-          found.forEach((vector, mark) => {
-            const document = marks.slice(0, mark).filter((id) => id === head.document).length;
-            const isQuery = marks[mark] === head.query;
-            const place = isQuery ? -1 : (positions[members[document] as number] as number);
-            const text = isQuery ? query : textAt(members[document] as number);
-            this.#requireFinite(dot(vector, vector), place, text);
-          });
-          vectors[member] = {
-            query: found[marks.indexOf(head.query)] as Float64Array,
-            documents: found.filter((_, mark) => marks[mark] === head.document),
-          };
-          call.completed += members.length;
-        },
-      );
-    } finally {
-      // What came back before a failure is scored too, for callers who asked for the part that is there.
-      const there = lists.flatMap(({ documents: members }, list) => {
-        const found = vectors[list];
-        return found === undefined ? [] : [{ members, found }];
-      });
-      const cosines = scoreList(there.map(({ found }) => found));
-      for (const [index, document] of there.flatMap(({ members }) => members).entries()) {
-        const { tokens, truncatedTokens, truncatedTokensIsMinimum } = documents[document] as ListDocument;
-        const cosine = cosines[index] as number;
-        const position = positions[document] as number;
-        this.#requireFinite(cosine, position, textAt(document));
-        call.scores[position] = {
-          logit: cosine,
-          score: cosine,
-          tokens,
-          ...cut({ truncatedTokens, truncatedTokensIsMinimum }),
-        };
-      }
-    }
-  }
-
-  /** Takes everything from a source that computes it, in slices. */
-  async #encodeEach<T>(source: Iterable<T>, call: Call): Promise<T[]> {
-    const taken: T[] = [];
-    await this.#encodeAll(source, call, (item) => taken.push(item));
-    return taken;
-  }
-
-  /** Tokenises in slices, so that a long list does not hold the event loop. */
-  async #encodeAll<T>(
-    items: Iterable<T>,
-    call: Call,
-    encode: (item: T, index: number) => void,
-  ): Promise<void> {
-    let sliceStart = performance.now();
-    let index = 0;
-    this.#check(call);
-    for (const item of items) {
-      encode(item, index++);
-      const now = performance.now();
-      if (now - sliceStart < encodeSlice) continue;
-      call.encodeMilliseconds += now - sliceStart;
-      await new Promise<void>((resolve) => setTimeout(resolve, 0));
-      this.#check(call);
-      sliceStart = performance.now();
-    }
-    call.encodeMilliseconds += performance.now() - sliceStart;
-  }
-
-  async #run(
-    sequences: readonly EncodedSequence[],
-    call: Call,
-    deliver: (index: number, output: RawOutput, row: number) => void,
-  ): Promise<void> {
-    const started = performance.now();
-    const { signal, onProgress } = call.options;
-    try {
-      await runSequences(sequences, {
-        session: this.session,
-        paddingId: this.profile.paddingId,
-        limit: this.#limit,
-        check: () => this.#check(call),
-        signal,
-        count: call.count,
-        deliver,
-        afterBatch: () => onProgress?.({ completed: call.completed, total: call.scores.length }),
-      });
-    } finally {
-      call.runMilliseconds += performance.now() - started;
-    }
-  }
-
-  /** Throws when the call should not go on. */
-  #check(call: Call): void {
-    if (this.#disposing !== undefined) throw new DisposedError();
-    call.options.signal?.throwIfAborted();
-  }
-
-  #encodedQuery(query: string, call: Call): EncodedQuery {
-    const known = call.queries.get(query);
-    if (known !== undefined) return known;
-    const encoded = this.#encoder.encodeQuery(this.profile.queryPrefix + query, call.instruction);
-    if (encoded.illFormed) call.illFormed.add(query);
-    call.queries.set(query, encoded);
-    return encoded;
-  }
-
-  #note(sequence: EncodedSequence, text: string, call: Call): void {
-    if (sequence.illFormed) call.illFormed.add(text);
-    if (sequence.truncatedQueryTokens > 0 && !sequence.queryOverflow) call.truncatedQueries += 1;
-    if (text.trim() === "") call.emptyDocuments += 1;
-  }
-
-  #read<T>(read: () => T): T {
-    try {
-      return read();
-    } catch (cause) {
-      throw new BackendRunError(
-        { backend: this.session.info.name, problem: (cause as Error).message },
-        { cause },
-      );
-    }
-  }
-
-  #requireFinite(value: number, index: number, text: string): void {
-    if (Number.isFinite(value)) return;
-    throw new NonFiniteScoreError({
-      index,
-      value,
-      model: this.#model.id,
-      backend: this.session.info.name,
-      text,
-    });
+    const scoring = await new ScoringCall(this.#resources, options).score(pairs);
+    return { ...this.#provenance(), ...scoring };
   }
 
   #provenance(): Provenance {
@@ -691,84 +318,6 @@ class SessionReranker implements Reranker {
       scoring: this.profile.family === "listwise" ? "listwise" : "pointwise",
     };
   }
-
-  #warnings(call: Call, scores: readonly PairScore[]): CrossrankWarning[] {
-    const { maxLength } = this.profile;
-    const warnings: CrossrankWarning[] = [];
-    const overflowing = scores.filter((score) => score.queryOverflow).length;
-    const truncated = scores.filter((score) => score.truncatedTokens > 0 && !score.queryOverflow).length;
-    if (truncated > 0) {
-      warnings.push({
-        code: "documents-truncated",
-        message: `${truncated} of ${scores.length} documents were cut to fit ${maxLength} tokens`,
-        count: truncated,
-        maxLength,
-      });
-    }
-    if (overflowing > 0) {
-      warnings.push({
-        code: "query-overflow",
-        message: `the query leaves no room within ${maxLength} tokens: ${overflowing} documents were not scored and rank last; shorten it`,
-        count: overflowing,
-        maxLength,
-      });
-    }
-    if (call.truncatedQueries > 0) {
-      warnings.push({
-        code: "query-truncated",
-        message: `the query was cut to fit ${maxLength} tokens (${call.truncatedQueries} times)`,
-        count: call.truncatedQueries,
-        maxLength,
-      });
-    }
-    if (call.illFormed.size > 0) {
-      warnings.push({
-        code: "ill-formed-unicode",
-        message: `${call.illFormed.size} texts hold lone surrogates, read as U+FFFD`,
-        count: call.illFormed.size,
-      });
-    }
-    if (call.emptyDocuments > 0) {
-      warnings.push({
-        code: "empty-documents",
-        message: `${call.emptyDocuments} documents have no text; their scores say little`,
-        count: call.emptyDocuments,
-      });
-    }
-    const { pairTemplate, readsSegments } = this.profile;
-    const usesSegments =
-      readsSegments && pairTemplate.some((piece) => "segment" in piece && piece.segment === 1);
-    if (usesSegments && !this.session.capabilities.segmentIds) {
-      warnings.push({
-        code: "segment-ids-ignored",
-        message:
-          "the model's template marks the document as segment 1, and this artifact takes no segment ids",
-      });
-    }
-    return warnings;
-  }
-}
-
-function settle(call: Call, position: number, score: PairScore): void {
-  call.scores[position] = score;
-  call.completed += 1;
-}
-
-/** What of a sequence's truncation goes into a score. */
-function cut(
-  sequence: Pick<EncodedSequence, "truncatedTokens" | "truncatedTokensIsMinimum">,
-): Pick<PairScore, "truncatedTokens" | "truncatedTokensIsMinimum"> {
-  return {
-    truncatedTokens: sequence.truncatedTokens,
-    ...(sequence.truncatedTokensIsMinimum ? { truncatedTokensIsMinimum: true } : {}),
-  };
-}
-
-function usageOf(call: Call, total: number): Usage {
-  return {
-    ...call.count,
-    milliseconds: { encode: call.encodeMilliseconds, run: call.runMilliseconds, total },
-  };
 }
 
 function checkQuery(query: string, path: string): void {

@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import {
   CrossrankError,
@@ -226,5 +227,40 @@ describe("crossrank.json and overrides", () => {
     await expect(read({ "config.json": config, "crossrank.json": { family: "bi-encoder" } })).rejects.toThrow(
       /do not go together/,
     );
+  });
+});
+
+describe("docs/guides/model-families.md", () => {
+  const guide = readFileSync(new URL("../../../docs/guides/model-families.md", import.meta.url), "utf8");
+  const examples = [...guide.matchAll(/```json\n(.*?)```/gs)].map(([, json]) => JSON.parse(json as string));
+
+  it("shows a crossrank.json that makes a language model a reranker", async () => {
+    expect(examples).toHaveLength(1);
+    const { profile } = await read({
+      "tokenizer.json": { ...wordPiece, post_processor: null },
+      "config.json": {
+        architectures: ["Qwen3ForCausalLM"],
+        model_type: "qwen3",
+        max_position_embeddings: 40960,
+      },
+      "crossrank.json": examples[0],
+    });
+    expect(profile).toMatchObject({ family: "causal-lm", maxLength: 8192, activation: "sigmoid" });
+    // The prompt without an instruction is the one with the default instruction.
+    const wording = (pieces: typeof profile.pairTemplate): string =>
+      pieces
+        .map((piece) => {
+          if ("literal" in piece) return piece.literal;
+          if ("token" in piece) return piece.token;
+          if (!("text" in piece)) return "";
+          return piece.text === "instruction" ? profile.instruction : `{${piece.text}}`;
+        })
+        .join("");
+    expect(wording(profile.instructedTemplate ?? [])).toBe(wording(profile.pairTemplate));
+  });
+
+  it("names every fixture", async () => {
+    const { fixtures } = await import("./folder-files.js");
+    for (const name of readdirSync(fixtures)) expect(guide).toContain(name);
   });
 });

@@ -39,10 +39,7 @@ export class TokenTrie {
   #slot(node: number, unit: number): number {
     const mask = this.#capacity - 1;
     let slot = ((Math.imul(node, 0x9e3779b1) ^ Math.imul(unit, 0x85ebca6b)) >>> 7) & mask;
-    while (
-      this.#children[slot] !== 0 &&
-      (this.#parents[slot] !== node || this.#units[slot] !== unit)
-    ) {
+    while (this.#children[slot] !== 0 && (this.#parents[slot] !== node || this.#units[slot] !== unit)) {
       slot = (slot + 1) & mask;
     }
     return slot;

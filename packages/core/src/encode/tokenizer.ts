@@ -1,5 +1,10 @@
-import { Tokenizer } from "@huggingface/tokenizers";
+import * as library from "@huggingface/tokenizers";
 import { ModelProfileError } from "../contract/errors.js";
+import { type AddedTokenJson, createAddedTokenSplitter } from "./tokenizer-added-tokens.js";
+import { fromByteAlphabet } from "./tokenizer-bytes.js";
+import { createWordModel, type ModelJson } from "./tokenizer-model.js";
+import { createNormalizer } from "./tokenizer-normalizer.js";
+import { createPreTokenizer } from "./tokenizer-pre-tokenizer.js";
 
 /** The ids of one text, cut to a limit. */
 export interface TokenizedText {
@@ -16,22 +21,24 @@ export interface TokenizedText {
 /** Text → token ids, without template. Special tokens spelled in the text come out as ordinary text. */
 export interface TextTokenizer {
   encode(text: string, limit: number): TokenizedText;
-  /** Token ids → text, as Rust's tokenizers decode them. */
+  /**
+   * The text of tokens, special ones included, nothing cleaned up: `decode(ids)` of a transformers tokenizer whose
+   * `clean_up_tokenization_spaces` is false. Ids that the tokenizer does not have give nothing.
+   */
   decode(ids: readonly number[]): string;
 }
 
-/** The parts of tokenizer.json that are read here; everything else is the library's affair. */
+/** The parts of tokenizer.json that are read here. */
 interface TokenizerJson {
-  readonly added_tokens?: readonly {
-    readonly id: number;
-    readonly content: string;
-    readonly special?: boolean;
-  }[];
-  readonly model: {
-    readonly vocab: Readonly<Record<string, number>> | readonly (readonly [string, number])[];
-    readonly unk_token?: string | null;
-  };
+  readonly added_tokens?: readonly AddedTokenJson[] | null;
+  readonly normalizer?: unknown;
+  readonly pre_tokenizer?: unknown;
+  readonly decoder?: { readonly type?: string } | null;
+  readonly model: ModelJson;
 }
+
+/** Everything between a text and its ids. Appends to `ids`, and returns how many of them the last two words gave. */
+type Pipeline = (text: string, ids: number[]) => number;
 
 /**
  * Characters read per token kept, at first. A long document is cut before it is tokenised, so that a 10 MB file
@@ -41,22 +48,24 @@ interface TokenizerJson {
 const charactersPerToken = 16;
 
 /**
- * Tokens at the cut that are not trusted: where a text is cut inside a word, its last tokens may differ from those
- * of the whole text. Longer than any piece's reach in practice.
+ * Tokens at the cut that are not trusted: where a text is cut inside a word, its last tokens may differ from those of
+ * the whole text. At least the last two words (a regular expression may look one word ahead), unless these are so
+ * long that there are no words: there, longer than any piece's reach in practice.
  */
 const untrustedTokens = 16;
+const longestWord = 128;
 
 /**
- * @param tokenizerJson parsed `tokenizer.json`.
+ * @param tokenizerJson parsed `tokenizer.json`. Rust's `tokenizers` reads this file alone, and so do we:
+ * tokenizer_config.json changes no id.
  * @param model id, for error messages.
- * @throws {ModelProfileError} when the library does not know a part of the tokenizer.
+ * @throws {ModelProfileError} when a part of the tokenizer is not known here.
  */
 export function createTextTokenizer(tokenizerJson: unknown, model: string): TextTokenizer {
-  let tokenizer: Tokenizer;
+  const json = tokenizerJson as TokenizerJson;
+  let pipeline: Pipeline;
   try {
-    // Rust's `tokenizers` reads tokenizer.json alone, and so do we: the second argument would let
-    // tokenizer_config.json change the ids.
-    tokenizer = new Tokenizer(withoutSpecialTokens(tokenizerJson as TokenizerJson), {});
+    pipeline = createPipeline(json);
   } catch (cause) {
     throw new ModelProfileError(
       {
@@ -68,19 +77,18 @@ export function createTextTokenizer(tokenizerJson: unknown, model: string): Text
       { cause },
     );
   }
-  const tokenize = (text: string): readonly number[] =>
-    text === "" ? [] : tokenizer.encode(text, { add_special_tokens: false }).ids;
+  let decode: TextTokenizer["decode"] | undefined;
 
   return {
-    decode: (ids) => (ids.length === 0 ? "" : tokenizer.decode([...ids], { skip_special_tokens: false })),
-
     encode(text, limit) {
       for (let window = Math.max(limit, untrustedTokens) * charactersPerToken; ; window *= 4) {
         const whole = text.length <= window;
         const part = whole ? text : text.slice(0, cutAt(text, window));
         const illFormed = !part.isWellFormed();
-        const ids = tokenize(illFormed ? part.toWellFormed() : part);
-        const trusted = whole ? ids.length : ids.length - untrustedTokens;
+        const ids: number[] = [];
+        const last = part === "" ? 0 : pipeline(illFormed ? part.toWellFormed() : part, ids);
+        const untrusted = Math.max(untrustedTokens, last <= longestWord ? last : 0);
+        const trusted = whole ? ids.length : ids.length - untrusted;
         if (!whole && trusted < limit) continue;
         return {
           ids: ids.slice(0, limit),
@@ -89,6 +97,10 @@ export function createTextTokenizer(tokenizerJson: unknown, model: string): Text
           illFormed,
         };
       }
+    },
+    decode(ids) {
+      decode ??= createDecoder(json);
+      return decode(ids);
     },
   };
 }
@@ -103,24 +115,81 @@ function cutAt(text: string, window: number): number {
 }
 
 /**
- * The same tokenizer, in which no text can become a special token: special entries leave `added_tokens`, which are
- * matched first, and their vocabulary entries get a spelling that well-formed text cannot have, so that a Unigram
- * or BPE model cannot assemble them either. Ids stay. (Rust's `encode_special_tokens` does the first half only.)
+ * The steps of Rust's tokenizers, in their order. No text can become a special token: they are not looked for among
+ * the added tokens, and the model does not know them either, so that Unigram or BPE cannot assemble them. (Rust's
+ * `encode_special_tokens` does the first half only.)
  */
-function withoutSpecialTokens(json: TokenizerJson): object {
-  const special = new Set(json.added_tokens?.filter((token) => token.special).map((token) => token.content));
-  const respell = (token: string): string => (special.has(token) ? `\ud800${token}` : token);
-  const { vocab, unk_token } = json.model;
-  return {
-    ...json,
-    added_tokens: json.added_tokens?.filter((token) => !token.special) ?? [],
-    post_processor: null,
-    model: {
-      ...json.model,
-      vocab: Array.isArray(vocab)
-        ? (vocab as [string, number][]).map(([token, score]) => [respell(token), score])
-        : Object.fromEntries(Object.entries(vocab).map(([token, id]) => [respell(token), id])),
-      ...(typeof unk_token === "string" ? { unk_token: respell(unk_token) } : {}),
-    },
+function createPipeline(json: TokenizerJson): Pipeline {
+  const added = json.added_tokens ?? [];
+  const special = new Set(added.filter((token) => token.special).map((token) => token.content));
+  const visible = added.filter((token) => !token.special);
+  const normalize = createNormalizer(json.normalizer);
+  const preTokenize = createPreTokenizer(json.pre_tokenizer);
+  const tokenizeWord = createWordModel(json.model, special);
+  const splitRaw = createAddedTokenSplitter(
+    visible.filter((token) => !isNormalized(token)),
+    (token) => token.content,
+  );
+  const splitNormalized = createAddedTokenSplitter(visible.filter(isNormalized), (token) =>
+    normalize(token.content),
+  );
+
+  return (text, ids) => {
+    // Where the ids of the last word, and of the one before it, begin.
+    let last = 0;
+    let secondLast = 0;
+    const nextWord = (): void => {
+      secondLast = last;
+      last = ids.length;
+    };
+    let atStart = true;
+    for (const raw of splitRaw(text)) {
+      for (const section of typeof raw === "number" ? [raw] : splitNormalized(normalize(raw))) {
+        if (typeof section === "number") {
+          nextWord();
+          ids.push(section);
+        } else if (section !== "") {
+          for (const word of preTokenize([section], atStart)) {
+            nextWord();
+            tokenizeWord(word, ids);
+          }
+        }
+        atStart = false;
+      }
+      atStart = false;
+    }
+    return ids.length - secondLast;
   };
+}
+
+/** As in Rust, where the file always says so. */
+function isNormalized(token: AddedTokenJson): boolean {
+  return token.normalized ?? !token.special;
+}
+
+function createDecoder({ added_tokens, normalizer, decoder, model }: TokenizerJson): TextTokenizer["decode"] {
+  const tokens = new Map<number, string>();
+  if (Array.isArray(model.vocab)) {
+    (model.vocab as [string, number][]).forEach(([token], id) => void tokens.set(id, token));
+  } else {
+    for (const [token, id] of Object.entries(model.vocab)) tokens.set(id, token);
+  }
+  const normalize = createNormalizer(normalizer);
+  for (const token of added_tokens ?? []) {
+    tokens.set(token.id, isNormalized(token) ? normalize(token.content) : token.content);
+  }
+  const toText = createTokenDecoder(decoder);
+  return (ids) => toText(ids.map((id) => tokens.get(id)).filter((token) => token !== undefined));
+}
+
+// As SplitPreTokenizer in tokenizer-pattern.ts.
+const SequenceDecoder = (library as unknown as { SequenceDecoder: DecoderConstructor }).SequenceDecoder;
+type DecoderConstructor = new (config: object) => { decode(tokens: readonly string[]): string };
+
+/** Exact for byte-level tokenizers; the other decoders are the library's. */
+function createTokenDecoder(decoder: TokenizerJson["decoder"]): (tokens: string[]) => string {
+  if (!decoder) return (tokens) => tokens.join(" ");
+  if (decoder.type === "ByteLevel") return fromByteAlphabet;
+  const library = new SequenceDecoder({ type: "Sequence", decoders: [decoder] });
+  return (tokens) => library.decode(tokens);
 }

@@ -1,0 +1,81 @@
+/** What joins the character before it (Unicode Annex 29: Extend, ZWJ, SpacingMark). */
+const joining =
+  "(?:[\\p{Grapheme_Extend}\\p{Emoji_Modifier}\\u200d\\u0e33\\u0eb3]|(?![\\u102b\\u102c\\u1038\\u1062-\\u1064\\u1067-\\u106d\\u1083\\u1087-\\u108c\\u108f\\u109a-\\u109c\\u1a61\\u1a63\\u1a64\\uaa7b\\uaa7d\\u{11720}\\u{11721}])\\p{Mc})";
+/** What joins the character after it (Prepend). */
+const prepended =
+  "[\\u0600-\\u0605\\u06dd\\u070f\\u0890\\u0891\\u08e2\\u0d4e\\u{110bd}\\u{110cd}\\u{111c2}\\u{111c3}\\u{113d1}\\u{1193f}\\u{11941}\\u{11a84}-\\u{11a89}\\u{11d46}\\u{11f02}]";
+const separate = "[\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]";
+/** Emoji joined by ZWJ, and consonants joined by a virama. Hangul and flags are too long to matter: see below. */
+const sequence = `(?:\\p{Extended_Pictographic}(?:${joining}*\\u200d\\p{Extended_Pictographic})+|\\p{Lo}(?:${joining}*[\\u094d\\u09cd\\u0acd\\u0b4d\\u0c4d\\u0d4d\\u1039\\u17d2\\u1a60\\u1b44\\u1bab\\ua9c0\\uaaf6]${joining}*\\p{Lo})+)`;
+const cluster = `\\r\\n|(?:${prepended})*(?:${sequence}|(?!${prepended})(?!${separate})[^])${joining}*|[^]`;
+
+/** Printable ASCII, which no clusters of one character and hardly any map change. */
+const plain = /^[ -~]$/;
+
+/** Remembered replacements; a text has few different characters. */
+const rememberedClusters = 20_000;
+
+/**
+ * The normalizer `Precompiled`: SentencePiece's character map, a double-array trie over UTF-8 with the offsets of its
+ * replacements, applied as Rust's tokenizers apply it (`normalizers/precompiled.rs`, `spm_precompiled` 0.1.4). A
+ * grapheme cluster of less than six bytes is replaced as a whole by what its *shortest* known beginning stands for,
+ * so that `²` with a variation selector loses the selector; longer ones are replaced character by character.
+ *
+ * @param base64 `precompiled_charsmap`.
+ */
+export function createCharacterMap(base64: string): (text: string) => string {
+  const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+  const view = new DataView(bytes.buffer);
+  const trieBytes = view.getUint32(0, true);
+  const trie = Uint32Array.from({ length: trieBytes >> 2 }, (_, index) =>
+    view.getUint32(4 + index * 4, true),
+  );
+  const replacements = bytes.subarray(4 + trieBytes);
+  const encoder = new TextEncoder();
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+  const lookUp = (key: Uint8Array): string | undefined => {
+    let node = offsetOf(trie[0] as number);
+    for (const byte of key) {
+      if (byte === 0) break;
+      node ^= byte;
+      const unit = trie[node] ?? 0;
+      if ((unit & 0x800000ff) >>> 0 !== byte) return undefined;
+      node ^= offsetOf(unit);
+      if ((unit >>> 8) & 1) {
+        const start = (trie[node] as number) & 0x7fffffff;
+        const end = replacements.indexOf(0, start);
+        return decoder.decode(replacements.subarray(start, end < 0 ? replacements.length : end));
+      }
+    }
+    return undefined;
+  };
+  const replace = (text: string): string => {
+    const key = encoder.encode(text);
+    const whole = key.length < 6 ? lookUp(key) : undefined;
+    if (whole !== undefined) return whole;
+    return Array.from(text, (character) => lookUp(encoder.encode(character)) ?? character).join("");
+  };
+
+  let remembered = new Map<string, string>();
+  const replaceOnce = (text: string): string => {
+    let found = remembered.get(text);
+    if (found === undefined) {
+      found = replace(text);
+      if (remembered.size >= rememberedClusters) remembered = new Map();
+      if (text.length < 8) remembered.set(text, found);
+    }
+    return found;
+  };
+  // Almost always true, and then only what is not plain, or stands before something that is not, is looked at.
+  const plainStays = Array.from({ length: 95 }, (_, index) => String.fromCharCode(32 + index)).every(
+    (character) => replace(character) === character,
+  );
+  const pattern = new RegExp(plainStays ? `(?![ -~](?:[ -~]|$))(?:${cluster})` : cluster, "gu");
+  return (text) =>
+    text.replace(pattern, (match) => (plainStays && plain.test(match) ? match : replaceOnce(match)));
+}
+
+function offsetOf(unit: number): number {
+  return (unit >>> 10) << ((unit & 0x200) >>> 6);
+}
