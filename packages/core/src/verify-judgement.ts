@@ -185,8 +185,9 @@ export function judge(cases: readonly VerifiedCase[], bound: Bound, scale: Scale
       `${nameOf(firstMismatched)} ${expected === null ? "was scored and should be a query overflow" : `was not scored and should be ${expected}`}`,
     );
   }
-  if (deltas.length === 0) problems.push("no number could be compared");
-  else problems.push(...judgeNumbers(measured, bound, scale, summary));
+  const unit = measured.every(({ measure }) => measure === "score") ? "scores" : "logits";
+  if (deltas.length === 0) problems.push("there is no number to compare");
+  else problems.push(...judgeNumbers(measured, unit, bound, scale, summary));
   const rescaled = measured.find(
     ({ delta, scoreDelta }) => scoreDelta !== undefined && !(scoreDelta <= delta + 1e-5),
   );
@@ -197,7 +198,7 @@ export function judge(cases: readonly VerifiedCase[], bound: Bound, scale: Scale
     );
   }
   const passed = problems.length === 0;
-  return { passed, reason: passed ? praise(summary, bound) : problems.join("; "), summary };
+  return { passed, reason: passed ? praise(summary, unit, bound) : problems.join("; "), summary };
 }
 
 type MeasuredCase = VerifiedCase & {
@@ -212,6 +213,7 @@ function isMeasured(one: VerifiedCase): one is MeasuredCase {
 
 function judgeNumbers(
   measured: readonly MeasuredCase[],
+  unit: string,
   bound: Bound,
   scale: Scale,
   summary: VerificationSummary,
@@ -223,14 +225,14 @@ function judgeNumbers(
     const worst = beyond.toSorted((a, b) => b.delta - a.delta)[0];
     if (worst !== undefined) {
       problems.push(
-        `${beyond.length} of ${measured.length} numbers are further off than the ${shown(maximum)} of ${bound.name}, the worst by ` +
+        `${beyond.length} of ${measured.length} ${unit} are further off than the ${shown(maximum)} of ${bound.name}, the worst by ` +
           `${shown(worst.delta)} (${nameOf(worst)}: ${worst.actual} instead of ${worst.expected})`,
       );
     }
   } else if (median !== undefined) {
     if ((summary.median ?? 0) > median) {
       problems.push(
-        `the median difference is ${shown(summary.median ?? 0)}, above the ${shown(median)} of ${bound.name}`,
+        `the median difference of the ${unit} is ${shown(summary.median ?? 0)}, above the ${shown(median)} of ${bound.name}`,
       );
     }
     const flipped = measured.filter((one) => changesSign(one, bound, scale));
@@ -287,18 +289,19 @@ function medianOf(ascending: readonly number[]): number | null {
   return ascending.length % 2 === 1 ? upper : (upper + (ascending[ascending.length / 2 - 1] as number)) / 2;
 }
 
-function praise({ compared, tokensCompared, maximum, median }: VerificationSummary, bound: Bound): string {
+function praise(summary: VerificationSummary, unit: string, bound: Bound): string {
+  const { compared, tokensCompared, maximum, median } = summary;
   const tokens =
     tokensCompared === 0
       ? "the source gives no tokens to compare"
       : `all ${tokensCompared} token sequences are the reference's`;
   const numbers =
     bound.maximum !== undefined
-      ? `all ${compared} numbers are within ${shown(bound.maximum)} of it (largest difference ${shown(maximum ?? 0)})`
+      ? `all ${compared} ${unit} are within ${shown(bound.maximum)} (largest difference ${shown(maximum ?? 0)})`
       : bound.median !== undefined
-        ? `the median difference of ${compared} numbers is ${shown(median ?? 0)}, within the ${shown(bound.median)} of ${bound.name}` +
+        ? `the median difference of ${compared} ${unit} is ${shown(median ?? 0)}, within the ${shown(bound.median)} of ${bound.name}` +
           (bound.signMargin === undefined ? "" : ", and signs are stable")
-        : `${compared} numbers are finite and ordered better than chance; at ${bound.name} their differences are reported, not judged`;
+        : `${compared} ${unit} are finite and ordered better than chance; at ${bound.name} their differences are reported, not judged`;
   return `${tokens}, and ${numbers}`;
 }
 
@@ -315,7 +318,11 @@ function describeDifference(difference: TokenDifference | undefined): string {
 }
 
 function shown(value: number): string {
-  return value === 0 ? "0" : value < 1e-3 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
+  return value === 0
+    ? "0"
+    : value < 1e-3
+      ? String(Number(value.toPrecision(2)))
+      : String(Number(value.toPrecision(3)));
 }
 
 function percent(share: number): string {

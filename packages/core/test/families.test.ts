@@ -152,7 +152,9 @@ function checkCases(
 ): void {
   const encoder = createPairEncoder(tokenizer, profile);
   for (const { name, query, document, instruction, expected: byMode } of cases) {
-    const golden = byMode[truncation] as GoldenScore;
+    const golden = byMode[truncation];
+    // Where the reference has no answer (a prompt that it would tear apart), there is no golden of that mode.
+    if (golden === undefined) continue;
     if (profile.family === "bi-encoder") {
       const own = encoder.encodeSingle(profile.queryPrefix + query);
       const other = encoder.encodeSingle(profile.documentPrefix + document);
@@ -176,7 +178,11 @@ function checkCases(
 }
 
 /** A very long document is not read to its end, so that its count is a minimum. */
-function checkCount(sequence: EncodedSequence, { truncatedTokens = 0 }: GoldenScore, name: string): void {
+function checkCount(
+  sequence: Pick<EncodedSequence, "truncatedTokens" | "truncatedTokensIsMinimum">,
+  { truncatedTokens = 0 }: GoldenScore,
+  name: string,
+): void {
   if (!sequence.truncatedTokensIsMinimum) expect(sequence.truncatedTokens, name).toBe(truncatedTokens);
   else {
     expect(sequence.truncatedTokens, name).toBeGreaterThan(0);
@@ -197,10 +203,8 @@ function checkLists(
       continue;
     }
     const cut = documents.map((document) => encoder.cutDocument(document));
-    expect(
-      cut.map((document) => document.truncatedTokens),
-      name,
-    ).toEqual(truncatedTokens);
+    for (const [index, document] of cut.entries())
+      checkCount(document, { truncatedTokens: truncatedTokens[index] }, name);
     const encoded = [...encoder.encodeList(query, cut)];
     expect(
       encoded.map((list) => ({ ids: [...list.sequence.ids], documents: list.documents })),

@@ -119,11 +119,11 @@ export type Head =
     };
 
 /**
- * What is cut when a pair is too long, always from the right. Fixed wording and special tokens are never cut.
- * - `document-only`: the document; the query is never touched (default).
- * - `longest-first`: for parity. Token by token from whichever is longer, as Hugging Face's `longest_first`; of a
- *   prompt (a template with wording) the document and then what stands before it, as the references of such models
- *   cut their one long text from the right.
+ * What is cut when a pair is too long, always from the right.
+ * - `document-only`: the document. Query, wording and special tokens are never touched (default).
+ * - `longest-first`: for parity with sentence-transformers. Where the reference tokenises texts by themselves, Hugging
+ *   Face's `longest_first`: token by token from whichever is longer. A prompt (wording, and no split) is one long text
+ *   to its reference: it is cut from the right, and what ends the template is put behind the cut.
  */
 export type TruncationStrategy = "document-only" | "longest-first";
 

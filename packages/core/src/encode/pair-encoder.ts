@@ -45,12 +45,22 @@ interface PreparedQuery {
 }
 
 type PreparedSection =
-  | { readonly ids: readonly number[]; readonly segment: 0 | 1; readonly kind: "fixed" | "query" }
+  | { readonly kind: "fixed"; readonly ids: readonly number[]; readonly segment: 0 | 1 }
+  | {
+      readonly kind: "query";
+      readonly ids: readonly number[];
+      readonly segment: 0 | 1;
+      /** Tokens that were not even kept in `ids`, which hold no more than the maximum length. */
+      readonly more: number;
+    }
   | {
       readonly kind: "document";
       readonly segment: 0 | 1;
       readonly before: string;
       readonly beforeIds: readonly number[];
+      /** Whether `beforeIds` has no room for all of it; then `beforeEnd` is the wording right before the document. */
+      readonly beforeIsCut: boolean;
+      readonly beforeEnd: string;
       readonly after: string;
       readonly afterIds: readonly number[];
       /** Whether white space at both ends of the document is cut first. */
@@ -111,8 +121,15 @@ export function createPairEncoder(tokenizer: TextTokenizer, rules: EncodingRules
       const tokens = encode(run.before + text + run.after);
       const total = tokens.ids.length + tokens.truncatedTokens;
       const tail = run.afterIds.length;
-      const head = commonPrefix(run.beforeIds, tokens.ids);
-      const kept = fit(prepared.isPrompt, rules.truncation, {
+      const head = total - tail - documentTokens(run, text, tokens, encode);
+      const facts = {
+        truncatedTokensIsMinimum: tokens.truncatedTokensIsMinimum,
+        illFormed: !document.isWellFormed(),
+      };
+      if (rules.truncation === "longest-first" && prepared.isPrompt) {
+        return { ...cutPrompt(prepared.sections, tokens.ids, { total, head, maxLength }), ...facts };
+      }
+      const kept = fit(rules.truncation, {
         apart: prepared.apart,
         room: maxLength - prepared.fixed,
         total,
@@ -120,20 +137,16 @@ export function createPairEncoder(tokenizer: TextTokenizer, rules: EncodingRules
         tail,
       });
       const cut = kept.document < total - tail;
-      const documentIds = cut
-        ? [...tokens.ids.slice(0, kept.document), ...run.afterIds.slice(0, kept.tail)]
-        : tokens.ids;
+      const documentIds = cut ? [...tokens.ids.slice(0, kept.document), ...run.afterIds] : tokens.ids;
       const sequence = kept.queryOverflow
         ? { ids: new Int32Array(), segmentIds: new Int32Array() }
         : assemble(prepared.sections, documentIds, kept.apart);
       return {
         ...sequence,
-        truncatedTokens: total - tail - (cut ? Math.max(kept.document, head) : total - tail),
-        truncatedTokensIsMinimum: tokens.truncatedTokensIsMinimum,
-        truncatedQueryTokens:
-          prepared.apart - kept.apart + (cut ? Math.max(0, head - kept.document) + tail - kept.tail : 0),
+        truncatedTokens: cut ? total - tail - Math.max(kept.document, head) : 0,
+        truncatedQueryTokens: prepared.apart - kept.apart + (cut ? Math.max(0, head - kept.document) : 0),
         queryOverflow: kept.queryOverflow,
-        illFormed: !document.isWellFormed(),
+        ...facts,
       };
     },
 
@@ -152,19 +165,38 @@ export function createPairEncoder(tokenizer: TextTokenizer, rules: EncodingRules
   };
 }
 
+type DocumentRun = Extract<PreparedSection, { kind: "document" }>;
+
+/**
+ * Tokens of the document in the string that it shares with wording and other texts: those that the string does not
+ * have in common with its beginning. A beginning too long to be compared is stood in for by the wording that ends it.
+ */
+function documentTokens(
+  run: DocumentRun,
+  document: string,
+  whole: TokenizedText,
+  encode: (text: string) => TokenizedText,
+): number {
+  const tail = run.afterIds.length;
+  if (!run.beforeIsCut) {
+    const total = whole.ids.length + whole.truncatedTokens;
+    return Math.max(0, total - tail - commonPrefix(run.beforeIds, whole.ids));
+  }
+  const alone = encode(run.beforeEnd + document + run.after);
+  const total = alone.ids.length + alone.truncatedTokens;
+  return Math.max(0, total - tail - commonPrefix(encode(run.beforeEnd).ids, alone.ids));
+}
+
 /** What is kept of a pair. Lengths in tokens; wording in the document's string counts as part of the string. */
 interface Fit {
   /** Of the texts apart from the document. */
   readonly apart: number;
   /** Of the document's string, counted from its start and without its tail. */
   readonly document: number;
-  /** Of what follows the document in its string. */
-  readonly tail: number;
   readonly queryOverflow: boolean;
 }
 
 function fit(
-  isPrompt: boolean,
   truncation: EncodingRules["truncation"],
   lengths: {
     readonly apart: number;
@@ -183,16 +215,54 @@ function fit(
       { query: apart + head + tail, document: own - head },
       room,
     );
-    return { apart, document: head + document, tail, queryOverflow };
+    return { apart, document: head + document, queryOverflow };
   }
-  if (!isPrompt) {
-    const kept = truncate("longest-first", { query: apart, document: own }, room);
-    return { apart: kept.query, document: kept.document, tail, queryOverflow: false };
-  }
-  const document = Math.min(own, Math.max(0, room - apart - tail));
-  const left = Math.max(0, room - document);
-  const keptApart = Math.min(apart, Math.max(0, left - tail));
-  return { apart: keptApart, document, tail: Math.min(tail, left - keptApart), queryOverflow: false };
+  const kept = truncate("longest-first", { query: apart, document: own }, room - tail);
+  return { apart: kept.query, document: kept.document, queryOverflow: false };
+}
+
+/**
+ * `longest-first` of a prompt, which is one long text to its reference: cut from the right, and what ends the
+ * template put behind the cut (sentence-transformers, `Transformer._restore_chat_template_suffix`).
+ */
+function cutPrompt(
+  sections: readonly PreparedSection[],
+  documentIds: readonly number[],
+  lengths: { readonly total: number; readonly head: number; readonly maxLength: number },
+): Omit<EncodedSequence, "truncatedTokensIsMinimum" | "illFormed"> {
+  const { total, head, maxLength } = lengths;
+  const at = sections.findIndex((section) => section.kind === "document");
+  const run = sections[at] as DocumentRun;
+  const tail = run.afterIds.length;
+  const listed = (part: readonly PreparedSection[]): [number, 0 | 1][] =>
+    part.flatMap((section) =>
+      section.kind === "document" ? [] : section.ids.map((id): [number, 0 | 1] => [id, section.segment]),
+    );
+  const before = listed(sections.slice(0, at));
+  const after = listed(sections.slice(at + 1));
+  const beforeLength = sections
+    .slice(0, at)
+    .reduce(
+      (sum, section) =>
+        sum +
+        (section.kind === "document"
+          ? 0
+          : section.ids.length + (section.kind === "query" ? section.more : 0)),
+      0,
+    );
+  const own = documentIds.map((id): [number, 0 | 1] => [id, run.segment]);
+  const fits = beforeLength + total + after.length <= maxLength;
+  const end = fits ? after : [...run.afterIds.map((id): [number, 0 | 1] => [id, run.segment]), ...after];
+  const room = fits ? beforeLength + total : Math.max(0, maxLength - end.length);
+  const pieces = [...[...before, ...own].slice(0, room), ...end].slice(-maxLength);
+  const keptDocument = Math.max(0, room - beforeLength - head);
+  return {
+    ids: Int32Array.from(pieces, ([id]) => id),
+    segmentIds: Int32Array.from(pieces, ([, segment]) => segment),
+    truncatedTokens: fits ? 0 : Math.max(0, total - tail - head - keptDocument),
+    truncatedQueryTokens: fits ? 0 : Math.max(0, beforeLength + head - room),
+    queryOverflow: false,
+  };
 }
 
 function prepare(
@@ -207,16 +277,20 @@ function prepare(
     if (at < 0) {
       const { ids, truncatedTokens } = encode(fill(section.parts, texts));
       apart += ids.length + truncatedTokens;
-      return { kind: "query", ids, segment: section.segment };
+      return { kind: "query", ids, segment: section.segment, more: truncatedTokens };
     }
     const before = fill(section.parts.slice(0, at), texts);
     const after = fill(section.parts.slice(at + 1), texts);
     const place = section.parts[at];
+    const ending = section.parts[at - 1];
+    const beforeTokens = before === "" ? undefined : encode(before);
     return {
       kind: "document",
       segment: section.segment,
       before,
-      beforeIds: before === "" ? [] : encode(before).ids,
+      beforeIds: beforeTokens?.ids ?? [],
+      beforeIsCut: (beforeTokens?.truncatedTokens ?? 0) > 0,
+      beforeEnd: typeof ending === "string" ? ending : "",
       after,
       afterIds: after === "" ? [] : encode(after).ids,
       trim: typeof place === "object" && place.trim,
@@ -237,6 +311,8 @@ function prepareSingle(template: CompiledTemplate): { sections: PreparedSection[
             segment: section.segment,
             before: "",
             beforeIds: [],
+            beforeIsCut: false,
+            beforeEnd: "",
             after: "",
             afterIds: [],
             trim: false,

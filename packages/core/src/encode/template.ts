@@ -80,7 +80,7 @@ export interface CompiledTemplate {
   readonly sections: readonly ({ readonly ids: readonly number[]; readonly segment: 0 | 1 } | Run)[];
   /** Tokens of the sections that never change. */
   readonly fixed: number;
-  /** Whether there is wording: a prompt, whose reference tokenises one long text, and not a pair of sequences. */
+  /** Wording and no split: its reference tokenises one long text, and not texts of their own. */
   readonly isPrompt: boolean;
 }
 
@@ -111,7 +111,9 @@ export function compileTemplate(
     else parts.push("literal" in piece ? piece.literal : { text: piece.text, trim: piece.trim === true });
   }
   close();
-  return { sections, fixed, isPrompt: template.some((piece) => "literal" in piece) };
+  const isPrompt =
+    template.some((piece) => "literal" in piece) && !template.some((piece) => "split" in piece);
+  return { sections, fixed, isPrompt };
 }
 
 /** The texts that a template has places for. */

@@ -175,7 +175,7 @@ function createUnigram(
       if (id === (unknown ?? -1)) {
         while (start > 0 && piece[start] === id) start = from[start] as number;
         const fallback = bytes && toByteIds(word.slice(start, end), bytes);
-        if (fallback) path.push(...fallback.reverse());
+        if (fallback) for (const byte of fallback.reverse()) path.push(byte);
         else path.push(required(unknown));
       } else {
         path.push(id);
@@ -231,7 +231,7 @@ function createBytePair(
       }
       // Rust lets the bytes overtake an unknown that is still open.
       const fallback = bytes && toByteIds(character, bytes);
-      if (fallback) symbols.push(...fallback);
+      if (fallback) for (const byte of fallback) symbols.push(byte);
       else if (typeof json.unk_token === "string") {
         if (!json.fuse_unk) flush();
         pending = 1;
@@ -256,8 +256,12 @@ function createBytePair(
 /** Merges in place; what has been merged into its left neighbour becomes −1. */
 function merge(symbols: number[], ranks: ReadonlyMap<number, number>, merged: readonly number[]): void {
   const count = symbols.length;
-  const next = Int32Array.from({ length: count }, (_, index) => index + 1);
-  const previous = Int32Array.from({ length: count }, (_, index) => index - 1);
+  const next = new Int32Array(count);
+  const previous = new Int32Array(count);
+  for (let position = 0; position < count; position += 1) {
+    next[position] = position + 1;
+    previous[position] = position - 1;
+  }
   const rankAt = (position: number): number | undefined => {
     const right = next[position] as number;
     return right < count

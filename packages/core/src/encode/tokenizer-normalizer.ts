@@ -94,7 +94,9 @@ function createBertNormalizer(config: NormalizerJson): Normalizer {
   return (text) => {
     let current = text;
     // Where \s of JavaScript differs from White_Space (U+0085, U+FEFF), the character is unclean.
-    if (config.clean_text) current = replaceCharacters(current, unclean, () => "").replace(/[^\S ]/g, " ");
+    if (config.clean_text && !/^[ -~]*$/.test(text)) {
+      current = replaceCharacters(text, unclean, () => "").replace(/[^\S ]/g, " ");
+    }
     if (!isAscii(current)) {
       if (config.handle_chinese_chars) {
         current = replaceCharacters(current, ideograph, (character) => ` ${character} `);

@@ -61,7 +61,7 @@ const remembered = new Uint8Array(0x10000);
 
 /** The properties of a code point, or-ed together. */
 export function propertiesOf(codePoint: number): number {
-  let properties = remembered[codePoint] ?? 0;
+  let properties = codePoint < remembered.length ? (remembered[codePoint] as number) : 0;
   if (properties === 0) {
     properties = known;
     for (const [property, ranges] of tables) if (isWithin(codePoint, ranges)) properties |= property;
@@ -142,7 +142,6 @@ export function leadingSpace(text: string, from = 0): number {
 }
 
 export function isAscii(text: string): boolean {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: all of ASCII
   return !/[^\0-\x7f]/.test(text);
 }
 

@@ -1,0 +1,444 @@
+import { describe, expect, it } from "vitest";
+import {
+  type Backend,
+  type Batch,
+  type GoldenCase,
+  type Goldens,
+  InvalidInputError,
+  shareSession,
+  verify,
+} from "../src/index.js";
+import { boundFor, judge, type VerifiedCase } from "../src/verify-judgement.js";
+import { memoryFiles } from "./memory-files.js";
+import { wordPiece } from "./tokenizers.js";
+
+/**
+ * A linear model: each token counts by its id and its segment. Small enough to be worked out in a test's own words,
+ * and it tells every id, every segment and every length apart.
+ */
+const weightOf = (id: number, segment: number): number => (id % 7) / 4 - (segment === 1 ? 0.5 : 0.3);
+
+interface Fault {
+  readonly logit?: (logit: number, row: { readonly ids: readonly number[] }) => number;
+  readonly dtype?: string;
+}
+
+interface LinearBackend extends Backend {
+  /** Models in memory, and how many were ever loaded. */
+  readonly counts: { open: number; loads: number };
+}
+
+function linear({ logit = (value) => value, dtype = "fp32" }: Fault = {}): LinearBackend {
+  const counts = { open: 0, loads: 0 };
+  return {
+    specificationVersion: "v1",
+    name: "linear",
+    families: ["cross-encoder"],
+    counts,
+    diagnose: async () => ({ available: true, detail: "arithmetic" }),
+    load: async () => {
+      counts.open += 1;
+      counts.loads += 1;
+      let disposed = false;
+      const dispose = async (): Promise<void> => {
+        if (!disposed) counts.open -= 1;
+        disposed = true;
+      };
+      return {
+        info: { name: "linear", runtime: { name: "linear", version: "1" } },
+        artifact: { format: "onnx", dtype, files: [] },
+        capabilities: {
+          output: "class-logits",
+          maxSequenceLength: undefined,
+          sequenceLengths: "any",
+          batchSize: { max: 8 },
+          batchPreference: { rows: 4, tokens: 1024, padding: 1 },
+          segmentIds: true,
+          concurrentRuns: 1,
+          cancelsWithinBatch: false,
+        },
+        run: async (batch: Batch) => ({
+          kind: "class-logits",
+          shape: [batch.rows, 1],
+          data: Float32Array.from({ length: batch.rows }, (_, row) => {
+            const start = row * batch.columns;
+            const ids = [...batch.inputIds.subarray(start, start + (batch.lengths[row] as number))];
+            const sum = ids.reduce(
+              (total, id, at) => total + weightOf(id, batch.segmentIds[start + at] as number),
+              0,
+            );
+            return logit(sum, { ids });
+          }),
+        }),
+        dispose,
+        [Symbol.asyncDispose]: dispose,
+      };
+    },
+  };
+}
+
+const model = memoryFiles({
+  "config.json": {
+    architectures: ["BertForSequenceClassification"],
+    model_type: "bert",
+    id2label: { "0": "LABEL_0" },
+    type_vocab_size: 2,
+    max_position_embeddings: 10,
+    pad_token_id: 0,
+  },
+  "tokenizer.json": wordPiece,
+});
+
+// the 4, cat 5, sat 6, on 7, mat 8; [CLS] 2, [SEP] 3: written out, so that nothing here comes from what is tested.
+const tokens: Readonly<Record<string, number>> = { the: 4, cat: 5, sat: 6, on: 7, mat: 8 };
+
+function golden(
+  name: string,
+  query: string,
+  document: string,
+  kept: { readonly query: number; readonly document: number },
+  mode: "document-only" | "longest-first" = "document-only",
+): GoldenCase {
+  const ids = (text: string): number[] => text.split(" ").map((word) => tokens[word] as number);
+  const first = [2, ...ids(query).slice(0, kept.query), 3];
+  const second = [...ids(document).slice(0, kept.document), 3];
+  const logit =
+    first.reduce((sum, id) => sum + weightOf(id, 0), 0) +
+    second.reduce((sum, id) => sum + weightOf(id, 1), 0);
+  return {
+    name,
+    query,
+    document,
+    expected: {
+      [mode]: {
+        ids: [...first, ...second],
+        segmentIds: [...first.map(() => 0), ...second.map(() => 1)],
+        truncatedTokens: ids(document).length - kept.document,
+        logit,
+        score: 1 / (1 + Math.exp(-logit)),
+      },
+    },
+  };
+}
+
+const long = "the cat sat on the mat the cat";
+const cases: readonly GoldenCase[] = [
+  golden("short", "cat", "the cat sat", { query: 1, document: 3 }),
+  golden("other", "cat", "mat on the cat", { query: 1, document: 4 }),
+  golden("cut", "cat sat", long, { query: 2, document: 5 }),
+  golden("cut-both", "the cat sat on the mat", long, { query: 3, document: 4 }, "longest-first"),
+  {
+    name: "overflow",
+    query: long,
+    document: "the cat",
+    expected: {
+      "document-only": { ids: [], truncatedTokens: 2, queryOverflow: true, logit: null, score: null },
+    },
+  },
+];
+const goldens: Goldens = {
+  specificationVersion: "1",
+  reference: { name: "worked out by hand", dtype: "float64" },
+  cases,
+};
+
+function changed(
+  name: string,
+  change: (expected: NonNullable<GoldenCase["expected"]["document-only"]>) => object,
+): Goldens {
+  return {
+    ...goldens,
+    cases: cases.map((one) => {
+      const expected = one.expected["document-only"];
+      return one.name === name && expected
+        ? { ...one, expected: { "document-only": { ...expected, ...change(expected) } } }
+        : one;
+    }),
+  };
+}
+
+describe("verify", () => {
+  it("passes what agrees, in both truncation modes, with the model loaded once and freed", async () => {
+    const backend = linear();
+    const seen: number[] = [];
+    const result = await verify({
+      model,
+      backend,
+      goldens,
+      onScored: ({ completed, total }) => seen.push(completed / total),
+    });
+    expect(result).toMatchObject({
+      passed: true,
+      scale: "probability",
+      bound: { name: "fp32", maximum: 1e-4 },
+      summary: {
+        cases: 5,
+        tokensCompared: 5,
+        tokensDifferent: 0,
+        compared: 4,
+        orderAgreement: 1,
+        nonFinite: 0,
+      },
+    });
+    expect(result.summary.maximum).toBeLessThan(1e-6);
+    expect(result.cases.map(({ name, truncation }) => [name, truncation])).toEqual([
+      ["short", "document-only"],
+      ["other", "document-only"],
+      ["cut", "document-only"],
+      ["overflow", "document-only"],
+      ["cut-both", "longest-first"],
+    ]);
+    expect(result.cases.find(({ name }) => name === "overflow")).toMatchObject({
+      tokens: "same",
+      expected: null,
+      actual: null,
+      delta: null,
+    });
+    expect(seen.at(-1)).toBe(1);
+    expect(backend.counts).toEqual({ open: 0, loads: 1 });
+  });
+
+  it.each([
+    ["an id", "short", { ids: [2, 5, 3, 4, 6, 6, 3] }, { what: "ids", position: 4, expected: 6, actual: 5 }],
+    [
+      "a missing separator",
+      "short",
+      { ids: [2, 5, 3, 4, 5, 6], segmentIds: [0, 0, 0, 1, 1, 1] },
+      { what: "ids", position: 6, expected: undefined, actual: 3 },
+    ],
+    [
+      "segments",
+      "short",
+      { segmentIds: undefined },
+      { what: "segmentIds", position: 3, expected: 0, actual: 1 },
+    ],
+    ["a truncated count", "cut", { truncatedTokens: 2 }, { what: "truncatedTokens", expected: 2, actual: 3 }],
+    [
+      "an overflow that is none",
+      "cut",
+      { queryOverflow: true, logit: null, score: null },
+      { what: "queryOverflow", expected: true, actual: false },
+    ],
+    [
+      "an overflow that was missed",
+      "overflow",
+      { queryOverflow: false, ids: [2, 4, 3], logit: 1 },
+      { what: "queryOverflow", expected: false, actual: true },
+    ],
+  ])("fails on %s that differs, and says where", async (_, name, change, difference) => {
+    const result = await verify({ model, backend: linear(), goldens: changed(name, () => change) });
+    expect(result.passed).toBe(false);
+    expect(result.cases.find((one) => one.name === name)).toMatchObject({ tokens: "different", difference });
+    expect(result.reason).toContain(
+      `1 of 5 token sequences differ, the first in ${name}: ${difference.what}`,
+    );
+  });
+
+  it("fails on numbers beyond the precision's bound, unless a wider one is given", async () => {
+    const backend = linear({ logit: (value) => value + 0.01 });
+    const strict = await verify({ model, backend, goldens });
+    expect(strict.passed).toBe(false);
+    expect(strict.summary.maximum).toBeCloseTo(0.01, 5);
+    expect(strict.reason).toMatch(
+      /^4 of 4 logits are further off than the 0\.0001 of fp32, the worst by 0\.01 /,
+    );
+    const wide = await verify({ model, backend, goldens, tolerance: 0.02 });
+    expect(wide).toMatchObject({ passed: true, bound: { maximum: 0.02 } });
+    const own = await verify({ model, backend, goldens: { ...goldens, tolerance: 0.02 } });
+    expect(own).toMatchObject({ passed: true, bound: { name: "fp32", maximum: 0.02 } });
+    const half = await verify({
+      model,
+      backend: linear({ logit: (value) => value + 0.01, dtype: "fp16" }),
+      goldens,
+    });
+    expect(half).toMatchObject({ passed: true, bound: { name: "fp16", maximum: 0.02 } });
+  });
+
+  it("finds the very cases that are not finite, and fails", async () => {
+    const backend = linear({ logit: (value, { ids }) => (ids.includes(8) ? Number.NaN : value) });
+    const result = await verify({ model, backend, goldens });
+    expect(result.passed).toBe(false);
+    const bad = result.cases.filter(({ actual }) => Number.isNaN(actual)).map(({ name }) => name);
+    expect(bad).toEqual(["other"]);
+    expect(result.summary).toMatchObject({ nonFinite: 1, compared: 3 });
+    expect(result.reason).toContain("1 numbers are not finite, the first of other");
+  });
+
+  it("finds an activation that is not the reference's although logits agree", async () => {
+    const result = await verify({ model, backend: linear(), goldens, profile: { activation: "identity" } });
+    expect(result.passed).toBe(false);
+    expect(result.reason).toContain("the activation is not the reference's");
+    expect(result.summary.maximum).toBeLessThan(1e-6);
+  });
+
+  it("compares scores where the source gives scores alone, without tokens", async () => {
+    const scores: Goldens = {
+      ...goldens,
+      tolerance: 1e-3,
+      cases: cases.slice(0, 3).map(({ expected, ...one }) => ({
+        ...one,
+        expected: { "document-only": { score: expected["document-only"]?.score ?? null } },
+      })),
+    };
+    const result = await verify({ model, backend: linear(), goldens: scores });
+    expect(result).toMatchObject({ passed: true, summary: { tokensCompared: 0, compared: 3 } });
+    expect(result.cases[0]).toMatchObject({ tokens: "unknown", measure: "score" });
+    expect(result.reason).toContain("the source gives no tokens to compare");
+    const squashed = linear({ logit: (value) => 1 / (1 + Math.exp(-value)) });
+    expect((await verify({ model, backend: squashed, goldens: scores })).passed).toBe(false);
+  });
+
+  it("compares tokens but no number where the query is empty", async () => {
+    const empty: GoldenCase = {
+      name: "empty",
+      query: "",
+      document: "the cat",
+      expected: {
+        "document-only": {
+          ids: [2, 3, 4, 5, 3],
+          segmentIds: [0, 0, 1, 1, 1],
+          truncatedTokens: 0,
+          logit: 7,
+          score: 0.999,
+        },
+      },
+    };
+    const result = await verify({
+      model,
+      backend: linear(),
+      goldens: { ...goldens, cases: [...cases, empty] },
+    });
+    expect(result).toMatchObject({ passed: true, summary: { refused: 1, compared: 4, tokensCompared: 6 } });
+  });
+
+  it("fails when there is nothing to compare", async () => {
+    const result = await verify({
+      model,
+      backend: linear(),
+      goldens: { ...goldens, cases: [cases[4] as GoldenCase] },
+    });
+    expect(result).toMatchObject({ passed: false, reason: "there is no number to compare" });
+  });
+
+  it("refuses goldens of another family, and a tolerance that is none", async () => {
+    const lists = { ...goldens, cases: [], lists: [] };
+    await expect(verify({ model, backend: linear(), goldens: lists })).rejects.toThrow(InvalidInputError);
+    await expect(verify({ model, backend: linear(), goldens, tolerance: 0 })).rejects.toThrow(
+      /tolerance must/,
+    );
+    const backend = linear();
+    await verify({ model, backend, goldens: lists }).catch(() => undefined);
+    expect(backend.counts.open).toBe(0);
+  });
+
+  it("rejects with the signal's reason, and frees the model", async () => {
+    const backend = linear();
+    const controller = new AbortController();
+    const reason = new Error("enough");
+    const attempt = verify({
+      model,
+      backend,
+      goldens,
+      signal: controller.signal,
+      onScored: () => controller.abort(reason),
+    });
+    await expect(attempt).rejects.toBe(reason);
+    expect(backend.counts.open).toBe(0);
+  });
+});
+
+describe("shareSession", () => {
+  it("loads again after a load that failed", async () => {
+    const real = linear();
+    let attempts = 0;
+    const backend = shareSession({
+      ...real,
+      load: async (request) => {
+        attempts += 1;
+        if (attempts === 1) throw new Error("no memory");
+        return real.load(request);
+      },
+    });
+    const options = { model, backend, goldens };
+    await expect(verify(options)).rejects.toThrow("no memory");
+    expect((await verify(options)).passed).toBe(true);
+    expect((await verify(options)).passed).toBe(true);
+    expect(real.counts).toEqual({ open: 1, loads: 1 });
+    await backend.dispose();
+    await backend.dispose();
+    expect(real.counts.open).toBe(0);
+  });
+});
+
+function measured(expected: readonly number[], actual: readonly number[]): VerifiedCase[] {
+  return expected.map((value, index) => ({
+    name: `case-${index}`,
+    truncation: "document-only",
+    tokens: "same",
+    measure: "logit",
+    expected: value,
+    actual: actual[index] as number,
+    delta: Math.abs((actual[index] as number) - value),
+  }));
+}
+
+describe("the judgement", () => {
+  const bound = (dtype: string, scale: "logit" | "cosine" | "probability" = "logit") =>
+    boundFor({ dtype, scale, measure: "logit", reference: undefined });
+
+  it.each([
+    [["fp32", "F32", "float32"], { maximum: 1e-4 }],
+    [["fp16", "F16", "bf16", "BF16"], { maximum: 2e-2 }],
+    [["int8", "uint8", "q8", "Q8_0", "quantized", "w8"], { median: 0.15, signMargin: 0.5 }],
+    [["q4", "q4f16", "int4", "uint4", "bnb4", "Q4_K_M", "IQ2_XXS", "Q6_K", "MXFP4", "q2"], {}],
+  ])("knows %j", (dtypes, expected) => {
+    for (const dtype of dtypes) {
+      const { name, ...rest } = bound(dtype);
+      expect([name, rest]).toEqual([dtype, expected]);
+    }
+  });
+
+  it("holds a precision that it does not know to float32's bound", () => {
+    expect(bound("int16")).toEqual({
+      name: "int16 (not a known precision, so held to fp32's)",
+      maximum: 1e-4,
+    });
+    expect(bound("q40")).toMatchObject({ maximum: 1e-4 });
+  });
+
+  it("is never tighter than the reference, and counts probabilities at their steepest slope", () => {
+    const facts = { dtype: "fp16", scale: "probability", measure: "score" } as const;
+    expect(boundFor({ ...facts, reference: undefined }).maximum).toBeCloseTo(0.005, 12);
+    expect(boundFor({ ...facts, reference: 0.01 }).maximum).toBe(0.01);
+    expect(bound("int8", "cosine")).toEqual({ name: "int8", median: 0.03 });
+  });
+
+  it("judges 8 bits by the median and by signs", () => {
+    const expected = [-3, -1, 0.2, 1, 2];
+    const fine = judge(measured(expected, [-2.9, -1.1, -0.05, 1.1, 3]), bound("int8"), "logit");
+    expect(fine).toMatchObject({ passed: true, summary: { maximum: 1 } });
+    expect(fine.summary.median).toBeCloseTo(0.1, 12);
+    const off = judge(measured(expected, [-2.8, -0.8, 0.4, 1.2, 2.2]), bound("int8"), "logit");
+    expect(off.reason).toMatch(/^the median difference of the logits is 0\.2, above the 0\.15 of int8$/);
+    const flipped = judge(measured(expected, [-3, -1, 0.2, -0.1, 2]), bound("int8"), "logit");
+    expect(flipped.reason).toMatch(
+      /^1 number lies on the other side of zero, the first case-3: -0\.1 instead of 1$/,
+    );
+  });
+
+  it("reports 4 bits, and fails them only where the order is no better than chance", () => {
+    const expected = [-3, -1, 0.2, 1, 2];
+    const rough = judge(measured(expected, [-1, -0.9, -0.4, 1.3, 1.1]), bound("q4"), "logit");
+    expect(rough).toMatchObject({ passed: true, summary: { orderAgreement: 0.9, orderedPairs: 10 } });
+    expect(rough.reason).toContain("reported, not judged");
+    const collapsed = judge(measured(expected, [1, 1, 1, 1, 1]), bound("q4"), "logit");
+    expect(collapsed).toMatchObject({ passed: false, summary: { orderAgreement: 0 } });
+    expect(collapsed.reason).toBe("only 0.0 % of the pairs are ordered alike, no better than chance");
+  });
+
+  it("counts a pair for order only where the reference tells its cases apart", () => {
+    const { summary } = judge(measured([0, 0.00005, 1, 2], [0.00005, 0, 2, 1]), bound("fp32"), "logit");
+    // Six pairs less the one within the bound; one of the others is turned round.
+    expect(summary).toMatchObject({ orderedPairs: 5, orderAgreement: 0.8 });
+  });
+});
