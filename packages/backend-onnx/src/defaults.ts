@@ -8,6 +8,12 @@ import type { OnnxOptions } from "./options.js";
 const severalCopiesBelow = 300e6;
 const mostWorkers = 4;
 
+/** Float32 logits of one batch. ONNX Runtime has them once, and JavaScript's copy is as large again. */
+const logitBytes = 256e6;
+
+/** For a graph that does not say its own: Gemma 3's, the largest among rerankers. */
+const largestVocabulary = 262_144;
+
 /** How many threads run a model, and how they are split. */
 export interface Placement {
   readonly workers: number;
@@ -29,16 +35,36 @@ export function choosePlacement(
   return { workers, threads: options.threads ?? Math.max(1, Math.floor(cores / workers)) };
 }
 
-/** Measured: docs/decisions/0002-onnx-batching.md. A graph of fixed shape decides for itself. */
+/**
+ * Measured: docs/decisions/0002-onnx-batching.md. A graph of fixed shape decides for itself; one that computes logits
+ * for a whole vocabulary is given no more tokens at once than `logitBytes` hold; one that has to run without padding
+ * gets equal lengths, which it would otherwise be run in anyway.
+ */
 export function chooseBatchPreference(
   wanted: OnnxOptions["batch"],
   dtype: string,
-  plan: Pick<GraphPlan, "rows">,
+  plan: Pick<GraphPlan, "rows" | "inputs" | "output">,
 ): BatchPreference {
-  const measured: BatchPreference = { rows: quantisesPerBatch(dtype) ? 1 : 8, tokens: 512, padding: 0.1 };
-  return {
-    rows: plan.rows ?? wanted?.rows ?? measured.rows,
-    tokens: wanted?.tokens ?? measured.tokens,
-    padding: wanted?.padding ?? measured.padding,
-  };
+  const rows = plan.rows ?? wanted?.rows ?? (quantisesPerBatch(dtype) ? 1 : 8);
+  const measured: BatchPreference = { rows, tokens: 512, padding: 0.1 };
+  const { tokens, padding } = { ...measured, ...preferenceOfOutput(plan, measured) };
+  return { rows, tokens: wanted?.tokens ?? tokens, padding: wanted?.padding ?? padding };
+}
+
+function preferenceOfOutput(
+  { inputs, output }: Pick<GraphPlan, "inputs" | "output">,
+  { rows, tokens, padding }: BatchPreference,
+): Partial<BatchPreference> {
+  if (output.unpadded) {
+    return { padding: 0 };
+  }
+  if (output.kind !== "token-logits") {
+    return {};
+  }
+  const positions = Math.floor(logitBytes / (4 * (output.vocabulary ?? largestVocabulary)));
+  if (inputs.some(({ source }) => source === "logitsToKeep")) {
+    // From the end of the shortest row on: at most the batch's whole padding, and one, for every row.
+    return { padding: Math.min(padding, Math.max(0, (positions / rows - 1) / tokens)) };
+  }
+  return { tokens: Math.min(tokens, Math.max(1, positions)) };
 }

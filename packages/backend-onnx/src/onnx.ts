@@ -3,15 +3,19 @@ import {
   type BackendSession,
   type Capabilities,
   IncompatibleModelError,
+  InvalidInputError,
   type LoadRequest,
   ModelLoadError,
+  type OutputRequest,
 } from "@crossrank/core";
 import { chooseArtifact, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
 import { chooseBatchPreference, choosePlacement, type Placement } from "./defaults.js";
 import { diagnose } from "./diagnose.js";
-import { describeTensor, type GraphPlan, planInputs, planOutput } from "./graph-plan.js";
+import { describeTensor, type GraphPlan, type GraphProblem } from "./graph-plan.js";
 import { modelLoadError } from "./load-error.js";
 import { checkOptions, type OnnxOptions } from "./options.js";
+import { planInputs } from "./plan-inputs.js";
+import { kindsToOffer, planOutput, shapeProblem } from "./plan-output.js";
 import type { LoadArgument, LoadedGraph } from "./protocol.js";
 import { OnnxSession } from "./session.js";
 import { WorkerClient } from "./worker-client.js";
@@ -26,7 +30,7 @@ export function onnx(options: OnnxOptions = {}): Backend {
   return {
     specificationVersion: "v1",
     name: "onnx",
-    families: ["cross-encoder", "bi-encoder"],
+    families: ["cross-encoder", "bi-encoder", "causal-lm", "listwise"],
     load: (request) => load(options, request),
     diagnose,
   };
@@ -35,6 +39,7 @@ export function onnx(options: OnnxOptions = {}): Backend {
 async function load(options: OnnxOptions, request: LoadRequest): Promise<BackendSession> {
   const { files, profile, signal, onProgress } = request;
   signal?.throwIfAborted();
+  requireTokens(request.output);
   const choice = chooseArtifact(files.id, await files.list({ signal }), {
     file: options.file,
     dtype: request.dtype,
@@ -71,6 +76,16 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
   }
 }
 
+function requireTokens({ kinds, tokens = [] }: OutputRequest): void {
+  const needed = kinds.find((kind) => kind === "token-logits" || kind === "marked-states");
+  if (
+    needed !== undefined &&
+    (tokens.length === 0 || !tokens.every((id) => Number.isInteger(id) && id >= 0))
+  ) {
+    throw new InvalidInputError("output.tokens", `must list the token ids that "${needed}" is about`);
+  }
+}
+
 function loadArgument(options: OnnxOptions, local: LocalArtifact, { threads }: Placement): LoadArgument {
   return {
     modelPath: local.modelPath,
@@ -92,22 +107,33 @@ async function loadAll(workers: readonly WorkerClient[], argument: LoadArgument)
   return graph;
 }
 
-function planGraph(graph: LoadedGraph, { files, output }: LoadRequest, file: string): GraphPlan {
+function planGraph(graph: LoadedGraph, { files, output, profile }: LoadRequest, file: string): GraphPlan {
+  const refuse = (problem: GraphProblem): ModelLoadError =>
+    new ModelLoadError({ model: files.id, backend: "onnx", file, ...problem });
   const inputs = planInputs(graph.inputs);
   if ("problem" in inputs) {
-    throw new ModelLoadError({ model: files.id, backend: "onnx", file, ...inputs });
+    throw refuse(inputs);
   }
-  const planned = planOutput(graph.outputs, output.kinds);
+  const kinds = kindsToOffer(output.kinds, profile.head);
+  const planned = planOutput(graph.outputs, { ...output, kinds }, profile.head);
   if (planned === undefined) {
     throw new IncompatibleModelError({
       model: files.id,
       backend: "onnx",
       capability: `an output of ${file}`,
-      wanted: output.kinds.join('" or "'),
+      wanted: (kinds.length === 0 ? output.kinds : kinds).join('" or "'),
       supported: graph.outputs.map(describeTensor),
     });
   }
-  return { ...inputs, output: planned };
+  if ("problem" in planned) {
+    throw refuse(planned);
+  }
+  const plan = { ...inputs, output: planned };
+  const problem = shapeProblem(plan);
+  if (problem !== undefined) {
+    throw refuse(problem);
+  }
+  return plan;
 }
 
 function capabilitiesOf(

@@ -30,12 +30,17 @@ export interface RunArgument {
   readonly plan: GraphPlan;
   readonly rows: number;
   readonly columns: number;
-  /** Those the plan takes, row-major (rows, columns). */
+  /** Row-major (rows, columns). Segment ids where the plan takes them. */
   readonly arrays: {
-    readonly [Source in Exclude<GraphPlan["inputs"][number]["source"], "positions">]?: Int32Array;
+    readonly inputIds: Int32Array;
+    readonly attentionMask: Int32Array;
+    readonly segmentIds?: Int32Array;
   };
+  /** Real tokens of each row; 0 for a padding row. */
+  readonly lengths: Int32Array;
 }
 
+/** As the contract's RawOutput: no more than core asked for. */
 export interface RunResult {
   readonly data: Float32Array;
   readonly shape: readonly number[];

@@ -2,8 +2,7 @@
 import { closeSync, openSync, readSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
-import type { InferenceSession, Tensor } from "onnxruntime-node";
-import { float16ToFloat32 } from "./float16.js";
+import type { InferenceSession } from "onnxruntime-node";
 import type { GraphTensor } from "./graph-plan.js";
 import { inNativeSection } from "./native-section.js";
 import {
@@ -15,6 +14,7 @@ import {
   type RunResult,
   WorkerFailure,
 } from "./protocol.js";
+import { runBatch } from "./run-batch.js";
 
 type Runtime = typeof import("onnxruntime-node");
 
@@ -127,55 +127,11 @@ function graphTensor(metadata: InferenceSession.ValueMetadata): GraphTensor {
     : { name: metadata.name, type: "not a tensor", shape: undefined };
 }
 
-async function run({ plan, rows, columns, arrays }: RunArgument): Promise<RunResult> {
+async function run(argument: RunArgument): Promise<RunResult> {
   if (runtime === undefined || session === undefined) {
     throw new Error("the session is not loaded");
   }
-  const feeds: Record<string, Tensor> = {};
-  for (const { name, source, type } of plan.inputs) {
-    const values = source === "positions" ? positions(rows, columns) : arrays[source];
-    if (values === undefined) {
-      throw new Error(`input "${name}" was not sent`);
-    }
-    feeds[name] =
-      type === "int32"
-        ? new runtime.Tensor("int32", values, [rows, columns])
-        : new runtime.Tensor("int64", int64(values), [rows, columns]);
-  }
-  const results = await session.run(feeds, [plan.output.name]);
-  const output = results[plan.output.name];
-  if (output === undefined) {
-    throw new Error(`the graph returned no "${plan.output.name}"`);
-  }
-  return { data: floatData(output), shape: [...output.dims] };
-}
-
-/** 0, 1, 2 … in every row; padding is on the right, where the mask hides it. */
-function positions(rows: number, columns: number): Int32Array {
-  return Int32Array.from({ length: rows * columns }, (_, index) => index % columns);
-}
-
-/** Non-negative integers as little-endian 64-bit ones; every platform of ONNX Runtime is little-endian. */
-function int64(values: Int32Array): BigInt64Array {
-  const words = new Int32Array(values.length * 2);
-  for (let index = 0; index < values.length; index++) {
-    words[index * 2] = values[index] ?? 0;
-  }
-  return new BigInt64Array(words.buffer);
-}
-
-/** As float32, in a buffer of its own. Halves arrive as Uint16Array, or as Float16Array where JavaScript has it. */
-function floatData({ data, type }: Tensor): Float32Array {
-  if (data instanceof Float32Array) {
-    return data.byteLength === data.buffer.byteLength ? data : data.slice();
-  }
-  if (type === "float16" && data instanceof Uint16Array) {
-    return float16ToFloat32(data);
-  }
-  if (ArrayBuffer.isView(data) && "length" in data) {
-    return Float32Array.from(data as Float64Array);
-  }
-  throw new Error(`the graph returned ${type}, which is no number`);
+  return runBatch(runtime, session, argument);
 }
 
 function messageOf(error: unknown): string {

@@ -6,13 +6,17 @@ import type { Backend, BackendSession, Batch, LoadRequest, ModelProfile, OutputK
 import { afterAll } from "vitest";
 import { folderFiles } from "./folder-files.js";
 
-/** One entry of a goldens.json, as Python's onnxruntime answered. */
+/** One entry of a goldens.json, as Python's onnxruntime answered, or numpy (decoder). */
 export interface Golden {
   readonly inputIds: readonly number[];
   readonly segmentIds: readonly number[];
   readonly logits?: readonly number[];
   readonly hiddenStates?: readonly (readonly number[])[];
   readonly pooled?: readonly number[];
+  /** After the last token, of the tokens that the goldens name. */
+  readonly tokenLogits?: readonly number[];
+  /** At every marker that the goldens name. */
+  readonly markedStates?: readonly (readonly number[])[];
 }
 
 export const fixturesFolder: string = fileURLToPath(new URL("./fixtures/", import.meta.url));
@@ -33,6 +37,7 @@ export const profile: ModelProfile = {
   architecture: "bert",
   pairTemplate: [],
   singleTemplate: [],
+  readsSegments: true,
   maxLength: 128,
   truncation: "document-only",
   paddingId: 0,
@@ -46,10 +51,11 @@ export const profile: ModelProfile = {
 export function load(
   backend: Backend,
   folder: string,
-  request: Partial<LoadRequest> & { kinds?: readonly OutputKind[] } = {},
+  request: Partial<LoadRequest> & { kinds?: readonly OutputKind[]; tokens?: readonly number[] } = {},
 ): Promise<BackendSession> {
-  const { kinds = ["class-logits"], ...others } = request;
-  return backend.load({ files: folderFiles(folder), profile, output: { kinds }, ...others });
+  const { kinds = ["class-logits"], tokens, ...others } = request;
+  const output = { kinds, ...(tokens === undefined ? {} : { tokens }) };
+  return backend.load({ files: folderFiles(folder), profile, output, ...others });
 }
 
 /** Right-padded to the longest, or to `size`. */

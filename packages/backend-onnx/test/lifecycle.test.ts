@@ -221,7 +221,7 @@ test("the session says what runs where", async () => {
   expect(onnx()).toMatchObject({
     specificationVersion: "v1",
     name: "onnx",
-    families: ["cross-encoder", "bi-encoder"],
+    families: ["cross-encoder", "bi-encoder", "causal-lm", "listwise"],
   });
 });
 

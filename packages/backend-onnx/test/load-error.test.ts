@@ -5,7 +5,6 @@ import { Worker } from "node:worker_threads";
 import { type OnnxOptions, onnx } from "@crossrank/backend-onnx";
 import { IncompatibleModelError, InvalidInputError, ModelLoadError } from "@crossrank/core";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { planInputs, planOutput } from "../src/graph-plan.js";
 import { fixture, folderWith, load, rejection, temporaryFolder } from "./fixtures.js";
 
 afterEach(() => {
@@ -73,10 +72,11 @@ test("an output of another kind than asked for lists what there is", async () =>
     ["bi-encoder", "class-logits"],
     ["bi-encoder-pooled", "class-logits"],
     ["cross-encoder", "hidden-states"],
-    ["cross-encoder", "token-logits"],
+    ["bi-encoder", "token-logits"],
+    ["cross-encoder", "marked-states"],
   ] as const;
   for (const [name, kind] of wanted) {
-    const error = await rejection(load(onnx({ workers: 1 }), fixture(name), { kinds: [kind] }));
+    const error = await rejection(load(onnx({ workers: 1 }), fixture(name), { kinds: [kind], tokens: [0] }));
     expect(error).toBeInstanceOf(IncompatibleModelError);
     expect(error).toMatchObject({ wanted: kind });
   }
@@ -151,59 +151,4 @@ test.each<[OnnxOptions, string]>([
   }
   expect(error).toBeInstanceOf(InvalidInputError);
   expect(error).toMatchObject({ path });
-});
-
-describe("reading a graph", () => {
-  const dynamic = ["batch", "sequence"];
-  const ids = { name: "input_ids", type: "int64", shape: dynamic };
-  const mask = { name: "attention_mask", type: "int64", shape: dynamic };
-
-  test.each([
-    [[ids], /no input "attention_mask"/],
-    [[mask], /no input "input_ids"/],
-    [[], /no input "input_ids"; it wants nothing/],
-    [[ids, { ...mask, type: "float32" }], /"attention_mask" has type float32/],
-    [
-      [ids, mask, { name: "pixel_values", type: "float32", shape: undefined }],
-      /unknown input "pixel_values"/,
-    ],
-    [[ids, mask, { name: "toString", type: "int64", shape: dynamic }], /unknown input "toString"/],
-  ])("inputs %#", (inputs, problem) => {
-    expect(planInputs(inputs)).toMatchObject({
-      problem: expect.stringMatching(problem),
-      fix: expect.any(String),
-    });
-  });
-
-  test("a fixed length with any number of rows", () => {
-    expect(planInputs([{ ...ids, shape: ["batch", 128] }, mask])).toMatchObject({
-      rows: undefined,
-      columns: 128,
-    });
-  });
-
-  test.each([
-    ["logits by name beside others", ["last_hidden_state:3", "logits:2"], "class-logits", "logits"],
-    ["one class squeezed away", ["logits:1"], "class-logits", "logits"],
-    ["the sole rank-2 output", ["output_0:2", "attentions:4"], "class-logits", "output_0"],
-    ["two rank-2 outputs are ambiguous", ["output_0:2", "output_1:2"], "class-logits", undefined],
-    ["a pooler is no classifier", ["last_hidden_state:3", "pooler_output:2"], "class-logits", undefined],
-    ["token classes are no class logits", ["logits:3"], "class-logits", undefined],
-    ["nor hidden states", ["logits:3"], "hidden-states", undefined],
-    ["token embeddings", ["token_embeddings:3", "sentence_embedding:2"], "hidden-states", "token_embeddings"],
-    ["the sole rank-3 output", ["output_0:3"], "hidden-states", "output_0"],
-    ["pooled by its name only", ["output_0:2"], "pooled", undefined],
-  ] as const)("%s", (_, declared, kind, expected) => {
-    const outputs = declared.map((text) => {
-      const [name = "", rank] = text.split(":");
-      return { name, type: "float32", shape: Array.from({ length: Number(rank) }, () => "any") };
-    });
-    expect(planOutput(outputs, [kind])?.name).toBe(expected);
-  });
-
-  test("integers are no output", () => {
-    expect(
-      planOutput([{ name: "logits", type: "int64", shape: ["batch", 1] }], ["class-logits"]),
-    ).toBeUndefined();
-  });
 });

@@ -1,8 +1,14 @@
 import { onnx } from "@crossrank/backend-onnx";
-import { BackendRunError, type BackendSession, type RawOutput } from "@crossrank/core";
+import {
+  BackendRunError,
+  type BackendSession,
+  type Head,
+  type ModelProfile,
+  type RawOutput,
+} from "@crossrank/core";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { float16ToFloat32 } from "../src/float16.js";
-import { fixture, type Golden, load, makeBatch, readGoldens } from "./fixtures.js";
+import { fixture, type Golden, load, makeBatch, profile, readGoldens, rejection } from "./fixtures.js";
 
 async function loadFixture(
   name: string,
@@ -101,7 +107,10 @@ test("hidden states of every token", async () => {
 });
 
 test("a pooled vector where the graph pools, token vectors where they are asked for", async () => {
-  const { session, goldens } = await loadFixture("bi-encoder-pooled", { kinds: ["pooled", "hidden-states"] });
+  const { session, goldens } = await loadFixture("bi-encoder-pooled", {
+    kinds: ["pooled", "hidden-states"],
+    profile: biEncoder({}),
+  });
   expect(session.capabilities.output).toBe("pooled");
   const output = await session.run(makeBatch(goldens));
   expect(output.shape).toEqual([goldens.length, 32]);
@@ -110,6 +119,48 @@ test("a pooled vector where the graph pools, token vectors where they are asked 
   });
   const tokens = await loadFixture("bi-encoder-pooled", { kinds: ["hidden-states"] });
   expect((await tokens.session.run(makeBatch(goldens.slice(0, 1)))).shape).toHaveLength(3);
+});
+
+function biEncoder(facts: Partial<Extract<Head, { kind: "cosine" }>>): ModelProfile {
+  return { ...profile, family: "bi-encoder", head: { kind: "cosine", pooling: "mean", ...facts } };
+}
+
+test("token vectors where modules follow the pooling: sentence_embedding is what they give", async () => {
+  const modules = [
+    { kind: "dense", file: "2_Dense/model.safetensors", weight: "w", activation: "tanh" },
+  ] as const;
+  const { session, goldens } = await loadFixture("bi-encoder-pooled", {
+    kinds: ["pooled", "hidden-states"],
+    profile: biEncoder({ modules }),
+  });
+  expect(session.capabilities.output).toBe("hidden-states");
+  const output = await session.run(makeBatch(goldens.slice(0, 1)));
+  expect(output.shape).toEqual([1, goldens[0]?.inputIds.length, 32]);
+});
+
+test("a vector pooled from the last token comes from a row without padding", async () => {
+  // This graph takes the mean; what counts is that the rows of a padded batch come out as alone, each in its place.
+  const { session, goldens } = await loadFixture("bi-encoder-pooled", {
+    kinds: ["pooled"],
+    profile: biEncoder({ pooling: "last-token" }),
+  });
+  expect(session.capabilities).toMatchObject({ output: "pooled", batchPreference: { padding: 0 } });
+  const output = await session.run(makeBatch(goldens, { rows: goldens.length + 1, columns: 40 }));
+  expect(output.shape).toEqual([goldens.length + 1, 32]);
+  for (const [row, golden] of goldens.entries()) {
+    const alone = await session.run(makeBatch([golden]));
+    expect(largestDifference(rowOf(output, row), alone.data)).toBeLessThan(1e-6);
+    expect(largestDifference(alone.data, golden.pooled ?? [])).toBeLessThan(1e-4);
+  }
+});
+
+test("a batch that was run before is refused: its arrays are gone", async () => {
+  const { session, goldens } = await loadFixture("cross-encoder");
+  const batch = makeBatch(goldens);
+  await session.run(batch);
+  const error = await rejection(session.run(batch));
+  expect(error).toBeInstanceOf(BackendRunError);
+  expect(error.message).toContain("a batch can be run once");
 });
 
 test("NaN comes through, for its own row only", async () => {

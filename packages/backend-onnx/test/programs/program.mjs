@@ -12,7 +12,7 @@ const files = {
   readText: () => Promise.reject(new Error("not needed")),
   localPath: async (path) => join(root, path),
 };
-const request = { files, profile: {}, output: { kinds: ["class-logits"] } };
+const request = { files, profile: { head: { kind: "logit" } }, output: { kinds: ["class-logits"] } };
 const backend = onnx({ workers: 2, threads: 1 });
 
 function makeBatch(rows, columns) {
