@@ -5,6 +5,7 @@ import { Command, CommanderError } from "commander";
 import { addDoctorCommand } from "./commands/doctor.js";
 import { addInspectCommand } from "./commands/inspect.js";
 import { addRerankCommand } from "./commands/rerank.js";
+import { addVerifyCommand } from "./commands/verify.js";
 import type { Context } from "./context.js";
 import { CommandError, exitCodes, Interruption, UsageError } from "./failure.js";
 import { toSingleLine } from "./text.js";
@@ -76,6 +77,7 @@ async function createProgram(context: Context): Promise<Command> {
 Examples:
   $ crossrank rerank --query "how do vaccines work" --documents passages.txt
   $ crossrank inspect
+  $ crossrank verify ./my-model --backend onnx:fp32
   $ crossrank doctor
 
 Exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
@@ -83,6 +85,7 @@ Exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
   const version = manifest.version;
   addRerankCommand(program, context);
   addInspectCommand(program, context);
+  addVerifyCommand(program, context);
   addDoctorCommand(program, version);
   for (const command of [program, ...program.commands]) {
     command.configureOutput({

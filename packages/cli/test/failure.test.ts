@@ -59,7 +59,7 @@ describe("wrong usage", () => {
   ])("exits with 2 and one line that points to --help: %s", async (_, args, problem) => {
     const { code, stdout, stderr } = await crossrank(args);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
-    expect(stderr).toMatch(/^crossrank: [^\n]+ See: crossrank (rerank |inspect |doctor )?--help\n$/);
+    expect(stderr).toMatch(/^crossrank: [^\n]+ See: crossrank (rerank |inspect |verify |doctor )?--help\n$/);
     expect(stderr).toContain(problem);
   });
 

@@ -1,9 +1,15 @@
 import { cp, readdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { createPairEncoder, createTextTokenizer, readProfile } from "@crossrank/core";
+import {
+  createListEncoder,
+  createPairEncoder,
+  createTextTokenizer,
+  readProfile,
+  type TemplatePiece,
+} from "@crossrank/core";
 import { openModel } from "@crossrank/hub";
 import { describe, expect, it } from "vitest";
-import { crossrank, fixture, temporaryFolder } from "./run-command.js";
+import { conformanceFixture, crossrank, fixture, temporaryFolder } from "./run-command.js";
 
 const folder = temporaryFolder();
 
@@ -12,6 +18,7 @@ interface Token {
   readonly id: number;
   readonly segment: number;
   readonly piece: string;
+  readonly position: number;
 }
 
 interface InspectionOutput {
@@ -24,6 +31,7 @@ interface InspectionOutput {
   readonly example: {
     readonly query: string;
     readonly document: string;
+    readonly otherDocument: string;
     readonly sequences: readonly { readonly encodes: string; readonly tokens: readonly Token[] }[];
   };
   readonly files: readonly { readonly path: string; readonly size: number }[];
@@ -107,7 +115,7 @@ describe("inspect", () => {
     expect(stdout).toMatch(/^ {2}head +two-class: logit 1 − logit 0 +config\.json id2label$/m);
     expect(stdout).toMatch(/^ {2}max length +128 tokens, 3 of them special +/m);
     expect(stdout).toMatch(
-      /^ {2}template +\[CLS\] query \[SEP\] document \[SEP\] +tokenizer\.json post_processor$/m,
+      /^ {2}template +\[CLS\] 2 · query · \[SEP\] 3 · document · \[SEP\] 3 +tokenizer\.json post_processor$/m,
     );
     expect(stdout).toMatch(/^ {2}\[CLS\] +segment 0 {2}2$/m);
     expect(stdout).toMatch(/^ {2}document +segment 1 {2}paris \d+ · is \d+ · /m);
@@ -140,6 +148,103 @@ describe("inspect", () => {
     expect(code).toBe(expected);
     if (expected !== 0)
       expect(stderr).toMatch(/^crossrank: --profile .*checked\.json is not a valid profile.*\n$/);
+  });
+});
+
+const families = (await readdir(conformanceFixture(""), { withFileTypes: true }))
+  .filter((entry) => entry.isDirectory())
+  .map(({ name }) => name);
+
+describe("inspect of every family", () => {
+  it("is about all of them", () => {
+    expect(families.length).toBeGreaterThanOrEqual(17);
+  });
+
+  it.each(families)(
+    "shows %s: profile, sources, and an example with the ids that the model gets",
+    async (name) => {
+      const model = conformanceFixture(name);
+      const { profile, sources, tokenizerJson } = await readProfile(await openModel(model));
+      const output = await inspectJson(model);
+      expect(output.profile).toEqual(JSON.parse(JSON.stringify(profile)));
+      expect(output.sources).toEqual(sources);
+      const tokenizer = createTextTokenizer(tokenizerJson, model);
+      const { query, document, otherDocument } = output.example;
+      const { queryPrefix, documentPrefix, listTemplate, maxLength, instruction } = profile;
+      const texts = { query: queryPrefix + query, document: documentPrefix + document };
+      const encoder = createPairEncoder(tokenizer, profile);
+      const [expected] =
+        listTemplate !== undefined
+          ? [
+              ...(() => {
+                const list = createListEncoder(tokenizer, listTemplate, maxLength);
+                const cut = [texts.document, documentPrefix + otherDocument].map((one) =>
+                  list.cutDocument(one),
+                );
+                return list.encodeList(texts.query, cut);
+              })(),
+            ].map(({ sequence }) => sequence)
+          : profile.family === "bi-encoder"
+            ? [encoder.encodeSingle(texts.query)]
+            : [encoder.encodePair(encoder.encodeQuery(texts.query, instruction), texts.document)];
+      const [shown] = output.example.sequences;
+      expect(shown?.tokens.map(({ id }) => id)).toEqual([...(expected?.ids ?? [])]);
+      expect(shown?.tokens.length).toBeGreaterThan(4);
+      for (const { tokens } of output.example.sequences) {
+        const positions = tokens.map(({ position }) => position);
+        expect(positions).toEqual(positions.toSorted((a, b) => a - b));
+        expect(new Set(tokens.map(({ token }) => token)).has("")).toBe(false);
+      }
+      const readable = output.example.sequences
+        .flatMap(({ tokens }) => tokens)
+        .filter(({ piece }) => piece === "document")
+        .map(({ token }) => token.replaceAll(/##|[▁Ġ]/g, "").toLowerCase());
+      expect(readable.join("")).toContain("parisisthecapitaloffrance");
+
+      const { code, stdout, stderr } = await crossrank(["inspect", model]);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      expect(stdout).toMatch(new RegExp(`^ {2}family +${profile.family} +\\S`, "m"));
+      expect(stdout).toMatch(new RegExp(`^ {2}head +${profile.head.kind}: .+ {2}\\S`, "m"));
+      expect(stdout).toMatch(/^example, \d+ tokens: /m);
+      const special = [
+        ...profile.pairTemplate,
+        ...(profile.family === "bi-encoder" ? profile.singleTemplate : []),
+        ...(listTemplate === undefined ? [] : [...listTemplate.before, ...listTemplate.item]),
+      ].filter((piece): piece is TemplatePiece & { id: number } => "id" in piece);
+      for (const { token, id } of special as readonly { token: string; id: number }[])
+        expect(stdout).toContain(`${token} ${id}`);
+    },
+  );
+
+  it("shows a prompt piece by piece, and its answer tokens", async () => {
+    const model = conformanceFixture("qwen3-yes-no");
+    const { stdout } = await crossrank(["inspect", model]);
+    expect(stdout).toMatch(
+      /^ {2}head +answer-tokens: logit of "yes" \d+ − logit of "no" \d+ +1_LogitScore\//m,
+    );
+    expect(stdout).toMatch(/^ {2}instruction +"Given a web search query, .*" unless another is given +/m);
+    expect(stdout).toMatch(/^template of a pair, from chat_template\.jinja$/m);
+    expect(stdout).toMatch(/^template with an instruction, from chat_template\.jinja$/m);
+    expect(stdout).toMatch(/^ {2}token +<\|im_start\|> \d+$/m);
+    expect(stdout).toMatch(/^ {2}wording +"system\\nJudge whether the Document meets .*"$/m);
+    expect(stdout).toMatch(/^ {2}"system\\nJudge whether .*… +segment 0 +.* · … \d+ more$/m);
+  });
+
+  it("shows a second example with an instruction where the model takes one and has none of its own", async () => {
+    const { example } = await inspectJson(conformanceFixture("qwen2-one-zero"));
+    expect(example.sequences.map(({ encodes }) => encodes)).toEqual(["pair", "instructed pair"]);
+    expect(example.sequences[1]?.tokens.map(({ piece }) => piece)).toContain("instruction");
+  });
+
+  it("says so where the maximum length cuts the example or has no room for it", async () => {
+    const cut = await folder.write("cut.json", '{ "maxLength": 20 }');
+    const { stdout } = await crossrank(["inspect", conformanceFixture("bert-logit"), "--profile", cut]);
+    expect(stdout).toMatch(/^example, 20 tokens: /m);
+    expect(stdout).toMatch(/^ {2}cut to 20 tokens$/m);
+    const none = await folder.write("none.json", '{ "maxLength": 90 }');
+    const prompt = await crossrank(["inspect", conformanceFixture("qwen3-yes-no"), "--profile", none]);
+    expect(prompt.code).toBe(0);
+    expect(prompt.stdout).toMatch(/the template alone needs|does not fit into 90 tokens/);
   });
 });
 

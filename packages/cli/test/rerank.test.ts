@@ -3,7 +3,7 @@ import { onnx } from "@crossrank/backend-onnx";
 import { createReranker, type RerankResult } from "@crossrank/core";
 import { openModel } from "@crossrank/hub";
 import { describe, expect, it } from "vitest";
-import { crossrank, fixture, temporaryFolder } from "./run-command.js";
+import { conformanceFixture, crossrank, fixture, temporaryFolder } from "./run-command.js";
 
 const folder = temporaryFolder();
 const query = "what is the capital of france";
@@ -175,7 +175,7 @@ describe("rerank", () => {
     const table = await crossrank(["rerank", ...args, "--documents", "-"], { input: texts.join("\n") });
     expect(table.code).toBe(0);
     expect(table.stdout).toMatch(/^ *1 +0 +– +– +\[query too long\] the cat/m);
-    expect(table.stderr).toMatch(/^warning: the query fills 16 tokens.*\n$/);
+    expect(table.stderr).toMatch(/^warning: the query leaves no room within 16 tokens.*\n$/);
   });
 
   it("takes facts about the model from --profile", async () => {
@@ -184,6 +184,39 @@ describe("rerank", () => {
     const output = await rankJson([...common, "--documents", "-", "--profile", profile], texts.join("\n"));
     expect([plain.scale, output.scale]).toEqual(["logit", "probability"]);
     for (const { logit, score } of output.results) expect(score).toBe(1 / (1 + Math.exp(-(logit as number))));
+  });
+
+  it("passes --instruction on, and none where it is empty", async () => {
+    const model = conformanceFixture("qwen2-one-zero");
+    const args = ["--query", "soak beans", "--documents", "-", "--model", model];
+    const rank = (...more: readonly string[]) => rankJson([...args, ...more], "beans\nlighthouse");
+    const reranker = await createReranker({ model: await openModel(model), backend: onnx() });
+    try {
+      for (const instruction of [undefined, "", "answer the question"]) {
+        const expected = await reranker.rerank({
+          query: "soak beans",
+          documents: ["beans", "lighthouse"],
+          instruction,
+        });
+        const output = await rank(...(instruction === undefined ? [] : ["--instruction", instruction]));
+        expect(output.results).toEqual(expected.results);
+      }
+    } finally {
+      await reranker.dispose();
+    }
+    const [plain, instructed] = [await rank(), await rank("--instruction", "answer the question")];
+    expect(instructed.results[0]?.tokens).toBeGreaterThan(plain.results[0]?.tokens as number);
+  });
+
+  it("refuses --instruction for a model that takes none", async () => {
+    const { code, stdout, stderr } = await crossrank(
+      ["rerank", ...common, "--documents", "-", "--instruction", "answer"],
+      { input: "paris" },
+    );
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toMatch(
+      /^crossrank: --instruction was given, and the template of .* has no place for one.*\n$/,
+    );
   });
 
   it("reads the precision from --backend as from --dtype", async () => {

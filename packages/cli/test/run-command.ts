@@ -19,6 +19,13 @@ export function fixture(name: string): string {
   return join(fixtures, name);
 }
 
+const conformanceFixtures = fileURLToPath(new URL("../../conformance/fixtures", import.meta.url));
+
+/** A tiny model of a family, with its goldens. */
+export function conformanceFixture(name: string): string {
+  return join(conformanceFixtures, name);
+}
+
 /** Vitest sets colours for itself. */
 const { NO_COLOR: _noColor, FORCE_COLOR: _forceColor, CI: _ci, ...inherited } = process.env;
 

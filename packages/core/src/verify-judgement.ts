@@ -176,7 +176,9 @@ export function judge(cases: readonly VerifiedCase[], bound: Bound, scale: Scale
   }
   const [firstNonFinite] = nonFinite;
   if (firstNonFinite !== undefined) {
-    problems.push(`${nonFinite.length} numbers are not finite, the first of ${nameOf(firstNonFinite)}`);
+    problems.push(
+      `${nonFinite.length} of ${cases.length} numbers are not finite, the first of ${nameOf(firstNonFinite)}`,
+    );
   }
   const [firstMismatched] = mismatched;
   if (firstMismatched !== undefined) {

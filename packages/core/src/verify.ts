@@ -59,8 +59,8 @@ export async function verify(options: VerifyOptions): Promise<Verification> {
   if (tolerance !== undefined && !(tolerance > 0)) {
     throw new InvalidInputError("tolerance", `must be a number above 0, not ${tolerance}`);
   }
-  const { tokenizerJson } = await readProfile(model, profile, signal);
-  const tokenizer = createTextTokenizer(tokenizerJson, model.id);
+  const reading = await readProfile(model, profile, signal);
+  const tokenizer = createTextTokenizer(reading.tokenizerJson, model.id);
   const modes = (["document-only", "longest-first"] as const).filter((mode) =>
     goldens.cases.some(({ expected }) => expected[mode] !== undefined),
   );
@@ -97,8 +97,14 @@ export async function verify(options: VerifyOptions): Promise<Verification> {
             reference: goldens.tolerance,
           })
         : { name: "the tolerance asked for", maximum: tolerance };
+    const judgement = judge(cases, bound, scale);
+    const [taken, own] = [first.profile.maxLength, reading.profile.maxLength];
+    const shorter = !judgement.passed && taken < own;
     return {
-      ...judge(cases, bound, scale),
+      ...judgement,
+      ...(shorter
+        ? { reason: `${judgement.reason}; the artifact takes ${taken} tokens where the model takes ${own}` }
+        : {}),
       model: { id: model.id, revision: model.revision, artifact: session.artifact },
       backend: session.info,
       scale,

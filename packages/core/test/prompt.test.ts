@@ -82,6 +82,15 @@ describe("a prompt", () => {
     expect(encode(encoder(behind, 7), "cat mat sat", "sat").queryOverflow).toBe(true);
   });
 
+  it("keeps its end behind a document of megabytes, too, and says that its count is a minimum", () => {
+    for (const truncation of ["document-only", "longest-first"] as const) {
+      const cut = encode(encoder(oneString, 9, truncation), "cat", "sat on the mat ".repeat(100_000));
+      expect([...cut.ids]).toEqual([2, 4, 5, 7, 6, 7, 4, 8, 3]);
+      expect(cut.truncatedTokensIsMinimum).toBe(true);
+      expect(cut.truncatedTokens).toBeGreaterThan(0);
+    }
+  });
+
   it("spelling a special token in a text stays text", () => {
     const { ids } = encode(encoder(oneString, 32), "cat", "[SEP] sat [CLS]");
     expect([...ids].filter((id) => id === 2 || id === 3)).toEqual([2, 3]);

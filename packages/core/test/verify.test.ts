@@ -21,6 +21,7 @@ const weightOf = (id: number, segment: number): number => (id % 7) / 4 - (segmen
 interface Fault {
   readonly logit?: (logit: number, row: { readonly ids: readonly number[] }) => number;
   readonly dtype?: string;
+  readonly maxSequenceLength?: number;
 }
 
 interface LinearBackend extends Backend {
@@ -28,7 +29,7 @@ interface LinearBackend extends Backend {
   readonly counts: { open: number; loads: number };
 }
 
-function linear({ logit = (value) => value, dtype = "fp32" }: Fault = {}): LinearBackend {
+function linear({ logit = (value) => value, dtype = "fp32", maxSequenceLength }: Fault = {}): LinearBackend {
   const counts = { open: 0, loads: 0 };
   return {
     specificationVersion: "v1",
@@ -49,7 +50,7 @@ function linear({ logit = (value) => value, dtype = "fp32" }: Fault = {}): Linea
         artifact: { format: "onnx", dtype, files: [] },
         capabilities: {
           output: "class-logits",
-          maxSequenceLength: undefined,
+          maxSequenceLength,
           sequenceLengths: "any",
           batchSize: { max: 8 },
           batchPreference: { rows: 4, tokens: 1024, padding: 1 },
@@ -261,7 +262,7 @@ describe("verify", () => {
     const bad = result.cases.filter(({ actual }) => Number.isNaN(actual)).map(({ name }) => name);
     expect(bad).toEqual(["other"]);
     expect(result.summary).toMatchObject({ nonFinite: 1, compared: 3 });
-    expect(result.reason).toContain("1 numbers are not finite, the first of other");
+    expect(result.reason).toContain("1 of 5 numbers are not finite, the first of other");
   });
 
   it("finds an activation that is not the reference's although logits agree", async () => {
@@ -286,6 +287,20 @@ describe("verify", () => {
     expect(result.reason).toContain("the source gives no tokens to compare");
     const squashed = linear({ logit: (value) => 1 / (1 + Math.exp(-value)) });
     expect((await verify({ model, backend: squashed, goldens: scores })).passed).toBe(false);
+  });
+
+  it("says so where the artifact is shorter than the model", async () => {
+    const { passed, reason, cases } = await verify({
+      model,
+      backend: linear({ maxSequenceLength: 9 }),
+      goldens,
+    });
+    expect(passed).toBe(false);
+    expect(cases.filter(({ tokens }) => tokens === "different").map(({ name }) => name)).toEqual([
+      "cut",
+      "cut-both",
+    ]);
+    expect(reason).toMatch(/; the artifact takes 9 tokens where the model takes 10$/);
   });
 
   it("compares tokens but no number where the query is empty", async () => {

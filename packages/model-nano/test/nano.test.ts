@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { onnx } from "@crossrank/backend-onnx";
@@ -8,6 +8,7 @@ import {
   createReranker,
   createTextTokenizer,
   type Reranker,
+  readGoldens,
   readProfile,
 } from "@crossrank/core";
 import { openModel } from "@crossrank/hub";
@@ -17,18 +18,25 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 interface Golden {
   readonly query: string;
   readonly document: string;
-  readonly tokenIds: readonly number[];
+  readonly ids: readonly number[];
   readonly segmentIds: readonly number[];
+  readonly truncatedTokens: number;
   /** Of the float32 model in PyTorch. */
   readonly logit: number;
 }
 
-const { pairs }: { pairs: readonly Golden[] } = JSON.parse(
-  readFileSync(path.join(modelFolder, "goldens.json"), "utf8"),
-);
+let pairs: readonly Golden[] = [];
 let reranker: Reranker;
 beforeAll(async () => {
-  reranker = await createReranker({ model: await openModel(modelFolder), backend: onnx() });
+  const model = await openModel(modelFolder);
+  const goldens = await readGoldens(model);
+  pairs = (goldens?.cases ?? []).map(({ query, document, expected }) => {
+    const { ids, segmentIds, truncatedTokens, logit } = expected["document-only"] ?? {};
+    if (!ids || !segmentIds || truncatedTokens === undefined || typeof logit !== "number")
+      throw new Error(`the golden of ${query} lacks a number`);
+    return { query, document, ids, segmentIds, truncatedTokens, logit };
+  });
+  reranker = await createReranker({ model, backend: onnx() });
 });
 afterAll(() => reranker.dispose());
 
@@ -41,10 +49,16 @@ describe("nano", () => {
     const { profile, tokenizerJson } = await readProfile(await openModel(modelFolder));
     const encoder = createPairEncoder(createTextTokenizer(tokenizerJson, "nano"), profile);
     expect(pairs.length).toBeGreaterThanOrEqual(20);
-    for (const { query, document, tokenIds, segmentIds } of pairs) {
+    expect(pairs.some(({ truncatedTokens }) => truncatedTokens > 0)).toBe(true);
+    for (const { query, document, ids, segmentIds, truncatedTokens } of pairs) {
       const sequence = encoder.encodePair(encoder.encodeQuery(query), document);
-      expect([...sequence.ids], `${query} / ${document.slice(0, 40)}`).toEqual(tokenIds);
+      expect([...sequence.ids], `${query} / ${document.slice(0, 40)}`).toEqual(ids);
       expect([...sequence.segmentIds]).toEqual(segmentIds);
+      // A very long document is not read to its end, and the result says so.
+      if (sequence.truncatedTokensIsMinimum) {
+        expect(sequence.truncatedTokens).toBeGreaterThan(0);
+        expect(sequence.truncatedTokens).toBeLessThanOrEqual(truncatedTokens);
+      } else expect(sequence.truncatedTokens).toBe(truncatedTokens);
     }
   });
 
@@ -67,7 +81,7 @@ describe("nano", () => {
   });
 
   it("gives a pair the very same score whatever else is scored", async () => {
-    const [{ query }] = pairs as [Golden];
+    const [{ query }] = pairs as readonly [Golden];
     const documents = pairs.map((pair) => pair.document);
     const together = await reranker.rerank({ query, documents });
     for (const { index, logit } of together.results.slice(0, 8)) {

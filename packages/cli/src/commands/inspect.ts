@@ -1,40 +1,24 @@
 import {
-  createPairEncoder,
-  createTextTokenizer,
-  type EncodedSequence,
   type ModelFile,
   type ModelFiles,
   type ModelProfile,
   type ProfileReading,
   readProfile,
   scaleOf,
-  type TemplatePiece,
 } from "@crossrank/core";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { onnxPrecisions, type Precision } from "../backends.js";
 import { type Context, print } from "../context.js";
+import { describeProfile, describeTemplates } from "../describe.js";
+import { type ExampleSequence, encodeExample, example, spellingsOf } from "../example.js";
 import { translateInputError } from "../failure.js";
-import { defaultModel, type ModelOptions, openModelFiles, readProfileFile } from "../model.js";
-import { alignColumns, formatBytes, formatCount, toSingleLine } from "../text.js";
+import { defaultModel, openModelFiles, readProfileFile } from "../model.js";
+import { modelOptions, type ProfiledModelOptions, tableOrJson } from "../options.js";
+import { alignColumns, fitToWidth, formatBytes, toSingleLine } from "../text.js";
 
-interface InspectCommandOptions extends ModelOptions {
-  readonly profile?: string;
+interface InspectCommandOptions extends ProfiledModelOptions {
   readonly format: "table" | "json";
 }
-
-interface ExampleSequence {
-  /** What it encodes: the pair of a cross-encoder, or one text of a bi-encoder. */
-  readonly encodes: "pair" | "query" | "document";
-  readonly tokens: readonly {
-    readonly token: string;
-    readonly id: number;
-    readonly segment: number;
-    /** The template's piece that the token belongs to. */
-    readonly piece: string;
-  }[];
-}
-
-const example = { query: "What is the capital of France?", document: "Paris is the capital of France." };
 
 const help = `
 Reads the model's small files only: no weights are downloaded and no runtime is loaded.
@@ -45,20 +29,14 @@ Examples:
   $ crossrank inspect ./my-model --format json`;
 
 export function addInspectCommand(program: Command, context: Context): void {
-  program
+  const command = program
     .command("inspect")
     .summary("show what a model is, and where each fact comes from")
     .description("Shows a model's profile, template, limits, files and precisions.")
-    .argument("[model]", "folder, repository id, or nano, the embedded model", defaultModel)
-    .option("--revision <name>", "branch, tag or commit of the repository")
-    .option("--offline", "use what is in the cache, download nothing")
-    .option("--lock <file>", "lock file that pins the model's revision and hashes")
-    .option("--profile <file>", "crossrank.json whose facts override the model's own")
-    .addOption(
-      new Option("-f, --format <format>", "table for people, json for programs")
-        .choices(["table", "json"])
-        .default("table"),
-    )
+    .argument("[model]", "folder, repository id, or nano, the embedded model", defaultModel);
+  for (const option of modelOptions()) command.addOption(option);
+  command
+    .addOption(tableOrJson())
     .addHelpText("after", help)
     .action(async (source: string, options: InspectCommandOptions) => {
       await inspect(source, options, context);
@@ -102,62 +80,24 @@ function inspectionJson({ model, reading, files, precisions, sequences }: Inspec
 }
 
 function inspectionTable({ model, reading, files, precisions, sequences }: Inspection): string {
-  const { profile, sources } = reading;
-  const isPair = profile.family !== "bi-encoder";
-  const template = isPair ? profile.pairTemplate : profile.singleTemplate;
-  const special = template.filter((piece) => "id" in piece).length;
-  const fact = (name: string, value: string, source: string | undefined): string[] => [
-    name,
-    value,
-    source ?? "",
-  ];
-  const facts = [
-    fact("family", profile.family, sources.family),
-    fact("architecture", profile.architecture, sources.architecture),
-    fact("head", describeHead(profile), sources.head),
-    fact(
-      "activation",
-      `${profile.activation}, so scores are on scale ${scaleOf(profile)}`,
-      sources.activation,
-    ),
-    fact(
-      "max length",
-      `${formatCount(profile.maxLength)} tokens, ${special} of them special`,
-      sources.maxLength,
-    ),
-    fact("truncation", profile.truncation, sources.truncation),
-    fact("padding id", String(profile.paddingId), sources.paddingId),
-    fact(
-      "template",
-      describeTemplate(template, isPair),
-      isPair ? sources.pairTemplate : sources.singleTemplate,
-    ),
-    ...(isPair
-      ? []
-      : [
-          fact("query prefix", JSON.stringify(profile.queryPrefix), sources.queryPrefix),
-          fact("document prefix", JSON.stringify(profile.documentPrefix), sources.documentPrefix),
-        ]),
-    ...(profile.expectations === undefined
-      ? []
-      : [
-          fact(
-            "expectations",
-            `${profile.expectations.pairs.length} pairs, checked at load to ± ${profile.expectations.tolerance}`,
-            sources.expectations,
-          ),
-        ]),
-  ];
+  const { profile, sources, tokenizerJson } = reading;
+  const spellings = spellingsOf(tokenizerJson);
+  const facts = describeProfile(profile, sources, (id) => spellings.get(id) ?? "");
   const chosen = defaultDtype(profile, precisions);
   const sizes = new Map(files.map(({ path, size }) => [path, size]));
   const revision = model.revision === undefined ? "" : ` at ${model.revision}`;
   const sections: [string, string[]][] = [
     [`${model.id}${revision}`, table(facts, ["left", "left", "left"])],
-    ...sequences.map(({ encodes, tokens }): [string, string[]] => [
-      encodes === "pair"
-        ? `example: query ${JSON.stringify(example.query)}, document ${JSON.stringify(example.document)}`
-        : `example: ${encodes} ${JSON.stringify(example[encodes])}`,
-      table(pieceRows(tokens), ["left", "left", "left"]),
+    ...describeTemplates(profile, sources).map(({ title, rows }): [string, string[]] => [
+      title,
+      table(rows, ["left", "left"]),
+    ]),
+    ...sequences.map((sequence): [string, string[]] => [
+      exampleTitle(sequence, profile),
+      [
+        ...table(pieceRows(sequence.tokens), ["left", "left", "left"]),
+        ...(sequence.note === undefined ? [] : [sequence.note]),
+      ],
     ]),
     [
       "onnx precisions",
@@ -190,83 +130,41 @@ function inspectionTable({ model, reading, files, precisions, sequences }: Inspe
     .join("\n\n")}\n`;
 }
 
-function encodeExample({ profile, tokenizerJson }: ProfileReading, model: string): ExampleSequence[] {
-  const tokenizer = createTextTokenizer(tokenizerJson, model);
-  const encoder = createPairEncoder(tokenizer, profile);
-  const spellings = spellingsOf(tokenizerJson);
-  const spell = (
-    encodes: ExampleSequence["encodes"],
-    sequence: EncodedSequence,
-    template: readonly TemplatePiece[],
-    queryLength: number,
-  ): ExampleSequence => {
-    const rest = sequence.ids.length - template.filter((piece) => "id" in piece).length - queryLength;
-    const pieces = template.flatMap((piece) => {
-      if ("id" in piece) return [piece.token];
-      const length = piece.text === "query" ? queryLength : rest;
-      return new Array<string>(length).fill(encodes === "document" ? "document" : piece.text);
-    });
-    const tokens = Array.from(sequence.ids, (id, position) => ({
-      token: spellings.get(id) ?? "",
-      id,
-      segment: sequence.segmentIds[position] ?? 0,
-      piece: pieces[position] ?? "",
-    }));
-    return { encodes, tokens };
-  };
-  if (profile.family !== "bi-encoder") {
-    const query = encoder.encodeQuery(example.query);
-    const sequence = encoder.encodePair(query, example.document);
-    const cut = sequence.truncatedQueryTokens;
-    return [spell("pair", sequence, profile.pairTemplate, query.ids.length + query.truncatedTokens - cut)];
-  }
-  const prefixes = { query: profile.queryPrefix, document: profile.documentPrefix };
-  return (["query", "document"] as const).map((encodes) => {
-    const sequence = encoder.encodeSingle(prefixes[encodes] + example[encodes]);
-    const special = profile.singleTemplate.filter((piece) => "id" in piece).length;
-    return spell(encodes, sequence, profile.singleTemplate, sequence.ids.length - special);
-  });
+function exampleTitle({ encodes, tokens }: ExampleSequence, profile: ModelProfile): string {
+  const named = (name: string, text: string): string => `${name} ${JSON.stringify(text)}`;
+  const pair = [named("query", example.query), named("document", example.document)];
+  const texts = {
+    pair,
+    "instructed pair": [named("instruction", profile.instruction || example.instruction), ...pair],
+    query: [named("query", example.query)],
+    document: [named("document", example.document)],
+    list: [
+      named("query", example.query),
+      `documents ${JSON.stringify([example.document, example.otherDocument])}`,
+    ],
+  }[encodes];
+  return `example, ${tokens.length} tokens: ${texts.join(", ")}`;
 }
+
+/** Tokens of wording that are shown of a piece, from its beginning. */
+const shownTokens = 8;
+
+/** Columns of a piece's name. */
+const nameWidth = 36;
 
 /** One row a piece of the template: its name, its segment, its tokens each followed by its id. */
 function pieceRows(tokens: ExampleSequence["tokens"]): string[][] {
-  const rows: { piece: string; segment: number; cells: string[] }[] = [];
-  for (const { piece, segment, token, id } of tokens) {
+  const rows: { piece: string; position: number; segment: number; cells: string[] }[] = [];
+  for (const { piece, position, segment, token, id } of tokens) {
     const row = rows.at(-1);
-    const continues = row?.piece === piece && (piece === "query" || piece === "document");
-    if (row !== undefined && continues) row.cells.push(`${token} ${id}`);
-    else rows.push({ piece, segment, cells: [token === piece ? String(id) : `${token} ${id}`] });
+    if (row?.position === position) row.cells.push(`${token} ${id}`);
+    else rows.push({ piece, position, segment, cells: [token === piece ? String(id) : `${token} ${id}`] });
   }
-  return rows.map(({ piece, segment, cells }) => [piece, `segment ${segment}`, cells.join(" · ")]);
-}
-
-/** tokenizer.json's vocabulary, as id → spelling. */
-function spellingsOf(tokenizerJson: unknown): Map<number, string> {
-  const { model, added_tokens } = tokenizerJson as {
-    model: { vocab?: Record<string, number> | (readonly [string, number])[] };
-    added_tokens?: readonly { id: number; content: string }[];
-  };
-  const vocabulary = model.vocab ?? {};
-  const spellings = new Map<number, string>();
-  if (Array.isArray(vocabulary)) for (const [id, [token]] of vocabulary.entries()) spellings.set(id, token);
-  else for (const [token, id] of Object.entries(vocabulary)) spellings.set(id, token);
-  for (const { id, content } of added_tokens ?? []) spellings.set(id, content);
-  return spellings;
-}
-
-function describeHead({ head }: ModelProfile): string {
-  switch (head.kind) {
-    case "logit":
-      return "logit: the classifier's only output";
-    case "two-class":
-      return `two-class: logit ${head.positive} − logit ${1 - head.positive}`;
-    case "cosine":
-      return `cosine: of ${head.pooling}-pooled vectors`;
-  }
-}
-
-function describeTemplate(template: readonly TemplatePiece[], isPair: boolean): string {
-  return template.map((piece) => ("id" in piece ? piece.token : isPair ? piece.text : "text")).join(" ");
+  return rows.map(({ piece, segment, cells }) => {
+    const more = piece.startsWith('"') ? cells.length - shownTokens : 0;
+    const shown = more > 1 ? [...cells.slice(0, shownTokens), `… ${more} more`] : cells;
+    return [fitToWidth(piece, nameWidth), `segment ${segment}`, shown.join(" · ")];
+  });
 }
 
 function defaultDtype(profile: ModelProfile, precisions: readonly Precision[]): string | undefined {

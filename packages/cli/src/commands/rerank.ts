@@ -1,11 +1,18 @@
 import { styleText } from "node:util";
 import { createReranker, type RerankResult, type TruncationStrategy } from "@crossrank/core";
-import { type Command, InvalidArgumentError, Option } from "commander";
-import { backendNames, createBackend, parseBackend } from "../backends.js";
+import { type Command, Option } from "commander";
+import { createBackend } from "../backends.js";
 import { type Context, print } from "../context.js";
 import { translateInputError, UsageError } from "../failure.js";
 import { type InputDocument, type InputFormat, inputFormats, readDocuments } from "../input.js";
-import { defaultModel, type ModelOptions, openModelFiles, readProfileFile } from "../model.js";
+import { defaultModel, openModelFiles, readProfileFile } from "../model.js";
+import {
+  type BackendChoice,
+  backendOption,
+  modelOptions,
+  type ProfiledModelOptions,
+  wholeNumber,
+} from "../options.js";
 import {
   formatJson,
   formatJsonLines,
@@ -16,13 +23,13 @@ import {
 } from "../output.js";
 import { createProgress } from "../progress.js";
 
-export interface RerankCommandOptions extends ModelOptions {
+export interface RerankCommandOptions extends ProfiledModelOptions {
   readonly query: string;
   readonly documents: string;
   readonly input?: InputFormat;
   readonly model: string;
-  readonly profile?: string;
-  readonly backend: { readonly name: string; readonly dtype: string | undefined };
+  readonly instruction?: string;
+  readonly backend: BackendChoice;
   readonly dtype?: string;
   readonly maxLength?: number;
   readonly truncation?: TruncationStrategy;
@@ -54,7 +61,7 @@ Examples:
 Exit code: 0 ranked, 1 failed, 2 wrong usage, 130 interrupted.`;
 
 export function addRerankCommand(program: Command, context: Context): void {
-  program
+  const command = program
     .command("rerank")
     .summary("order documents by their relevance to a query")
     .description("Scores every document against the query and prints them, best first.")
@@ -63,19 +70,14 @@ export function addRerankCommand(program: Command, context: Context): void {
     .addOption(
       new Option("--input <format>", "how to read the documents (default: recognised)").choices(inputFormats),
     )
-    .option("-m, --model <source>", "folder, repository id, or nano, the embedded model", defaultModel)
-    .option("--revision <name>", "branch, tag or commit of the repository")
-    .option("--offline", "use what is in the cache, download nothing")
-    .option("--lock <file>", "lock file that pins the model's revision and hashes")
-    .option("--profile <file>", "crossrank.json whose facts override the model's own")
-    .addOption(
-      new Option(
-        "-b, --backend <name>",
-        `runtime, also with a precision as in onnx:int8; known: ${backendNames.join(", ")}`,
-      )
-        .argParser(backendOption)
-        .default({ name: "onnx", dtype: undefined }, "onnx"),
+    .option("-m, --model <source>", "folder, repository id, or nano, the embedded model", defaultModel);
+  for (const option of modelOptions()) command.addOption(option);
+  command
+    .option(
+      "--instruction <text>",
+      'what counts as relevant, for models that take an instruction; "" for none (default: the model\'s own)',
     )
+    .addOption(backendOption())
     .option("--dtype <name>", "precision, e.g. fp32, fp16, int8 (default: the model's own)")
     .option("--max-length <n>", "longest sequence in tokens (default: the model's own)", wholeNumber)
     .addOption(
@@ -153,12 +155,14 @@ async function score(
       dtype: options.dtype ?? options.backend.dtype,
       maxLength: options.maxLength,
       truncation: options.truncation,
+      instruction: options.instruction,
       profile,
       signal,
       onProgress: progress.download,
     }).catch((error: unknown) => {
       throw translateInputError(error, {
         dtype: "--dtype",
+        instruction: options.instruction === undefined ? undefined : "--instruction",
         maxLength: options.maxLength === undefined ? undefined : "--max-length",
         profile: options.profile && `--profile ${options.profile}`,
       });
@@ -179,18 +183,4 @@ async function score(
   } finally {
     progress.clear();
   }
-}
-
-function wholeNumber(value: string): number {
-  const number = Number(value);
-  if (!/^\d+$/.test(value) || !Number.isSafeInteger(number) || number < 1) {
-    throw new InvalidArgumentError("It must be a whole number above 0.");
-  }
-  return number;
-}
-
-function backendOption(value: string): RerankCommandOptions["backend"] {
-  const backend = parseBackend(value);
-  if (backend === undefined) throw new InvalidArgumentError(`Known backends: ${backendNames.join(", ")}.`);
-  return backend;
 }

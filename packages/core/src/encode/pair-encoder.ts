@@ -58,11 +58,14 @@ type PreparedSection =
       readonly segment: 0 | 1;
       readonly before: string;
       readonly beforeIds: readonly number[];
-      /** Whether `beforeIds` has no room for all of it; then `beforeEnd` is the wording right before the document. */
-      readonly beforeIsCut: boolean;
-      readonly beforeEnd: string;
+      /** Whether `beforeIds` or `afterIds` have no room for all of it. */
+      readonly isTooLong: boolean;
+      /** The wording right before and right behind the document. */
+      readonly touching: { readonly before: string; readonly after: string };
       readonly after: string;
       readonly afterIds: readonly number[];
+      /** Tokens of `after`, also those that `afterIds` has no room for. */
+      readonly afterLength: number;
       /** Whether white space at both ends of the document is cut first. */
       readonly trim: boolean;
     };
@@ -119,31 +122,25 @@ export function createPairEncoder(tokenizer: TextTokenizer, rules: EncodingRules
       if (run === undefined) throw new TypeError("a pair template has a place for the document");
       const text = run.trim ? stripLikePython(document) : document;
       const tokens = encode(run.before + text + run.after);
-      const total = tokens.ids.length + tokens.truncatedTokens;
-      const tail = run.afterIds.length;
-      const head = total - tail - documentTokens(run, text, tokens, encode);
+      const tail = run.afterLength;
+      const { head, own } = measureDocument(run, text, tokens, encode);
       const facts = {
         truncatedTokensIsMinimum: tokens.truncatedTokensIsMinimum,
         illFormed: !document.isWellFormed(),
       };
       if (rules.truncation === "longest-first" && prepared.isPrompt) {
-        return { ...cutPrompt(prepared.sections, tokens.ids, { total, head, maxLength }), ...facts };
+        return { ...cutPrompt(prepared.sections, tokens.ids, { own, head, maxLength }), ...facts };
       }
-      const kept = fit(rules.truncation, {
-        apart: prepared.apart,
-        room: maxLength - prepared.fixed,
-        total,
-        head,
-        tail,
-      });
-      const cut = kept.document < total - tail;
+      const room = maxLength - prepared.fixed;
+      const kept = fit(rules.truncation, { apart: prepared.apart, room, own, head, tail });
+      const cut = kept.document < head + own;
       const documentIds = cut ? [...tokens.ids.slice(0, kept.document), ...run.afterIds] : tokens.ids;
       const sequence = kept.queryOverflow
         ? { ids: new Int32Array(), segmentIds: new Int32Array() }
         : assemble(prepared.sections, documentIds, kept.apart);
       return {
         ...sequence,
-        truncatedTokens: cut ? total - tail - Math.max(kept.document, head) : 0,
+        truncatedTokens: cut ? head + own - Math.max(kept.document, head) : 0,
         truncatedQueryTokens: prepared.apart - kept.apart + (cut ? Math.max(0, head - kept.document) : 0),
         queryOverflow: kept.queryOverflow,
         ...facts,
@@ -168,23 +165,27 @@ export function createPairEncoder(tokenizer: TextTokenizer, rules: EncodingRules
 type DocumentRun = Extract<PreparedSection, { kind: "document" }>;
 
 /**
- * Tokens of the document in the string that it shares with wording and other texts: those that the string does not
- * have in common with its beginning. A beginning too long to be compared is stood in for by the wording that ends it.
+ * Where the document begins in the string that it shares with wording and other texts, and how many tokens are its
+ * own: what the string does not have in common with its beginning, nor with its tail. Where beginning or tail are too
+ * long to be compared, the wording that touches the document stands in for them.
  */
-function documentTokens(
+function measureDocument(
   run: DocumentRun,
   document: string,
   whole: TokenizedText,
   encode: (text: string) => TokenizedText,
-): number {
-  const tail = run.afterIds.length;
-  if (!run.beforeIsCut) {
-    const total = whole.ids.length + whole.truncatedTokens;
-    return Math.max(0, total - tail - commonPrefix(run.beforeIds, whole.ids));
+): { readonly head: number; readonly own: number } {
+  const length = ({ ids, truncatedTokens }: TokenizedText): number => ids.length + truncatedTokens;
+  // A very long document is not read to its end, and so not to the tail.
+  const tail = whole.truncatedTokensIsMinimum ? 0 : run.afterLength;
+  if (!run.isTooLong) {
+    const head = commonPrefix(run.beforeIds, whole.ids);
+    return { head, own: Math.max(0, length(whole) - tail - head) };
   }
-  const alone = encode(run.beforeEnd + document + run.after);
-  const total = alone.ids.length + alone.truncatedTokens;
-  return Math.max(0, total - tail - commonPrefix(encode(run.beforeEnd).ids, alone.ids));
+  const alone = encode(run.touching.before + document + run.touching.after);
+  const before = commonPrefix(encode(run.touching.before).ids, alone.ids);
+  const own = Math.max(0, length(alone) - before - length(encode(run.touching.after)));
+  return { head: Math.max(0, length(whole) - tail - own), own };
 }
 
 /** What is kept of a pair. Lengths in tokens; wording in the document's string counts as part of the string. */
@@ -201,23 +202,22 @@ function fit(
   lengths: {
     readonly apart: number;
     readonly room: number;
-    readonly total: number;
+    readonly own: number;
     readonly head: number;
     readonly tail: number;
   },
 ): Fit {
-  const { apart, room, total, head, tail } = lengths;
-  const own = total - tail;
+  const { apart, room, own, head, tail } = lengths;
   if (truncation === "document-only") {
     // The wording before the document is as untouchable as the query.
     const { document, queryOverflow } = truncate(
       "document-only",
-      { query: apart + head + tail, document: own - head },
+      { query: apart + head + tail, document: own },
       room,
     );
     return { apart, document: head + document, queryOverflow };
   }
-  const kept = truncate("longest-first", { query: apart, document: own }, room - tail);
+  const kept = truncate("longest-first", { query: apart, document: head + own }, room - tail);
   return { apart: kept.query, document: kept.document, queryOverflow: false };
 }
 
@@ -228,12 +228,12 @@ function fit(
 function cutPrompt(
   sections: readonly PreparedSection[],
   documentIds: readonly number[],
-  lengths: { readonly total: number; readonly head: number; readonly maxLength: number },
+  lengths: { readonly own: number; readonly head: number; readonly maxLength: number },
 ): Omit<EncodedSequence, "truncatedTokensIsMinimum" | "illFormed"> {
-  const { total, head, maxLength } = lengths;
+  const { head, maxLength } = lengths;
   const at = sections.findIndex((section) => section.kind === "document");
   const run = sections[at] as DocumentRun;
-  const tail = run.afterIds.length;
+  const tail = run.afterLength;
   const listed = (part: readonly PreparedSection[]): [number, 0 | 1][] =>
     part.flatMap((section) =>
       section.kind === "document" ? [] : section.ids.map((id): [number, 0 | 1] => [id, section.segment]),
@@ -250,6 +250,7 @@ function cutPrompt(
           : section.ids.length + (section.kind === "query" ? section.more : 0)),
       0,
     );
+  const total = head + lengths.own + tail;
   const own = documentIds.map((id): [number, 0 | 1] => [id, run.segment]);
   const fits = beforeLength + total + after.length <= maxLength;
   const end = fits ? after : [...run.afterIds.map((id): [number, 0 | 1] => [id, run.segment]), ...after];
@@ -259,7 +260,7 @@ function cutPrompt(
   return {
     ids: Int32Array.from(pieces, ([id]) => id),
     segmentIds: Int32Array.from(pieces, ([, segment]) => segment),
-    truncatedTokens: fits ? 0 : Math.max(0, total - tail - head - keptDocument),
+    truncatedTokens: fits ? 0 : Math.max(0, lengths.own - keptDocument),
     truncatedQueryTokens: fits ? 0 : Math.max(0, beforeLength + head - room),
     queryOverflow: false,
   };
@@ -282,17 +283,20 @@ function prepare(
     const before = fill(section.parts.slice(0, at), texts);
     const after = fill(section.parts.slice(at + 1), texts);
     const place = section.parts[at];
-    const ending = section.parts[at - 1];
     const beforeTokens = before === "" ? undefined : encode(before);
+    const afterTokens = after === "" ? undefined : encode(after);
     return {
       kind: "document",
       segment: section.segment,
       before,
       beforeIds: beforeTokens?.ids ?? [],
-      beforeIsCut: (beforeTokens?.truncatedTokens ?? 0) > 0,
-      beforeEnd: typeof ending === "string" ? ending : "",
+      isTooLong: [beforeTokens, afterTokens].some(
+        (tokens) => tokens !== undefined && tokens.truncatedTokens > 0,
+      ),
+      touching: { before: wording(section.parts[at - 1]), after: wording(section.parts[at + 1]) },
       after,
-      afterIds: after === "" ? [] : encode(after).ids,
+      afterIds: afterTokens?.ids ?? [],
+      afterLength: (afterTokens?.ids.length ?? 0) + (afterTokens?.truncatedTokens ?? 0),
       trim: typeof place === "object" && place.trim,
     };
   });
@@ -311,15 +315,20 @@ function prepareSingle(template: CompiledTemplate): { sections: PreparedSection[
             segment: section.segment,
             before: "",
             beforeIds: [],
-            beforeIsCut: false,
-            beforeEnd: "",
+            isTooLong: false,
+            touching: { before: "", after: "" },
             after: "",
             afterIds: [],
+            afterLength: 0,
             trim: false,
           }
         : { kind: "fixed", ids: section.ids, segment: section.segment },
   );
   return { sections, fixed: template.fixed };
+}
+
+function wording(part: Run["parts"][number] | undefined): string {
+  return typeof part === "string" ? part : "";
 }
 
 function fill(parts: Run["parts"], texts: Readonly<Record<TextSlot, string>>): string {

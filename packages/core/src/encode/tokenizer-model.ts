@@ -52,9 +52,12 @@ function create(json: ModelJson, hidden: ReadonlySet<string>): WordModel {
   if (type === "Unigram" && Array.isArray(vocab)) {
     return createUnigram(json, vocab as readonly (readonly [string, number])[], hidden);
   }
-  const entries = Object.entries(vocab as Readonly<Record<string, number>>);
-  const unknown = typeof json.unk_token === "string" ? new Map(entries).get(json.unk_token) : undefined;
-  const visible = entries.filter(([token]) => !hidden.has(token));
+  const byToken = vocab as Readonly<Record<string, number>>;
+  const unknown =
+    typeof json.unk_token === "string" && Object.hasOwn(byToken, json.unk_token)
+      ? byToken[json.unk_token]
+      : undefined;
+  const visible = Object.entries(byToken).filter(([token]) => !hidden.has(token));
   switch (type) {
     case "WordPiece":
       return createWordPiece(json, visible, unknown);
@@ -136,9 +139,8 @@ function createUnigram(
   const scores = Float64Array.from(vocab, ([, score]) => score);
   const unknownScore = lowest - unknownPenalty;
   const unknown = json.unk_id ?? undefined;
-  const bytes = json.byte_fallback
-    ? readByteTokens((token) => trie.values[trie.walk(token)] ?? -1)
-    : undefined;
+  const idOf = (token: string): number => trie.values[trie.walk(token)] ?? -1;
+  const bytes = json.byte_fallback ? readByteTokens(idOf) : undefined;
 
   return (word, ids) => {
     const length = word.length;
@@ -174,7 +176,9 @@ function createUnigram(
       const id = piece[end] as number;
       if (id === (unknown ?? -1)) {
         while (start > 0 && piece[start] === id) start = from[start] as number;
-        const fallback = bytes && toByteIds(word.slice(start, end), bytes);
+        const text = word.slice(start, end);
+        // The unknown token itself, spelled out, is no unknown.
+        const fallback = bytes && idOf(text) < 0 ? toByteIds(text, bytes) : undefined;
         if (fallback) for (const byte of fallback.reverse()) path.push(byte);
         else path.push(required(unknown));
       } else {

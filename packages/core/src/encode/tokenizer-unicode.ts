@@ -4,6 +4,7 @@ import {
   marks,
   newerThanRegex,
   nonspacingMarks,
+  numbers,
   punctuation,
 } from "./tokenizer-unicode-data.js";
 
@@ -41,6 +42,7 @@ const tables: readonly (readonly [property: number, ranges: readonly Range[]])[]
   [mark, unpack(marks)],
   [punctuationMark, unpack(punctuation)],
   [unclean, unpack(dropped)],
+  [numeric, unpack(numbers)],
   // `is_chinese_char` of `normalizers/bert.rs`, which leaves 2B820–2B91F out.
   [
     ideograph,
@@ -65,7 +67,6 @@ export function propertiesOf(codePoint: number): number {
   if (properties === 0) {
     properties = known;
     for (const [property, ranges] of tables) if (isWithin(codePoint, ranges)) properties |= property;
-    if (/\p{N}/u.test(String.fromCodePoint(codePoint))) properties |= numeric;
     if (codePoint < remembered.length) remembered[codePoint] = properties;
   }
   return properties & ~known;
@@ -107,9 +108,19 @@ export function normalForm(text: string, form: NormalForm): string {
     .join("");
 }
 
-/** Character by character, as Rust's `char::to_lowercase`: a sigma at the end of a word is no exception. */
+/**
+ * Character by character, as Rust's `char::to_lowercase`: a sigma at the end of a word is no exception. The capitals
+ * of Unicode 17 are spelled out, since Node 20.19 has Unicode 16.
+ */
 export function lowercase(text: string): string {
-  return text.replaceAll("Σ", "σ").toLowerCase();
+  if (isAscii(text)) return text.toLowerCase();
+  return text
+    .replaceAll("Σ", "σ")
+    .replace(/[\ua7ce\ua7d2\ua7d4]/g, (capital) => String.fromCharCode(capital.charCodeAt(0) + 1))
+    .replace(/[\u{16ea0}-\u{16eb8}]/gu, (capital) =>
+      String.fromCodePoint((capital.codePointAt(0) as number) + 27),
+    )
+    .toLowerCase();
 }
 
 const newerCharacters = toCharacterClass(newerThanRegex);
@@ -117,14 +128,14 @@ const newerCharacters = toCharacterClass(newerThanRegex);
 /**
  * A text of the same length, on which a JavaScript regular expression matches where Oniguruma matches on `text`:
  * what Oniguruma does not know yet becomes a noncharacter, and with `foldCase` the two letters outside of ASCII
- * that fold to ASCII ones become those (`(?i:…)` of the library folds ASCII only).
+ * that fold to ASCII ones become those of their own category (`(?i:…)` of the library folds ASCII only).
  */
 export function asSeenByRegex(text: string, foldCase: boolean): string {
   if (isAscii(text)) return text;
   let seen = text.replace(newerCharacters, (character) => (character.length === 1 ? "\ufdd0" : "\u{1fffe}"));
   // A lower-case letter of Unicode 16 that has changed sides since.
   seen = seen.replaceAll("\u0295", "\u0251");
-  return foldCase ? seen.replaceAll("ſ", "s").replaceAll("\u212a", "k") : seen;
+  return foldCase ? seen.replaceAll("ſ", "s").replaceAll("\u212a", "K") : seen;
 }
 
 /** The first position of the white space at the end of `text`, not before `from`. */

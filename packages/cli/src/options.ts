@@ -1,0 +1,60 @@
+import { InvalidArgumentError, Option } from "commander";
+import { backendNames, parseBackend } from "./backends.js";
+import type { ModelOptions } from "./model.js";
+
+/** What the commands that run a model have in common. */
+export interface BackendChoice {
+  readonly name: string;
+  readonly dtype: string | undefined;
+}
+
+/** What the commands that read a model have in common. */
+export interface ProfiledModelOptions extends ModelOptions {
+  /** Path of a crossrank.json. */
+  readonly profile?: string;
+}
+
+export function modelOptions(): Option[] {
+  return [
+    new Option("--revision <name>", "branch, tag or commit of the repository"),
+    new Option("--offline", "use what is in the cache, download nothing"),
+    new Option("--lock <file>", "lock file that pins the model's revision and hashes"),
+    new Option("--profile <file>", "crossrank.json whose facts override the model's own"),
+  ];
+}
+
+export function backendOption(): Option {
+  return new Option(
+    "-b, --backend <name>",
+    `runtime, also with a precision as in onnx:int8; known: ${backendNames.join(", ")}`,
+  )
+    .argParser((value): BackendChoice => {
+      const backend = parseBackend(value);
+      if (backend === undefined)
+        throw new InvalidArgumentError(`Known backends: ${backendNames.join(", ")}.`);
+      return backend;
+    })
+    .default({ name: "onnx", dtype: undefined }, "onnx");
+}
+
+export function tableOrJson(): Option {
+  return new Option("-f, --format <format>", "table for people, json for programs")
+    .choices(["table", "json"])
+    .default("table");
+}
+
+export function wholeNumber(value: string): number {
+  const number = Number(value);
+  if (!/^\d+$/.test(value) || !Number.isSafeInteger(number) || number < 1) {
+    throw new InvalidArgumentError("It must be a whole number above 0.");
+  }
+  return number;
+}
+
+export function positiveNumber(value: string): number {
+  const number = Number(value);
+  if (value.trim() === "" || !Number.isFinite(number) || number <= 0) {
+    throw new InvalidArgumentError("It must be a number above 0.");
+  }
+  return number;
+}
