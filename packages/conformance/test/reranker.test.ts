@@ -327,6 +327,28 @@ describe("hard input", () => {
 /** The word that makes the fixture's logits NaN. */
 const nanWord = "poison";
 
+describe("vectors", () => {
+  it("have the cosines that score gives, and the prefixes of their side", async () => {
+    const reranker = await load("bi-encoder", { profile: { queryPrefix: "tea ", documentPrefix: "river " } });
+    const [query] = (await reranker.embed(["the cat"], { as: "query" })).vectors;
+    const { vectors, usage, truncatedTokens } = await reranker.embed(documents, { as: "document" });
+    expect(usage.sequences).toBe(documents.length);
+    expect(truncatedTokens).toHaveLength(documents.length);
+    const { scores } = await reranker.score(documents.map((document) => ({ query: "the cat", document })));
+    for (const [index, vector] of vectors.entries()) {
+      const cosine = vector.reduce((sum, value, i) => sum + value * (query?.[i] as number), 0);
+      expect(cosine).toBeCloseTo(scores[index]?.logit as number, 5);
+    }
+  });
+
+  it("are refused for other models, and for what is no text", async () => {
+    const reranker = await load("cross-encoder");
+    await expect(reranker.embed(["tea"], { as: "query" })).rejects.toThrow(/bi-encoder/);
+    const embedder = await load("bi-encoder");
+    await expect(embedder.embed([7 as never], { as: "query" })).rejects.toThrow(/texts\[0\]/);
+  });
+});
+
 describe("stopping", () => {
   const many = Array.from({ length: 3000 }, (_, index) => documents[index % documents.length] as string);
 

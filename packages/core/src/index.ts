@@ -23,5 +23,6 @@ export { type ProfileReading, readProfile } from "./profile/read-profile.js";
 export * from "./reranker.js";
 export { openSafetensors, type Tensor, type TensorFile } from "./safetensors.js";
 export { scaleOf } from "./score/head.js";
+export type { Embedding } from "./scoring-call.js";
 export { type SharedBackend, shareSession, type Verification, type VerifyOptions, verify } from "./verify.js";
 export type { Bound, TokenDifference, VerificationSummary, VerifiedCase } from "./verify-judgement.js";

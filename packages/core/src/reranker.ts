@@ -17,7 +17,7 @@ import { readProfile } from "./profile/read-profile.js";
 import { modulesOf, outputsFor, scaleOf } from "./score/head.js";
 import { type HeadChain, loadHeadChain } from "./score/head-modules.js";
 import { rankByLogit } from "./score/order.js";
-import { type CheckedPair, ScoringCall, type ScoringResources } from "./scoring-call.js";
+import { type CheckedPair, type Embedding, ScoringCall, type ScoringResources } from "./scoring-call.js";
 
 export interface CreateRerankerOptions {
   readonly model: ModelFiles;
@@ -68,6 +68,13 @@ export interface ScoreOptions {
   readonly onProgress?: ((progress: ScoringProgress) => void) | undefined;
 }
 
+export interface EmbedOptions extends Pick<ScoreOptions, "signal" | "onProgress"> {
+  readonly as: "query" | "document";
+}
+
+/** Vectors and how they came about. */
+export type EmbedResult = Embedding & Omit<Provenance, "scale" | "scoring">;
+
 export interface RerankOptions<Document extends DocumentInput> extends ScoreOptions {
   /** Not empty, and not white space alone. */
   readonly query: string;
@@ -97,6 +104,13 @@ export interface Reranker extends AsyncDisposable {
   rerank<Document extends DocumentInput>(options: RerankOptions<Document>): Promise<RerankResult<Document>>;
   /** Scores pairs, in their own order. Throws as `rerank` does. */
   score(pairs: readonly Pair[], options?: ScoreOptions): Promise<ScoreResult>;
+  /**
+   * Vectors of texts, for retrieval over a whole corpus: their dot products are the cosines that `score` gives.
+   * Bi-encoders only. The prefix of a query or of a document is put before each text.
+   *
+   * @throws {InvalidInputError} when the model is no bi-encoder, or a text is no string; otherwise as `rerank`.
+   */
+  embed(texts: readonly string[], options: EmbedOptions): Promise<EmbedResult>;
   /**
    * Frees the model. Calls under way reject with {@link DisposedError} after the batch they are in; resolves when
    * nothing runs any more. Safe to call twice.
@@ -264,6 +278,26 @@ class SessionReranker implements Reranker {
       return { query: pair.query, text: textOf(pair.document, `pairs[${index}].document`) };
     });
     return this.#tracked(() => this.#scorePairs(checked, options));
+  }
+
+  async embed(texts: readonly string[], options: EmbedOptions): Promise<EmbedResult> {
+    if (this.profile.family !== "bi-encoder") {
+      throw new InvalidInputError(
+        "embed",
+        `gives vectors of single texts, and ${this.#model.id} is a ${this.profile.family}. Choose a bi-encoder`,
+      );
+    }
+    if (!Array.isArray(texts)) throw new InvalidInputError("texts", `must be an array, not ${nameOf(texts)}`);
+    for (const [index, text] of texts.entries()) {
+      if (typeof text !== "string")
+        throw new InvalidInputError(`texts[${index}]`, `must be a string, not ${nameOf(text)}`);
+    }
+    const { signal, onProgress, as } = options;
+    const embedding = await this.#tracked(() =>
+      new ScoringCall(this.#resources, { signal, onProgress }).embed(texts, as),
+    );
+    const { model, backend } = this.#provenance();
+    return { model, backend, ...embedding };
   }
 
   dispose(): Promise<void> {

@@ -49,6 +49,15 @@ export interface Scoring {
   readonly usage: Usage;
 }
 
+/** Vectors of texts; provenance is the reranker's. */
+export interface Embedding {
+  /** One a text, in their order: L2-normalised, float32. */
+  readonly vectors: readonly Float32Array[];
+  /** Tokens cut from each text. */
+  readonly truncatedTokens: readonly number[];
+  readonly usage: Usage;
+}
+
 /** One call of a reranker: encodes, runs and reads its pairs, as the model's family wants it. Used once. */
 export class ScoringCall {
   readonly #resources: ScoringResources;
@@ -73,6 +82,30 @@ export class ScoringCall {
     this.#resources = resources;
     this.#options = options;
     this.#instruction = instructionOf(resources, options);
+  }
+
+  /** Vectors instead of scores, for a bi-encoder. An abort rejects. */
+  async embed(texts: readonly string[], as: "query" | "document"): Promise<Embedding> {
+    const started = performance.now();
+    const vectors = new Array<Float32Array>(texts.length);
+    this.#scores = new Array<PairScore | undefined>(texts.length).fill(undefined);
+    const truncatedTokens = new Array<number>(texts.length).fill(0);
+    this.#check();
+    for (let start = 0; start < texts.length; start += windowSize) {
+      const window = texts.slice(start, start + windowSize);
+      await this.#embed(
+        window,
+        as,
+        (index, vector, sequence) => {
+          vectors[start + index] = Float32Array.from(vector);
+          truncatedTokens[start + index] = sequence.truncatedTokens;
+          this.#completed += 1;
+        },
+        start,
+      );
+    }
+    const usage = this.#usage(performance.now() - started);
+    return { vectors, truncatedTokens, usage };
   }
 
   async score(pairs: readonly CheckedPair[]): Promise<Scoring> {
@@ -104,14 +137,14 @@ export class ScoringCall {
       status,
       scores,
       warnings: this.#warnings(scores),
-      usage: {
-        ...this.#count,
-        milliseconds: {
-          encode: this.#encodeMilliseconds,
-          run: this.#runMilliseconds,
-          total: performance.now() - started,
-        },
-      },
+      usage: this.#usage(performance.now() - started),
+    };
+  }
+
+  #usage(total: number): Usage {
+    return {
+      ...this.#count,
+      milliseconds: { encode: this.#encodeMilliseconds, run: this.#runMilliseconds, total },
     };
   }
 
@@ -162,45 +195,53 @@ export class ScoringCall {
   }
 
   async #scoreByCosine(window: readonly CheckedPair[], start: number): Promise<void> {
-    const { head, queryPrefix, documentPrefix } = this.#resources.profile;
-    if (head.kind !== "cosine") throw new TypeError("a bi-encoder has a cosine head");
     const queries = [...new Set(window.map(({ query }) => query))].filter(
       (query) => !this.#vectors.has(query),
     );
-    const querySequences: EncodedSequence[] = [];
-    await this.#encodeAll(queries, (query) => {
-      const sequence = this.#resources.pairEncoder.encodeSingle(queryPrefix + query);
-      if (sequence.illFormed) this.#illFormed.add(query);
-      if (sequence.truncatedTokens > 0) this.#truncatedQueries += 1;
-      querySequences.push(sequence);
+    await this.#embed(queries, "query", (index, vector) => {
+      this.#vectors.set(queries[index] as string, vector);
     });
-    const read = (sequence: EncodedSequence, output: RawOutput, row: number): Float64Array =>
-      this.#read(() =>
-        normalize(this.#resources.chain(readVector(head.pooling, output, row, sequence.ids.length))),
-      );
-    await this.#run(querySequences, (member, output, row) => {
-      const query = queries[member] as string;
-      const vector = read(querySequences[member] as EncodedSequence, output, row);
-      this.#requireFinite(dot(vector, vector), -1, query);
-      this.#vectors.set(query, vector);
-    });
-    const sequences: EncodedSequence[] = [];
-    await this.#encodeAll(window, ({ text }) => {
-      const sequence = this.#resources.pairEncoder.encodeSingle(documentPrefix + text);
-      this.#note(sequence, text);
-      sequences.push(sequence);
-    });
-    await this.#run(sequences, (member, output, row) => {
-      const sequence = sequences[member] as EncodedSequence;
-      const { query, text } = window[member] as CheckedPair;
-      const cosine = dot(this.#vectors.get(query) as Float64Array, read(sequence, output, row));
-      this.#requireFinite(cosine, start + member, text);
-      this.#settle(start + member, {
+    const texts = window.map(({ text }) => text);
+    await this.#embed(texts, "document", (index, vector, sequence) => {
+      const { query, text } = window[index] as CheckedPair;
+      const cosine = dot(this.#vectors.get(query) as Float64Array, vector);
+      this.#requireFinite(cosine, start + index, text);
+      this.#settle(start + index, {
         logit: cosine,
         score: cosine,
         tokens: sequence.ids.length,
         ...cut(sequence),
       });
+    });
+  }
+
+  /** Bi-encoder: the L2-normalised vector of each text, in no particular order. */
+  async #embed(
+    texts: readonly string[],
+    as: "query" | "document",
+    deliver: (index: number, vector: Float64Array, sequence: EncodedSequence) => void,
+    start = 0,
+  ): Promise<void> {
+    const { head, queryPrefix, documentPrefix } = this.#resources.profile;
+    if (head.kind !== "cosine") throw new TypeError("a bi-encoder has a cosine head");
+    const prefix = as === "query" ? queryPrefix : documentPrefix;
+    const sequences: EncodedSequence[] = [];
+    await this.#encodeAll(texts, (text) => {
+      const sequence = this.#resources.pairEncoder.encodeSingle(prefix + text);
+      if (as === "document") this.#note(sequence, text);
+      else {
+        if (sequence.illFormed) this.#illFormed.add(text);
+        if (sequence.truncatedTokens > 0) this.#truncatedQueries += 1;
+      }
+      sequences.push(sequence);
+    });
+    await this.#run(sequences, (member, output, row) => {
+      const sequence = sequences[member] as EncodedSequence;
+      const vector = this.#read(() =>
+        normalize(this.#resources.chain(readVector(head.pooling, output, row, sequence.ids.length))),
+      );
+      this.#requireFinite(dot(vector, vector), as === "query" ? -1 : start + member, texts[member] as string);
+      deliver(member, vector, sequence);
     });
   }
 
@@ -233,12 +274,13 @@ export class ScoringCall {
       documents.push(encoder.cutDocument(documentPrefix + text));
     });
     if (encoder.measureQuery(queryPrefix + query) === undefined) {
-      for (const position of positions) {
+      for (const [document, position] of positions.entries()) {
+        const { tokens, truncatedTokens, truncatedTokensIsMinimum } = documents[document] as ListDocument;
         this.#settle(position, {
           logit: null,
           score: null,
           tokens: 0,
-          truncatedTokens: 0,
+          ...cut({ truncatedTokens: tokens + truncatedTokens, truncatedTokensIsMinimum }),
           queryOverflow: true,
         });
       }

@@ -77,7 +77,8 @@ export interface Capabilities {
 
 /** Which exported form of the model a session runs. */
 export interface ArtifactInfo {
-  readonly format: "onnx" | "gguf" | "mnn" | "mlpackage";
+  /** `safetensors`: the model's own weights, run by a reference implementation. */
+  readonly format: "onnx" | "gguf" | "mnn" | "mlpackage" | "safetensors";
   /** The field's usual name: fp32, fp16, int8, uint8, q8, q4, Q8_0 … */
   readonly dtype: string;
   /** Files relative to the model, the main one first, each with its lower-case hex sha256. */

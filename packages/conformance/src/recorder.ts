@@ -1,0 +1,83 @@
+import type { Backend, BackendSession, Batch, LoadRequest } from "@crossrank/core";
+
+/** One sequence as a session received it, without padding. */
+export interface Row {
+  readonly ids: readonly number[];
+  readonly segmentIds: readonly number[];
+}
+
+/** A backend that hands everything through to another and remembers what it was asked. */
+export interface Recorder {
+  readonly backend: Backend;
+  /** Every load, in order. */
+  readonly requests: readonly LoadRequest[];
+  /** The batches since the last call, in order. */
+  take(): Batch[];
+}
+
+export function record(inner: Backend): Recorder {
+  const requests: LoadRequest[] = [];
+  let batches: Batch[] = [];
+  const recorded = (session: BackendSession): BackendSession => ({
+    info: session.info,
+    artifact: session.artifact,
+    capabilities: session.capabilities,
+    run(batch, options) {
+      // Copies: the arrays belong to the backend from here on, which may hand them to another thread.
+      batches.push({
+        ...batch,
+        inputIds: batch.inputIds.slice(),
+        attentionMask: batch.attentionMask.slice(),
+        segmentIds: batch.segmentIds.slice(),
+        lengths: batch.lengths.slice(),
+      });
+      return session.run(batch, options);
+    },
+    dispose: () => session.dispose(),
+    [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
+  });
+  return {
+    requests,
+    backend: {
+      specificationVersion: inner.specificationVersion,
+      name: inner.name,
+      families: inner.families,
+      diagnose: () => inner.diagnose(),
+      async load(request) {
+        requests.push(request);
+        return recorded(await inner.load(request));
+      },
+    },
+    take() {
+      const taken = batches;
+      batches = [];
+      return taken;
+    },
+  };
+}
+
+/** The sequences of a batch; padding rows are left out. */
+export function rowsOf(batch: Batch): Row[] {
+  return [...batch.lengths].flatMap((length, row) => {
+    const start = row * batch.columns;
+    const part = (array: Int32Array): number[] => [...array.subarray(start, start + length)];
+    return length === 0 ? [] : [{ ids: part(batch.inputIds), segmentIds: part(batch.segmentIds) }];
+  });
+}
+
+/** A batch with a sequence in each slot, or a padding row where there is none. */
+export function batchOf(slots: readonly (Row | undefined)[], columns: number, paddingId: number): Batch {
+  const rows = slots.length;
+  const inputIds = new Int32Array(rows * columns).fill(paddingId);
+  const attentionMask = new Int32Array(rows * columns);
+  const segmentIds = new Int32Array(rows * columns);
+  const lengths = new Int32Array(rows);
+  for (const [row, slot] of slots.entries()) {
+    if (slot === undefined) continue;
+    inputIds.set(slot.ids, row * columns);
+    segmentIds.set(slot.segmentIds, row * columns);
+    attentionMask.fill(1, row * columns, row * columns + slot.ids.length);
+    lengths[row] = slot.ids.length;
+  }
+  return { rows, columns, inputIds, attentionMask, segmentIds, lengths };
+}
