@@ -87,7 +87,6 @@ async function load(options: ReferenceBackendOptions, request: LoadRequest): Pro
   }
   const bytes = await files.readBytes(weightsFile, { start: 0, end: file.size }, { signal });
   const artifact: ArtifactInfo = {
-    // Not a format that users load, so the contract does not list it.
     format: "safetensors",
     dtype: "fp32",
     files: [{ path: weightsFile, sha256: createHash("sha256").update(bytes).digest("hex") }],

@@ -114,6 +114,16 @@ describe.each(table.tokenizers.map((row) => [row.path.split("/").slice(1, -1).jo
   },
 );
 
+it.each([
+  ["marks on one letter", `a${"\u0301".repeat(2_000_000)}`],
+  ["viramas", `क${"\u094d".repeat(500_000)}`],
+  ["signs that join what follows", "\u0600".repeat(500_000)],
+  ["joiners", `😀${"\u200d".repeat(500_000)}`],
+])("a character map ends on millions of %s", (_, text) => {
+  const path = "packages/conformance/fixtures/xlm-roberta-logit/tokenizer.json";
+  expect(createTextTokenizer(readTokenizer(path), path).encode(text, 64).ids.length).toBeGreaterThan(0);
+});
+
 it("compares tokenizers of all four kinds, over enough strings", () => {
   const kinds = table.tokenizers.map(({ path }) => {
     const { model, normalizer } = readTokenizer(path);

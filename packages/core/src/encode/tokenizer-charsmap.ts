@@ -12,7 +12,9 @@ const virama =
  * million of them must not take forever. Hangul and flags are too long to matter: see below.
  */
 const sequence = `(?:\\p{Extended_Pictographic}(?:(?:(?!\\u200d)${joining})*\\u200d\\p{Extended_Pictographic})+|\\p{Lo}(?:(?:(?:(?!${virama})${joining})*${virama})+(?:(?!${virama})${joining})*\\p{Lo})+)`;
-const cluster = `\\r\\n|(?:${prepended})*(?:${sequence}|(?!${prepended})(?!${separate})[^])${joining}*|[^]`;
+const core = `(?:${sequence}|(?!${prepended})(?!${separate})[^])`;
+// A thousand, not any number: a regular expression would overflow its stack on millions of marks.
+const cluster = `\\r\\n|(?:${prepended}{1,1000}${core}?|${core})${joining}{0,1000}|[^]`;
 
 /** Printable ASCII, which no clusters of one character and hardly any map change. */
 const plain = /^[ -~]$/;
@@ -55,22 +57,17 @@ export function createCharacterMap(base64: string): (text: string) => string {
     }
     return undefined;
   };
+  let remembered = new Map<string, string>();
   const replace = (text: string): string => {
+    const found = remembered.get(text);
+    if (found !== undefined) return found;
     const key = encoder.encode(text);
     const whole = key.length < 6 ? lookUp(key) : undefined;
-    if (whole !== undefined) return whole;
-    return Array.from(text, (character) => lookUp(encoder.encode(character)) ?? character).join("");
-  };
-
-  let remembered = new Map<string, string>();
-  const replaceOnce = (text: string): string => {
-    let found = remembered.get(text);
-    if (found === undefined) {
-      found = replace(text);
-      if (remembered.size >= rememberedClusters) remembered = new Map();
-      if (text.length < 8) remembered.set(text, found);
-    }
-    return found;
+    const characters = [...text];
+    const replaced = whole ?? (characters.length > 1 ? characters.map(replace).join("") : text);
+    if (remembered.size >= rememberedClusters) remembered = new Map();
+    if (text.length < 8) remembered.set(text, replaced);
+    return replaced;
   };
   // Almost always true, and then only what is not plain, or stands before something that is not, is looked at.
   const plainStays = Array.from({ length: 95 }, (_, index) => String.fromCharCode(32 + index)).every(
@@ -78,7 +75,7 @@ export function createCharacterMap(base64: string): (text: string) => string {
   );
   const pattern = new RegExp(plainStays ? `(?![ -~](?:[ -~]|$))(?:${cluster})` : cluster, "gu");
   return (text) =>
-    text.replace(pattern, (match) => (plainStays && plain.test(match) ? match : replaceOnce(match)));
+    text.replace(pattern, (match) => (plainStays && plain.test(match) ? match : replace(match)));
 }
 
 function offsetOf(unit: number): number {
