@@ -3,6 +3,7 @@ import { copyFile, mkdir, readFile, realpath, rename, rm, stat, symlink, writeFi
 import { dirname, join, relative, resolve } from "node:path";
 import { getRepoFolderName } from "@huggingface/hub";
 import { CacheError } from "./errors.js";
+import type { RepositoryKind } from "./repository-kind.js";
 
 /** A full commit hash, the only revision that never moves. */
 export function isCommit(revision: string): boolean {
@@ -10,11 +11,11 @@ export function isCommit(revision: string): boolean {
 }
 
 /**
- * One model's folder in the cache, laid out as Python's huggingface_hub lays it out, so that each uses what the
+ * One repository's folder in the cache, laid out as Python's huggingface_hub lays it out, so that each uses what the
  * other downloaded (https://huggingface.co/docs/huggingface_hub/guides/manage-cache):
  *
  * ```
- * models--owner--name/
+ * models--owner--name/             datasets--owner--name/ for a dataset, and the same below
  *   refs/main                      the commit that `main` was when it was last asked for
  *   blobs/<sha256 or git blob id>  the content
  *   snapshots/<commit>/<path>      a relative link to the blob, or a file where links do not work
@@ -22,27 +23,31 @@ export function isCommit(revision: string): boolean {
  *   .no_exist/<commit>/<path>      Python's note that the commit has no such file; only read here
  * ```
  */
-export class ModelCache {
+export class RepositoryCache {
+  /** The repository's id. */
   readonly model: string;
-  /** The folder of all models, absolute. */
+  readonly kind: RepositoryKind;
+  /** The folder of all repositories, absolute. */
   readonly cacheFolder: string;
-  /** This model's folder in it. */
-  readonly modelFolder: string;
+  /** This repository's folder in it. */
+  readonly repositoryFolder: string;
   readonly #symlinks: boolean;
 
-  constructor(facts: { model: string; cacheFolder: string; symlinks: boolean }) {
+  constructor(facts: { kind: RepositoryKind; model: string; cacheFolder: string; symlinks: boolean }) {
     this.model = facts.model;
+    this.kind = facts.kind;
     this.cacheFolder = resolve(facts.cacheFolder);
-    this.modelFolder = join(this.cacheFolder, getRepoFolderName({ type: "model", name: facts.model }));
+    const { kind: type, model: name } = facts;
+    this.repositoryFolder = join(this.cacheFolder, getRepoFolderName({ type, name }));
     this.#symlinks = facts.symlinks;
   }
 
   blobPath(name: string): string {
-    return join(this.modelFolder, "blobs", name);
+    return join(this.repositoryFolder, "blobs", name);
   }
 
   snapshotFolder(commit: string): string {
-    return join(this.modelFolder, "snapshots", commit);
+    return join(this.repositoryFolder, "snapshots", commit);
   }
 
   /** `path` must have passed `checkRelativePath`. */
@@ -51,12 +56,12 @@ export class ModelCache {
   }
 
   treePath(commit: string): string {
-    return join(this.modelFolder, "trees", `${commit}.json`);
+    return join(this.repositoryFolder, "trees", `${commit}.json`);
   }
 
   /** The commit noted for a branch or tag; undefined when there is none. */
   async readRef(revision: string): Promise<string | undefined> {
-    const text = await readIfThere(join(this.modelFolder, "refs", ...revision.split("/")));
+    const text = await readIfThere(join(this.repositoryFolder, "refs", ...revision.split("/")));
     const commit = text?.trim();
     return commit !== undefined && isCommit(commit) ? commit : undefined;
   }
@@ -64,11 +69,11 @@ export class ModelCache {
   async writeRef(revision: string, commit: string): Promise<void> {
     if (revision === commit || (await this.readRef(revision)) === commit) return;
     // As in Python without a newline: it compares the file's whole text.
-    await this.writeAtomically(join(this.modelFolder, "refs", ...revision.split("/")), commit);
+    await this.writeAtomically(join(this.repositoryFolder, "refs", ...revision.split("/")), commit);
   }
 
   async isKnownAbsent(commit: string, path: string): Promise<boolean> {
-    return isFile(join(this.modelFolder, ".no_exist", commit, ...path.split("/")));
+    return isFile(join(this.repositoryFolder, ".no_exist", commit, ...path.split("/")));
   }
 
   /**

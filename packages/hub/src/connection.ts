@@ -6,10 +6,13 @@ import {
   HubUnauthorizedError,
 } from "./errors.js";
 import { reasonOf } from "./reason.js";
+import { pagePath, type RepositoryKind } from "./repository-kind.js";
 import { type RetryPolicy, readRetryAfter, withRetries } from "./retry.js";
 
-/** How to reach the hub for one model. */
+/** How to reach the hub for one repository. */
 export interface Connection {
+  readonly kind: RepositoryKind;
+  /** The repository's id, e.g. `"BAAI/bge-reranker-base"`. */
   readonly model: string;
   /** E.g. `"https://huggingface.co"`, without a slash at its end. */
   readonly endpoint: string;
@@ -108,7 +111,7 @@ export function statusError(
   attempt: number,
   subject: { what: "repository" | "revision" | "file"; revision: string; path?: string | undefined },
 ): Error {
-  const { model, endpoint, token } = connection;
+  const { kind, model, endpoint, token } = connection;
   const { status } = response;
   const tokenSent = token !== undefined;
   const code = response.headers.get("x-error-code");
@@ -125,7 +128,8 @@ export function statusError(
   }
   if (status === 401 || status === 403) {
     const gated = code === "GatedRepo";
-    return new HubUnauthorizedError({ model, url, status, gated, tokenSent, page: `${endpoint}/${model}` });
+    const page = `${endpoint}/${pagePath(kind, model)}`;
+    return new HubUnauthorizedError({ model, url, status, gated, tokenSent, page });
   }
   if (status === 429) {
     const retryAfter = readRetryAfter(response.headers);

@@ -1,18 +1,19 @@
 import type { Hash } from "node:crypto";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import type { FileProgress } from "@crossrank/core";
-import type { ModelCache } from "./cache.js";
+import type { RepositoryCache } from "./cache.js";
 import { type Connection, request, statusError } from "./connection.js";
 import { hashFile, startDigest } from "./digest.js";
 import { HashMismatchError, HubNetworkError, HubResponseError } from "./errors.js";
 import { digestOf, type ListedFile } from "./listing.js";
 import { openPartial, removePartials } from "./partial-file.js";
 import { reasonOf } from "./reason.js";
+import { pagePath } from "./repository-kind.js";
 import { type Attempt, withRetries } from "./retry.js";
 
 export interface DownloadRequest {
   readonly connection: Connection;
-  readonly cache: ModelCache;
+  readonly cache: RepositoryCache;
   readonly commit: string;
   readonly file: ListedFile;
   /** Whether the file got into the cache by other means meanwhile. */
@@ -158,7 +159,8 @@ async function fetchRest(
 ): Promise<void> {
   const { connection, commit, file, signal } = download;
   const place = file.path.split("/").map(encodeURIComponent).join("/");
-  const url = `${connection.endpoint}/${connection.model}/resolve/${commit}/${place}`;
+  const page = pagePath(connection.kind, connection.model);
+  const url = `${connection.endpoint}/${page}/resolve/${commit}/${place}`;
   const offset = partial.length;
   await partial.touch();
 

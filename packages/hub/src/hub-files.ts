@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import type { FileRequestOptions, ModelFile, ModelFiles } from "@crossrank/core";
-import { isFile, type ModelCache, sizeOf } from "./cache.js";
+import { isFile, type RepositoryCache, sizeOf } from "./cache.js";
 import type { Connection } from "./connection.js";
 import { hashFile, sha256OfFile, startDigest } from "./digest.js";
 import { downloadBlob } from "./download.js";
@@ -19,7 +19,7 @@ import { checkPin, type LockFile } from "./lock-file.js";
 import { checkRelativePath } from "./safe-path.js";
 
 export interface HubFilesFacts {
-  readonly cache: ModelCache;
+  readonly cache: RepositoryCache;
   /** Undefined when offline. */
   readonly connection: Connection | undefined;
   /** Branch, tag or commit as asked for. */
@@ -149,7 +149,7 @@ export class HubFiles implements ModelFiles {
     if (pinned === sha256) return;
     await this.#checkIntact(path, local, sha256, signal);
     if (pinned !== undefined) checkPin(this.id, lock.path, path, pinned, sha256);
-    await lock.add(cache.model, { requested, revision: commit, path, sha256 });
+    await lock.add(cache.model, { requested, revision: commit, path, sha256 }, cache.kind);
   }
 
   /** Tells a damaged cache from a lock file that pins something else. */

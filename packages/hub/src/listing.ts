@@ -1,8 +1,9 @@
-import { listFiles, modelInfo } from "@huggingface/hub";
-import { isCommit, type ModelCache, readIfThere } from "./cache.js";
+import { datasetInfo, listFiles, modelInfo } from "@huggingface/hub";
+import { isCommit, type RepositoryCache, readIfThere } from "./cache.js";
 import { type Connection, createApiFetch } from "./connection.js";
 import type { Digest } from "./digest.js";
 import { HubError, HubResponseError } from "./errors.js";
+import { apiPath } from "./repository-kind.js";
 import { checkRelativePath } from "./safe-path.js";
 
 /** One file of a commit, as the hub lists it. */
@@ -35,20 +36,23 @@ export async function fetchCommit(
   revision: string,
   signal: AbortSignal | undefined,
 ): Promise<string> {
-  const info = await asking(connection, `/api/models/${connection.model}/revision`, () =>
-    modelInfo({
-      name: connection.model,
+  const { kind, model, endpoint } = connection;
+  const place = `/${apiPath(kind, model)}/revision`;
+  const info = await asking(connection, place, () => {
+    const question = {
+      name: model,
       revision,
-      additionalFields: ["sha"],
-      hubUrl: connection.endpoint,
+      additionalFields: ["sha" as const],
+      hubUrl: endpoint,
       fetch: createApiFetch(connection, revision, signal),
-    }),
-  );
+    };
+    return kind === "dataset" ? datasetInfo(question) : modelInfo(question);
+  });
   const commit: unknown = info.sha;
   if (typeof commit !== "string" || !isCommit(commit)) {
     throw new HubResponseError({
-      model: connection.model,
-      url: `${connection.endpoint}/api/models/${connection.model}/revision/${revision}`,
+      model,
+      url: `${endpoint}${place}/${revision}`,
       problem: "names no commit",
     });
   }
@@ -66,10 +70,10 @@ export async function fetchListing(
   signal: AbortSignal | undefined,
 ): Promise<Listing> {
   const files = new Map<string, ListedFile>();
-  const place = `/api/models/${connection.model}/tree/${commit}`;
+  const place = `/${apiPath(connection.kind, connection.model)}/tree/${commit}`;
   await asking(connection, place, async () => {
     const entries = listFiles({
-      repo: { type: "model", name: connection.model },
+      repo: { type: connection.kind, name: connection.model },
       revision: commit,
       recursive: true,
       hubUrl: connection.endpoint,
@@ -133,7 +137,10 @@ export function isSha256(value: unknown): value is string {
 const treeFormat = 1;
 
 /** Undefined when there is none, or none that can be used. */
-export async function readCachedListing(cache: ModelCache, commit: string): Promise<Listing | undefined> {
+export async function readCachedListing(
+  cache: RepositoryCache,
+  commit: string,
+): Promise<Listing | undefined> {
   const text = await readIfThere(cache.treePath(commit));
   if (text === undefined) return undefined;
   try {
@@ -160,7 +167,11 @@ export async function readCachedListing(cache: ModelCache, commit: string): Prom
   }
 }
 
-export async function writeCachedListing(cache: ModelCache, commit: string, listing: Listing): Promise<void> {
+export async function writeCachedListing(
+  cache: RepositoryCache,
+  commit: string,
+  listing: Listing,
+): Promise<void> {
   const files = [...listing.values()]
     .sort((left, right) => (left.path < right.path ? -1 : 1))
     .map((file) => [

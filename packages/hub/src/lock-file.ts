@@ -4,10 +4,11 @@ import { isCommit, writeFileAtomically } from "./cache.js";
 import { LockFileError, LockMismatchError } from "./errors.js";
 import { KeyedQueue } from "./keyed-queue.js";
 import { isSha256 } from "./listing.js";
+import type { RepositoryKind } from "./repository-kind.js";
 
-/** One model's pins. */
+/** One repository's pins. */
 export interface LockEntry {
-  /** The revision asked for when the model was pinned, e.g. `"main"`. */
+  /** The revision asked for when the repository was pinned, e.g. `"main"`. */
   readonly requested: string;
   /** The commit it was then. */
   readonly revision: string;
@@ -27,12 +28,14 @@ export interface LockEntry {
  *       "revision": "<commit, 40 hex digits>",
  *       "files": { "config.json": "<sha256, 64 hex digits>" }
  *     }
- *   }
+ *   },
+ *   "datasets": { "owner/name": { … } }
  * }
  * ```
  *
- * A model with an entry is read at `revision`, whatever `requested` has become, and a file with an entry must have
- * that sha256. A model or a file without one is added when it is first used. To update a model, delete its entry.
+ * `datasets` is there once a dataset is pinned. A repository with an entry is read at `revision`, whatever `requested`
+ * has become, and a file with an entry must have that sha256. A repository or a file without one is added when it is
+ * first used. To update one, delete its entry.
  */
 export class LockFile {
   /** Absolute. */
@@ -43,25 +46,26 @@ export class LockFile {
   }
 
   /**
-   * The model's pins; undefined when it has none, or when there is no lock file yet.
+   * The repository's pins; undefined when it has none, or when there is no lock file yet.
    * @throws {LockFileError} when the file cannot be read or is not a lock file.
    */
-  async read(model: string): Promise<LockEntry | undefined> {
-    return (await this.#readAll()).get(model);
+  async read(model: string, kind: RepositoryKind = "model"): Promise<LockEntry | undefined> {
+    return (await this.#readAll())[kind].get(model);
   }
 
   /**
-   * Pins a file, and its model with it. Other entries of the file stay, also those that other processes added.
+   * Pins a file, and its repository with it. Other entries of the file stay, also those that other processes added.
    * @throws {LockMismatchError} when another revision or sha256 is pinned meanwhile.
    * @throws {LockFileError} when the file cannot be read or written.
    */
   async add(
     model: string,
     pin: { requested: string; revision: string; path: string; sha256: string },
+    kind: RepositoryKind = "model",
   ): Promise<void> {
     await writers.run(this.path, undefined, async () => {
-      const models = await this.#readAll();
-      const entry = models.get(model);
+      const pins = await this.#readAll();
+      const entry = pins[kind].get(model);
       if (entry !== undefined && entry.revision !== pin.revision) {
         throw new LockMismatchError({
           model,
@@ -72,41 +76,46 @@ export class LockFile {
       }
       const pinned = entry?.files.get(pin.path);
       if (pinned !== undefined) return checkPin(model, this.path, pin.path, pinned, pin.sha256);
-      models.set(model, {
+      pins[kind].set(model, {
         requested: entry?.requested ?? pin.requested,
         revision: pin.revision,
         files: new Map([...(entry?.files ?? []), [pin.path, pin.sha256]]),
       });
-      await this.#writeAll(models);
+      await this.#writeAll(pins);
     });
   }
 
-  async #readAll(): Promise<Map<string, LockEntry>> {
+  async #readAll(): Promise<Pins> {
     let text: string;
     try {
       text = await readFile(this.path, "utf8");
     } catch (error) {
-      if (error instanceof Error && "code" in error && error.code === "ENOENT") return new Map();
+      if (error instanceof Error && "code" in error && error.code === "ENOENT") {
+        return { model: new Map(), dataset: new Map() };
+      }
       throw new LockFileError({ lockFile: this.path, problem: "cannot be read" }, { cause: error });
     }
     return parseLockFile(this.path, text);
   }
 
-  async #writeAll(models: ReadonlyMap<string, LockEntry>): Promise<void> {
+  async #writeAll(pins: Pins): Promise<void> {
     const sorted = <Value>(map: ReadonlyMap<string, Value>): [string, Value][] =>
       [...map].sort(([left], [right]) => (left < right ? -1 : 1));
-    const document = {
-      version: 1,
-      models: Object.fromEntries(
-        sorted(models).map(([model, entry]) => [
-          model,
+    const section = (entries: ReadonlyMap<string, LockEntry>): Record<string, unknown> =>
+      Object.fromEntries(
+        sorted(entries).map(([id, entry]) => [
+          id,
           {
             requested: entry.requested,
             revision: entry.revision,
             files: Object.fromEntries(sorted(entry.files)),
           },
         ]),
-      ),
+      );
+    const document = {
+      version: 1,
+      models: section(pins.model),
+      ...(pins.dataset.size > 0 ? { datasets: section(pins.dataset) } : {}),
     };
     try {
       await writeFileAtomically(this.path, `${JSON.stringify(document, null, 2)}\n`);
@@ -129,9 +138,13 @@ export function checkPin(
 
 const writers = new KeyedQueue();
 
-function parseLockFile(lockFile: string, text: string): Map<string, LockEntry> {
-  const fail = (problem: string, cause?: unknown): LockFileError =>
-    new LockFileError({ lockFile, problem }, { cause });
+/** Entries by kind and id. */
+type Pins = Readonly<Record<RepositoryKind, Map<string, LockEntry>>>;
+
+type Fail = (problem: string, cause?: unknown) => LockFileError;
+
+function parseLockFile(lockFile: string, text: string): Pins {
+  const fail: Fail = (problem, cause) => new LockFileError({ lockFile, problem }, { cause });
   let document: unknown;
   try {
     document = JSON.parse(text);
@@ -139,9 +152,15 @@ function parseLockFile(lockFile: string, text: string): Map<string, LockEntry> {
     throw fail("is not JSON", error);
   }
   if (!isRecord(document) || !isRecord(document["models"])) throw fail("is not a lock file");
+  const datasets = document["datasets"] ?? {};
+  if (!isRecord(datasets)) throw fail("is not a lock file");
   if (document["version"] !== 1) throw fail(`has version ${JSON.stringify(document["version"])}, not 1`);
-  const models = new Map<string, LockEntry>();
-  for (const [model, entry] of Object.entries(document["models"])) {
+  return { model: parseEntries(document["models"], fail), dataset: parseEntries(datasets, fail) };
+}
+
+function parseEntries(section: Record<string, unknown>, fail: Fail): Map<string, LockEntry> {
+  const entries = new Map<string, LockEntry>();
+  for (const [model, entry] of Object.entries(section)) {
     const { requested, revision, files } = isRecord(entry) ? entry : {};
     if (typeof requested !== "string") throw fail(`names no requested revision for ${model}`);
     if (typeof revision !== "string" || !isCommit(revision)) throw fail(`names no commit for ${model}`);
@@ -151,9 +170,9 @@ function parseLockFile(lockFile: string, text: string): Map<string, LockEntry> {
       if (!isSha256(sha256)) throw fail(`names no sha256 for ${path} of ${model}`);
       pins.set(path, sha256);
     }
-    models.set(model, { requested, revision, files: pins });
+    entries.set(model, { requested, revision, files: pins });
   }
-  return models;
+  return entries;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

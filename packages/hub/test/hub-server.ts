@@ -6,6 +6,8 @@ import type { AddressInfo } from "node:net";
 /** A repository with one commit. */
 export interface Repository {
   readonly id: string;
+  /** Default `model`. A model and a dataset may have one id. */
+  readonly kind?: "model" | "dataset";
   readonly commit: string;
   /** Branches and tags that stand for the commit. */
   readonly revisions: readonly string[];
@@ -148,15 +150,19 @@ export async function startHub(...repositories: Repository[]): Promise<HubServer
 
   function serveHub(segments: string[], request: IncomingMessage, response: ServerResponse): ServerResponse {
     const path = segments.join("/");
-    const repository = repositories.find(({ id }) => path.includes(`/${id}/`));
+    const isApi = /^\/api\/(?:models|datasets)\//.test(path);
+    const isRedirected = path.startsWith("/api/resolve-cache/");
+    const isDataset = /^\/(?:api\/(?:resolve-cache\/)?)?datasets\//.test(path);
+    const kind = isDataset ? "dataset" : "model";
+    const idAt = isRedirected ? 4 : isApi ? 3 : isDataset ? 2 : 1;
+    const wanted = segments.slice(idAt, idAt + 2).join("/");
+    const repository = repositories.find(({ id, kind: its = "model" }) => id === wanted && its === kind);
     if (repository === undefined) return refuse(response, 404, "RepoNotFound");
     if (repository.token !== undefined && request.headers.authorization !== `Bearer ${repository.token}`) {
       if (repository.gated === true) return refuse(response, 403, "GatedRepo");
       return refuse(response, 401, "RepoNotFound");
     }
-    const isApi = path.startsWith("/api/models/");
-    const isRedirected = path.startsWith("/api/resolve-cache/models/");
-    const rest = segments.slice(isApi ? 5 : isRedirected ? 6 : 3);
+    const rest = segments.slice(idAt + 2);
     const action = isRedirected ? "resolve-cache" : rest.shift();
     const [revision, ...name] = rest;
     const known = revision === repository.commit || repository.revisions.includes(revision ?? "");
@@ -190,7 +196,7 @@ export async function startHub(...repositories: Repository[]): Promise<HubServer
     }
     if (action === "resolve" && request.method === "GET") {
       // The hub sends small files through a relative redirect to itself.
-      const place = `/api/resolve-cache/models/${repository.id}/${repository.commit}/`;
+      const place = `/api/resolve-cache/${kind}s/${repository.id}/${repository.commit}/`;
       const location = place + name.map(encodeURIComponent).join("/");
       return response.writeHead(307, { ...headers, location }).end();
     }

@@ -48,7 +48,7 @@ export interface Scene {
   /** An empty folder of this test's own. */
   readonly folder: string;
   readonly cacheFolder: string;
-  /** This model's folder in the cache. */
+  /** The model's folder in the cache. */
   readonly modelFolder: string;
   readonly options: OpenModelOptions;
 }
