@@ -15,11 +15,12 @@ export interface Ranking {
 
 /** What `--format json` prints; documented in README.md. */
 export function formatJson(ranking: Ranking): string {
-  const { model, backend, scale, status, warnings, usage } = ranking.result;
+  const { model, backend, scale, scoring, status, warnings, usage } = ranking.result;
   const value = {
     model: { id: model.id, revision: model.revision ?? null, artifact: model.artifact },
     backend,
     scale,
+    scoring,
     status,
     results: ranking.result.results.map((one) => jsonResult(one, ranking)),
     warnings,
@@ -39,13 +40,13 @@ export function formatTable(
   terminal: { readonly columns: number; readonly emphasise: (text: string) => string },
 ): string {
   const { result, documents } = ranking;
-  const { model, backend, scale, usage } = result;
+  const { model, backend, scale, scoring, usage } = result;
   const revision = model.revision === undefined ? "" : ` at ${model.revision.slice(0, 12)}`;
   const facts = [
     ["query", fitToWidth(ranking.query, Math.max(terminal.columns - "backend  ".length, 12))],
     ["model", `${model.id}${revision}, ${model.artifact.format} ${model.artifact.dtype}`],
     ["backend", `${backend.name} (${backend.runtime.name} ${backend.runtime.version})`],
-    ["scale", scale],
+    ["scale", scoring === "listwise" ? `${scale}, comparable within this list only` : scale],
     ...(result.status === "reranked" ? [] : [["status", result.status]]),
   ];
   const lines = alignColumns(
@@ -56,7 +57,7 @@ export function formatTable(
     const [heading = "", ...rows] = tableOf(result.results, scale, documents, terminal.columns);
     lines.push("", terminal.emphasise(heading), ...rows);
     if (result.results.some(isCut)) {
-      lines.push("", "* cut to the model's maximum length");
+      lines.push("", "* cut to the length that the model reads");
     }
   }
   const seconds = usage.milliseconds.total / 1000;

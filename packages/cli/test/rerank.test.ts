@@ -58,6 +58,7 @@ describe.each(["cross-encoder", "cross-encoder-two-class", "bi-encoder"])(
         "model",
         "backend",
         "scale",
+        "scoring",
         "status",
         "results",
         "warnings",
@@ -184,6 +185,16 @@ describe("rerank", () => {
     const output = await rankJson([...common, "--documents", "-", "--profile", profile], texts.join("\n"));
     expect([plain.scale, output.scale]).toEqual(["logit", "probability"]);
     for (const { logit, score } of output.results) expect(score).toBe(1 / (1 + Math.exp(-(logit as number))));
+  });
+
+  it("says that the scores of a listwise model hold within its list only", async () => {
+    const model = conformanceFixture("qwen3-listwise");
+    const output = await rankJson(["--query", query, "--documents", "-", "--model", model], texts.join("\n"));
+    expect(output).toMatchObject({ scale: "cosine", scoring: "listwise" });
+    const { stdout } = await crossrank(["rerank", "--query", query, "--documents", "-", "--model", model], {
+      input: texts.join("\n"),
+    });
+    expect(stdout).toMatch(/^scale +cosine, comparable within this list only$/m);
   });
 
   it("passes --instruction on, and none where it is empty", async () => {
@@ -325,7 +336,7 @@ describe("rerank's table", () => {
   it("marks what was cut", async () => {
     const { stdout, stderr } = await crossrank([...args, "--max-length", "12"], { input: texts.join("\n") });
     expect(stdout).toMatch(/^ *\d +3 +\S+ +12\* /m);
-    expect(stdout).toMatch(/^\* cut to the model's maximum length$/m);
+    expect(stdout).toMatch(/^\* cut to the length that the model reads$/m);
     expect(stderr).toMatch(/^warning: \d of 5 documents were cut to fit 12 tokens\n$/);
   });
 });

@@ -13,6 +13,7 @@ import {
   type ProfileReading,
   readGoldens,
   readProfile,
+  type TemplatePiece,
   type TruncationStrategy,
 } from "../src/index.js";
 import { fixtures, folderFiles } from "./folder-files.js";
@@ -211,6 +212,37 @@ function checkLists(
     ).toEqual(sequences);
   }
 }
+
+it("jina-reranker-v3's own files are enough: its architecture sets the template", async () => {
+  const files = folderFiles(join(fixtures, "qwen3-listwise"));
+  const told = (await readProfile(files)).profile;
+  const alone = {
+    ...files,
+    list: async () => (await files.list()).filter(({ path }) => path !== "crossrank.json"),
+  };
+  const { profile, sources } = await readProfile(alone);
+  expect(sources.listTemplate).toBe("the architecture JinaForRanking");
+  expect(profile.listTemplate).toMatchObject({
+    maxDocuments: 125,
+    maxDocumentTokens: 2048,
+    maxQueryTokens: 512,
+  });
+  const spelled = (pieces: readonly TemplatePiece[] = []): string =>
+    pieces
+      .map((piece) =>
+        "literal" in piece
+          ? piece.literal
+          : "token" in piece
+            ? `${piece.token}=${piece.id}`
+            : "text" in piece
+              ? `{${piece.text}}`
+              : "",
+      )
+      .join("");
+  for (const part of ["before", "item", "separator", "after"] as const)
+    expect(spelled(profile.listTemplate?.[part]), part).toBe(spelled(told.listTemplate?.[part]));
+  expect(profile.head).toEqual(told.head);
+});
 
 describe("names", () => {
   let folder: string;
