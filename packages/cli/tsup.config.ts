@@ -1,9 +1,10 @@
 import { defineConfig, type Options } from "tsup";
 
 const config: Options = {
-  // A command, not a library: no types.
-  entry: ["src/main.ts"],
+  // The command, and what a configuration imports, which alone has types.
+  entry: { main: "src/main.ts", config: "src/config/index.ts" },
   format: "esm",
+  dts: { entry: { config: "src/config/index.ts" } },
   clean: true,
   sourcemap: true,
   target: "es2022",

@@ -2,9 +2,13 @@ import { readFile } from "node:fs/promises";
 import { inspect } from "node:util";
 import { CrossrankError } from "@crossrank/core";
 import { Command, CommanderError } from "commander";
+import { addCiCommand } from "./commands/ci.js";
+import { addCompareCommand } from "./commands/compare.js";
 import { addDoctorCommand } from "./commands/doctor.js";
+import { addEvalCommand } from "./commands/eval.js";
 import { addInspectCommand } from "./commands/inspect.js";
 import { addRerankCommand } from "./commands/rerank.js";
+import { addScoringProcessCommand } from "./commands/scoring-process.js";
 import { addVerifyCommand } from "./commands/verify.js";
 import type { Context } from "./context.js";
 import { CommandError, exitCodes, Interruption, UsageError } from "./failure.js";
@@ -78,6 +82,8 @@ Examples:
   $ crossrank rerank --query "how do vaccines work" --documents passages.txt
   $ crossrank inspect
   $ crossrank verify ./my-model --backend onnx:fp32
+  $ crossrank eval --task ./scifact --backend onnx:fp32 --backend onnx:int8
+  $ crossrank ci --config crossrank.config.json
   $ crossrank doctor
 
 Exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
@@ -86,7 +92,11 @@ Exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
   addRerankCommand(program, context);
   addInspectCommand(program, context);
   addVerifyCommand(program, context);
+  addCompareCommand(program, context);
+  addEvalCommand(program, context);
+  addCiCommand(program, context);
   addDoctorCommand(program, version);
+  addScoringProcessCommand(program);
   for (const command of [program, ...program.commands]) {
     command.configureOutput({
       outputError: (message, write) => {

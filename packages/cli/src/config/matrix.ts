@@ -1,0 +1,417 @@
+import { homedir } from "node:os";
+import { basename, isAbsolute, join, relative, resolve, sep } from "node:path";
+import {
+  defaultMetrics,
+  type GateFile,
+  GateRulesError,
+  marginGate,
+  parseMetric,
+  readGateFile,
+} from "@crossrank/eval";
+import { backendNames, parseBackend } from "../backends.js";
+import type { SystemChoice } from "../evaluation-options.js";
+import { UsageError } from "../failure.js";
+import { defaultModel } from "../model.js";
+import type { Gates, ModelEntry, TaskEntry } from "./index.js";
+import { type ConfigFile, isFile, isFolder } from "./read-config.js";
+import { type CheckedConfig, checkShape } from "./schema.js";
+
+/** A configuration that can be run. */
+export interface Matrix {
+  /** Of the configuration. */
+  readonly path: string;
+  readonly cells: readonly Cell[];
+  /** Paths, from the working directory. */
+  readonly report: string;
+  readonly baseline: string | undefined;
+  /** Where a baseline is written when none is named. */
+  readonly defaultBaseline: string;
+  readonly seed: number | undefined;
+}
+
+/** A model on a task. Paths are from the working directory. */
+export interface Cell {
+  /** E.g. `"nano on scifact"`. */
+  readonly name: string;
+  /** Of its reports, within the report's folder. */
+  readonly folder: string;
+  readonly model: Omit<ModelEntry, "backends" | "reference" | "name">;
+  readonly task: Omit<TaskEntry, "metrics" | "gates" | "name">;
+  /** The reference first. */
+  readonly systems: readonly SystemChoice[];
+  readonly metrics: readonly string[];
+  /** For every backend of the matrix, whether it is in this cell or not; undefined where nothing is judged. */
+  readonly gates: GateFile | undefined;
+}
+
+interface NamedModel {
+  readonly place: string;
+  readonly name: string;
+  readonly backends: readonly string[];
+  readonly reference: string;
+  readonly settings: Cell["model"];
+}
+
+interface NamedTask {
+  readonly place: string;
+  readonly name: string;
+  readonly metrics: readonly string[];
+  readonly gates: Gates;
+  /** Where the gates are written. */
+  readonly gatesPlace: string;
+  readonly settings: Cell["task"];
+}
+
+/**
+ * @param hasBaseline whether a baseline is named elsewhere, so that a gate's margin has a use without a second backend.
+ * @throws {UsageError} with everything that is wrong, each with its place.
+ */
+export async function readMatrix(file: ConfigFile, hasBaseline: boolean): Promise<Matrix> {
+  const shape = checkShape(file.value);
+  const faults = "faults" in shape ? shape.faults : [];
+  if ("config" in shape) {
+    const planner = new Planner(file, shape.config, hasBaseline);
+    const matrix = await planner.plan();
+    if (planner.faults.length === 0) return matrix;
+    throw wrong(file, planner.faults);
+  }
+  throw wrong(file, faults);
+}
+
+function wrong(file: ConfigFile, faults: readonly string[]): UsageError {
+  return new UsageError(`${file.path}: ${faults.join("; ")}`);
+}
+
+class Planner {
+  readonly faults: string[] = [];
+  readonly #file: ConfigFile;
+  readonly #config: CheckedConfig;
+  readonly #hasBaseline: boolean;
+
+  constructor(file: ConfigFile, config: CheckedConfig, hasBaseline: boolean) {
+    this.#file = file;
+    this.#config = config;
+    this.#hasBaseline = hasBaseline || config.baseline !== undefined;
+  }
+
+  async plan(): Promise<Matrix> {
+    const config = this.#config;
+    this.#checkBackends(config.backends, "backends");
+    this.#checkBackends(config.reference === undefined ? [] : [config.reference], "reference");
+    this.#checkMetrics(config.metrics, "metrics");
+    const models: NamedModel[] = [];
+    for (const [index, model] of (config.models ?? [{ model: defaultModel }]).entries()) {
+      models.push(await this.#model(model, `models[${index}]`));
+    }
+    const tasks: NamedTask[] = [];
+    for (const [index, task] of config.tasks.entries()) {
+      tasks.push(await this.#task(task, `tasks[${index}]`));
+    }
+    this.#checkNames(models);
+    this.#checkNames(tasks);
+    const chosen = await this.#choose(models, tasks);
+    const cells = this.#cells(chosen);
+    this.#checkGates(chosen, cells);
+    if (cells.length === 0 && this.faults.length === 0) this.faults.push("exclude leaves nothing to run");
+    return {
+      path: this.#file.path,
+      cells,
+      report: this.#path(config.report ?? "crossrank-report"),
+      baseline: config.baseline === undefined ? undefined : this.#path(config.baseline),
+      defaultBaseline: this.#path("crossrank.baseline.json"),
+      seed: config.seed,
+    };
+  }
+
+  async #model(entry: ModelEntry, place: string): Promise<NamedModel> {
+    const { name, backends, reference, ...settings } = entry;
+    const { lock, profile } = settings;
+    this.#checkBackends(backends, `${place}.backends`);
+    this.#checkBackends(reference === undefined ? [] : [reference], `${place}.reference`);
+    const all = backends ?? this.#config.backends ?? ["onnx"];
+    const model = await this.#source(entry.model, `${place}.model`, "model");
+    return {
+      place,
+      name: name ?? nameOf(entry.model, this.#file.folder),
+      backends: all,
+      reference:
+        reference ?? (backends === undefined ? this.#config.reference : undefined) ?? all[0] ?? "onnx",
+      settings: {
+        ...settings,
+        model,
+        // A lock file is written when there is none.
+        ...(lock === undefined ? {} : { lock: this.#path(lock) }),
+        ...(profile === undefined ? {} : { profile: await this.#existing(profile, `${place}.profile`) }),
+      },
+    };
+  }
+
+  async #task(entry: TaskEntry, place: string): Promise<NamedTask> {
+    const { name, metrics, gates, ...settings } = entry;
+    const { candidates } = settings;
+    this.#checkMetrics(metrics, `${place}.metrics`);
+    if (settings.retrieve && candidates !== undefined) {
+      this.faults.push(
+        `${place}.retrieve searches the whole corpus and ${place}.candidates gives documents to rerank: keep one`,
+      );
+    }
+    return {
+      place,
+      name: name ?? nameOf(entry.task, this.#file.folder),
+      metrics: metrics ?? this.#config.metrics ?? defaultMetrics,
+      gates: gates ?? this.#config.gates ?? {},
+      gatesPlace: gates === undefined ? "gates" : `${place}.gates`,
+      settings: {
+        ...settings,
+        task: await this.#source(entry.task, `${place}.task`, "task"),
+        ...(candidates === undefined
+          ? {}
+          : { candidates: await this.#existing(candidates, `${place}.candidates`) }),
+      },
+    };
+  }
+
+  /** Each cell's model, task and backends, in the order of the configuration. */
+  async #choose(models: readonly NamedModel[], tasks: readonly NamedTask[]): Promise<Choice[]> {
+    const { exclude = [], include = [] } = this.#config;
+    this.#checkExclude(exclude, models, tasks);
+    const used = new Set<number>();
+    const choices: Choice[] = [];
+    for (const model of models) {
+      for (const task of tasks) {
+        const backends = withReference(model.backends, model.reference).filter((backend) => {
+          const out = exclude.flatMap((rule, index) =>
+            (rule.model ?? model.name) === model.name &&
+            (rule.task ?? task.name) === task.name &&
+            (rule.backend ?? backend) === backend
+              ? [index]
+              : [],
+          );
+          for (const index of out) used.add(index);
+          return out.length === 0;
+        });
+        if (backends.length === 0) continue;
+        if (!backends.includes(model.reference)) {
+          this.faults.push(
+            `exclude takes the reference ${model.reference} out of ${model.name} on ${task.name}; name another reference, or exclude the model or the task`,
+          );
+        }
+        choices.push({ model, task, backends });
+      }
+    }
+    for (const index of exclude.keys()) {
+      if (!used.has(index)) this.faults.push(`exclude[${index}] takes out nothing`);
+    }
+    for (const [index, rule] of include.entries()) {
+      const place = `include[${index}]`;
+      this.#checkBackends(rule.backends, `${place}.backends`);
+      const model =
+        models.find(({ name }) => rule.model.model === name) ??
+        (await this.#model(rule.model, `${place}.model`));
+      const task =
+        tasks.find(({ name }) => rule.task.task === name) ?? (await this.#task(rule.task, `${place}.task`));
+      const backends = rule.backends ?? model.backends;
+      const there = choices.find((one) => one.model.name === model.name && one.task.name === task.name);
+      if (there === undefined) {
+        choices.push({ model, task, backends: withReference(backends, model.reference) });
+      } else {
+        if (there.model !== model || there.task !== task) {
+          this.faults.push(`${place} is ${model.name} on ${task.name}, which is there already; name it anew`);
+        }
+        there.backends = withReference([...there.backends, ...backends], model.reference);
+      }
+    }
+    return choices;
+  }
+
+  #cells(choices: readonly Choice[]): Cell[] {
+    const taken = new Map<string, string>();
+    return choices.map(({ model, task, backends }) => {
+      const name = `${model.name} on ${task.name}`;
+      const folder = folderOf(name);
+      const other = taken.get(folder);
+      if (other !== undefined) {
+        this.faults.push(`${name} and ${other} would have the same folder, ${folder}; give one another name`);
+      }
+      taken.set(folder, name);
+      return {
+        name,
+        folder,
+        model: model.settings,
+        task: task.settings,
+        systems: backends.flatMap((label) => {
+          const parsed = parseBackend(label);
+          return parsed === undefined ? [] : [{ label, ...parsed }];
+        }),
+        metrics: task.metrics,
+        gates: this.#readGates(task),
+      };
+    });
+  }
+
+  #readGates({ gates, gatesPlace }: NamedTask): GateFile | undefined {
+    if (gates === false) return undefined;
+    if (typeof gates === "number") {
+      if (gates >= 0 && gates <= 1) return marginGate(gates);
+      this.#fault(`${gatesPlace} must be a loss from 0 to 1, found ${gates}`);
+      return undefined;
+    }
+    try {
+      return readGateFile(gates);
+    } catch (error) {
+      if (!GateRulesError.isInstance(error)) throw error;
+      const { field, message } = error;
+      // "The gate's margin must be…" names no place in this file.
+      const problem = message.replace(/^The gate's \S+ /, "").replace(/\.$/, "");
+      this.#fault(`${gatesPlace}${field === "" ? "" : `.${field}`} ${problem}`);
+      return undefined;
+    }
+  }
+
+  /** A gate that judges nothing anywhere would pass for ever. */
+  #checkGates(choices: readonly Choice[], cells: readonly Cell[]): void {
+    const places = new Map<string, { gates: Gates; candidates: Set<string> }>();
+    for (const [index, { task }] of choices.entries()) {
+      const known = places.get(task.gatesPlace) ?? { gates: task.gates, candidates: new Set<string>() };
+      for (const { label } of cells[index]?.systems.slice(1) ?? []) known.candidates.add(label);
+      places.set(task.gatesPlace, known);
+    }
+    for (const [place, { gates, candidates }] of places) {
+      const written = place !== "gates" || this.#config.gates !== undefined;
+      if (gates === false || !written) continue;
+      if (candidates.size === 0) {
+        if (this.#hasBaseline) continue;
+        this.#fault(`${place} judges nothing: no model has a second backend to hold against its reference`);
+        continue;
+      }
+      const systems = typeof gates === "number" ? undefined : gates.systems;
+      if (typeof systems !== "object" || systems === null) continue;
+      for (const name of Object.keys(systems)) {
+        if (candidates.has(name)) continue;
+        this.#fault(
+          `${place}.systems.${name} names no backend that is judged; there is: ${[...candidates].join(", ")}`,
+        );
+      }
+    }
+  }
+
+  #checkExclude(
+    exclude: NonNullable<CheckedConfig["exclude"]>,
+    models: readonly NamedModel[],
+    tasks: readonly NamedTask[],
+  ): void {
+    const known = {
+      model: models.map(({ name }) => name),
+      task: tasks.map(({ name }) => name),
+      backend: [...new Set(models.flatMap(({ backends, reference }) => withReference(backends, reference)))],
+    };
+    for (const [index, rule] of exclude.entries()) {
+      for (const key of ["model", "task", "backend"] as const) {
+        const name = rule[key];
+        if (name !== undefined && !known[key].includes(name)) {
+          this.faults.push(
+            `exclude[${index}].${key} is ${name}, which is not there; known: ${known[key].join(", ")}`,
+          );
+        }
+      }
+    }
+  }
+
+  #checkNames(entries: readonly (NamedModel | NamedTask)[]): void {
+    for (const [index, { name, place }] of entries.entries()) {
+      const first = entries.slice(0, index).find((other) => other.name === name);
+      if (first !== undefined)
+        this.faults.push(`${place} has the name of ${first.place}, ${name}; give it one of its own`);
+    }
+  }
+
+  #checkBackends(labels: readonly string[] | undefined, place: string): void {
+    for (const [index, label] of (labels ?? []).entries()) {
+      const at = place.endsWith("backends") ? `${place}[${index}]` : place;
+      if (parseBackend(label) === undefined) {
+        this.faults.push(`${at} is ${label}; known backends: ${backendNames.join(", ")}`);
+      }
+      if (labels?.indexOf(label) !== index) this.faults.push(`${at} is ${label} for the second time`);
+    }
+  }
+
+  #checkMetrics(metrics: readonly string[] | undefined, place: string): void {
+    for (const [index, metric] of (metrics ?? []).entries()) {
+      try {
+        parseMetric(metric);
+      } catch (error) {
+        this.faults.push(`${place}[${index}]: ${(error as Error).message.replace(/\.$/, "")}`);
+      }
+    }
+  }
+
+  async #source(source: string, place: string, what: "model" | "task"): Promise<string> {
+    if (what === "model" && source === defaultModel) return source;
+    const absolute = resolve(this.#file.folder, expandHome(source));
+    if (await isFolder(absolute)) return fromHere(absolute);
+    if (isPath(source)) this.faults.push(`${place} is ${source}, and there is no such folder`);
+    else if (!/^[^/\\\s]+\/[^/\\\s]+$/.test(source)) {
+      this.faults.push(
+        `${place} is ${source}, which is neither a folder beside the configuration nor a repository id (owner/name)`,
+      );
+    }
+    return source;
+  }
+
+  async #existing(path: string, place: string): Promise<string> {
+    if (!(await isFile(resolve(this.#file.folder, expandHome(path))))) {
+      this.faults.push(`${place} is ${path}, and there is no such file`);
+    }
+    return this.#path(path);
+  }
+
+  #path(path: string): string {
+    return fromHere(resolve(this.#file.folder, expandHome(path)));
+  }
+
+  /** Said once, however many cells it is of. */
+  #fault(text: string): void {
+    if (!this.faults.includes(text)) this.faults.push(text);
+  }
+}
+
+interface Choice {
+  readonly model: NamedModel;
+  readonly task: NamedTask;
+  /** The reference first. */
+  backends: readonly string[];
+}
+
+/** The reference first, each once. */
+function withReference(backends: readonly string[], reference: string): readonly string[] {
+  return [...new Set([reference, ...backends])];
+}
+
+/** A folder by its own name, so that it is the same on every machine; a repository by its id. */
+function nameOf(source: string, folder: string): string {
+  return isPath(source) ? basename(resolve(folder, expandHome(source))) : source;
+}
+
+function isPath(source: string): boolean {
+  return isAbsolute(source) || /^(?:\.{1,2}|~)(?:$|[/\\])/.test(source);
+}
+
+function expandHome(path: string): string {
+  return /^~(?=$|[/\\])/.test(path) ? join(homedir(), path.slice(1)) : path;
+}
+
+/** From the working directory where it is below it, so that reports name no folder of the machine. */
+function fromHere(absolute: string): string {
+  const path = relative(process.cwd(), absolute);
+  if (path === "") return ".";
+  if (isAbsolute(path)) return path;
+  return path.startsWith("..") ? path : `.${sep}${path}`;
+}
+
+/** A name that every file system takes. */
+function folderOf(name: string): string {
+  return name
+    .toLowerCase()
+    .replace(/[^a-z0-9._-]+/g, "-")
+    .replace(/^[-.]+|[-.]+$/g, "");
+}

@@ -1,0 +1,83 @@
+import type { TruncationStrategy } from "@crossrank/core";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { backendNames, parseBackend } from "./backends.js";
+import { UsageError } from "./failure.js";
+import { modelOptions, type ProfiledModelOptions, wholeNumber } from "./options.js";
+
+/** A backend with a precision, and the name by which reports call it. */
+export interface SystemChoice {
+  /** As it was asked for, e.g. `"onnx:int8"`. */
+  readonly label: string;
+  readonly name: string;
+  readonly dtype: string | undefined;
+}
+
+/** What `eval` and `compare` have in common. */
+export interface EvaluationOptions extends ProfiledModelOptions {
+  readonly task?: string;
+  readonly split?: string;
+  readonly subset?: string;
+  readonly candidates?: string;
+  readonly model: string;
+  readonly backend?: readonly SystemChoice[];
+  readonly reference?: SystemChoice;
+  readonly limit?: number;
+  readonly maxLength?: number;
+  readonly truncation?: TruncationStrategy;
+  readonly instruction?: string;
+  readonly threads?: number;
+  readonly workers?: number;
+}
+
+export function addTaskOptions(command: Command): Command {
+  return command
+    .option("--split <name>", "split of the judgements (default: test, else the only one)")
+    .option("--subset <name>", "subset of a dataset that has several, e.g. a language")
+    .option("--candidates <file>", "TREC run whose documents to score, in place of the task's own");
+}
+
+export function addSystemOptions(command: Command): Command {
+  command
+    .option(
+      "-b, --backend <name>",
+      `runtime, also with a precision as in onnx:int8; give it several times; known: ${backendNames.join(", ")}`,
+      (value: string, before: readonly SystemChoice[] = []) => [...before, parseSystem(value)],
+    )
+    .option(
+      "--reference <name>",
+      "the backend that the others are held against (default: the first --backend)",
+      parseSystem,
+    );
+  for (const option of modelOptions()) command.addOption(option);
+  return command
+    .option("--instruction <text>", 'what counts as relevant; "" for none (default: the model\'s own)')
+    .option("--max-length <n>", "longest sequence in tokens (default: the model's own)", wholeNumber)
+    .addOption(
+      new Option(
+        "--truncation <strategy>",
+        "what to cut when a pair is too long (default: document-only)",
+      ).choices(["document-only", "longest-first"]),
+    )
+    .option("--limit <n>", "only the first n queries, in the task's order", wholeNumber)
+    .option("--threads <n>", "threads of each worker (default: from the machine)", wholeNumber)
+    .option("--workers <n>", "workers of a backend (default: from the model)", wholeNumber);
+}
+
+function parseSystem(value: string): SystemChoice {
+  const backend = parseBackend(value);
+  if (backend === undefined) throw new InvalidArgumentError(`Known backends: ${backendNames.join(", ")}.`);
+  return { label: value, ...backend };
+}
+
+/** The reference first; it need not be among the backends. */
+export function systemsOf({ backend = [], reference }: EvaluationOptions): {
+  readonly systems: readonly SystemChoice[];
+  readonly reference: string;
+} {
+  const asked = backend.length === 0 && reference === undefined ? [parseSystem("onnx")] : backend;
+  const labels = asked.map(({ label }) => label);
+  const twice = labels.find((label, index) => labels.indexOf(label) !== index);
+  if (twice !== undefined) throw new UsageError(`--backend ${twice} is given twice`);
+  const first = reference ?? (asked[0] as SystemChoice);
+  return { systems: [first, ...asked.filter(({ label }) => label !== first.label)], reference: first.label };
+}

@@ -1,0 +1,120 @@
+import { readFile } from "node:fs/promises";
+import { createReranker, type ModelFiles, type Reranker } from "@crossrank/core";
+import { createScorer, type Scorer } from "@crossrank/eval";
+import { createBackend } from "../backends.js";
+import { CommandError, translateInputError } from "../failure.js";
+import { openModelFiles, readProfileFile } from "../model.js";
+import {
+  type ScoringReply,
+  type ScoringRequest,
+  type ScoringTarget,
+  scoringCommand,
+  sendError,
+} from "../scoring-process.js";
+
+/** Answers one request after the other, until it is asked to close or whoever asked is gone. */
+export async function serve(): Promise<void> {
+  if (process.send === undefined) {
+    throw new CommandError(
+      `${scoringCommand} is started by crossrank eval and compare, and is of no use alone`,
+    );
+  }
+  const reply = (message: ScoringReply): void => {
+    process.send?.(message);
+  };
+  const before = await peakMemory();
+  let scorer: Scorer | undefined;
+  await new Promise<void>((resolve) => {
+    // Nobody is left to answer: also when the other side was killed.
+    process.once("disconnect", () => process.exit(0));
+    process.on("message", (request: ScoringRequest) => {
+      void (async () => {
+        try {
+          const value = await answer(request);
+          reply({ reply: "done", value });
+        } catch (error) {
+          reply({ reply: "failed", error: sendError(error) });
+        }
+        if (request.ask === "close") resolve();
+      })();
+    });
+  });
+  process.disconnect?.();
+
+  async function answer(request: ScoringRequest): Promise<unknown> {
+    switch (request.ask) {
+      case "open":
+        scorer = await load(request.target, (progress) => reply({ reply: "download", progress }));
+        return scorer.description;
+      case "score": {
+        const { scores, warnings, usage } = await opened().score(request.pairs, {
+          onProgress: (progress) => reply({ reply: "scoring", progress }),
+        });
+        return { scores, warnings, usage };
+      }
+      case "embed": {
+        const { vectors, truncatedTokens, usage } = await opened().embed(request.texts, {
+          as: request.as,
+          onProgress: (progress) => reply({ reply: "scoring", progress }),
+        });
+        return { vectors, truncatedTokens, usage };
+      }
+      case "memory": {
+        const { bytes: peakBytes, method } = await peakMemory();
+        return { peakBytes, beforeLoadBytes: before.bytes, method };
+      }
+      case "close":
+        await scorer?.close();
+    }
+  }
+
+  function opened(): Scorer {
+    if (scorer === undefined) throw new CommandError("no model is open");
+    return scorer;
+  }
+}
+
+async function load(
+  target: ScoringTarget,
+  onProgress: Parameters<typeof createReranker>[0]["onProgress"],
+): Promise<Scorer> {
+  const started = performance.now();
+  const { model, reranker } = await createTarget(target, onProgress);
+  return createScorer(model, reranker, performance.now() - started);
+}
+
+async function createTarget(
+  target: ScoringTarget,
+  onProgress: Parameters<typeof createReranker>[0]["onProgress"],
+): Promise<{ model: ModelFiles; reranker: Reranker }> {
+  const { dtype, maxLength, truncation, instruction, threads, workers } = target;
+  const profile = await readProfileFile(target.profile);
+  const model = await openModelFiles(target.model, target.modelOptions, new AbortController().signal);
+  const backend = await createBackend(target.backend, { threads, workers });
+  try {
+    const options = { model, backend, dtype, maxLength, truncation, instruction, profile, onProgress };
+    return { model, reranker: await createReranker(options) };
+  } catch (error) {
+    throw translateInputError(error, {
+      dtype: "--backend",
+      instruction: instruction === undefined ? undefined : "--instruction",
+      maxLength: maxLength === undefined ? undefined : "--max-length",
+      profile: target.profile && `--profile ${target.profile}`,
+    });
+  }
+}
+
+/**
+ * Linux counts what a process was before it became this program (its parent, copied) into `maxRSS`; VmHWM is of this
+ * program alone.
+ */
+async function peakMemory(): Promise<{ bytes: number; method: string }> {
+  if (process.platform === "linux") {
+    const status = await readFile("/proc/self/status", "utf8").catch(() => "");
+    const kibibytes = /^VmHWM:\s*(\d+) kB$/m.exec(status)?.[1];
+    if (kibibytes !== undefined) {
+      return { bytes: Number(kibibytes) * 1024, method: "VmHWM of a process of its own" };
+    }
+  }
+  return { bytes: process.resourceUsage().maxRSS * 1024, method: "maxRSS of a process of its own" };
+}

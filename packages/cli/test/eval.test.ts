@@ -1,0 +1,413 @@
+import type { ChildProcess } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { EvaluationReport } from "@crossrank/eval";
+import { beforeAll, describe, expect, it } from "vitest";
+import { tinyModel, writeTask } from "./evaluation-scene.js";
+import { crossrank, fixture, type Outcome, temporaryFolder } from "./run-command.js";
+
+const folder = temporaryFolder();
+const model = tinyModel(folder);
+let task = "";
+beforeAll(async () => {
+  task = await writeTask(folder, "task", { queries: 12, candidates: 8, words: 12 });
+});
+
+function evaluate(...args: readonly string[]): Promise<Outcome> {
+  return crossrank(["eval", "--model", model(), "--threads", "1", ...args]);
+}
+
+async function evaluateJson(...args: readonly string[]): Promise<EvaluationReport> {
+  const { code, stdout, stderr } = await evaluate("--format", "json", ...args);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  return JSON.parse(stdout) as EvaluationReport;
+}
+
+interface StoredRow {
+  readonly query: string;
+  readonly logits: readonly (number | null)[];
+}
+
+/** Whole rows of a file of scores that may be written to at this moment. */
+function storedRows(path: string): StoredRow[] {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch {
+    return [];
+  }
+  return text
+    .slice(0, text.lastIndexOf("\n") + 1)
+    .split("\n")
+    .slice(1)
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as StoredRow);
+}
+
+describe("eval", () => {
+  it("prints the rows that are always there, what ran, and what the scores amount to", async () => {
+    const { code, stdout, stderr } = await evaluate(
+      "--task",
+      task,
+      "--backend",
+      "onnx:fp32",
+      "--backend",
+      "onnx:int8",
+    );
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toMatch(/^task +\S+task, 12 queries, 96 pairs, candidates of candidates\.trec$/m);
+    expect(stdout).toMatch(/^model +\S+tiny, cross-encoder$/m);
+    for (const row of [
+      "random",
+      "constant",
+      "first stage",
+      String.raw`onnx:fp32 \(reference\)`,
+      "onnx:int8",
+    ]) {
+      expect(stdout).toMatch(new RegExp(`^${row} +\\d\\.\\d{4} `, "m"));
+    }
+    expect(stdout).toMatch(
+      /^onnx:int8 +onnx int8 [0-9a-f]{12} +[\d,.]+ +[\d,.]+ +[\d.]+ ms +[\d.]+ ms +\d+\.\d MB$/m,
+    );
+    expect(stdout).toMatch(/^onnx:int8: noise\. /m);
+  });
+
+  it("gives all of it as JSON, with the memory of each system's own process", async () => {
+    const report = await evaluateJson(
+      "--task",
+      task,
+      "--backend",
+      "onnx:int8",
+      "--reference",
+      "onnx:fp32",
+      "--metric",
+      "map",
+      "--metric",
+      "ndcg@10",
+      "--limit",
+      "7",
+    );
+    expect(report.systems.map(({ name }) => name)).toEqual([
+      "random",
+      "constant",
+      "first stage",
+      "onnx:fp32",
+      "onnx:int8",
+    ]);
+    expect(report.settings).toMatchObject({
+      metrics: ["map", "ndcg@10"],
+      primaryMetric: "map",
+      limit: 7,
+      threads: 1,
+    });
+    expect(report.environment.packages).toHaveProperty("@crossrank/backend-onnx");
+    for (const { memory, speed } of report.systems.slice(3)) {
+      expect(memory?.beforeLoadBytes).toBeGreaterThan(20e6);
+      expect(memory?.peakBytes).toBeGreaterThan((memory?.beforeLoadBytes ?? 0) + 1e6);
+      expect(memory?.peakBytes).toBeLessThan(2e9);
+      expect(memory?.wholeRun).toBe(true);
+      expect(speed?.documents).toBe(56);
+    }
+  });
+
+  it("writes a report, and a second run scores nothing", async () => {
+    const report = folder.path("report");
+    const args = ["--task", task, "--backend", "onnx:fp32", "--backend", "onnx:fp16", "--report", report];
+    const first = await evaluateJson(...args);
+    expect(readdirSync(report).sort()).toEqual([
+      "junit.xml",
+      "mteb",
+      "report.html",
+      "report.json",
+      "report.md",
+      "runs",
+      "scores",
+    ]);
+    expect(readdirSync(join(report, "runs")).sort()).toEqual([
+      "first-stage.trec",
+      "onnx-fp16.trec",
+      "onnx-fp32.trec",
+    ]);
+    expect(readdirSync(join(report, "mteb")).sort()).toEqual(["onnx-fp16.json", "onnx-fp32.json"]);
+    expect(JSON.parse(await readFile(join(report, "report.json"), "utf8"))).toEqual(first);
+    const scores = await readFile(join(report, "scores", "onnx-fp32.jsonl"), "utf8");
+    const second = await evaluateJson(...args);
+    expect(await readFile(join(report, "scores", "onnx-fp32.jsonl"), "utf8")).toBe(scores);
+    expect(second.systems.map(({ metrics }) => metrics)).toEqual(first.systems.map(({ metrics }) => metrics));
+    expect(second.systems.at(-1)?.memory?.wholeRun).toBe(false);
+
+    const refused = await evaluate(...args, "--max-length", "30");
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toMatch(
+      /onnx-fp32\.jsonl are of another run: maximum length was 128 and is 30; .*--fresh/,
+    );
+    expect((await evaluate(...args, "--max-length", "30", "--fresh")).code).toBe(0);
+  });
+
+  it("finds candidates with BM25 where the task has none", async () => {
+    const bare = await writeTask(folder, "bare", { queries: 6, candidates: 0, words: 12 });
+    const report = await evaluateJson("--task", bare, "--backend", "onnx:fp32", "--depth", "3");
+    expect(report.task.candidates?.origin).toMatch(/^BM25 .*top 3/);
+    expect(report.task.candidates?.depth.maximum).toBe(3);
+  });
+
+  it("searches the corpus with a bi-encoder, and refuses to with another model", async () => {
+    const bare = await writeTask(folder, "corpus", { queries: 6, candidates: 0, words: 12 });
+    const found = await evaluateJson("--task", bare, "--model", fixture("bi-encoder"));
+    expect(found.task).toMatchObject({ kind: "retrieval", candidates: null });
+    const forced = await evaluateJson("--task", task, "--model", fixture("bi-encoder"), "--retrieve");
+    expect(forced.task.kind).toBe("retrieval");
+    const { code, stderr } = await evaluate("--task", task, "--retrieve");
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/is a cross-encoder, and only a bi-encoder can search a corpus/);
+  });
+
+  it("prints Markdown", async () => {
+    const { code, stdout } = await evaluate("--task", task, "--format", "markdown", "--limit", "4");
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^\|.*\|$/m);
+  });
+});
+
+describe("a gate of eval", () => {
+  it("passes what ranks alike, with exit code 0", async () => {
+    const { code, stdout } = await evaluate(
+      "--task",
+      task,
+      "--backend",
+      "onnx:fp32",
+      "--backend",
+      "onnx:fp16",
+      "--gate",
+      "0.5",
+    );
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^PASS {2}onnx:fp16: L3 ndcg@10 passed: /m);
+  });
+
+  it("fails what does not, with exit code 1, and says by how much and whether the sample could have seen it", async () => {
+    // What fp32 puts first is right, so that every change of order is a loss.
+    const runs = folder.path("ideal-run");
+    const ideal = await writeTask(folder, "ideal-source", { queries: 30, candidates: 30, words: 9 });
+    await evaluateJson("--task", ideal, "--backend", "onnx:fp32", "--report", runs);
+    const best = new Map<string, number>();
+    for (const line of readFileSync(join(runs, "runs", "onnx-fp32.trec"), "utf8").split("\n")) {
+      const [query, , document, rank] = line.split(" ");
+      if (rank === "1") best.set(query ?? "", Number(document?.slice(1)));
+    }
+    const strict = await writeTask(folder, "ideal", {
+      queries: 30,
+      candidates: 30,
+      words: 9,
+      relevant: (query) => best.get(`q${query}`) ?? 0,
+    });
+    const file = await folder.write(
+      "gate.json",
+      JSON.stringify({ scores: { tau: 0.9999 }, quality: { retention: 0.5 }, margin: 0 }),
+    );
+    const args = ["--task", strict, "--backend", "onnx:fp32", "--backend", "onnx:int8"];
+    const { code, stdout, stderr } = await evaluate(...args, "--gate", file);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /^crossrank: \d gates? failed\. onnx:int8: L2 τ-b failed: 0\.\d+ is below the least allowed, 0\.9999, by 0\.\d+ /,
+    );
+    expect(stdout).toMatch(/^FAIL {2}onnx:int8: L2 τ-b failed/m);
+    expect(stdout).toMatch(/^PASS {2}onnx:int8: L3 ndcg@10 retention passed/m);
+    expect(stdout).toMatch(/L3 ndcg@10 \w+: it changes by .* over 30 queries.*A drop of 0 could go unseen/);
+  });
+
+  it.each([
+    ["nonsense.json", "not json", 1, /cannot read --gate .*it is not JSON/],
+    ["unknown.json", '{"margn": 1}', 1, /--gate .*unknown\.json: The gate's margn is not known/],
+  ])("refuses %s", async (name, content, expected, message) => {
+    const file = await folder.write(name, content);
+    const { code, stdout, stderr } = await evaluate(
+      "--task",
+      task,
+      "--backend",
+      "onnx:fp32",
+      "--backend",
+      "onnx:fp16",
+      "--gate",
+      file,
+    );
+    expect({ code, stdout }).toEqual({ code: expected, stdout: "" });
+    expect(stderr).toMatch(message);
+  });
+});
+
+describe("an eval that ends early", () => {
+  let long = "";
+  beforeAll(async () => {
+    long = await writeTask(folder, "long", { queries: 12, candidates: 150, words: 150 });
+  });
+
+  /** Runs until some queries are stored, then does what `stop` does. */
+  async function stopped(
+    report: string,
+    stop: (child: ChildProcess) => void,
+  ): Promise<Outcome & { rows: StoredRow[] }> {
+    const path = join(report, "scores", "onnx-fp32.jsonl");
+    let child: ChildProcess | undefined;
+    const ended = crossrank(
+      [
+        "eval",
+        "--model",
+        model(),
+        "--threads",
+        "1",
+        "--workers",
+        "1",
+        "--task",
+        long,
+        "--backend",
+        "onnx:fp32",
+        "--report",
+        report,
+      ],
+      {
+        onStart: (started) => {
+          child = started;
+        },
+      },
+    );
+    let over = false;
+    void ended.then(() => {
+      over = true;
+    });
+    while (!over && storedRows(path).length < 2) await sleep(2);
+    if (child !== undefined) stop(child);
+    const outcome = await ended;
+    return { ...outcome, rows: storedRows(path) };
+  }
+
+  it("by kill −9 goes on where it was, and scores nothing twice", async () => {
+    const report = folder.path("killed");
+    const { code, rows } = await stopped(report, (child) => child.kill("SIGKILL"));
+    expect(code).toBeNull();
+    expect(rows.length).toBeGreaterThanOrEqual(2);
+    expect(rows.length).toBeLessThan(12);
+    const path = join(report, "scores", "onnx-fp32.jsonl");
+    // In the middle of a line, where a kill can come, too.
+    await writeFile(path, `${readFileSync(path, "utf8").replace(/[^\n]*$/, "")}{"query":"q11","logi`);
+
+    const resumed = await evaluateJson("--task", long, "--backend", "onnx:fp32", "--report", report);
+    const all = storedRows(path);
+    expect(all.slice(0, rows.length)).toEqual(rows);
+    expect(all.map(({ query }) => query).sort()).toEqual(
+      Array.from({ length: 12 }, (_, index) => `q${index}`).sort(),
+    );
+    expect(resumed.systems.at(-1)?.memory?.wholeRun).toBe(false);
+
+    const whole = await evaluateJson("--task", long, "--backend", "onnx:fp32");
+    expect(resumed.systems.map(({ metrics }) => metrics)).toEqual(
+      whole.systems.map(({ metrics }) => metrics),
+    );
+  });
+
+  it("by SIGINT says where it stopped, with exit code 130", async () => {
+    const report = folder.path("interrupted");
+    const { code, stdout, stderr, rows } = await stopped(report, (child) => child.kill("SIGINT"));
+    expect({ code, stdout }).toEqual({ code: 130, stdout: "" });
+    expect(stderr).toBe(`crossrank: stopped; what was scored is in ${report}; the same command goes on\n`);
+    expect(rows.length).toBeLessThan(12);
+    const resumed = await evaluateJson("--task", long, "--backend", "onnx:fp32", "--report", report);
+    expect(resumed.systems.at(-1)?.metrics[0]?.values).toHaveLength(12);
+  });
+});
+
+describe("eval fails in one line", () => {
+  const failing: [string, () => readonly string[], number, RegExp][] = [
+    ["without a task", () => [], 2, /required option '-t, --task <source>' not specified/],
+    ["for a folder that is no task", () => ["--task", model()], 1, /Looked for .*There is: /],
+    [
+      "for a run file that is not there",
+      () => ["--task", task, "--candidates", "nowhere.trec"],
+      1,
+      /cannot read --candidates nowhere\.trec: there is no such file/,
+    ],
+    [
+      "for one backend twice",
+      () => ["--task", task, "-b", "onnx:fp32", "-b", "onnx:fp32"],
+      2,
+      /--backend onnx:fp32 is given twice/,
+    ],
+    [
+      "for a precision that is not there",
+      () => ["--task", task, "-b", "onnx:q4"],
+      1,
+      /has no onnx\/model_q4\.onnx/,
+    ],
+    [
+      "for a precision that does not exist",
+      () => ["--task", task, "-b", "onnx:fp7"],
+      2,
+      /--backend must be one of fp32/,
+    ],
+    [
+      "for a metric that does not exist",
+      () => ["--task", task, "--metric", "ndgc@10"],
+      1,
+      /"ndgc@10" is no metric/,
+    ],
+    [
+      "for a gate without a second backend",
+      () => ["--task", task, "--gate", "0.005"],
+      2,
+      /--gate holds a backend against the reference/,
+    ],
+    [
+      "for a gate beyond 1",
+      () => ["--task", task, "-b", "onnx:fp32", "-b", "onnx:fp16", "--gate", "5"],
+      2,
+      /--gate 5 must be a loss from 0 to 1/,
+    ],
+    [
+      "for a length that the model does not have",
+      () => ["--task", task, "--max-length", "9999"],
+      2,
+      /--max-length must be a whole number from \d+ to 128/,
+    ],
+    [
+      "for candidates and a search",
+      () => ["--task", task, "--retrieve", "--candidates", "x.trec"],
+      2,
+      /give one of them/,
+    ],
+  ];
+  it.each(failing)("%s", async (_, args, expected, message) => {
+    const { code, stdout, stderr } = await evaluate(...args());
+    expect({ code, stdout }).toEqual({ code: expected, stdout: "" });
+    expect(stderr).toMatch(message);
+    expect(stderr.trimEnd().split("\n")).toHaveLength(1);
+  });
+
+  it("for a model that gives NaN, before any metric", async () => {
+    const poisoned = await writeTask(folder, "poisoned", { queries: 3, candidates: 3, words: 5 });
+    const corpus = join(poisoned, "corpus.jsonl");
+    await writeFile(corpus, readFileSync(corpus, "utf8").replace('"title":"dog"', '"title":"poison"'));
+    const report = folder.path("poisoned-report");
+    const { code, stdout, stderr } = await evaluate(
+      "--task",
+      poisoned,
+      "--model",
+      fixture("cross-encoder-nan"),
+      "--report",
+      report,
+    );
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toMatch(
+      /^crossrank: onnx gave NaN for document "d1" of query "q0"\. Nothing is computed from such scores/,
+    );
+    expect(readdirSync(report)).toEqual(["scores"]);
+  });
+
+  it("when the hidden command is called by hand", async () => {
+    const { code, stderr } = await crossrank(["scoring-process"]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/started by crossrank eval and compare/);
+    expect((await crossrank(["--help"])).stdout).not.toContain("scoring-process");
+  });
+});

@@ -1,0 +1,121 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import {
+  type EmbedOptions,
+  type EmbedResult,
+  type Family,
+  type ModelFiles,
+  type Pair,
+  type Reranker,
+  type ScoreOptions,
+  type ScoreResult,
+  scaleOf,
+} from "@crossrank/core";
+import { precisionClassOf } from "../compare/gates.js";
+import { UnknownPrecisionError } from "../errors.js";
+import type { MemoryReport, SystemModel } from "../report/report-data.js";
+import { templateText } from "./template-text.js";
+
+/** What a scorer is. Plain data, so that it can come from another process. */
+export interface ScorerDescription {
+  readonly model: { readonly id: string; readonly revision: string | null };
+  readonly family: Family;
+  readonly system: SystemModel;
+  /**
+   * Of the profile's facts that a score depends on (template with ids, head, prefixes, lengths), as JSON. Two models
+   * of one artifact that are read differently have different ones.
+   */
+  readonly profileSha256: string;
+  /** Milliseconds from nothing to ready. */
+  readonly loadMilliseconds: number;
+}
+
+/**
+ * A loaded model, in this process or in another: what an evaluation needs of a `Reranker`. An abort rejects with the
+ * signal's reason.
+ */
+export interface Scorer {
+  readonly description: ScorerDescription;
+  /** Scores pairs, in their order. Pairs of one query stand together. */
+  score(
+    pairs: readonly Pair[],
+    options: Pick<ScoreOptions, "signal" | "onProgress">,
+  ): Promise<Pick<ScoreResult, "scores" | "warnings" | "usage">>;
+  /** Vectors of a bi-encoder's texts. */
+  embed(
+    texts: readonly string[],
+    options: EmbedOptions,
+  ): Promise<Pick<EmbedResult, "vectors" | "truncatedTokens" | "usage">>;
+  /** Of the process that holds the model, if that is its own; undefined where it shares one. */
+  memory(): Promise<Omit<MemoryReport, "wholeRun"> | undefined>;
+  /** Frees the model. */
+  close(): Promise<void>;
+}
+
+/**
+ * A reranker of this process as a scorer, which owns it from here on. It says nothing of memory: the process holds
+ * the task and the other systems' scores as well.
+ */
+export async function createScorer(
+  model: ModelFiles,
+  reranker: Reranker,
+  loadMilliseconds: number,
+): Promise<Scorer> {
+  const description = await describeReranker(model, reranker, loadMilliseconds);
+  return {
+    description,
+    score: (pairs, options) => reranker.score(pairs, options),
+    embed: (texts, options) => reranker.embed(texts, options),
+    memory: async () => undefined,
+    close: () => reranker.dispose(),
+  };
+}
+
+export async function describeReranker(
+  model: ModelFiles,
+  reranker: Reranker,
+  loadMilliseconds: number,
+): Promise<ScorerDescription> {
+  const { profile, session } = reranker;
+  const { expectations: _expectations, defaultDtype: _defaultDtype, ...read } = profile;
+  return {
+    model: { id: model.id, revision: model.revision ?? null },
+    family: profile.family,
+    system: {
+      backend: session.info,
+      artifact: session.artifact,
+      precision: precisionOf(session.artifact.dtype),
+      tokenizerSha256: await tokenizerHash(model),
+      template: templateText(profile),
+      maxLength: profile.maxLength,
+      truncation: profile.truncation,
+      instruction: profile.instruction ?? null,
+      queryPrefix: profile.queryPrefix,
+      documentPrefix: profile.documentPrefix,
+      scale: scaleOf(profile),
+      activation: profile.activation,
+      scoring: profile.family === "listwise" ? "listwise" : "pointwise",
+    },
+    profileSha256: createHash("sha256").update(JSON.stringify(read)).digest("hex"),
+    loadMilliseconds,
+  };
+}
+
+function precisionOf(dtype: string): SystemModel["precision"] {
+  try {
+    return precisionClassOf(dtype);
+  } catch (error) {
+    if (UnknownPrecisionError.isInstance(error)) return null;
+    throw error;
+  }
+}
+
+async function tokenizerHash(model: ModelFiles): Promise<string | null> {
+  const file = (await model.list()).find(({ path }) => path === "tokenizer.json");
+  if (file === undefined) return null;
+  if (file.sha256 !== undefined) return file.sha256;
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(await model.localPath("tokenizer.json")))
+    hash.update(chunk as Buffer);
+  return hash.digest("hex");
+}
