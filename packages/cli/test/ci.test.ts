@@ -155,6 +155,15 @@ describe("crossrank ci", () => {
     expect(junit).toContain('failures="0" errors="0"');
     expect(JSON.parse(await text(join(one.report, "report.json")))).toEqual(overview);
     expect((await run(one, "--filter", "SECOND")).stdout).not.toContain("tiny on first");
+
+    // By itself a second run scores nothing; --fresh scores everything.
+    const wholeRuns = async (): Promise<unknown[]> =>
+      JSON.parse(await text(join(one.report, "tiny-on-second", "report.json"))).systems.flatMap(
+        ({ memory }: { memory: { wholeRun: boolean } | null }) => (memory === null ? [] : [memory.wholeRun]),
+      );
+    expect(await wholeRuns()).toEqual([false, false]);
+    expect((await run(one, "--filter", "second", "--fresh")).code).toBe(0);
+    expect(await wholeRuns()).toEqual([true, true]);
   });
 
   it("goes on where it was killed or interrupted, and scores nothing twice", async () => {
@@ -321,6 +330,10 @@ describe("crossrank ci", () => {
     expect(changed.stderr).toContain("are of another artifact, and are made again");
     const notes = overviewOf(changed).cells[0]?.baseline?.systems.flatMap((system) => system.notes) ?? [];
     expect(notes.join(" ")).toContain("The artifact was");
+    const ownReport = (name: string): Promise<string> => text(join(one.report, "tiny-on-task", name));
+    expect(await ownReport("report.md")).toContain("**Baseline**");
+    expect(await ownReport("report.html")).toContain("Against the baseline");
+    expect(await ownReport("junit.xml")).toMatch(/<testcase[^>]*baseline/);
 
     // Only the cell that was run is written anew.
     expect((await run(one, "--filter", "task", "--update-baseline")).code).toBe(0);
@@ -505,6 +518,13 @@ export default defineConfig({
     const value = (role: string): number =>
       cell.systems.find((system: { role: string }) => system.role === role).metrics[0].expected;
     expect(value("reference")).toBeGreaterThan(0.85);
+    const evaluation = await crossrank([
+      ...["eval", "--task", join(examples, "task"), "--backend", "onnx:int8", "--format", "json"],
+      ...["--metric", "ndcg@10", "--metric", "mrr@10"],
+    ]);
+    const metrics = (report: { systems: readonly { metrics: unknown }[] }): unknown[] =>
+      report.systems.map((system) => system.metrics);
+    expect(metrics(cell)).toEqual(metrics(JSON.parse(evaluation.stdout)));
     expect(value("random")).toBeLessThan(0.5);
   });
 });

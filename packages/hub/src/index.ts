@@ -4,6 +4,6 @@ export { openFolder } from "./folder.js";
 export { type LockEntry, LockFile } from "./lock-file.js";
 export { type OpenDatasetOptions, openDataset } from "./open-dataset.js";
 export { type OpenModelOptions, openModel } from "./open-model.js";
-export type { OpenRepositoryOptions } from "./open-repository.js";
+export { isFolderSource, type OpenRepositoryOptions } from "./open-repository.js";
 export type { RepositoryKind } from "./repository-kind.js";
 export { defaultRetryPolicy, type RetryPolicy } from "./retry.js";

@@ -45,7 +45,7 @@ export async function openRepository(
   options: OpenRepositoryOptions,
 ): Promise<ModelFiles> {
   options.signal?.throwIfAborted();
-  if (isExplicitPath(source) || (await isFolder(source))) {
+  if (await isFolderSource(source)) {
     for (const name of ["revision", "lockFile"] as const) {
       if (options[name] !== undefined) {
         throw new InvalidInputError(
@@ -89,6 +89,11 @@ export async function openRepository(
 
 function isExplicitPath(source: string): boolean {
   return isAbsolute(source) || /^(?:\.{1,2}|~)(?:$|[/\\])/.test(source);
+}
+
+/** Whether a source is opened as a folder of this machine, and not as a repository's id. */
+export async function isFolderSource(source: string): Promise<boolean> {
+  return isExplicitPath(source) || (await isFolder(source));
 }
 
 async function isFolder(source: string): Promise<boolean> {

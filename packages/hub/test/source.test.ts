@@ -2,7 +2,7 @@ import { mkdir, symlink, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { InvalidInputError, ModelFileNotFoundError } from "@crossrank/core";
 import { describe, expect, it } from "vitest";
-import { openFolder, openModel, UnsafePathError } from "../src/index.js";
+import { isFolderSource, openFolder, openModel, UnsafePathError } from "../src/index.js";
 import { commit, failureOf, model, useScene } from "./scene.js";
 
 const scene = useScene();
@@ -62,6 +62,9 @@ describe("a folder", () => {
   it("may be given by its place in the home folder", async () => {
     await writeModel();
     expect(await (await openModel("~/model")).readText("config.json")).toBe('{"a":1}');
+    expect(await isFolderSource("~/model")).toBe(true);
+    expect(await isFolderSource("./nowhere")).toBe(true);
+    expect(await isFolderSource("owner/name")).toBe(false);
   });
 
   it("may be any folder that exists relative to the working directory", async () => {

@@ -2,6 +2,7 @@ import { appendFile, mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { styleText } from "node:util";
 import {
+  type BaselineComparison,
   cellOutcome,
   cellProblems,
   compareWithBaseline,
@@ -11,6 +12,9 @@ import {
   type MatrixReport,
   matrixHeadline,
   matrixPassed,
+  renderHtml,
+  renderJunit,
+  renderMarkdown,
   renderMatrixHtml,
   renderMatrixJunit,
   renderMatrixMarkdown,
@@ -143,10 +147,23 @@ async function runCell(cell: Cell, run: Run, context: Context): Promise<MatrixCe
     const margin = cell.gates?.margin ?? report.settings.margin;
     const judged = { ...report, settings: { ...report.settings, margin } };
     const baseline = before === undefined ? null : compareWithBaseline(judged, before);
+    if (baseline !== null) await writeComparison(join(run.folder, folder), report, baseline);
     return { name, folder, report, baseline, error: null, failures };
   } catch (error) {
     return { name, folder, report: null, baseline: null, error: describe(error, context), failures: [] };
   }
+}
+
+/** The cell's own reports again, with the comparison. */
+async function writeComparison(
+  folder: string,
+  report: EvaluationReport,
+  baseline: BaselineComparison,
+): Promise<void> {
+  const options = { baseline };
+  await writeFile(join(folder, "report.md"), renderMarkdown(report, options));
+  await writeFile(join(folder, "report.html"), await renderHtml(report, options));
+  await writeFile(join(folder, "junit.xml"), renderJunit(report, options));
 }
 
 /** @throws the user's stop. */

@@ -412,6 +412,6 @@ function fromHere(absolute: string): string {
 function folderOf(name: string): string {
   return name
     .toLowerCase()
-    .replace(/[^a-z0-9._-]+/g, "-")
+    .replace(/[^\p{L}\p{N}._-]+/gu, "-")
     .replace(/^[-.]+|[-.]+$/g, "");
 }

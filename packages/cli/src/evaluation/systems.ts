@@ -16,7 +16,7 @@ import {
   TaskDataError,
   withRunFile,
 } from "@crossrank/eval";
-import { openDataset } from "@crossrank/hub";
+import { isFolderSource, openDataset } from "@crossrank/hub";
 import { backendPackage } from "../backends.js";
 import type { EvaluationOptions, SystemChoice } from "../evaluation-options.js";
 import { CommandError, describeSystemError, translateInputError, UsageError } from "../failure.js";
@@ -64,7 +64,9 @@ export async function openTaskOption(
 ): Promise<Task> {
   const { split, subset, offline, lock, candidates } = options;
   progress.step(`reading ${source}`);
-  const files = await openDataset(source, { offline, lockFile: lock, signal }).catch((error: unknown) => {
+  // A lock pins what comes from the hub: that the model does and the task does not is nothing wrong.
+  const lockFile = (await isFolderSource(source)) ? undefined : lock;
+  const files = await openDataset(source, { offline, lockFile, signal }).catch((error: unknown) => {
     throw translateInputError(error, { source: "--task", "options.lockFile": "--lock" });
   });
   const task = await openTask(files, { split, subset, signal, onProgress: progress.download });

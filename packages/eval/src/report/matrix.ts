@@ -125,15 +125,11 @@ export function renderMatrixMarkdown(matrix: MatrixReport): string {
     ...(matrix.notes.length === 0
       ? []
       : [matrix.notes.map((text) => `- note: ${escapeMarkdown(text)}`).join("\n")]),
-    ...matrix.cells.flatMap((cell) => {
-      const baseline = baselineLines(cell).map((text) => `- ${escapeMarkdown(text)}`);
-      const body = [
-        ...(cell.report === null ? [] : [renderMarkdown(cell.report).trim()]),
-        ...(baseline.length === 0 ? [] : [baseline.join("\n")]),
-      ].join("\n\n");
-      return body === ""
-        ? []
-        : [`<details><summary>${escapeXml(cell.name)}</summary>\n\n${body}\n\n</details>`];
+    ...matrix.cells.flatMap(({ name, report, baseline }) => {
+      if (report === null) return [];
+      const body = renderMarkdown(report, { baseline: baseline ?? undefined }).trim();
+      // In code GitHub looks for no mentions.
+      return [`<details><summary><code>${escapeXml(name)}</code></summary>\n\n${body}\n\n</details>`];
     }),
   ].join("\n\n")}\n`;
 }
