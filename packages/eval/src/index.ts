@@ -53,38 +53,7 @@ export {
 export { compareBytes, type Ranking, rank, type ScorePrecision, type TieGroup } from "./metrics/ranking.js";
 export { checkReranking, rerankingViolations } from "./metrics/reranking-invariants.js";
 export { constantRun, createQrels, createRun, type Qrels, type Run } from "./metrics/trec-data.js";
-export {
-  type Baseline,
-  type BaselineChange,
-  type BaselineComparison,
-  BaselineFormatError,
-  type BaselineInput,
-  type BaselineObstacle,
-  type BaselineSystem,
-  type BaselineSystemComparison,
-  type BaselineTask,
-  compareWithBaseline,
-  formatBaseline,
-  parseBaseline,
-  updateBaseline,
-} from "./report/baseline.js";
-export { renderHtml } from "./report/html.js";
-export { renderJunit } from "./report/junit.js";
-export { renderMarkdown } from "./report/markdown.js";
-export {
-  type CellOutcome,
-  cellOutcome,
-  cellProblems,
-  type MatrixCell,
-  type MatrixReport,
-  matrixHeadline,
-  matrixPassed,
-  renderMatrixHtml,
-  renderMatrixJunit,
-  renderMatrixMarkdown,
-} from "./report/matrix.js";
-export { type MtebResultOptions, type MtebTaskResult, mtebTaskResult } from "./report/mteb-result.js";
-export type * from "./report/report-data.js";
+export * from "./report/index.js";
 export {
   EvaluationSetupError,
   GateRulesError,

@@ -94,6 +94,7 @@ export function createPairEncoder(tokenizer: TextTokenizer, rules: EncodingRules
   const plain = compile(rules.pairTemplate);
   const instructed = rules.instructedTemplate && compile(rules.instructedTemplate);
   const single = compile(rules.singleTemplate);
+  const singleSections = sectionsOfSingle(single);
   const leastLength =
     rules.pairTemplate.length > 0 ? Math.max(plain.fixed, instructed?.fixed ?? 0) + 2 : single.fixed + 1;
   if (leastLength > maxLength) {
@@ -148,10 +149,9 @@ export function createPairEncoder(tokenizer: TextTokenizer, rules: EncodingRules
     },
 
     encodeSingle(text) {
-      const { sections, fixed } = prepareSingle(single);
-      const tokens = tokenizer.encode(text, maxLength - fixed);
+      const tokens = tokenizer.encode(text, maxLength - single.fixed);
       return {
-        ...assemble(sections, tokens.ids, 0),
+        ...assemble(singleSections, tokens.ids, 0),
         truncatedTokens: tokens.truncatedTokens,
         truncatedTokensIsMinimum: tokens.truncatedTokensIsMinimum,
         truncatedQueryTokens: 0,
@@ -306,8 +306,9 @@ function prepare(
   };
 }
 
-function prepareSingle(template: CompiledTemplate): { sections: PreparedSection[]; fixed: number } {
-  const sections = template.sections.map(
+/** The only text of a single template takes the document's place. */
+function sectionsOfSingle(template: CompiledTemplate): PreparedSection[] {
+  return template.sections.map(
     (section): PreparedSection =>
       "parts" in section
         ? {
@@ -324,7 +325,6 @@ function prepareSingle(template: CompiledTemplate): { sections: PreparedSection[
           }
         : { kind: "fixed", ids: section.ids, segment: section.segment },
   );
-  return { sections, fixed: template.fixed };
 }
 
 function wording(part: Run["parts"][number] | undefined): string {

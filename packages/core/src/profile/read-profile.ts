@@ -212,7 +212,7 @@ async function readConfig(reading: Reading): Promise<void> {
 }
 
 function readLimits(
-  { reader: _, put, modules }: Reading,
+  { put, modules }: Pick<Reading, "put" | "modules">,
   config: Config,
   tokenizerConfig: TokenizerConfig,
 ): void {
