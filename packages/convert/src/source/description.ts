@@ -1,0 +1,143 @@
+import type { Weight } from "./weight.js";
+
+/**
+ * What a transformer computes, as data: the one description that every writer works from. It says what the model's
+ * own code does (order of operations, constants), with names of the field, and nothing about any output format.
+ */
+export interface ModelDescription {
+  /** Model id or folder, for messages. */
+  readonly model: string;
+  /** `model_type` of config.json. */
+  readonly architecture: string;
+  readonly vocabularySize: number;
+  readonly hiddenSize: number;
+  /** Longest sequence in tokens. */
+  readonly maxPositions: number;
+  readonly paddingId: number;
+  readonly embeddings: Embeddings;
+  readonly layers: readonly Layer[];
+  /** After the last layer; undefined where layers end in their own norm. */
+  readonly finalNorm?: Norm | undefined;
+  readonly head: OutputHead;
+}
+
+/** Sum of the tables' rows, times `scale`, then the norm. */
+export interface Embeddings {
+  /** (vocabulary, hidden). */
+  readonly word: Weight;
+  /** (positions, hidden): row i belongs to the i-th token. The rows that RoBERTa skips are already taken off. */
+  readonly position?: Weight | undefined;
+  /** (segments, hidden). With one row it is a constant that is added to every token. */
+  readonly segment?: Weight | undefined;
+  readonly norm?: Norm | undefined;
+  /** Gemma: √hidden, rounded to the weights' precision. Default 1. */
+  readonly scale?: number | undefined;
+  /** DeBERTa: embeddings of padding are set to zero behind the norm. Without consequence for real tokens. */
+  readonly zeroPadding?: boolean | undefined;
+}
+
+/** y = W x + b. */
+export interface Linear {
+  /** (outputs, inputs). */
+  readonly weight: Weight;
+  /** (outputs). */
+  readonly bias?: Weight | undefined;
+}
+
+/** Over the last dimension. `rms-norm` has no mean and no bias. */
+export interface Norm {
+  readonly kind: "layer-norm" | "rms-norm";
+  /** Ready to multiply: Gemma's 1 is already added. */
+  readonly weight: Weight;
+  readonly bias?: Weight | undefined;
+  readonly epsilon: number;
+}
+
+/** `gelu` is the exact one (erf), `gelu-tanh` its approximation. */
+export type Activation = "identity" | "gelu" | "gelu-tanh" | "silu" | "relu" | "tanh";
+
+/**
+ * `post`: x = norm(x + f(x)), as BERT. `pre`: x = x + f(norm(x)), as ModernBERT and the decoders; without
+ * `attentionNorm` the first layer's attention takes x itself.
+ */
+export interface Layer {
+  readonly placement: "pre" | "post";
+  readonly attention: Attention;
+  readonly attentionNorm?: Norm | undefined;
+  readonly feedForward: FeedForward;
+  readonly feedForwardNorm: Norm;
+}
+
+/** softmax(q kᵀ · scale + positions + mask) v, then `output`. */
+export interface Attention {
+  readonly heads: number;
+  /** Fewer than `heads` where several query heads share one (grouped-query attention). */
+  readonly keyValueHeads: number;
+  readonly headSize: number;
+  /** Outputs: heads × headSize. */
+  readonly query: Linear;
+  /** Outputs: keyValueHeads × headSize. */
+  readonly key: Linear;
+  readonly value: Linear;
+  readonly output: Linear;
+  /** Over each head's vector, before positions (Qwen3). */
+  readonly queryNorm?: Norm | undefined;
+  readonly keyNorm?: Norm | undefined;
+  /** 1/√headSize, or DeBERTa's 1/√(3 · headSize). */
+  readonly scale: number;
+  readonly positions: AttentionPositions;
+  /** A token sees itself and earlier ones alone. */
+  readonly causal: boolean;
+  /** A token sees those at most this many places away (each side). Undefined: all. */
+  readonly reach?: number | undefined;
+}
+
+/** How attention knows places. `absolute`: from the embeddings alone. */
+export type AttentionPositions =
+  | { readonly kind: "absolute" }
+  /** Rotary, in halves: (x1, x2) → (x1 cos − x2 sin, x2 cos + x1 sin), angle = place / theta^(2i/headSize). */
+  | { readonly kind: "rotary"; readonly theta: number }
+  /**
+   * DeBERTa's disentangled attention (He et al. 2021; transformers `models/deberta_v2/modeling_deberta_v2.py`). The
+   * two products with relative positions are scaled as the content's is.
+   */
+  | {
+      readonly kind: "disentangled";
+      /** (2 · span, hidden), shared by all layers. */
+      readonly relative: Weight;
+      readonly relativeNorm?: Norm | undefined;
+      readonly span: number;
+      /** Logarithmic buckets beyond half of this distance; undefined: none. */
+      readonly buckets: number | undefined;
+      readonly maxRelativePositions: number;
+      /** c2p: projects relative positions to keys. */
+      readonly key?: Linear | undefined;
+      /** p2c: projects relative positions to queries. */
+      readonly query?: Linear | undefined;
+    };
+
+/** `down(activation(gate(x)) · up(x))`, or without a gate `down(activation(up(x)))`. */
+export interface FeedForward {
+  readonly up: Linear;
+  readonly gate?: Linear | undefined;
+  readonly down: Linear;
+  readonly activation: Activation;
+}
+
+/** What the model's own code does with the last hidden states. */
+export type OutputHead =
+  /** Hidden states are the output: bi-encoders, listwise models, and encoders whose modules core computes. */
+  | { readonly kind: "none" }
+  /** One token's or the mean vector, through `steps`, to class logits. */
+  | {
+      readonly kind: "classifier";
+      readonly pooling: "cls" | "mean";
+      readonly steps: readonly HeadStep[];
+      readonly classes: number;
+    }
+  /** Causal language model: (vocabulary, hidden), the embedding table itself where they are tied. */
+  | { readonly kind: "vocabulary"; readonly projection: Weight; readonly tied: boolean };
+
+export type HeadStep =
+  | { readonly kind: "linear"; readonly linear: Linear; readonly activation: Activation }
+  | { readonly kind: "norm"; readonly norm: Norm };
