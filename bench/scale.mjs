@@ -100,7 +100,7 @@ function fakeScorer(count) {
     batches: 1,
     tokens: 0,
     paddedTokens: 0,
-    milliseconds: { tokenize: 0, run: 0, total: 0 },
+    milliseconds: { encode: 0, run: 0, total: 0 },
   };
   return {
     description: {

@@ -1,8 +1,10 @@
-import type { ModelProfile } from "@crossrank/core";
+import type { ModelFiles, ModelProfile } from "@crossrank/core";
 import type { ModelDescription } from "./source/description.js";
 
 /** What every writer is asked for. It writes into a folder of its own; nothing else sees it before it is whole. */
 export interface WriteRequest {
+  /** The source: a writer that carries the vocabulary reads its tokenizer.json. */
+  readonly files: ModelFiles;
   readonly description: ModelDescription;
   readonly profile: ModelProfile;
   /** One of the writer's `dtypes`. */
@@ -11,8 +13,19 @@ export interface WriteRequest {
   readonly path: string;
   /** Free text for the artifact's own metadata, e.g. the source's id, revision and sha256. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** Called for each tensor that is stored, once it is known how. For provenance.json. */
+  readonly onTensor?: ((tensor: StoredTensorFacts) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: WriteProgress) => void) | undefined;
+}
+
+/** How a tensor of the artifact is stored. */
+export interface StoredTensorFacts {
+  /** Its name in the artifact. */
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** E.g. `fp32`, `int8`, `Q8_0`. */
+  readonly dtype: string;
 }
 
 /** Bytes of the artifact. */

@@ -1,4 +1,4 @@
-import { CrossrankError } from "@crossrank/core";
+import { CrossrankError, type Verification } from "@crossrank/core";
 
 /** A model cannot be written in a format: nobody's runtime computes it there, or we do not write it. */
 export class UnsupportedConversionError extends CrossrankError {
@@ -15,5 +15,67 @@ export class UnsupportedConversionError extends CrossrankError {
     this.model = facts.model;
     this.format = facts.format;
     this.problem = facts.problem;
+  }
+}
+
+/** An artifact was written, and what it gives is not what its source gives. It was removed. */
+export class ConversionNotFaithfulError extends CrossrankError {
+  /** Model id or folder. */
+  readonly model: string;
+  readonly format: string;
+  readonly dtype: string;
+  /** What it was held against: the source's weights, or the golden.json that the source brings. */
+  readonly against: "source" | "golden.json";
+  /** By how much, and where. */
+  readonly verification: Verification;
+
+  constructor(facts: {
+    model: string;
+    format: string;
+    dtype: string;
+    against: "source" | "golden.json";
+    verification: Verification;
+  }) {
+    const { model, format, dtype, against, verification } = facts;
+    const problem =
+      against === "source"
+        ? `does not give what its weights give: ${verification.reason}`
+        : `gives what its weights give, but not what its golden.json says: ${verification.reason}; the two are not of one model`;
+    super("conversion-not-faithful", `${model} as ${format} ${dtype} ${problem}. Nothing of it was kept.`);
+    this.model = model;
+    this.format = format;
+    this.dtype = dtype;
+    this.against = against;
+    this.verification = verification;
+  }
+}
+
+/** The output folder cannot take the artifact. Nothing in it was changed. */
+export class OutputFolderError extends CrossrankError {
+  /** As it was given. */
+  readonly output: string;
+  /** The file or folder at fault. */
+  readonly path: string;
+  /** `exists`: the artifact is there already. `conflict`: the folder holds another model. `system`: it cannot be written. */
+  readonly reason: "exists" | "conflict" | "system";
+
+  constructor(
+    facts: {
+      output: string;
+      path: string;
+      reason: OutputFolderError["reason"];
+      problem: string;
+      fix: string;
+    },
+    options?: { cause?: unknown },
+  ) {
+    super(
+      "output-folder",
+      `cannot write to the folder ${facts.output}: ${facts.problem}. ${facts.fix}`,
+      options,
+    );
+    this.output = facts.output;
+    this.path = facts.path;
+    this.reason = facts.reason;
   }
 }

@@ -1,3 +1,4 @@
+import type { ArtifactInfo } from "./contract/backend.js";
 import type { TruncationStrategy } from "./contract/model-profile.js";
 import type { Scale } from "./contract/result.js";
 
@@ -80,6 +81,12 @@ const precisions: readonly {
   { pattern: /^(u?int|i?q|w|bnb|nf|mxfp|fp|tq)[1-7](?!\d)/, bound: {} },
 ];
 
+/**
+ * llama.cpp computes in half precision also where the weights are float32: its CPU code looks GELU up in a table of
+ * half floats, and products with some operands are taken in that precision (measured: 1.5e-3 on a BERT of 6 layers).
+ */
+const ggufFloat32: Omit<Bound, "name"> = { maximum: 5e-3 };
+
 /** The sigmoid's steepest slope: a probability moves at most by this part of what its logit moves. */
 const steepestSigmoid = 0.25;
 
@@ -93,10 +100,16 @@ export function boundFor(facts: {
   readonly scale: Scale;
   readonly measure: VerifiedCase["measure"];
   readonly reference: number | undefined;
+  /** What is not known is computed as the precision says. */
+  readonly format?: ArtifactInfo["format"] | undefined;
 }): Bound {
-  const { dtype, scale, measure, reference = 0 } = facts;
+  const { dtype, scale, measure, reference = 0, format } = facts;
   const known = precisions.find(({ pattern }) => pattern.test(dtype.toLowerCase()));
-  const { bound, ofCosines } = known ?? (precisions[0] as (typeof precisions)[number]);
+  const precision = known ?? (precisions[0] as (typeof precisions)[number]);
+  const { bound, ofCosines } =
+    format === "gguf" && precision === precisions[0]
+      ? { bound: ggufFloat32, ofCosines: undefined }
+      : precision;
   const { maximum, median, ...rest } = scale === "cosine" ? (ofCosines ?? bound) : bound;
   const factor = measure === "score" && scale === "probability" ? steepestSigmoid : 1;
   const widened = (value: number): number => Math.max(value * factor, reference);

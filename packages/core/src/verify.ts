@@ -92,6 +92,7 @@ export async function verify(options: VerifyOptions): Promise<Verification> {
       tolerance === undefined
         ? boundFor({
             dtype: session.artifact.dtype,
+            format: session.artifact.format,
             scale,
             measure: cases.every(({ measure }) => measure === "score") ? "score" : "logit",
             reference: goldens.tolerance,

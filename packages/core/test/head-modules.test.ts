@@ -1,84 +1,10 @@
 import { describe, expect, it } from "vitest";
 import type { HeadModule } from "../src/contract/model-profile.js";
-import { ModelProfileError, openSafetensors } from "../src/index.js";
+import { ModelProfileError } from "../src/index.js";
 import { loadHeadChain } from "../src/score/head-modules.js";
 import { scoreList } from "../src/score/list.js";
 import { memoryFiles } from "./memory-files.js";
-
-interface Entry {
-  readonly dtype: "F32" | "F64" | "F16" | "BF16" | "I64";
-  readonly shape: number[];
-  readonly bytes: Uint8Array;
-}
-
-function safetensors(tensors: Readonly<Record<string, Entry>>): Uint8Array {
-  let offset = 0;
-  const header: Record<string, unknown> = { __metadata__: { format: "pt" } };
-  for (const [name, { dtype, shape, bytes }] of Object.entries(tensors)) {
-    header[name] = { dtype, shape, data_offsets: [offset, offset + bytes.length] };
-    offset += bytes.length;
-  }
-  const text = new TextEncoder().encode(JSON.stringify(header));
-  const length = new Uint8Array(8);
-  new DataView(length.buffer).setBigUint64(0, BigInt(text.length), true);
-  return Uint8Array.from(
-    [length, text, ...Object.values(tensors).map(({ bytes }) => bytes)].flatMap((part) => [...part]),
-  );
-}
-
-const f32 = (shape: number[], values: number[]): Entry => ({
-  dtype: "F32",
-  shape,
-  bytes: new Uint8Array(Float32Array.from(values).buffer),
-});
-const half = (dtype: "F16" | "BF16", values: number[]): Entry => ({
-  dtype,
-  shape: [values.length],
-  bytes: new Uint8Array(Uint16Array.from(values).buffer),
-});
-
-describe("safetensors", () => {
-  it("reads every float type", async () => {
-    const file = await openSafetensors(
-      memoryFiles({
-        "a.safetensors": safetensors({
-          single: f32([2], [1.5, -0.25]),
-          double: { dtype: "F64", shape: [1], bytes: new Uint8Array(Float64Array.of(0.1).buffer) },
-          // 1, −2, the smallest subnormal, the largest number, infinity.
-          half: half("F16", [0x3c00, 0xc000, 0x0001, 0x7bff, 0x7c00]),
-          brain: half("BF16", [0x3f80, 0xc040]),
-          whole: { dtype: "I64", shape: [1], bytes: new Uint8Array(8) },
-        }),
-      }),
-      "a.safetensors",
-    );
-    expect(file.names).toEqual(["single", "double", "half", "brain", "whole"]);
-    expect([...(await file.read("single")).data]).toEqual([1.5, -0.25]);
-    expect([...(await file.read("double")).data]).toEqual([Math.fround(0.1)]);
-    expect([...(await file.read("half")).data]).toEqual([1, -2, 2 ** -24, 65504, Number.POSITIVE_INFINITY]);
-    expect([...(await file.read("brain")).data]).toEqual([1, -3]);
-    await expect(file.read("whole")).rejects.toThrow(/type I64/);
-    await expect(file.read("toString")).rejects.toThrow(/no tensor toString/);
-  });
-
-  const good = safetensors({ w: f32([2, 2], [1, 2, 3, 4]) });
-  it.each([
-    ["empty", new Uint8Array()],
-    ["cut in its header", good.slice(0, 20)],
-    ["no safetensors", new TextEncoder().encode("version https://git-lfs.github.com/spec/v1\n")],
-  ])("that is %s is refused", async (_, bytes) => {
-    await expect(openSafetensors(memoryFiles({ f: bytes }), "f")).rejects.toThrow(ModelProfileError);
-  });
-
-  it("that ends too early, or whose shape lies, is refused where it is read", async () => {
-    const cut = await openSafetensors(memoryFiles({ f: good.slice(0, -4) }), "f");
-    await expect(cut.read("w")).rejects.toThrow(/ends before/);
-    const lying = safetensors({ w: { ...f32([2], [1, 2]), shape: [3] } });
-    await expect((await openSafetensors(memoryFiles({ f: lying }), "f")).read("w")).rejects.toThrow(
-      /shape 3/,
-    );
-  });
-});
+import { f32, safetensors } from "./write-safetensors.js";
 
 describe("head modules", () => {
   const files = memoryFiles({

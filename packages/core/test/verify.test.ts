@@ -421,6 +421,13 @@ describe("the judgement", () => {
     expect(bound("q40")).toMatchObject({ maximum: 1e-4 });
   });
 
+  it("gives float32 in a GGUF the room that llama.cpp's half floats need", () => {
+    const facts = { scale: "logit", measure: "logit", reference: undefined, format: "gguf" } as const;
+    expect(boundFor({ ...facts, dtype: "F32" })).toEqual({ name: "F32", maximum: 5e-3 });
+    expect(boundFor({ ...facts, dtype: "F16" }).maximum).toBe(2e-2);
+    expect(boundFor({ ...facts, dtype: "fp32", format: "onnx" }).maximum).toBe(1e-4);
+  });
+
   it("is never tighter than the reference, and counts probabilities at their steepest slope", () => {
     const facts = { dtype: "fp16", scale: "probability", measure: "score" } as const;
     expect(boundFor({ ...facts, reference: undefined }).maximum).toBeCloseTo(0.005, 12);
