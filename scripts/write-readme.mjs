@@ -1,12 +1,32 @@
 // Puts the real output of the demo, of examples/rerank.mjs and of the command's subcommands into the READMEs, between
 // their markers. Usage, after a build: node scripts/write-readme.mjs
 import { execFileSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const output = (...args) => execFileSync(process.execPath, args, { cwd: root, encoding: "utf8" }).trimEnd();
 const crossrank = (...args) => `\`\`\`\n${output("packages/cli/bin/crossrank.js", ...args)}\n\`\`\``;
+
+/** A tiny model in a folder of its own, as one that was just downloaded, converted there. */
+function conversion(...args) {
+  const cwd = mkdtempSync(join(tmpdir(), "crossrank-readme-"));
+  try {
+    const fixture = `${root}packages/conformance/fixtures/bert-logit`;
+    cpSync(fixture, join(cwd, "my-model"), {
+      recursive: true,
+      filter: (path) => path !== join(fixture, "onnx"),
+    });
+    const command = [`${root}packages/cli/bin/crossrank.js`, "convert", "./my-model", ...args];
+    const printed = execFileSync(process.execPath, command, { cwd, encoding: "utf8" }).trimEnd();
+    return `\`\`\`\n${printed}\n\`\`\``;
+  } finally {
+    rmSync(cwd, { recursive: true });
+  }
+}
+
 const query = "How do vaccines teach the immune system to recognise a virus?";
 
 const sections = {
@@ -17,6 +37,10 @@ const sections = {
   "packages/cli/README.md": {
     verify: crossrank("verify", "nano"),
     inspect: crossrank("inspect", "packages/conformance/fixtures/qwen3-system-user"),
+  },
+  "packages/convert/README.md": {
+    onnx: conversion("--to", "onnx", "--dtype", "fp32,int8"),
+    gguf: conversion("--to", "gguf", "--dtype", "F16,Q8_0"),
   },
 };
 for (const [file, parts] of Object.entries(sections)) {

@@ -1,0 +1,188 @@
+import type { ModelProfile } from "@crossrank/core";
+import type { ModelDescription, Norm } from "../source/description.js";
+import type { MetadataValue } from "./container.js";
+import { pickRows, scaleBy } from "./derived-weight.js";
+import {
+  commonEpsilon,
+  commonLayer,
+  exact,
+  float32,
+  type GgufPlan,
+  linearTensors,
+  nearly,
+  normTensors,
+  type PlannedTensor,
+  poolingTypes,
+  refusal,
+  requireGelu,
+  table,
+  uint32,
+} from "./plan.js";
+
+/**
+ * Qwen2, Qwen3 and Gemma (llama.cpp's src/models/{qwen2,qwen3,gemma}.cpp): causal rerankers by the logits of their
+ * answer tokens, and embeddings by pooling. A Qwen3 reranker also gets the rank head of llama.cpp's own converter:
+ * the rows of the positive and the negative token, in this order, behind which llama.cpp puts a softmax.
+ *
+ * @throws {UnsupportedConversionError}
+ */
+export function planDecoder(
+  description: ModelDescription,
+  profile: ModelProfile,
+  architecture: "qwen2" | "qwen3" | "gemma",
+): GgufPlan {
+  const { layers, hiddenSize, finalNorm } = description;
+  const common = commonLayer(description, { placement: "pre", causal: true });
+  if (architecture === "qwen2" && common.heads * common.headSize !== hiddenSize)
+    throw refusal(description, "its attention heads do not fill the hidden size, as llama.cpp's Qwen2 wants");
+  if (finalNorm === undefined) throw refusal(description, "it has no norm behind its last layer");
+  const norms = [
+    ...layers.flatMap(({ attentionNorm, feedForwardNorm, attention }) => [
+      attentionNorm,
+      feedForwardNorm,
+      attention.queryNorm,
+      attention.keyNorm,
+    ]),
+    finalNorm,
+  ];
+  const epsilon = commonEpsilon(description, "rms-norm", norms);
+  const theta = rotaryBase(description);
+  const { embedding, outputNorm } = planEmbeddings(description, finalNorm, architecture);
+
+  const tensors: PlannedTensor[] = [embedding];
+  for (const [index, { attention, attentionNorm, feedForward, feedForwardNorm }] of layers.entries()) {
+    const block = `blk.${index}`;
+    if (attentionNorm === undefined || feedForward.gate === undefined)
+      throw refusal(description, "its layers are not a decoder's of this architecture");
+    const unwanted = [attention.output, feedForward.up, feedForward.gate, feedForward.down];
+    if (unwanted.some(({ bias }) => bias !== undefined))
+      throw refusal(description, "it has biases that llama.cpp's graph has not");
+    const { queryNorm, keyNorm } = attention;
+    if (
+      (queryNorm === undefined) !== (keyNorm === undefined) ||
+      (queryNorm !== undefined) !== (architecture === "qwen3")
+    )
+      throw refusal(description, `its attention's norms are not ${architecture}'s`);
+    if (architecture === "gemma") requireGelu(description, feedForward);
+    else if (feedForward.activation !== "silu")
+      throw refusal(description, `its feed-forward activation is ${feedForward.activation}, not SiLU`);
+    tensors.push(
+      ...normTensors(`${block}.attn_norm`, attentionNorm),
+      ...linearTensors(`${block}.attn_q`, attention.query),
+      ...linearTensors(`${block}.attn_k`, attention.key),
+      ...linearTensors(`${block}.attn_v`, attention.value),
+      ...linearTensors(`${block}.attn_output`, attention.output),
+      ...(queryNorm === undefined ? [] : normTensors(`${block}.attn_q_norm`, queryNorm)),
+      ...(keyNorm === undefined ? [] : normTensors(`${block}.attn_k_norm`, keyNorm)),
+      ...normTensors(`${block}.ffn_norm`, feedForwardNorm),
+      ...linearTensors(`${block}.ffn_gate`, feedForward.gate),
+      ...linearTensors(`${block}.ffn_up`, feedForward.up),
+      ...linearTensors(`${block}.ffn_down`, feedForward.down),
+    );
+  }
+  tensors.push(...normTensors("output_norm", outputNorm));
+  const head = planHead(description, profile, architecture);
+  tensors.push(...head.tensors);
+
+  return {
+    architecture,
+    hyperparameters: [
+      ["context_length", uint32(description.maxPositions)],
+      ["embedding_length", uint32(hiddenSize)],
+      ["block_count", uint32(layers.length)],
+      ["feed_forward_length", uint32(common.feedForwardSize)],
+      ["attention.head_count", uint32(common.heads)],
+      ["attention.head_count_kv", uint32(common.keyValueHeads)],
+      ["attention.key_length", uint32(common.headSize)],
+      ["attention.value_length", uint32(common.headSize)],
+      ["attention.layer_norm_rms_epsilon", float32(epsilon)],
+      ["rope.freq_base", float32(theta)],
+      ...head.hyperparameters,
+    ],
+    tensors,
+    ranksPrompts: head.ranksPrompts,
+  };
+}
+
+function rotaryBase(description: ModelDescription): number {
+  let theta: number | undefined;
+  for (const { attention } of description.layers) {
+    if (attention.positions.kind !== "rotary") throw refusal(description, "its positions are not rotary");
+    if (attention.reach !== undefined) throw refusal(description, "its attention sees a window");
+    theta ??= attention.positions.theta;
+    if (!nearly(theta, attention.positions.theta))
+      throw refusal(description, "its layers have several rotary bases");
+  }
+  return theta ?? 10000;
+}
+
+/**
+ * llama.cpp scales Gemma's embeddings by √hidden in float32, the model's own code by that number rounded to its
+ * weights' precision (45.25 for 45.2548). The rest of the factor goes into the table; and, since the same table
+ * makes the logits, its inverse into the final norm.
+ */
+function planEmbeddings(
+  description: ModelDescription,
+  finalNorm: Norm,
+  architecture: "qwen2" | "qwen3" | "gemma",
+): { readonly embedding: PlannedTensor; readonly outputNorm: Norm } {
+  const { embeddings, hiddenSize } = description;
+  if (embeddings.position !== undefined || embeddings.segment !== undefined || embeddings.norm !== undefined)
+    throw refusal(
+      description,
+      "its embeddings have positions, segments or a norm, and a decoder's have none",
+    );
+  const factor = (embeddings.scale ?? 1) / (architecture === "gemma" ? Math.sqrt(hiddenSize) : 1);
+  if (nearly(factor, 1))
+    return { embedding: table("token_embd.weight", embeddings.word), outputNorm: finalNorm };
+  if (architecture !== "gemma")
+    throw refusal(description, `its embeddings are scaled by ${embeddings.scale}`);
+  return {
+    embedding: table("token_embd.weight", scaleBy(embeddings.word, factor)),
+    outputNorm: { ...finalNorm, weight: scaleBy(finalNorm.weight, 1 / factor) },
+  };
+}
+
+function planHead(
+  description: ModelDescription,
+  profile: ModelProfile,
+  architecture: "qwen2" | "qwen3" | "gemma",
+): {
+  readonly tensors: readonly PlannedTensor[];
+  readonly hyperparameters: readonly (readonly [string, MetadataValue])[];
+  readonly ranksPrompts: boolean;
+} {
+  const { head } = profile;
+  if (head.kind === "cosine" || head.kind === "pooled-chain") {
+    if (architecture === "gemma" && !nearly((description.embeddings.scale ?? 1) ** 2, description.hiddenSize))
+      throw refusal(description, "its embeddings are scaled by a rounded number, which pooling would show");
+    const hyperparameters: [string, MetadataValue][] = [["pooling_type", uint32(poolingTypes[head.pooling])]];
+    return { tensors: [], hyperparameters, ranksPrompts: false };
+  }
+  if (head.kind !== "answer-tokens" || description.head.kind !== "vocabulary")
+    throw refusal(
+      description,
+      head.kind === "marker-cosine"
+        ? "a listwise model wants the vectors of several tokens, and llama.cpp's bindings give one"
+        : `llama.cpp has no head of kind ${head.kind} for a causal model`,
+    );
+  const { projection, tied } = description.head;
+  if (!tied && architecture === "gemma")
+    throw refusal(
+      description,
+      "its vocabulary's projection is not its embedding table, as in llama.cpp's Gemma",
+    );
+  const tensors = tied ? [] : [table("output.weight", projection)];
+  // Without a negative token, or with a temperature, the softmax of llama.cpp would be another score.
+  if (architecture !== "qwen3" || head.negative === undefined || (head.temperature ?? 1) !== 1)
+    return { tensors, hyperparameters: [], ranksPrompts: false };
+  tensors.push(exact("cls.output.weight", pickRows(projection, [head.positive, head.negative])));
+  return {
+    tensors,
+    hyperparameters: [
+      ["pooling_type", uint32(poolingTypes.rank)],
+      ["classifier.output_labels", { type: "string[]", value: ["yes", "no"] }],
+    ],
+    ranksPrompts: true,
+  };
+}

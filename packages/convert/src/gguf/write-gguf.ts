@@ -1,0 +1,141 @@
+import { basename, resolve } from "node:path";
+import type { FileRequestOptions, ModelFiles, ModelProfile } from "@crossrank/core";
+import * as z from "zod/mini";
+import type { ArtifactWriter, WriteRequest } from "../artifact-writer.js";
+import type { ModelDescription } from "../source/description.js";
+import { type FileTensor, type MetadataValue, TensorWriteError, writeContainer } from "./container.js";
+import { ownMetadata } from "./metadata.js";
+import { type GgufPlan, type PlannedTensor, refusal, templateOf, text, uint32 } from "./plan.js";
+import { planBert } from "./plan-bert.js";
+import { planDecoder } from "./plan-decoder.js";
+import { planModernBert } from "./plan-modern-bert.js";
+import { layouts, type TensorType } from "./tensor-type.js";
+import { readTokenizerFile } from "./tokenizer-file.js";
+import { vocabularyMetadata } from "./vocabulary.js";
+
+/** llama.cpp's `llama_ftype` of each precision. */
+const fileTypes: Readonly<Record<TensorType, number>> = { F32: 0, F16: 1, Q8_0: 7, Q4_0: 2 };
+
+/**
+ * GGUF files that llama.cpp computes as the source does: encoders with their classifier, decoders with answer tokens,
+ * and pooled vectors. `docs/guides/gguf.md` has the layout; {@link metadataKeys} what is ours in it.
+ */
+export const ggufWriter: ArtifactWriter = {
+  format: "gguf",
+  dtypes: ["F32", "F16", "Q8_0", "Q4_0"],
+  check(description, profile) {
+    planGguf(description, profile);
+  },
+  write: writeGguf,
+};
+
+/** @throws {UnsupportedConversionError} for what llama.cpp would compute otherwise, or not at all. */
+function planGguf(description: ModelDescription, profile: ModelProfile): GgufPlan {
+  if (profile.family === "listwise")
+    throw refusal(description, "a listwise model wants the vectors of several tokens of one sequence");
+  switch (description.architecture) {
+    case "bert":
+    case "roberta":
+    case "xlm-roberta":
+      return planBert(description, profile);
+    case "modernbert":
+      return planModernBert(description, profile);
+    case "qwen2":
+    case "qwen3":
+    case "gemma":
+      return planDecoder(description, profile, description.architecture);
+    case "deberta-v2":
+      throw refusal(description, "llama.cpp has no DeBERTa: its attention knows relative positions");
+    default:
+      throw refusal(description, `crossrank does not write architecture ${description.architecture} as GGUF`);
+  }
+}
+
+async function writeGguf(request: WriteRequest): Promise<readonly string[]> {
+  const { description, profile, files, signal, onProgress } = request;
+  const dtype = Object.keys(fileTypes).find((name) => name === request.dtype.toUpperCase());
+  if (dtype === undefined || !isTensorType(dtype))
+    throw refusal(
+      description,
+      `there is no precision ${request.dtype}`,
+      `Use ${ggufWriter.dtypes.join(", ")}`,
+    );
+  const plan = planGguf(description, profile);
+  const kept: string[] = [];
+  const tensors = plan.tensors.map((tensor) => withType(tensor, dtype, kept));
+
+  const tokenizer = await readTokenizerFile(files, { signal });
+  const { bos, eos } = await readEnds(files, { signal });
+  const metadata = new Map<string, MetadataValue>([
+    ["general.architecture", text(plan.architecture)],
+    ["general.name", text(basename(description.model))],
+    ["general.file_type", uint32(fileTypes[dtype])],
+    ["general.quantization_version", uint32(2)],
+    ...plan.hyperparameters.map(([key, value]) => [`${plan.architecture}.${key}`, value] as const),
+    [
+      `${plan.architecture}.vocab_size`,
+      uint32(description.vocabularySize * (plan.segmentVocabulary ? 2 : 1)),
+    ],
+    ...vocabularyMetadata({
+      model: description.model,
+      profile,
+      tokenizer,
+      template: templateOf(profile),
+      size: description.vocabularySize,
+      segmentVocabulary: plan.segmentVocabulary,
+      bos,
+      eos,
+      segmentRows: plan.segmentRows,
+      ranksPrompts: plan.ranksPrompts ?? false,
+    }),
+    ...ownMetadata({
+      profile,
+      segmentVocabulary: plan.segmentVocabulary,
+      foldedTwoClass: plan.foldedTwoClass,
+      tokenizer: tokenizer.bytes,
+      source: request.metadata,
+      dtype,
+      keptTensors: kept,
+    }),
+  ]);
+
+  const path = resolve(request.path);
+  for (const { name, type, weight } of tensors)
+    request.onTensor?.({ name, shape: weight.shape, dtype: type });
+  try {
+    await writeContainer(path, metadata, tensors, { signal, onProgress });
+  } catch (error) {
+    if (error instanceof TensorWriteError) throw refusal(description, error.message, "Use precision F32");
+    throw error;
+  }
+  return [path];
+}
+
+function isTensorType(name: string): name is TensorType {
+  return Object.hasOwn(fileTypes, name);
+}
+
+/**
+ * As llama.cpp's quantiser: what has one dimension, positions and segments stay F32, and a row that is no multiple of
+ * the block becomes F16. Unlike it, the head stays F32, and Q4_0 holds its tables as Q8_0.
+ */
+function withType({ name, role, weight }: PlannedTensor, dtype: TensorType, kept: string[]): FileTensor {
+  if (role === "exact" || weight.shape.length < 2) return { name, type: "F32", weight };
+  const type = role === "table" && dtype === "Q4_0" ? "Q8_0" : dtype;
+  if ((weight.shape[1] ?? 0) % layouts[type].block === 0) return { name, type, weight };
+  kept.push(name);
+  return { name, type: "F16", weight };
+}
+
+const tokenId = z.nullish(z.union([z.int(), z.array(z.int())]));
+const configSchema = z.object({ bos_token_id: tokenId, eos_token_id: tokenId });
+
+async function readEnds(
+  files: ModelFiles,
+  options: FileRequestOptions,
+): Promise<{ readonly bos: number | undefined; readonly eos: number | undefined }> {
+  const config = configSchema.safeParse(JSON.parse(await files.readText("config.json", options))).data;
+  const one = (id: number | readonly number[] | null | undefined): number | undefined =>
+    (typeof id === "object" ? id?.[0] : id) ?? undefined;
+  return { bos: one(config?.bos_token_id), eos: one(config?.eos_token_id) };
+}
