@@ -6,18 +6,62 @@ export interface BackendOptions {
   readonly workers?: number | undefined;
 }
 
+/** A format that a backend runs. */
+export type ArtifactFormat = "onnx" | "gguf";
+
+/** A file of the model that a backend can run. */
+export interface Precision {
+  readonly backend: string;
+  readonly dtype: string;
+  /** Relative to the model. */
+  readonly path: string;
+}
+
 interface BackendEntry {
   /** npm package, which also names what to install. */
   readonly packageName: string;
+  /** What to install for it to work. */
+  readonly install: readonly string[];
+  readonly format: ArtifactFormat;
   readonly create: (options: BackendOptions) => Promise<Backend>;
+  /** The backend's own reading of file names, the one that it would take first at the front. Loads no runtime. */
+  readonly artifacts: (paths: readonly string[]) => Promise<Omit<Precision, "backend">[]>;
 }
 
-/** Every backend that the command knows. Each is imported only when it is asked for. */
+/**
+ * Every backend that the command knows, in the order in which a model that names none is tried. Each is imported only
+ * when it is asked for.
+ */
 const backends: Readonly<Record<string, BackendEntry>> = {
   onnx: {
     packageName: "@crossrank/backend-onnx",
+    install: ["@crossrank/backend-onnx"],
+    format: "onnx",
     create: async ({ threads, workers }) =>
       (await import("@crossrank/backend-onnx")).onnx({ threads, workers }),
+    artifacts: async (paths) => {
+      const { dtypeSuffixes } = await import("@crossrank/backend-onnx");
+      return Object.entries(dtypeSuffixes).flatMap(([dtype, suffix]) => {
+        const candidates = [`onnx/model${suffix}.onnx`, `model${suffix}.onnx`];
+        const path = candidates.find((candidate) => paths.includes(candidate));
+        return path === undefined ? [] : [{ dtype, path }];
+      });
+    },
+  },
+  llamacpp: {
+    packageName: "@crossrank/backend-llamacpp",
+    install: ["@crossrank/backend-llamacpp", "node-llama-cpp"],
+    format: "gguf",
+    create: async ({ threads, workers }) =>
+      (await import("@crossrank/backend-llamacpp")).llamacpp({ threads, contexts: workers }),
+    artifacts: async (paths) => {
+      const { dtypeOfPath, dtypes } = await import("@crossrank/backend-llamacpp");
+      const files = paths
+        .filter((path) => /\.gguf$/i.test(path) && !/mmproj/i.test(path))
+        // A name that says no precision is the last choice; the backend then reads it in the file.
+        .map((path) => ({ dtype: dtypeOfPath(path) ?? "?", path }));
+      return [...dtypes, "?"].flatMap((dtype) => files.filter((file) => file.dtype === dtype));
+    },
   },
 };
 
@@ -27,31 +71,45 @@ export function backendPackage(name: string): string {
   return entryOf(name).packageName;
 }
 
+/** The backend that runs a format. */
+export function backendOfFormat(format: ArtifactFormat): string {
+  return backendNames.find((name) => entryOf(name).format === format) as string;
+}
+
 /** @throws {CommandError} when its package is not installed, with the command that installs it. */
 export function createBackend(name: string, options: BackendOptions = {}): Promise<Backend> {
-  const { packageName, create } = entryOf(name);
-  return installed(name, packageName, () => create(options));
+  const entry = entryOf(name);
+  return installed(name, entry, () => entry.create(options));
 }
 
-/** An .onnx file whose name says its precision. */
-export interface Precision {
-  readonly dtype: string;
-  /** Relative to the model. */
-  readonly path: string;
+/** Files of a model that some backend runs, by backend. One that is not installed cannot tell their precision: `?`. */
+export async function precisionsAmong(paths: readonly string[]): Promise<Precision[]> {
+  const precisions: Precision[] = [];
+  for (const [name, entry] of Object.entries(backends)) {
+    const found = await installed(name, entry, () => entry.artifacts(paths)).catch((error: unknown) => {
+      if (error instanceof CommandError) return pathsOf(entry, paths).map((path) => ({ dtype: "?", path }));
+      throw error;
+    });
+    precisions.push(...found.map((one) => ({ backend: name, ...one })));
+  }
+  return precisions;
 }
 
-/** The onnx backend's own reading of file names, most precise first. Loads no runtime. */
-export async function onnxPrecisions(paths: readonly string[]): Promise<Precision[]> {
-  const { dtypeSuffixes } = await installed(
-    "onnx",
-    backendPackage("onnx"),
-    () => import("@crossrank/backend-onnx"),
-  );
-  return Object.entries(dtypeSuffixes).flatMap(([dtype, suffix]) => {
-    const candidates = [`onnx/model${suffix}.onnx`, `model${suffix}.onnx`];
-    const path = candidates.find((candidate) => paths.includes(candidate));
-    return path === undefined ? [] : [{ dtype, path }];
-  });
+/**
+ * For a model that is asked for without a backend: the first that has a file of the precision, else the first that has
+ * any file, else the first.
+ */
+export async function defaultBackend(paths: readonly string[], dtype?: string): Promise<string> {
+  const precisions = await precisionsAmong(paths);
+  const fitting = precisions.find((one) => one.dtype.toLowerCase() === dtype?.toLowerCase());
+  if (fitting !== undefined) return fitting.backend;
+  const [first = "onnx"] = backendNames;
+  // Also where its backend is not installed: that message says what to install.
+  return backendNames.find((name) => pathsOf(entryOf(name), paths).length > 0) ?? first;
+}
+
+function pathsOf({ format }: BackendEntry, paths: readonly string[]): readonly string[] {
+  return paths.filter((path) => path.endsWith(`.${format}`));
 }
 
 /** `"onnx:int8"` → backend and precision. Undefined when there is no such backend. */
@@ -72,7 +130,7 @@ function entryOf(name: string): BackendEntry {
 
 async function installed<Result>(
   name: string,
-  packageName: string,
+  { packageName, install }: BackendEntry,
   load: () => Promise<Result>,
 ): Promise<Result> {
   try {
@@ -81,7 +139,7 @@ async function installed<Result>(
     const { code, message } = cause as NodeJS.ErrnoException;
     // Only the package itself: a file that is missing inside it is another fault, with another remedy.
     if (code !== "ERR_MODULE_NOT_FOUND" || !message.includes(`'${packageName}'`)) throw cause;
-    throw new CommandError(`backend ${name} is not installed. Install it: npm install ${packageName}`, {
+    throw new CommandError(`backend ${name} is not installed. Install it: npm install ${install.join(" ")}`, {
       cause,
     });
   }

@@ -40,7 +40,7 @@ export function addSystemOptions(command: Command): Command {
   command
     .option(
       "-b, --backend <name>",
-      `runtime, also with a precision as in onnx:int8; give it several times; known: ${backendNames.join(", ")}`,
+      `runtime, also with a precision as in onnx:int8; give it several times; known: ${backendNames.join(", ")} (default: the first of these that the model has files for)`,
       (value: string, before: readonly SystemChoice[] = []) => [...before, parseSystem(value)],
     )
     .option(
@@ -69,12 +69,17 @@ function parseSystem(value: string): SystemChoice {
   return { label: value, ...backend };
 }
 
-/** The reference first; it need not be among the backends. */
-export function systemsOf({ backend = [], reference }: EvaluationOptions): {
-  readonly systems: readonly SystemChoice[];
-  readonly reference: string;
-} {
-  const asked = backend.length === 0 && reference === undefined ? [parseSystem("onnx")] : backend;
+/**
+ * The reference first; it need not be among the backends.
+ *
+ * @param chooseDefault the backend to take where none is named.
+ */
+export async function systemsOf(
+  { backend = [], reference }: EvaluationOptions,
+  chooseDefault: () => Promise<string>,
+): Promise<{ readonly systems: readonly SystemChoice[]; readonly reference: string }> {
+  const asked =
+    backend.length === 0 && reference === undefined ? [parseSystem(await chooseDefault())] : backend;
   const labels = asked.map(({ label }) => label);
   const twice = labels.find((label, index) => labels.indexOf(label) !== index);
   if (twice !== undefined) throw new UsageError(`--backend ${twice} is given twice`);

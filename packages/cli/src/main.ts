@@ -4,6 +4,7 @@ import { CrossrankError } from "@crossrank/core";
 import { Command, CommanderError } from "commander";
 import { addCiCommand } from "./commands/ci.js";
 import { addCompareCommand } from "./commands/compare.js";
+import { addConvertCommand } from "./commands/convert.js";
 import { addDoctorCommand } from "./commands/doctor.js";
 import { addEvalCommand } from "./commands/eval.js";
 import { addInspectCommand } from "./commands/inspect.js";
@@ -81,6 +82,7 @@ async function createProgram(context: Context): Promise<Command> {
 Examples:
   $ crossrank rerank --query "how do vaccines work" --documents passages.txt
   $ crossrank inspect
+  $ crossrank convert ./my-model --to onnx --dtype int8
   $ crossrank verify ./my-model --backend onnx:fp32
   $ crossrank eval --task ./scifact --backend onnx:fp32 --backend onnx:int8
   $ crossrank ci --config crossrank.config.json
@@ -92,6 +94,7 @@ Exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
   addRerankCommand(program, context);
   addInspectCommand(program, context);
   addVerifyCommand(program, context);
+  addConvertCommand(program, context);
   addCompareCommand(program, context);
   addEvalCommand(program, context);
   addCiCommand(program, context);

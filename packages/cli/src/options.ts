@@ -1,5 +1,6 @@
+import type { ModelFiles } from "@crossrank/core";
 import { InvalidArgumentError, Option } from "commander";
-import { backendNames, parseBackend } from "./backends.js";
+import { backendNames, defaultBackend, parseBackend } from "./backends.js";
 import type { ModelOptions } from "./model.js";
 
 /** What the commands that run a model have in common. */
@@ -26,15 +27,24 @@ export function modelOptions(): Option[] {
 export function backendOption(): Option {
   return new Option(
     "-b, --backend <name>",
-    `runtime, also with a precision as in onnx:int8; known: ${backendNames.join(", ")}`,
-  )
-    .argParser((value): BackendChoice => {
-      const backend = parseBackend(value);
-      if (backend === undefined)
-        throw new InvalidArgumentError(`Known backends: ${backendNames.join(", ")}.`);
-      return backend;
-    })
-    .default({ name: "onnx", dtype: undefined }, "onnx");
+    `runtime, also with a precision as in onnx:int8; known: ${backendNames.join(", ")} (default: the first of these that the model has files for)`,
+  ).argParser((value): BackendChoice => {
+    const backend = parseBackend(value);
+    if (backend === undefined) throw new InvalidArgumentError(`Known backends: ${backendNames.join(", ")}.`);
+    return backend;
+  });
+}
+
+/** The backend that was asked for, else the one that fits the model's files. */
+export async function chooseBackend(
+  asked: BackendChoice | undefined,
+  model: ModelFiles,
+  options: { readonly dtype?: string | undefined; readonly signal: AbortSignal },
+): Promise<BackendChoice> {
+  if (asked !== undefined) return asked;
+  const files = await model.list({ signal: options.signal });
+  const paths = files.map(({ path }) => path);
+  return { name: await defaultBackend(paths, options.dtype), dtype: undefined };
 }
 
 export function tableOrJson(): Option {

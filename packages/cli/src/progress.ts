@@ -7,6 +7,8 @@ export interface Progress {
   step(what: string): void;
   download(progress: FileProgress): void;
   scoring(progress: ScoringProgress): void;
+  /** What is being done, and how many bytes of how many it has got through. */
+  bytes(what: string, done: number, total: number): void;
   /** Takes the line away. Before anything else is written to a terminal. */
   clear(): void;
 }
@@ -17,7 +19,7 @@ const interval = 80;
 export function createProgress(stream: NodeJS.WriteStream): Progress {
   if (!stream.isTTY || process.env["TERM"] === "dumb") {
     const silent = (): void => undefined;
-    return { step: silent, download: silent, scoring: silent, clear: silent };
+    return { step: silent, download: silent, scoring: silent, bytes: silent, clear: silent };
   }
   let shown = false;
   let last = Number.NEGATIVE_INFINITY;
@@ -39,6 +41,8 @@ export function createProgress(stream: NodeJS.WriteStream): Progress {
         `scoring ${formatCount(completed)} of ${formatCount(total)} documents ${bar(completed / total)}`,
         completed === total,
       ),
+    bytes: (what, done, total) =>
+      show(`${what}  ${formatBytes(done)} of ${formatBytes(total)} ${bar(done / total)}`, done === total),
     clear: () => {
       if (shown) stream.write("\r\x1b[2K");
       shown = false;

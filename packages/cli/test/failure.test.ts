@@ -1,4 +1,4 @@
-import { cp, mkdir, readFile, realpath, rm, symlink, truncate } from "node:fs/promises";
+import { cp, mkdir, readFile, realpath, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
@@ -210,7 +210,28 @@ describe("a backend that is not installed", () => {
     expect(JSON.parse(diagnosis.stdout)).toMatchObject({
       backends: [
         { name: "onnx", available: false, runtime: null, detail: expect.stringContaining("npm install") },
+        {
+          name: "llamacpp",
+          available: false,
+          detail: expect.stringContaining("npm install @crossrank/backend-llamacpp node-llama-cpp"),
+        },
       ],
     });
+
+    // A folder that holds nothing but GGUF is the other backend's, also where that is missing.
+    const gguf = folder.path("gguf-only");
+    await cp(fixture("cross-encoder"), gguf, { recursive: true });
+    await rm(join(gguf, "onnx"), { recursive: true });
+    await mkdir(join(gguf, "gguf"));
+    await writeFile(join(gguf, "gguf", "model-Q8_0.gguf"), "GGUF");
+    const missing = await run(["rerank", "--query", "x", "--documents", "-", "--model", gguf]);
+    expect(missing).toEqual({
+      code: 1,
+      stdout: "",
+      stderr:
+        "crossrank: backend llamacpp is not installed. Install it: npm install @crossrank/backend-llamacpp node-llama-cpp\n",
+    });
+    const inspected = await run(["inspect", gguf]);
+    expect(inspected.stdout).toMatch(/^ {2}\? +gguf\/model-Q8_0\.gguf +4 B/m);
   });
 });

@@ -55,7 +55,7 @@ describe("inspect", () => {
       scale: "logit",
       defaultDtype: "fp32",
     });
-    expect(output.precisions).toEqual([{ dtype: "fp32", path: "onnx/model.onnx" }]);
+    expect(output.precisions).toEqual([{ backend: "onnx", dtype: "fp32", path: "onnx/model.onnx" }]);
     const names = (await readdir(model, { recursive: true, withFileTypes: true })).filter((entry) =>
       entry.isFile(),
     );
@@ -267,6 +267,12 @@ describe("doctor", () => {
           available: true,
           runtime: { name: "onnxruntime-node", version: expect.stringMatching(/^\d+\.\d+/) },
         },
+        {
+          name: "llamacpp",
+          package: "@crossrank/backend-llamacpp",
+          available: true,
+          runtime: { name: "node-llama-cpp", version: expect.stringMatching(/^\d+\.\d+/) },
+        },
       ],
     });
     expect(report["cores"]).toBeGreaterThan(0);
@@ -279,5 +285,6 @@ describe("doctor", () => {
     expect(stdout).toMatch(/^node +\d+\./m);
     expect(stdout).toMatch(/^downloads +off/m);
     expect(stdout).toMatch(/^ {2}onnx +works +onnxruntime-node /m);
+    expect(stdout).toMatch(/^ {2}llamacpp +works +node-llama-cpp /m);
   });
 });

@@ -50,6 +50,22 @@ export class ConversionNotFaithfulError extends CrossrankError {
   }
 }
 
+/** The source's weights are not what they were when the conversion began. */
+export class SourceChangedError extends CrossrankError {
+  readonly model: string;
+  /** Relative to the model. */
+  readonly path: string;
+
+  constructor(facts: { model: string; path: string }) {
+    super(
+      "source-changed",
+      `${facts.model}: ${facts.path} was changed while it was converted. Convert it again; nothing was kept.`,
+    );
+    this.model = facts.model;
+    this.path = facts.path;
+  }
+}
+
 /** The output folder cannot take the artifact. Nothing in it was changed. */
 export class OutputFolderError extends CrossrankError {
   /** As it was given. */

@@ -6,14 +6,23 @@ export {
   type ConvertOptions,
   conversionDtypes,
   convert,
-  type OnnxTarget,
 } from "./convert.js";
-export { ConversionNotFaithfulError, OutputFolderError, UnsupportedConversionError } from "./errors.js";
+export {
+  ConversionNotFaithfulError,
+  OutputFolderError,
+  SourceChangedError,
+  UnsupportedConversionError,
+} from "./errors.js";
+export { ggufWriter } from "./gguf/write-gguf.js";
+export { createOnnxWriter, type OnnxTarget, type OnnxWriterOptions } from "./onnx/write-onnx.js";
 export {
   type ArtifactProvenance,
   type HashedFile,
   provenanceFile,
   type VerificationRecord,
 } from "./provenance.js";
+export { sourceBackend } from "./reference/source-backend.js";
+export { sourceGoldens } from "./reference/source-goldens.js";
+export { describeModel } from "./source/describe-model.js";
 export type * from "./source/description.js";
 export type { Weight } from "./source/weight.js";

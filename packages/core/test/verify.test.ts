@@ -421,10 +421,13 @@ describe("the judgement", () => {
     expect(bound("q40")).toMatchObject({ maximum: 1e-4 });
   });
 
-  it("gives float32 in a GGUF the room that llama.cpp's half floats need", () => {
+  it("gives a GGUF the room that llama.cpp's half floats need", () => {
     const facts = { scale: "logit", measure: "logit", reference: undefined, format: "gguf" } as const;
-    expect(boundFor({ ...facts, dtype: "F32" })).toEqual({ name: "F32", maximum: 5e-3 });
-    expect(boundFor({ ...facts, dtype: "F16" }).maximum).toBe(2e-2);
+    expect(boundFor({ ...facts, dtype: "F32" })).toEqual({ name: "F32", maximum: 1e-2 });
+    expect(boundFor({ ...facts, dtype: "F16" }).maximum).toBe(4e-2);
+    expect(boundFor({ ...facts, dtype: "F32", scale: "cosine" }).maximum).toBe(2e-3);
+    expect(boundFor({ ...facts, dtype: "Q8_0" })).toEqual(bound("Q8_0"));
+    expect(boundFor({ ...facts, dtype: "Q8_0", scale: "cosine" })).toEqual(bound("Q8_0", "cosine"));
     expect(boundFor({ ...facts, dtype: "fp32", format: "onnx" }).maximum).toBe(1e-4);
   });
 

@@ -7,7 +7,7 @@ import {
   scaleOf,
 } from "@crossrank/core";
 import type { Command } from "commander";
-import { onnxPrecisions, type Precision } from "../backends.js";
+import { backendNames, type Precision, precisionsAmong } from "../backends.js";
 import { type Context, print } from "../context.js";
 import { describeProfile, describeTemplates } from "../describe.js";
 import { type ExampleSequence, encodeExample, example, spellingsOf } from "../example.js";
@@ -50,7 +50,7 @@ async function inspect(source: string, options: InspectCommandOptions, { signal 
     throw translateInputError(error, { profile: options.profile && `--profile ${options.profile}` });
   });
   const files = [...(await model.list({ signal }))].sort((a, b) => (a.path < b.path ? -1 : 1));
-  const precisions = await onnxPrecisions(files.map(({ path }) => path));
+  const precisions = await precisionsAmong(files.map(({ path }) => path));
   const sequences = encodeExample(reading, model.id);
   const view = { model, reading, files, precisions, sequences };
   await print(options.format === "json" ? inspectionJson(view) : inspectionTable(view));
@@ -83,7 +83,6 @@ function inspectionTable({ model, reading, files, precisions, sequences }: Inspe
   const { profile, sources, tokenizerJson } = reading;
   const spellings = spellingsOf(tokenizerJson);
   const facts = describeProfile(profile, sources, (id) => spellings.get(id) ?? "");
-  const chosen = defaultDtype(profile, precisions);
   const sizes = new Map(files.map(({ path, size }) => [path, size]));
   const revision = model.revision === undefined ? "" : ` at ${model.revision}`;
   const sections: [string, string[]][] = [
@@ -99,20 +98,7 @@ function inspectionTable({ model, reading, files, precisions, sequences }: Inspe
         ...(sequence.note === undefined ? [] : [sequence.note]),
       ],
     ]),
-    [
-      "onnx precisions",
-      precisions.length === 0
-        ? ["none: there is no onnx/model*.onnx"]
-        : table(
-            precisions.map(({ dtype, path }) => [
-              dtype,
-              path,
-              formatBytes(sizes.get(path) ?? 0),
-              dtype === chosen ? "default" : "",
-            ]),
-            ["left", "left", "right", "left"],
-          ),
-    ],
+    ...precisionSections(precisions, (path) => sizes.get(path) ?? 0, profile),
     [
       "files",
       table(
@@ -128,6 +114,38 @@ function inspectionTable({ model, reading, files, precisions, sequences }: Inspe
   return `${sections
     .map(([title, lines]) => [toSingleLine(title), ...lines.map((line) => `  ${line}`)].join("\n"))
     .join("\n\n")}\n`;
+}
+
+/** What each backend can run, and what it takes when it is asked for no precision. */
+function precisionSections(
+  precisions: readonly Precision[],
+  sizeOf: (path: string) => number,
+  profile: ModelProfile,
+): [string, string[]][] {
+  if (precisions.length === 0) {
+    return [
+      [
+        "precisions",
+        ["none: no backend finds a file that it runs. crossrank convert makes one from safetensors"],
+      ],
+    ];
+  }
+  return backendNames.flatMap((backend): [string, string[]][] => {
+    const own = precisions.filter((one) => one.backend === backend);
+    if (own.length === 0) return [];
+    const wanted = profile.defaultDtype?.toLowerCase();
+    const isWanted = ({ dtype }: Precision): boolean => dtype.toLowerCase() === wanted;
+    // What is another format's precision says nothing about this one.
+    const free = wanted === undefined || (!own.some(isWanted) && precisions.some(isWanted));
+    const chosen = (free ? own[0] : own.find(isWanted))?.dtype;
+    const rows = own.map(({ dtype, path }) => [
+      dtype,
+      path,
+      formatBytes(sizeOf(path)),
+      dtype === chosen ? "default" : "",
+    ]);
+    return [[`${backend} precisions`, table(rows, ["left", "left", "right", "left"])]];
+  });
 }
 
 function exampleTitle({ encodes, tokens }: ExampleSequence, profile: ModelProfile): string {
@@ -167,6 +185,7 @@ function pieceRows(tokens: ExampleSequence["tokens"]): string[][] {
   });
 }
 
+/** Of the backend that a model without a choice gets. */
 function defaultDtype(profile: ModelProfile, precisions: readonly Precision[]): string | undefined {
   return profile.defaultDtype ?? precisions[0]?.dtype;
 }

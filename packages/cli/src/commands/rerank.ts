@@ -9,6 +9,7 @@ import { defaultModel, openModelFiles, readProfileFile } from "../model.js";
 import {
   type BackendChoice,
   backendOption,
+  chooseBackend,
   modelOptions,
   type ProfiledModelOptions,
   wholeNumber,
@@ -29,7 +30,7 @@ export interface RerankCommandOptions extends ProfiledModelOptions {
   readonly input?: InputFormat;
   readonly model: string;
   readonly instruction?: string;
-  readonly backend: BackendChoice;
+  readonly backend?: BackendChoice;
   readonly dtype?: string;
   readonly maxLength?: number;
   readonly truncation?: TruncationStrategy;
@@ -78,7 +79,7 @@ export function addRerankCommand(program: Command, context: Context): void {
       'what counts as relevant, for models that take an instruction; "" for none (default: the model\'s own)',
     )
     .addOption(backendOption())
-    .option("--dtype <name>", "precision, e.g. fp32, fp16, int8 (default: the model's own)")
+    .option("--dtype <name>", "precision, e.g. fp32, int8, or Q8_0 of a GGUF (default: the model's own)")
     .option("--max-length <n>", "longest sequence in tokens (default: the model's own)", wholeNumber)
     .addOption(
       new Option(
@@ -103,7 +104,7 @@ export function addRerankCommand(program: Command, context: Context): void {
     .action(async (options: RerankCommandOptions) => {
       // Checked before anything is read or loaded.
       if (options.query.trim() === "") throw new UsageError("--query is empty; there is nothing to rank by");
-      const { dtype } = options.backend;
+      const dtype = options.backend?.dtype;
       if (dtype !== undefined && options.dtype !== undefined && dtype !== options.dtype) {
         throw new UsageError(
           `--backend asks for ${dtype} and --dtype for ${options.dtype}; give one of them`,
@@ -145,14 +146,15 @@ async function score(
     progress.step(`loading ${options.model}`);
     const profile = await readProfileFile(options.profile);
     const model = await openModelFiles(options.model, options, signal);
-    const backend = await createBackend(options.backend.name, {
+    const choice = await chooseBackend(options.backend, model, { dtype: options.dtype, signal });
+    const backend = await createBackend(choice.name, {
       threads: options.threads,
       workers: options.workers,
     });
     const reranker = await createReranker({
       model,
       backend,
-      dtype: options.dtype ?? options.backend.dtype,
+      dtype: options.dtype ?? choice.dtype,
       maxLength: options.maxLength,
       truncation: options.truncation,
       instruction: options.instruction,

@@ -8,6 +8,7 @@ import { defaultModel, openModelFiles, readProfileFile } from "../model.js";
 import {
   type BackendChoice,
   backendOption,
+  chooseBackend,
   modelOptions,
   type ProfiledModelOptions,
   positiveNumber,
@@ -17,7 +18,7 @@ import { createProgress } from "../progress.js";
 import { alignColumns, toSingleLine } from "../text.js";
 
 interface VerifyCommandOptions extends ProfiledModelOptions, GoldensOptions {
-  readonly backend: BackendChoice;
+  readonly backend?: BackendChoice;
   readonly tolerance?: number;
   readonly format: "table" | "json";
 }
@@ -36,12 +37,14 @@ published, so these compare scores alone).
 
 Passed means: tokens the same, every number finite, and |Δ| within the bound of the
 precision that was loaded: 1e-4 for fp32, 2e-2 for fp16 and bf16, for 8 bits a median of
-.15 with stable signs; below 8 bits differences are only reported. The goldens' own
+.15 with stable signs; below 8 bits differences are only reported. In a GGUF 1e-2 for F32
+and 4e-2 for F16: llama.cpp computes some of it in half precision. The goldens' own
 tolerance widens it, --tolerance replaces it.
 
 Examples:
   $ crossrank verify
   $ crossrank verify ./my-model --backend onnx:fp32
+  $ crossrank verify ./my-model --backend llamacpp:Q8_0
   $ crossrank verify ./converted --published BAAI/bge-reranker-base
   $ crossrank verify cross-encoder/ms-marco-MiniLM-L6-v2 --format json
 
@@ -89,7 +92,8 @@ async function run(
     const sets = await findGoldens(model, options, signal);
     progress.step(`loading ${source}`);
     // Several publications about one model: it is loaded once.
-    const backend = shareSession(await createBackend(options.backend.name));
+    const choice = await chooseBackend(options.backend, model, { signal });
+    const backend = shareSession(await createBackend(choice.name));
     try {
       const outcomes: Outcome[] = [];
       for (const found of sets) {
@@ -97,7 +101,7 @@ async function run(
         const verification = await verify({
           model,
           backend,
-          dtype: options.backend.dtype,
+          dtype: choice.dtype,
           profile,
           goldens: found.goldens,
           tolerance: options.tolerance,

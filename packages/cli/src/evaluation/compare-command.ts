@@ -40,7 +40,8 @@ async function compare(
   options: CompareCommandOptions,
   { signal }: Context,
 ): Promise<{ material: Material; report: ComparisonReport }> {
-  const { systems, reference } = systemsOf(options);
+  // Two are needed, so that a default is of no use.
+  const { systems, reference } = await systemsOf(options, async () => "onnx");
   if (systems.length < 2) {
     throw new UsageError(
       "a comparison needs two backends: give --backend twice, or --backend and --reference",

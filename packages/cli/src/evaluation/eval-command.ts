@@ -24,6 +24,7 @@ import { createProgress } from "../progress.js";
 import { toSingleLine } from "../text.js";
 import { evaluationTable } from "./evaluation-table.js";
 import {
+  defaultSystem,
   environmentOf,
   failOfGates,
   familyOf,
@@ -46,7 +47,7 @@ export async function evaluate(
   judge?: GateFile,
 ): Promise<EvaluationReport> {
   const { signal, log } = context;
-  const { systems, reference } = systemsOf(options);
+  const { systems, reference } = await systemsOf(options, () => defaultSystem(options, signal));
   if (options.retrieve && options.candidates !== undefined) {
     throw new UsageError(
       "--retrieve searches the whole corpus and --candidates gives documents to rerank; give one of them",

@@ -21,6 +21,7 @@ import { backendPackage } from "../backends.js";
 import type { EvaluationOptions, SystemChoice } from "../evaluation-options.js";
 import { CommandError, describeSystemError, translateInputError, UsageError } from "../failure.js";
 import { openModelFiles, readProfileFile } from "../model.js";
+import { chooseBackend } from "../options.js";
 import type { Progress } from "../progress.js";
 import { openScoringProcess } from "../scoring-process.js";
 import { formatCount } from "../text.js";
@@ -87,6 +88,12 @@ export async function familyOf(options: EvaluationOptions, signal: AbortSignal):
   const overrides = await readProfileFile(options.profile);
   const model = await openModelFiles(options.model, options, signal);
   return (await readProfile(model, overrides, signal)).profile.family;
+}
+
+/** The backend of an evaluation that names none. */
+export async function defaultSystem(options: EvaluationOptions, signal: AbortSignal): Promise<string> {
+  const model = await openModelFiles(options.model, options, signal);
+  return (await chooseBackend(undefined, model, { signal })).name;
 }
 
 /** `0.005`, or a file of rules. */

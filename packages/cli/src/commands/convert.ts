@@ -1,0 +1,111 @@
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { Context } from "../context.js";
+import { UsageError } from "../failure.js";
+import { modelOptions, type ProfiledModelOptions, positiveNumber, tableOrJson } from "../options.js";
+
+export interface ConvertCommandOptions extends ProfiledModelOptions {
+  readonly model?: string;
+  readonly to: "onnx" | "gguf";
+  /** Undefined for the most precise. */
+  readonly dtype?: readonly string[];
+  readonly output?: string;
+  readonly target?: "onnxruntime" | "mnn" | "plain";
+  readonly force?: true;
+  /** False with `--no-verify`. */
+  readonly verify: boolean;
+  readonly tolerance?: number;
+  readonly format: "table" | "json";
+}
+
+const help = `
+Reads the model's own safetensors; no Python is involved.
+
+  onnx   BERT, RoBERTa, XLM-RoBERTa, ModernBERT, DeBERTa-v2: cross-encoders and bi-encoders.
+         fp32; fp16 (half the size, computed in float32); int8 (weights and, per batch,
+         activations in 8 bits). --target mnn or plain writes ONNX's own operators alone.
+  gguf   BERT, RoBERTa and XLM-RoBERTa, ModernBERT with mean pooling, Qwen3 rerankers, and
+         bi-encoders of these. F32, F16, Q8_0, Q4_0.
+
+Whatever cannot be written so that it gives the model's own scores is refused, with the
+reason.
+
+Before an artifact gets its place it is loaded on its backend and held against what the
+weights themselves give (a reference computed here, for a dozen pairs), and against the
+model's golden.json where there is one, within the bounds of crossrank verify. One that
+does not agree is removed. --no-verify keeps it unseen, and provenance.json says so.
+The backend must be installed: gguf needs @crossrank/backend-llamacpp and node-llama-cpp.
+
+The output becomes a complete model folder: the model's small files, the artifact
+(onnx/model*.onnx, gguf/model-*.gguf), and provenance.json with hashes and versions.
+Several artifacts of one model may share it. A model's own folder gets the artifact and
+provenance.json, and is otherwise left as it is.
+
+Examples:
+  $ crossrank convert ./my-model --to onnx
+  $ crossrank convert ./my-model --to onnx --dtype fp32,int8
+  $ crossrank convert --model BAAI/bge-reranker-base --to gguf --dtype Q8_0 --output ./bge
+  $ crossrank verify ./bge --backend llamacpp:Q8_0
+
+Exit code: 0 written, 1 failed or refused, 2 wrong usage, 130 interrupted.`;
+
+export function addConvertCommand(program: Command, context: Context): void {
+  const command = program
+    .command("convert")
+    .summary("write a model's weights as ONNX or GGUF, verified against the source")
+    .description("Writes a model's safetensors as ONNX or GGUF and keeps what agrees with its source.")
+    .argument("[model]", "folder or repository id, as --model")
+    .option("-m, --model <source>", "folder or repository id with safetensors weights")
+    .addOption(new Option("--to <format>", "what to write").choices(["onnx", "gguf"]).makeOptionMandatory())
+    .option(
+      "--dtype <names>",
+      "precision, or several with commas (default: the most precise)",
+      (value: string, before: readonly string[] = []) => [...before, ...listOf(value)],
+    )
+    .option(
+      "-o, --output <folder>",
+      "where to put it (default: the model's own folder, or ./ and the end of its id)",
+    )
+    .addOption(
+      new Option("--target <name>", "for whom an ONNX graph is (default: onnxruntime)").choices([
+        "onnxruntime",
+        "mnn",
+        "plain",
+      ]),
+    )
+    .option("--force", "replace an artifact that is there already")
+    .option("--no-verify", "keep the artifact without looking at what it gives")
+    .option(
+      "--tolerance <n>",
+      "largest difference of logits allowed (default: by precision)",
+      positiveNumber,
+    );
+  for (const option of modelOptions()) command.addOption(option);
+  command
+    .addOption(tableOrJson())
+    .addHelpText("after", help)
+    .action(async (source: string | undefined, options: ConvertCommandOptions) => {
+      const { model } = options;
+      if (source !== undefined && model !== undefined && source !== model) {
+        throw new UsageError(
+          `the model is given twice, as ${source} and as --model ${model}; give one of them`,
+        );
+      }
+      const chosen = source ?? model;
+      if (chosen === undefined) throw new UsageError("no model is given; pass a folder or a repository id");
+      if (options.target !== undefined && options.to !== "onnx") {
+        throw new UsageError(`--target is of ONNX graphs, and --to is ${options.to}`);
+      }
+      if (!options.verify && options.tolerance !== undefined) {
+        throw new UsageError("--tolerance is of the verification that --no-verify leaves out");
+      }
+      // Loaded when it is asked for: the other commands have no use for it.
+      const { runConvertCommand } = await import("../conversion/convert-command.js");
+      await runConvertCommand(chosen, options, context);
+    });
+}
+
+function listOf(value: string): string[] {
+  const names = value.split(",").map((name) => name.trim());
+  if (names.includes("")) throw new InvalidArgumentError("It must be a name, or several with commas.");
+  return names;
+}

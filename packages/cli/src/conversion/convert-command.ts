@@ -1,0 +1,197 @@
+import { resolve } from "node:path";
+import { type Conversion, type ConversionProgress, conversionDtypes, convert } from "@crossrank/convert";
+import type { Backend, Bound, CrossrankJson, Goldens, ModelFiles } from "@crossrank/core";
+import { isFolderSource } from "@crossrank/hub";
+import { backendOfFormat, createBackend } from "../backends.js";
+import type { ConvertCommandOptions } from "../commands/convert.js";
+import { type Context, print } from "../context.js";
+import { CommandError, translateInputError, UsageError } from "../failure.js";
+import { defaultModel, openModelFiles, readProfileFile } from "../model.js";
+import { createProgress, type Progress } from "../progress.js";
+import { alignColumns, formatBytes, toSingleLine } from "../text.js";
+
+/** One model in several precisions, one after the other. What was done before one fails is kept, and shown. */
+export async function runConvertCommand(
+  source: string,
+  options: ConvertCommandOptions,
+  context: Context,
+): Promise<void> {
+  const dtypes = chosenDtypes(options);
+  const profile = await readProfileFile(options.profile);
+  const backend = options.verify ? await workingBackend(options.to) : undefined;
+  const model = await openModelFiles(source, options, context.signal);
+  const output = options.output ?? (await defaultOutput(source));
+  const done: Conversion[] = [];
+  const show = (): Promise<void> =>
+    print(options.format === "json" ? conversionJson(model, done) : conversionTable(model, output, done));
+  try {
+    for (const dtype of dtypes) {
+      const goldens = done[0]?.goldens;
+      done.push(await convertOne({ model, output, dtype, backend, profile, goldens }, options, context));
+    }
+  } catch (error) {
+    if (done.length > 0 && !context.signal.aborted) await show();
+    throw error;
+  }
+  await show();
+}
+
+/** Checked before anything is computed. */
+function chosenDtypes({ to, target, dtype }: ConvertCommandOptions): readonly string[] {
+  const known = conversionDtypes(to, target);
+  const chosen = (dtype ?? known.slice(0, 1)).map((name) => {
+    const found = known.find((one) => one.toLowerCase() === name.toLowerCase());
+    if (found !== undefined) return found;
+    throw new UsageError(`--dtype must be one of ${known.join(", ")} for ${target ?? to}, not ${name}`);
+  });
+  return [...new Set(chosen)];
+}
+
+/** The one that will run the artifact; that it does not work here should not be found out at the end. */
+async function workingBackend(format: ConvertCommandOptions["to"]): Promise<Backend> {
+  const name = backendOfFormat(format);
+  const way = "or pass --no-verify, which keeps the artifact without looking at what it gives";
+  const backend = await createBackend(name).catch((cause: unknown) => {
+    if (!(cause instanceof CommandError)) throw cause;
+    throw new CommandError(`the artifact cannot be verified: ${cause.message}, ${way}`, { cause });
+  });
+  const { available, detail } = await backend.diagnose();
+  if (available) return backend;
+  throw new CommandError(
+    `the artifact cannot be verified, since ${name} does not work here: ${detail}; ${way}`,
+  );
+}
+
+async function defaultOutput(source: string): Promise<string> {
+  if (source !== defaultModel && (await isFolderSource(source))) return source;
+  const [id = ""] = source.split("@");
+  return `./${id.slice(id.lastIndexOf("/") + 1)}`;
+}
+
+async function convertOne(
+  parts: {
+    readonly model: ModelFiles;
+    readonly output: string;
+    readonly dtype: string;
+    readonly backend: Backend | undefined;
+    readonly profile: CrossrankJson | undefined;
+    readonly goldens: Goldens | undefined;
+  },
+  options: ConvertCommandOptions,
+  { signal, log }: Context,
+): Promise<Conversion> {
+  const { to, target, verify, tolerance, force } = options;
+  const progress = createProgress(process.stderr);
+  try {
+    log(`converting ${parts.model.id} to ${to} ${parts.dtype}, into ${resolve(parts.output)}`);
+    return await convert({
+      ...parts,
+      to,
+      target,
+      verify,
+      tolerance,
+      force,
+      signal,
+      onProgress: (now) => showProgress(progress, parts.dtype, now),
+    });
+  } catch (error) {
+    throw translateInputError(error, { profile: options.profile && `--profile ${options.profile}` });
+  } finally {
+    progress.clear();
+  }
+}
+
+function showProgress(progress: Progress, dtype: string, now: ConversionProgress): void {
+  switch (now.step) {
+    case "downloading":
+      progress.download(now);
+      break;
+    case "reading":
+      progress.step("reading the model");
+      break;
+    case "hashing":
+      progress.bytes(`hashing ${now.path}`, now.read, now.total);
+      break;
+    case "writing":
+      if (now.written === undefined || now.total === undefined) progress.step(`writing ${dtype}`);
+      else progress.bytes(`writing ${dtype}`, now.written, now.total);
+      break;
+    case "reference":
+      progress.step(`computing what the weights give${share(now)}`);
+      break;
+    case "verifying":
+      progress.step(`verifying ${dtype}${share(now)}`);
+      break;
+  }
+}
+
+function share({ completed, total }: { readonly completed?: number; readonly total?: number }): string {
+  return completed === undefined || total === undefined ? "" : `, ${completed} of ${total}`;
+}
+
+function conversionJson(model: ModelFiles, done: readonly Conversion[]): string {
+  const value = {
+    model: { id: model.id, revision: model.revision ?? null },
+    output: done[0]?.folder,
+    artifacts: done.map(({ provenance, verifications }) => ({
+      ...provenance,
+      // Case by case here; provenance.json has the sums.
+      verifications: verifications.map(({ against, verification }) => {
+        const { passed, reason, reference, backend, scale, bound, summary, cases } = verification;
+        return { against, passed, reason, reference, backend, scale, bound, summary, cases };
+      }),
+    })),
+  };
+  return `${JSON.stringify(value, undefined, 2)}\n`;
+}
+
+function conversionTable(model: ModelFiles, output: string, done: readonly Conversion[]): string {
+  const revision = model.revision === undefined ? "" : ` at ${model.revision.slice(0, 12)}`;
+  const weights = done[0]?.provenance.source.files ?? [];
+  const size = formatBytes(weights.reduce((sum, file) => sum + file.size, 0));
+  const facts = [
+    ["model", `${model.id}${revision}, ${weights.map(({ path }) => path).join(", ")} (${size})`],
+    ["output", output],
+  ];
+  const rows = done.flatMap(({ provenance, verifications }) => {
+    const [main] = provenance.files;
+    const bytes = provenance.files.reduce((sum, file) => sum + file.size, 0);
+    const own = [main?.path ?? "", provenance.dtype, formatBytes(bytes)];
+    if (verifications.length === 0) return [[...own, "nothing: not verified", "", "", "", ""]];
+    return verifications.map(({ against, verification }, index) => {
+      const { summary, bound } = verification;
+      return [
+        ...(index === 0 ? own : ["", "", ""]),
+        against === "source" ? "its weights" : against,
+        String(summary.compared),
+        delta(summary.maximum),
+        delta(summary.median),
+        describeBound(bound),
+      ];
+    });
+  });
+  const heading = ["artifact", "dtype", "size", "held against", "cases", "max |Δ|", "median |Δ|", "bound"];
+  const lines = [
+    ...alignColumns(
+      facts.map((row) => row.map(toSingleLine)),
+      ["left", "left"],
+    ),
+    "",
+    ...alignColumns(
+      [heading, ...rows.map((row) => row.map(toSingleLine))],
+      ["left", "left", "right", "left", "right", "right", "right", "left"],
+    ),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+function describeBound({ maximum, median, signMargin }: Bound): string {
+  if (maximum !== undefined) return `max ${maximum}`;
+  if (median === undefined) return "none: reported";
+  return `median ${median}${signMargin === undefined ? "" : ", signs stable"}`;
+}
+
+function delta(value: number | null): string {
+  if (value === null) return "–";
+  return value === 0 || value >= 1e-3 ? value.toFixed(4) : value.toExponential(1);
+}

@@ -1,0 +1,452 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { mkdir, realpath, stat } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import {
+  type Backend,
+  type CrossrankJson,
+  type FileProgress,
+  type Goldens,
+  InvalidInputError,
+  type ModelFiles,
+  type ModelProfile,
+  readGoldens,
+  readProfile,
+  type ScoringProgress,
+  shareSession,
+  type Verification,
+  verify,
+} from "@crossrank/core";
+import type { ArtifactWriter, StoredTensorFacts, WriteProgress } from "./artifact-writer.js";
+import { ConversionNotFaithfulError, SourceChangedError } from "./errors.js";
+import { ggufWriter } from "./gguf/write-gguf.js";
+import { copyModel, openStaged, recordReads, writeGoldens } from "./model-folder.js";
+import { createOnnxWriter, type OnnxTarget } from "./onnx/write-onnx.js";
+import { OutputFolder } from "./output-folder.js";
+import {
+  type ArtifactProvenance,
+  type HashedFile,
+  packageVersions,
+  type VerificationRecord,
+  withArtifact,
+} from "./provenance.js";
+import { sourceGoldens } from "./reference/source-goldens.js";
+import { describeModel } from "./source/describe-model.js";
+import type { ModelDescription } from "./source/description.js";
+
+export type ConversionFormat = ArtifactWriter["format"];
+
+export interface ConvertOptions {
+  /** Hugging Face files with safetensors weights. */
+  readonly model: ModelFiles;
+  readonly to: ConversionFormat;
+  /** Precision, as {@link conversionDtypes} lists them, in any case. Default: the most precise. */
+  readonly dtype?: string | undefined;
+  /** ONNX only. Default `"onnxruntime"`. */
+  readonly target?: OnnxTarget | undefined;
+  /**
+   * Folder to put the artifact into; it need not exist. It becomes a complete model folder (the model's small files,
+   * the artifact, provenance.json), unless it is the source's own, which gets the artifact and provenance.json.
+   */
+  readonly output: string;
+  /** Replace an artifact of that name. Default false. */
+  readonly force?: boolean | undefined;
+  /** Runs the artifact for verification: one that loads this format. Not needed without verification. */
+  readonly backend?: Backend | undefined;
+  /** Default true. False keeps whatever was written, and provenance.json says that nobody looked. */
+  readonly verify?: boolean | undefined;
+  /** Largest |Δ logit| allowed. Default: core's bound for the precision. */
+  readonly tolerance?: number | undefined;
+  /** What the source gives, from an earlier conversion of the same model: {@link Conversion.goldens}. Default: computed. */
+  readonly goldens?: Goldens | undefined;
+  /** Facts about the model that override its files. A separate output folder keeps them in its crossrank.json. */
+  readonly profile?: CrossrankJson | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: ConversionProgress) => void) | undefined;
+}
+
+export type ConversionProgress =
+  /** The source's files, where they are not on this machine. */
+  | ({ readonly step: "downloading" } & FileProgress)
+  | { readonly step: "reading" }
+  /** Bytes of a file. */
+  | { readonly step: "hashing"; readonly path: string; readonly read: number; readonly total: number }
+  /** The source is being computed, to have something to hold the artifact against. */
+  | ({ readonly step: "reference" } & Partial<ScoringProgress>)
+  | ({ readonly step: "writing" } & Partial<WriteProgress>)
+  | ({ readonly step: "verifying" } & Partial<ScoringProgress>);
+
+export interface Conversion {
+  /** Absolute path of the output folder. */
+  readonly folder: string;
+  /** As provenance.json has it. */
+  readonly provenance: ArtifactProvenance;
+  /** Empty where none was asked for. */
+  readonly verifications: readonly {
+    readonly against: VerificationRecord["against"];
+    readonly verification: Verification;
+  }[];
+  /** What the source gives; undefined where nothing was verified. For the next conversion of the same model. */
+  readonly goldens: Goldens | undefined;
+}
+
+/** Precisions of a format, most precise first. */
+export function conversionDtypes(format: ConversionFormat, target?: OnnxTarget): readonly string[] {
+  return writerOf(format, target).dtypes;
+}
+
+/**
+ * Writes a model's weights in another format, holds the artifact against its source, and puts it into its folder only
+ * if it agrees. Until then everything is in a folder beside the output; on failure and on abort that is removed, and
+ * nothing else was touched.
+ *
+ * @throws {InvalidInputError} an option is wrong: `dtype`, `target`, `tolerance`, `backend`, `profile`.
+ * @throws {UnsupportedConversionError} the model cannot be written in this format, and why.
+ * @throws {ConversionNotFaithfulError} the artifact does not give what its source gives.
+ * @throws {OutputFolderError} the artifact is there already, the folder holds another model, or it cannot be written.
+ * @throws {SourceChangedError} somebody wrote to the source's weights meanwhile.
+ * @throws {ModelFileNotFoundError} {ModelProfileError} the source cannot be read.
+ * @throws what `verify` throws when the backend cannot load or run the artifact.
+ * @throws the signal's reason, once aborted.
+ */
+export async function convert(options: ConvertOptions): Promise<Conversion> {
+  const { model, to, signal, onProgress, force = false } = options;
+  signal?.throwIfAborted();
+  const { writer, dtype } = chooseWriter(options);
+  const main = artifactPath(to, dtype);
+  const output = await OutputFolder.open(options.output);
+  await output.check(main, force);
+
+  onProgress?.({ step: "reading" });
+  const download = { signal, onProgress: downloading(onProgress) };
+  const { files, read } = recordReads(model);
+  const { profile } = await readProfile(files, options.profile, signal);
+  const description = await describeModel(model, profile, download);
+  writer.check(description, profile);
+  const weights = await fetchWeights(model, download);
+
+  const staging = await output.stage();
+  try {
+    const companions = [
+      ...(await copyModel(
+        {
+          files: model,
+          profile,
+          read,
+          weights: weights.map(({ path }) => path),
+          overrides: options.profile,
+          signal,
+        },
+        staging.path,
+      )),
+    ];
+    const inPlace = await isSource(model, output.path);
+    if (!inPlace) await output.missing(staging, companions);
+
+    const source = await hashWeights(weights, options);
+    const own = await readGoldens(model, { signal });
+    const goldens = options.verify === false ? undefined : await computeGoldens(options, profile);
+    if (own === undefined && goldens !== undefined)
+      companions.push(await writeGoldens(goldens, staging.path));
+
+    const tensors: StoredTensorFacts[] = [];
+    const onTensor = (tensor: StoredTensorFacts): void => void tensors.push(tensor);
+    const folder = staging.path;
+    const paths = await write(options, { writer, dtype, description, profile, source, folder, onTensor });
+    const artifact = await hashFiles(staging.path, paths, options);
+    const id = inPlace ? model.id : options.output;
+    const verifications = await verifyAgainst(options, { folder: staging.path, id, dtype, goldens, own });
+    await requireUnchanged(weights, model.id);
+
+    const provenance: ArtifactProvenance = {
+      format: to,
+      dtype,
+      files: artifact,
+      source: { id: publicId(model), revision: model.revision ?? null, files: source },
+      converter: { packages: packageVersions(), node: process.versions.node, date: new Date().toISOString() },
+      options: {
+        ...(to === "onnx" ? { target: options.target ?? "onnxruntime" } : {}),
+        ...(options.tolerance === undefined ? {} : { tolerance: options.tolerance }),
+        ...(options.profile === undefined ? {} : { profile: options.profile }),
+      },
+      ...precisionsOf(tensors, dtype),
+      verified: verifications.length > 0,
+      verifications: verifications.map(({ against, verification }) => ({
+        against,
+        reference: verification.reference,
+        backend: verification.backend,
+        bound: verification.bound,
+        summary: verification.summary,
+      })),
+    };
+    signal?.throwIfAborted();
+    await output.deliver(staging, {
+      companions: inPlace ? [] : companions,
+      artifact: artifact.map(({ path }) => path),
+      provenance: (before) => withArtifact(before, provenance),
+      force,
+    });
+    return { folder: output.path, provenance, verifications, goldens };
+  } catch (error) {
+    // Node's own readers reject with an AbortError in place of the reason.
+    signal?.throwIfAborted();
+    throw output.translate(error);
+  } finally {
+    await staging.remove();
+  }
+}
+
+function chooseWriter(options: ConvertOptions): { readonly writer: ArtifactWriter; readonly dtype: string } {
+  const { to, target, dtype, tolerance, backend } = options;
+  if (target !== undefined && to !== "onnx") {
+    throw new InvalidInputError("target", `is of ONNX graphs; ${to} has none`);
+  }
+  if (tolerance !== undefined && !(tolerance > 0)) {
+    throw new InvalidInputError("tolerance", `must be a number above 0, not ${tolerance}`);
+  }
+  if (options.verify !== false && backend === undefined) {
+    throw new InvalidInputError(
+      "backend",
+      `is needed to verify the artifact: one that loads ${to}, or verify: false`,
+    );
+  }
+  const writer = writerOf(to, target);
+  const chosen = writer.dtypes.find(
+    (name) => name.toLowerCase() === (dtype ?? writer.dtypes[0])?.toLowerCase(),
+  );
+  if (chosen === undefined) {
+    throw new InvalidInputError(
+      "dtype",
+      `must be one of ${writer.dtypes.join(", ")} for ${to}, not ${JSON.stringify(dtype)}`,
+    );
+  }
+  return { writer, dtype: chosen };
+}
+
+function writerOf(format: ConversionFormat, target: OnnxTarget | undefined): ArtifactWriter {
+  return format === "onnx" ? createOnnxWriter({ target: target ?? "onnxruntime" }) : ggufWriter;
+}
+
+/** Where the backends look for it, relative to the model. */
+function artifactPath(format: ConversionFormat, dtype: string): string {
+  return format === "onnx"
+    ? `onnx/model${dtype === "fp32" ? "" : `_${dtype}`}.onnx`
+    : `gguf/model-${dtype}.gguf`;
+}
+
+/** A file of the source on this machine. */
+interface LocalWeights {
+  readonly path: string;
+  readonly local: string;
+  readonly sha256: string | undefined;
+  /** Whether it is still the same file: size and time of its last change. */
+  readonly state: string;
+}
+
+/** `model.safetensors`, or the parts that its index names. */
+async function fetchWeights(
+  model: ModelFiles,
+  download: {
+    readonly signal: AbortSignal | undefined;
+    readonly onProgress: (progress: FileProgress) => void;
+  },
+): Promise<readonly LocalWeights[]> {
+  const listed = await model.list(download);
+  const index = "model.safetensors.index.json";
+  const parts = listed.some(({ path }) => path === "model.safetensors")
+    ? ["model.safetensors"]
+    : [
+        ...new Set(
+          Object.values(
+            (JSON.parse(await model.readText(index, download)) as { weight_map: Record<string, string> })
+              .weight_map,
+          ),
+        ),
+      ].sort();
+  const weights: LocalWeights[] = [];
+  for (const path of parts) {
+    const local = await model.localPath(path, download);
+    const sha256 = listed.find((file) => file.path === path)?.sha256;
+    weights.push({ path, local, sha256, state: await stateOf(local) });
+  }
+  return weights;
+}
+
+async function hashWeights(
+  weights: readonly LocalWeights[],
+  options: Pick<ConvertOptions, "signal" | "onProgress">,
+): Promise<HashedFile[]> {
+  const hashed: HashedFile[] = [];
+  for (const { path, local, sha256 } of weights) {
+    const { size } = await stat(local);
+    hashed.push({ path, size, sha256: sha256 ?? (await hashFile(local, path, size, options)) });
+  }
+  return hashed;
+}
+
+async function hashFiles(
+  folder: string,
+  absolute: readonly string[],
+  options: Pick<ConvertOptions, "signal" | "onProgress">,
+): Promise<HashedFile[]> {
+  const hashed: HashedFile[] = [];
+  for (const local of absolute) {
+    const path = local.slice(folder.length + 1).replaceAll("\\", "/");
+    const { size } = await stat(local);
+    hashed.push({ path, size, sha256: await hashFile(local, path, size, options) });
+  }
+  return hashed;
+}
+
+async function hashFile(
+  local: string,
+  path: string,
+  total: number,
+  { signal, onProgress }: Pick<ConvertOptions, "signal" | "onProgress">,
+): Promise<string> {
+  const hash = createHash("sha256");
+  let read = 0;
+  for await (const chunk of createReadStream(local, { highWaterMark: 1 << 20, signal })) {
+    hash.update(chunk as Buffer);
+    read += (chunk as Buffer).length;
+    onProgress?.({ step: "hashing", path, read, total });
+  }
+  return hash.digest("hex");
+}
+
+/** Hashes were taken before the weights were read: that they are of what was read is worth a look. */
+async function requireUnchanged(weights: readonly LocalWeights[], model: string): Promise<void> {
+  for (const { path, local, state } of weights) {
+    if (state === (await stateOf(local))) continue;
+    throw new SourceChangedError({ model, path });
+  }
+}
+
+async function stateOf(local: string): Promise<string> {
+  const { size, mtimeMs, ino } = await stat(local);
+  return `${size} ${mtimeMs} ${ino}`;
+}
+
+async function computeGoldens(options: ConvertOptions, profile: ModelProfile): Promise<Goldens> {
+  const { model, signal, onProgress, goldens } = options;
+  if (goldens !== undefined) return goldens;
+  onProgress?.({ step: "reference" });
+  return sourceGoldens(model, profile, undefined, {
+    signal,
+    onProgress: (progress) => onProgress?.({ step: "reference", ...progress }),
+  });
+}
+
+async function write(
+  options: ConvertOptions,
+  parts: {
+    readonly writer: ArtifactWriter;
+    readonly dtype: string;
+    readonly description: ModelDescription;
+    readonly profile: ModelProfile;
+    readonly source: readonly HashedFile[];
+    readonly folder: string;
+    readonly onTensor: (tensor: StoredTensorFacts) => void;
+  },
+): Promise<readonly string[]> {
+  const { model, to, signal, onProgress } = options;
+  const { writer, dtype, description, profile, source, folder, onTensor } = parts;
+  const path = join(folder, artifactPath(to, dtype));
+  onProgress?.({ step: "writing" });
+  await mkdir(dirname(path), { recursive: true });
+  return writer.write({
+    files: model,
+    description,
+    profile,
+    dtype,
+    path,
+    metadata: {
+      source: publicId(model),
+      ...(model.revision === undefined ? {} : { revision: model.revision }),
+      sha256: source
+        .map((file) => (source.length === 1 ? file.sha256 : `${file.path}=${file.sha256}`))
+        .join(" "),
+      converter: Object.entries(packageVersions())
+        .map((version) => version.join(" "))
+        .join(", "),
+    },
+    onTensor,
+    signal,
+    onProgress: (progress) => onProgress?.({ step: "writing", ...progress }),
+  });
+}
+
+function precisionsOf(
+  tensors: readonly StoredTensorFacts[],
+  dtype: string,
+): Pick<ArtifactProvenance, "tensors" | "otherPrecision"> {
+  const counts: Record<string, number> = {};
+  const other: Record<string, string> = {};
+  for (const tensor of tensors) {
+    counts[tensor.dtype] = (counts[tensor.dtype] ?? 0) + 1;
+    if (tensor.shape.length > 1 && tensor.dtype !== dtype) other[tensor.name] = tensor.dtype;
+  }
+  return { tensors: counts, otherPrecision: other };
+}
+
+async function verifyAgainst(
+  options: ConvertOptions,
+  staged: {
+    readonly folder: string;
+    readonly id: string;
+    readonly dtype: string;
+    readonly goldens: Goldens | undefined;
+    readonly own: Goldens | undefined;
+  },
+): Promise<Conversion["verifications"]> {
+  const { model, to, tolerance, signal, onProgress } = options;
+  const { folder, id, dtype, goldens, own } = staged;
+  if (goldens === undefined || options.backend === undefined) return [];
+  onProgress?.({ step: "verifying" });
+  const backend = shareSession(options.backend);
+  try {
+    const verifications: Conversion["verifications"][number][] = [];
+    for (const [against, expected] of [
+      ["source", goldens],
+      ["golden.json", own],
+    ] as const) {
+      if (expected === undefined) continue;
+      const verification = await verify({
+        model: openStaged(folder, id),
+        backend,
+        dtype,
+        goldens: expected,
+        tolerance,
+        signal,
+        onScored: (progress) => onProgress?.({ step: "verifying", ...progress }),
+      });
+      if (!verification.passed) {
+        throw new ConversionNotFaithfulError({ model: model.id, format: to, dtype, against, verification });
+      }
+      verifications.push({ against, verification });
+    }
+    return verifications;
+  } finally {
+    await backend.dispose();
+  }
+}
+
+/** Whether the model is a plain folder, and the output is that folder. */
+async function isSource(model: ModelFiles, output: string): Promise<boolean> {
+  if (model.revision !== undefined) return false;
+  const [tokenizer, folder] = await Promise.all(
+    [dirname(await model.localPath("tokenizer.json")), output].map((path) =>
+      realpath(path).catch(() => undefined),
+    ),
+  );
+  return folder !== undefined && tokenizer === folder;
+}
+
+/** A path tells about somebody's machine, and nothing about the model. */
+function publicId({ id, revision }: ModelFiles): string {
+  return revision === undefined ? basename(resolve(id)) : id;
+}
+
+function downloading(onProgress: ConvertOptions["onProgress"]): (progress: FileProgress) => void {
+  return (progress) => onProgress?.({ step: "downloading", ...progress });
+}

@@ -1,0 +1,214 @@
+import type { Attention, Norm } from "../source/description.js";
+import { relativeScores } from "./disentangled.js";
+import type { Emitter } from "./emitter.js";
+import { domains } from "./graph.js";
+import type { Sequence } from "./sequence.js";
+
+interface Place {
+  readonly emitter: Emitter;
+  readonly sequence: Sequence;
+  readonly attention: Attention;
+  /** Normed input, (batch, length, hidden). */
+  readonly x: string;
+  /** Only the first token's result is read: no other token asks. */
+  readonly keepsFirst: boolean;
+  /** Stands before the names of nodes and weights. */
+  readonly name: string;
+}
+
+/**
+ * All heads' softmax(q kᵀ · scale + positions + mask) v, before the output projection: (batch, length, heads · headSize),
+ * or of the first token alone (batch, 1, heads · headSize).
+ */
+export function attend(place: Place): string {
+  const { emitter, attention, keepsFirst } = place;
+  if (!emitter.microsoft || !evenHeads(attention)) return explicit(place);
+  switch (attention.positions.kind) {
+    case "absolute":
+      return keepsFirst || attention.causal || attention.reach !== undefined ? fused(place) : packed(place);
+    case "rotary":
+      return fused(place);
+    case "disentangled":
+      return explicit(place);
+  }
+}
+
+function evenHeads({ heads, keyValueHeads, queryNorm, keyNorm }: Attention): boolean {
+  return heads === keyValueHeads && queryNorm === undefined && keyNorm === undefined;
+}
+
+/** One operator for projections, scores, mask and mixing: the fastest form, where only padding hides anything. */
+function packed({ emitter, sequence, attention, x, name }: Place): string {
+  const { graph } = emitter;
+  const { query, key, value } = attention;
+  const linears = [query, key, value];
+  const weights = linears.map(({ weight }) => weight);
+  const options = { domain: domains.microsoft, attributes: headAttributes(attention) };
+  const bias = emitter.biasOrZeros(linears, `${name}.qkv.bias`);
+  if (emitter.dtype !== "int8") {
+    const matrix = emitter.matrix(weights, `${name}.qkv`);
+    return graph.node("Attention", [x, matrix, bias, sequence.rawMask], `${name}.mixed`, options);
+  }
+  const { integers, scales, zeros } = emitter.integerMatrix(weights, `${name}.qkv`);
+  const [quantised, scale, zero] = emitter.quantised(x, `${name}.qkv`);
+  const inputs = [quantised, integers, bias, scale, scales, sequence.rawMask, zero, zeros];
+  return graph.node("QAttention", inputs, `${name}.mixed`, options);
+}
+
+function headAttributes({
+  heads,
+  headSize,
+  scale,
+}: Attention): Record<string, { integer: number } | { float: number }> {
+  const usual = Math.abs(scale * Math.sqrt(headSize) - 1) < 1e-6;
+  return { num_heads: { integer: heads }, ...(usual ? {} : { scale: { float: scale } }) };
+}
+
+/** MultiHeadAttention: rotary positions before it, and a mask of places beside that of padding. */
+function fused({ emitter, sequence, attention, x, keepsFirst, name }: Place): string {
+  const { graph } = emitter;
+  const { query, key, value, positions, heads } = attention;
+  let [q, k, v]: readonly [string, string, string] = keepsFirst
+    ? [
+        emitter.linear(firstOf(emitter, sequence, x), query, `${name}.query`),
+        ...emitter.linears(x, [key, value], `${name}.kv`, [`${name}.k`, `${name}.v`]),
+      ]
+    : emitter.linears(x, [query, key, value], `${name}.qkv`, [`${name}.q`, `${name}.k`, `${name}.v`]);
+  if (positions.kind === "rotary") {
+    const { cos, sin } = angles(emitter, sequence, positions.theta, attention.headSize);
+    const rotate = (vectors: string): string =>
+      graph.node("RotaryEmbedding", [vectors, graph.integers([0]), cos, sin], `${vectors}.rotated`, {
+        domain: domains.microsoft,
+        attributes: { num_heads: { integer: heads } },
+      });
+    k = rotate(k);
+    // The first place's angle is 0.
+    if (!keepsFirst) q = rotate(q);
+  }
+  const placeMask = sequence.placeMask(attention.causal, attention.reach, keepsFirst);
+  const inputs = [q, k, v, "", sequence.rawMask, ...(placeMask === undefined ? [] : [placeMask])];
+  return graph.node("MultiHeadAttention", inputs, `${name}.mixed`, {
+    domain: domains.microsoft,
+    attributes: headAttributes(attention),
+  });
+}
+
+/** Every step an operator of its own. */
+function explicit({ emitter, sequence, attention, x, keepsFirst, name }: Place): string {
+  const { graph } = emitter;
+  const { heads, keyValueHeads, headSize, positions, scale } = attention;
+  const split = (what: "query" | "key" | "value", count: number, norm?: Norm): string => {
+    const input = keepsFirst && what === "query" ? firstOf(emitter, sequence, x) : x;
+    const flat = emitter.linear(input, attention[what], `${name}.${what}`);
+    const apart = emitter.reshape(flat, [0, 0, count, headSize], `${name}.${what}.heads`);
+    const normed = norm === undefined ? apart : emitter.norm(apart, norm, `${name}.${what}.norm`);
+    return emitter.transpose(normed, [0, 2, 1, 3], `${name}.${what}.apart`);
+  };
+  let query = split("query", heads, attention.queryNorm);
+  let key = split("key", keyValueHeads, attention.keyNorm);
+  let value = split("value", keyValueHeads);
+  if (positions.kind === "rotary") {
+    const { cos, sin } = angles(emitter, sequence, positions.theta, headSize);
+    // The first place's angle is 0.
+    if (!keepsFirst) query = rotated(emitter, query, { cos, sin, headSize });
+    key = rotated(emitter, key, { cos, sin, headSize });
+  }
+  key = repeated(emitter, key, attention);
+  value = repeated(emitter, value, attention);
+  query = graph.node("Mul", [query, emitter.number(scale)], `${name}.query.scaled`);
+  const turned = emitter.transpose(key, [0, 1, 3, 2], `${name}.key.turned`);
+  let scores = graph.node("MatMul", [query, turned], `${name}.scores`);
+  if (positions.kind === "disentangled") {
+    const relative = relativeScores({
+      emitter,
+      sequence,
+      attention,
+      positions,
+      query,
+      key,
+      keepsFirst,
+      name,
+    });
+    if (relative !== undefined) scores = graph.node("Add", [scores, relative], `${name}.scores.placed`);
+  }
+  const placeMask = sequence.placeMask(attention.causal, attention.reach, keepsFirst);
+  // The smaller masks first, once for all layers of a kind.
+  const mask =
+    placeMask === undefined
+      ? sequence.paddingMask
+      : sequence.shared(`mask.${placeMask}`, () =>
+          graph.node("Add", [sequence.paddingMask, placeMask], `mask.${placeMask}`),
+        );
+  scores = graph.node("Add", [scores, mask], `${name}.scores.masked`);
+  const shares = graph.node("Softmax", [scores], `${name}.shares`, { attributes: { axis: { integer: -1 } } });
+  const mixed = emitter.transpose(
+    graph.node("MatMul", [shares, value], `${name}.mixed.heads`),
+    [0, 2, 1, 3],
+    `${name}.mixed.apart`,
+  );
+  return emitter.reshape(mixed, [0, 0, heads * headSize], `${name}.mixed`);
+}
+
+/** (batch, length, hidden) → (batch, 1, hidden). */
+export function firstOf({ graph }: Emitter, sequence: Sequence, x: string): string {
+  return sequence.shared(`first.${x}`, () =>
+    graph.node("Gather", [x, graph.integers([0])], `${x}.first`, { attributes: { axis: { integer: 1 } } }),
+  );
+}
+
+/** (batch, key heads, length, size) → (batch, heads, length, size): each key head for its group of query heads. */
+function repeated(emitter: Emitter, x: string, { heads, keyValueHeads, headSize }: Attention): string {
+  if (heads === keyValueHeads) return x;
+  const { graph } = emitter;
+  const apart = graph.node("Unsqueeze", [x, graph.integers([2])], `${x}.group`);
+  const shape = graph.integers([1, 1, heads / keyValueHeads, 1, 1]);
+  const all = graph.node("Expand", [apart, shape], `${x}.groups`);
+  return emitter.reshape(all, [0, heads, -1, headSize], `${x}.repeated`);
+}
+
+/**
+ * Cosine and sine of place / theta^(2i/size), each (length, size / 2); computed in the graph, so that no table limits
+ * the length. The frequencies are rounded to float32, as the models' own code has them.
+ */
+function angles(
+  emitter: Emitter,
+  sequence: Sequence,
+  theta: number,
+  headSize: number,
+): { readonly cos: string; readonly sin: string } {
+  const { graph } = emitter;
+  const name = `rotary.${theta}`;
+  const angle = sequence.shared(name, () => {
+    const frequencies = Array.from(
+      { length: headSize / 2 },
+      (_, index) => 1 / theta ** ((2 * index) / headSize),
+    );
+    const row = emitter.floats(`${name}.frequencies`, frequencies, [1, headSize / 2]);
+    const places = emitter.cast(sequence.positions, "float32", `${name}.places`);
+    const column = graph.node("Unsqueeze", [places, graph.integers([1])], `${name}.column`);
+    return graph.node("Mul", [column, row], `${name}.angles`);
+  });
+  return {
+    cos: sequence.shared(`${name}.cos`, () => graph.node("Cos", [angle], `${name}.cos`)),
+    sin: sequence.shared(`${name}.sin`, () => graph.node("Sin", [angle], `${name}.sin`)),
+  };
+}
+
+/** (x1, x2) → (x1 cos − x2 sin, x2 cos + x1 sin). */
+function rotated(
+  { graph }: Emitter,
+  x: string,
+  { cos, sin, headSize }: { cos: string; sin: string; headSize: number },
+): string {
+  const [first, second] = graph.nodeOfMany(
+    "Split",
+    [x, graph.integers([headSize / 2, headSize / 2])],
+    [`${x}.1`, `${x}.2`],
+    { attributes: { axis: { integer: -1 } } },
+  );
+  const product = (part: string, by: string, name: string): string =>
+    graph.node("Mul", [part, by], `${x}.${name}`);
+  const left = graph.node("Sub", [product(first, cos, "1c"), product(second, sin, "2s")], `${x}.left`);
+  const right = graph.node("Add", [product(second, cos, "2c"), product(first, sin, "1s")], `${x}.right`);
+  return graph.node("Concat", [left, right], `${x}.rotated`, { attributes: { axis: { integer: -1 } } });
+}

@@ -1,0 +1,185 @@
+import type { ModelProfile } from "@crossrank/core";
+import type { Layer, ModelDescription, OutputHead } from "../source/description.js";
+import { attend, firstOf } from "./attention.js";
+import { type Dtype, Emitter, type Operators } from "./emitter.js";
+import type { Graph } from "./graph.js";
+import { Sequence } from "./sequence.js";
+
+export interface EncoderRequest {
+  readonly description: ModelDescription;
+  readonly profile: ModelProfile;
+  readonly dtype: Dtype;
+  readonly operators: Operators;
+  readonly inputType: "int32" | "int64";
+}
+
+/** What the graph gives. */
+export type EncoderOutput =
+  /** `logits` (batch, classes). */
+  | Extract<OutputHead, { kind: "classifier" }>
+  /** `sentence_embedding` (batch, hidden), pooled and not normalised. */
+  | { readonly kind: "pooled"; readonly pooling: "cls" | "mean" }
+  /** `last_hidden_state` (batch, sequence, hidden). */
+  | { readonly kind: "hidden-states" };
+
+/**
+ * A vector per text where that is the end of the model: core computes modules that follow a pooling, in float64, and
+ * finds the last token itself.
+ */
+export function outputOf({ head }: ModelDescription, profile: ModelProfile): EncoderOutput {
+  if (head.kind === "classifier") return head;
+  if (profile.head.kind === "cosine" && (profile.head.modules ?? []).length === 0) {
+    const { pooling } = profile.head;
+    if (pooling !== "last-token") return { kind: "pooled", pooling };
+  }
+  return { kind: "hidden-states" };
+}
+
+/** input_ids, attention_mask and, where the model has segments, token_type_ids → the output. */
+export function encoderGraph(request: EncoderRequest): Graph {
+  const { description, dtype, operators, inputType } = request;
+  const emitter = new Emitter(dtype, operators);
+  const sequence = new Sequence(emitter);
+  const { graph } = emitter;
+  const output = outputOf(description, request.profile);
+
+  const names = ["input_ids", "attention_mask", ...(takesSegments(description) ? ["token_type_ids"] : [])];
+  graph.inputs.push(...names.map((name) => ({ name, type: inputType, shape: ["batch", "sequence"] })));
+
+  let hidden = embed(emitter, sequence, description);
+  const firstAlone = "pooling" in output && output.pooling === "cls";
+  for (const [index, layer] of description.layers.entries()) {
+    // Nothing but the first token is read behind the last attention.
+    const keepsFirst = firstAlone && index === description.layers.length - 1;
+    hidden = layerOf({ emitter, sequence, layer, keepsFirst, name: `layer.${index}` }, hidden);
+  }
+  if (firstAlone && description.layers.length === 0) hidden = firstOf(emitter, sequence, hidden);
+  if (description.finalNorm !== undefined) hidden = emitter.norm(hidden, description.finalNorm, "final.norm");
+  finish(emitter, sequence, hidden, output, description.hiddenSize);
+  return graph;
+}
+
+/** A table with one row is a constant. */
+function takesSegments({ embeddings }: ModelDescription): boolean {
+  return (embeddings.segment?.shape[0] ?? 0) > 1;
+}
+
+function embed(emitter: Emitter, sequence: Sequence, description: ModelDescription): string {
+  const { graph } = emitter;
+  const { word, position, segment, norm, scale, zeroPadding } = description.embeddings;
+  let sum = emitter.rows(word, "input_ids", "embeddings.word");
+  if (segment !== undefined) {
+    const rows = takesSegments(description)
+      ? graph.node(
+          "Gather",
+          [emitter.vector(segment, "embeddings.segment"), "token_type_ids"],
+          "embeddings.segment.rows",
+        )
+      : emitter.vector(segment, "embeddings.segment");
+    sum = graph.node("Add", [sum, rows], "embeddings.sum.segment");
+  }
+  if (position !== undefined) {
+    const rows = emitter.rows(position, sequence.positions, "embeddings.position");
+    sum = graph.node("Add", [sum, rows], "embeddings.sum.position");
+  }
+  if (scale !== undefined && scale !== 1) {
+    sum = graph.node("Mul", [sum, emitter.number(scale)], "embeddings.scaled");
+  }
+  if (norm !== undefined) sum = emitter.norm(sum, norm, "embeddings.norm");
+  if (zeroPadding === true) {
+    const weights = graph.node("Unsqueeze", [sequence.tokenWeights, graph.integers([2])], "mask.columns");
+    sum = graph.node("Mul", [sum, weights], "embeddings.tokens");
+  }
+  return sum;
+}
+
+interface LayerPlace {
+  readonly emitter: Emitter;
+  readonly sequence: Sequence;
+  readonly layer: Layer;
+  readonly keepsFirst: boolean;
+  readonly name: string;
+}
+
+function layerOf({ emitter, sequence, layer, keepsFirst, name }: LayerPlace, x: string): string {
+  const { graph } = emitter;
+  const { attention, attentionNorm, feedForwardNorm, placement } = layer;
+  const normed =
+    placement === "pre" && attentionNorm !== undefined
+      ? emitter.norm(x, attentionNorm, `${name}.attention.norm`)
+      : x;
+  const mixed = attend({ emitter, sequence, attention, x: normed, keepsFirst, name: `${name}.attention` });
+  const residual = keepsFirst ? firstOf(emitter, sequence, x) : x;
+  const attended = emitter.linear(mixed, attention.output, `${name}.attention.output`);
+  let hidden = graph.node("Add", [attended, residual], `${name}.attention.sum`);
+  if (placement === "post" && attentionNorm !== undefined) {
+    hidden = emitter.norm(hidden, attentionNorm, `${name}.attention.norm`);
+  }
+  const input =
+    placement === "pre" ? emitter.norm(hidden, feedForwardNorm, `${name}.feedForward.norm`) : hidden;
+  const fed = feedForward(emitter, layer, input, `${name}.feedForward`);
+  const sum = graph.node("Add", [fed, hidden], `${name}.sum`);
+  return placement === "pre" ? sum : emitter.norm(sum, feedForwardNorm, `${name}.feedForward.norm`);
+}
+
+function feedForward(
+  emitter: Emitter,
+  { feedForward: { up, gate, down, activation } }: Layer,
+  x: string,
+  name: string,
+): string {
+  const { graph } = emitter;
+  if (gate === undefined) {
+    const product = emitter.product(x, [up], `${name}.up`);
+    const active = emitter.activate(product, activation, `${name}.up`, emitter.bias([up], `${name}.up.bias`));
+    return emitter.linear(active, down, `${name}.down`);
+  }
+  const [gated, upper] = emitter.linears(x, [gate, up], `${name}.gateUp`, [`${name}.gate`, `${name}.up`]);
+  const active = emitter.activate(gated, activation, `${name}.gate`);
+  return emitter.linear(graph.node("Mul", [active, upper], `${name}.inner`), down, `${name}.down`);
+}
+
+function finish(
+  emitter: Emitter,
+  sequence: Sequence,
+  hidden: string,
+  output: EncoderOutput,
+  hiddenSize: number,
+): void {
+  const { graph } = emitter;
+  const give = (name: string, from: string, shape: readonly (number | string)[]): void => {
+    graph.node("Identity", [from], name);
+    graph.outputs.push({ name, type: "float32", shape });
+  };
+  if (output.kind === "hidden-states") {
+    give("last_hidden_state", hidden, ["batch", "sequence", hiddenSize]);
+    return;
+  }
+  let vector =
+    output.pooling === "cls"
+      ? graph.node("Squeeze", [hidden, graph.integers([1])], "pooled")
+      : meanOf(emitter, sequence, hidden);
+  if (output.kind === "pooled") {
+    give("sentence_embedding", vector, ["batch", hiddenSize]);
+    return;
+  }
+  for (const [index, step] of output.steps.entries()) {
+    const name = `head.${index}`;
+    vector =
+      step.kind === "norm"
+        ? emitter.norm(vector, step.norm, name)
+        : emitter.activate(emitter.exactLinear(vector, step.linear, name), step.activation, name);
+  }
+  give("logits", vector, ["batch", output.classes]);
+}
+
+/** The mean over real tokens; of a row of padding, zeros. */
+function meanOf(emitter: Emitter, sequence: Sequence, hidden: string): string {
+  const { graph } = emitter;
+  const weights = graph.node("Unsqueeze", [sequence.tokenWeights, graph.integers([1])], "pooled.weights");
+  const sums = graph.node("MatMul", [weights, hidden], "pooled.sums");
+  const sum = graph.node("Squeeze", [sums, graph.integers([1])], "pooled.sum");
+  const counts = graph.node("ReduceSum", [sequence.tokenWeights, graph.integers([1])], "pooled.counts");
+  const count = graph.node("Max", [counts, emitter.number(1)], "pooled.count");
+  return graph.node("Div", [sum, count], "pooled");
+}

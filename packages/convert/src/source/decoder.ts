@@ -1,0 +1,241 @@
+import * as z from "zod/mini";
+import { plusOne } from "./derived-weight.js";
+import type { Activation, Layer, Linear, ModelDescription, Norm, OutputHead } from "./description.js";
+import { findPrefix, headSizeOf, linear, rmsNorm } from "./parts.js";
+import { plainTheta } from "./rope.js";
+import {
+  type ActivationName,
+  activationName,
+  activationNames,
+  only,
+  positive,
+  readSettings,
+  type Source,
+  size,
+  unsupported,
+} from "./source.js";
+
+/** In what the decoders differ from one another (transformers 5.23, `models/{name}/modeling_{name}.py`). */
+interface Kind {
+  /** Biases of the attention's projections: as `attention_bias` says, or as the code has it. */
+  readonly bias: "setting" | "query-key-value" | "none";
+  /** Norms over each head's query and key. */
+  readonly headNorms: boolean;
+  /** Numbers beside the head size of hidden_size / num_attention_heads, where config.json gives none. */
+  readonly headSize?: number;
+  /** Gemma: norms multiply by 1 + weight, embeddings by √hidden, and "gelu" means its approximation. */
+  readonly isGemma: boolean;
+  /** `tie_word_embeddings` where config.json does not say. */
+  readonly tied: boolean;
+  /** Whether `sliding_window` holds without `use_sliding_window`. */
+  readonly alwaysWindow?: boolean;
+}
+
+const kinds: Readonly<Record<string, Kind>> = {
+  qwen3: { bias: "setting", headNorms: true, headSize: 128, isGemma: false, tied: false },
+  qwen2: { bias: "query-key-value", headNorms: false, isGemma: false, tied: false },
+  gemma: { bias: "setting", headNorms: false, headSize: 256, isGemma: true, tied: true },
+  llama: { bias: "setting", headNorms: false, isGemma: false, tied: false },
+  mistral: { bias: "none", headNorms: false, isGemma: false, tied: false, alwaysWindow: true },
+};
+
+interface Settings {
+  readonly vocab_size: number;
+  readonly hidden_size: number;
+  readonly num_hidden_layers: number;
+  readonly num_attention_heads: number;
+  readonly num_key_value_heads?: number | undefined;
+  readonly head_dim?: number | undefined;
+  readonly intermediate_size: number;
+  readonly max_position_embeddings: number;
+  readonly hidden_act?: ActivationName | undefined;
+  readonly hidden_activation?: ActivationName | undefined;
+  readonly rms_norm_eps: number;
+  readonly rope_theta: number;
+  readonly attention_bias: boolean;
+  readonly tie_word_embeddings?: boolean | undefined;
+  readonly sliding_window?: number | undefined;
+  readonly use_sliding_window?: boolean | undefined;
+}
+
+const schema: z.ZodMiniType<Settings> = z.object({
+  vocab_size: size,
+  hidden_size: size,
+  num_hidden_layers: size,
+  num_attention_heads: size,
+  num_key_value_heads: z.optional(size),
+  head_dim: z.optional(size),
+  intermediate_size: size,
+  max_position_embeddings: size,
+  hidden_act: z.optional(activationName),
+  hidden_activation: z.optional(activationName),
+  rms_norm_eps: z._default(positive, 1e-6),
+  rope_theta: z._default(positive, 10_000),
+  attention_bias: z._default(z.boolean(), false),
+  tie_word_embeddings: z.optional(z.boolean()),
+  sliding_window: z.optional(size),
+  use_sliding_window: z.optional(z.boolean()),
+  layer_types: z.optional(z.array(z.literal("full_attention"))),
+  mlp_bias: only(false),
+  is_causal: only(true),
+  use_bidirectional_attention: only(false),
+  use_mrope: only(false),
+});
+
+/**
+ * Decoders: pre-norm layers with RMS norms, grouped-query attention with rotary positions, a gated feed-forward, and
+ * logits over the vocabulary (transformers 5.23: `models/{qwen3,qwen2,gemma,llama,mistral}/modeling_*.py`).
+ */
+export async function describeDecoder(source: Source): Promise<ModelDescription> {
+  const { model, profile, weights } = source;
+  const kind = kinds[String(source.config["model_type"])] as Kind;
+  const config = readSettings(source, schema);
+  refuseWindow(source, kind, config);
+  const { hidden_size: hidden, vocab_size: vocabulary } = config;
+  const prefix = findPrefix(source, "model.", "embed_tokens.weight");
+  const word = `${prefix}embed_tokens.weight`;
+  return {
+    model,
+    architecture: profile.architecture,
+    vocabularySize: vocabulary,
+    hiddenSize: hidden,
+    maxPositions: config.max_position_embeddings,
+    paddingId: profile.paddingId,
+    embeddings: {
+      word: weights.take(word, [vocabulary, hidden]),
+      // torch multiplies by it in the precision that the model runs in: float32 here, whatever the file holds.
+      ...(kind.isGemma ? { scale: Math.fround(Math.sqrt(hidden)) } : {}),
+    },
+    layers: Array.from({ length: config.num_hidden_layers }, (_, index) =>
+      layer(source, kind, config, `${prefix}layers.${index}`),
+    ),
+    finalNorm: norm(source, kind, config, `${prefix}norm`),
+    head: await head(source, kind, config, word),
+  };
+}
+
+/**
+ * A decoder's window where config.json names none, and does not say null (`configuration_{mistral,qwen2,qwen3}.py`).
+ * Mistral always has one, the others where `use_sliding_window` says so.
+ */
+const usualWindow = 4096;
+
+/** Positions that are in reach of one another anyway need no window. */
+function refuseWindow(source: Source, { alwaysWindow = false }: Kind, config: Settings): void {
+  const window = config.sliding_window ?? (source.nulls.has("sliding_window") ? undefined : usualWindow);
+  const isUsed = alwaysWindow || config.use_sliding_window === true;
+  if (!isUsed || window === undefined || window >= config.max_position_embeddings) return;
+  throw unsupported(
+    source,
+    `config.json has sliding_window ${config.sliding_window ?? `${usualWindow} (by default)`}, shorter than ` +
+      `max_position_embeddings ${config.max_position_embeddings}, and decoders with windows are not supported`,
+  );
+}
+
+function norm(source: Source, kind: Kind, config: Settings, name: string, width = config.hidden_size): Norm {
+  const plain = rmsNorm(source, name, width, config.rms_norm_eps);
+  return kind.isGemma ? { ...plain, weight: plusOne(plain.weight) } : plain;
+}
+
+function layer(source: Source, kind: Kind, config: Settings, name: string): Layer {
+  const { hidden_size: hidden, num_attention_heads: heads, intermediate_size: inner } = config;
+  const keyValueHeads = config.num_key_value_heads ?? heads;
+  if (heads % keyValueHeads !== 0)
+    throw unsupported(source, `config.json has ${heads} heads for ${keyValueHeads} num_key_value_heads`);
+  const headSize = config.head_dim ?? kind.headSize ?? headSizeOf(source, hidden, heads);
+  const isBiased = kind.bias === "setting" ? config.attention_bias : kind.bias === "query-key-value";
+  const projection = (part: string, count: number): Linear =>
+    linear(source, `${name}.self_attn.${part}`, count * headSize, hidden, isBiased);
+  const headNorm = (part: string): Norm => norm(source, kind, config, `${name}.self_attn.${part}`, headSize);
+  return {
+    placement: "pre",
+    attention: {
+      heads,
+      keyValueHeads,
+      headSize,
+      query: projection("q_proj", heads),
+      key: projection("k_proj", keyValueHeads),
+      value: projection("v_proj", keyValueHeads),
+      output: linear(
+        source,
+        `${name}.self_attn.o_proj`,
+        hidden,
+        heads * headSize,
+        kind.bias === "setting" && config.attention_bias,
+      ),
+      ...(kind.headNorms ? { queryNorm: headNorm("q_norm"), keyNorm: headNorm("k_norm") } : {}),
+      scale: 1 / Math.sqrt(headSize),
+      positions: { kind: "rotary", theta: thetaOf(source, config) },
+      causal: true,
+    },
+    attentionNorm: norm(source, kind, config, `${name}.input_layernorm`),
+    feedForward: {
+      gate: linear(source, `${name}.mlp.gate_proj`, inner, hidden, false),
+      up: linear(source, `${name}.mlp.up_proj`, inner, hidden, false),
+      down: linear(source, `${name}.mlp.down_proj`, hidden, inner, false),
+      activation: activationOf(source, kind, config),
+    },
+    feedForwardNorm: norm(source, kind, config, `${name}.post_attention_layernorm`),
+  };
+}
+
+/** transformers 4 has `rope_scaling` beside `rope_theta`, transformers 5 both in `rope_parameters`. */
+function thetaOf(source: Source, config: Settings): number {
+  plainTheta(source, "partial_rotary_factor", pick(source, "partial_rotary_factor"));
+  return (
+    plainTheta(source, "rope_scaling", source.config["rope_scaling"]) ??
+    plainTheta(source, "rope_parameters", source.config["rope_parameters"]) ??
+    config.rope_theta
+  );
+}
+
+function pick({ config }: Source, name: string): Record<string, unknown> | undefined {
+  return config[name] === undefined ? undefined : { [name]: config[name] };
+}
+
+/**
+ * Gemma's first files say "gelu" and mean the approximation (`configuration_gemma.py`, __post_init__); transformers 4
+ * had `hidden_activation` for it.
+ */
+function activationOf(source: Source, { isGemma }: Kind, config: Settings): Activation {
+  const { hidden_act: named, hidden_activation: meant } = config;
+  if (!isGemma) return activationNames[named ?? "silu"];
+  const activation = meant ?? (named === undefined || named === "gelu" ? "gelu_pytorch_tanh" : named);
+  if (activation === "gelu_pytorch_tanh") return "gelu-tanh";
+  throw unsupported(
+    source,
+    `config.json has hidden activation ${activation}, and of gemma only gelu_pytorch_tanh is known`,
+  );
+}
+
+async function head(source: Source, kind: Kind, config: Settings, word: string): Promise<OutputHead> {
+  const { weights, profile } = source;
+  const { vocab_size: vocabulary, hidden_size: hidden } = config;
+  if (profile.head.kind === "logit" || profile.head.kind === "two-class") {
+    throw unsupported(
+      source,
+      `its head is a classifier on the last token of a decoder (${profile.architecture}), which is not supported`,
+    );
+  }
+  if (profile.head.kind !== "answer-tokens") return { kind: "none" };
+  const own = "lm_head.weight";
+  const isTied = config.tie_word_embeddings ?? kind.tied;
+  if (!isTied)
+    return { kind: "vocabulary", projection: weights.take(own, [vocabulary, hidden]), tied: false };
+  const projection = weights.take(word, [vocabulary, hidden]);
+  const copy = weights.takeOptional(own, [vocabulary, hidden]);
+  // transformers 4 takes the embeddings, transformers 5 the other table if it differs: only a copy is unambiguous.
+  const { positive: yes, negative: no = yes } = profile.head;
+  for (const token of copy === undefined ? [] : new Set([yes, no])) {
+    if (token >= vocabulary)
+      throw weights.problem(undefined, `has no token ${token}, which the profile names`);
+    const [ours, theirs] = [await projection.rows(token, token + 1), await copy?.rows(token, token + 1)];
+    if (ours.every((value, index) => value === theirs?.[index])) continue;
+    throw unsupported(
+      source,
+      `config.json ties the output to the embeddings, and ${own} differs from ${word}: which of them counts depends ` +
+        "on transformers' version",
+    );
+  }
+  return { kind: "vocabulary", projection, tied: true };
+}

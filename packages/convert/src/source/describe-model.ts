@@ -1,0 +1,171 @@
+import {
+  type FileRequestOptions,
+  type ModelFiles,
+  type ModelProfile,
+  ModelProfileError,
+} from "@crossrank/core";
+import * as z from "zod/mini";
+import { describeBert } from "./bert.js";
+import { describeDebertaV2 } from "./deberta-v2.js";
+import { describeDecoder } from "./decoder.js";
+import type { ModelDescription } from "./description.js";
+import { describeModernBert } from "./modernbert.js";
+import { openWeights, type SourceWeights } from "./open-weights.js";
+import { describeRoberta } from "./roberta.js";
+import { type Source, unsupported } from "./source.js";
+
+interface Architecture {
+  readonly describe: (source: Source) => ModelDescription | Promise<ModelDescription>;
+  /** Tensors that are saved with such models and have no part in what the profile's head reads. */
+  readonly harmless: RegExp;
+  /** The same for models whose hidden states alone are used: heads of the training. */
+  readonly harmlessHeads?: RegExp;
+}
+
+/** A buffer of older versions of transformers. */
+const positionIds = /^(\w+\.)?embeddings\.position_ids$/;
+
+/** BERT's heads for pre-training. */
+const pretraining = /^cls\.(predictions|seq_relationship)\./;
+
+/** A RoBERTa without its classifier is saved with a pooler, which its classifier does not read. */
+const roberta: Architecture = {
+  describe: describeRoberta,
+  harmless: joined(positionIds, /^lm_head\./, /^(roberta\.)?pooler\.dense\./),
+};
+
+const decoder: Architecture = {
+  describe: describeDecoder,
+  // A buffer of older versions of transformers.
+  harmless: /(^|\.)rotary_emb\.inv_freq$/,
+  harmlessHeads: /^lm_head\.weight$/,
+};
+
+const architectures: Readonly<Record<string, Architecture>> = {
+  bert: {
+    describe: describeBert,
+    harmless: joined(positionIds, pretraining),
+    harmlessHeads: /^(bert\.)?pooler\.dense\./,
+  },
+  roberta,
+  "xlm-roberta": roberta,
+  modernbert: {
+    describe: describeModernBert,
+    harmless: /^decoder\.(weight|bias)$/,
+    harmlessHeads: /^head\.(dense|norm)\./,
+  },
+  "deberta-v2": {
+    describe: describeDebertaV2,
+    harmless: joined(positionIds, pretraining, /^(lm_predictions|mask_predictions)\./),
+    harmlessHeads: /^pooler\.dense\./,
+  },
+  qwen3: decoder,
+  qwen2: decoder,
+  gemma: decoder,
+  llama: decoder,
+  mistral: decoder,
+};
+
+function joined(...patterns: readonly RegExp[]): RegExp {
+  return new RegExp(patterns.map(({ source }) => `(?:${source})`).join("|"));
+}
+
+/** Names of `model_type` that can be described. */
+export const describedArchitectures: readonly string[] = Object.keys(architectures);
+
+/**
+ * What a model computes, from its config.json and the headers of its safetensors files; no weight is read yet.
+ *
+ * @param options the signal also ends later reads of the weights.
+ * @throws {UnsupportedConversionError} of format `description`: an architecture or a setting that is not known here, or
+ * weights that the architecture as described would leave out.
+ * @throws {ModelProfileError} a tensor is missing or has another shape than config.json says; a file is damaged.
+ * @throws {ModelFileNotFoundError} config.json or the safetensors weights are missing.
+ * @throws the signal's reason, once aborted.
+ */
+export async function describeModel(
+  files: ModelFiles,
+  profile: ModelProfile,
+  options: FileRequestOptions = {},
+): Promise<ModelDescription> {
+  options.signal?.throwIfAborted();
+  const { config, nulls } = await readConfig(files, options);
+  const model = files.id;
+  const type = config["model_type"];
+  const architecture =
+    typeof type === "string" && Object.hasOwn(architectures, type) ? architectures[type] : undefined;
+  if (architecture === undefined) {
+    throw unsupported(
+      { model },
+      `config.json has model_type ${JSON.stringify(type) ?? "nothing"}, and ${describedArchitectures.join(", ")} are known`,
+    );
+  }
+  refuseOwnCode({ model, config });
+  const weights = await openWeights(files, options);
+  leaveModulesOut(weights, profile);
+  const description = await architecture.describe({ model, config, nulls, profile, weights });
+  requireAllUsed(description, weights, architecture);
+  return description;
+}
+
+async function readConfig(
+  files: ModelFiles,
+  options: FileRequestOptions,
+): Promise<Pick<Source, "config" | "nulls">> {
+  const text = await files.readText("config.json", options);
+  try {
+    const parsed = z.record(z.string(), z.unknown()).parse(JSON.parse(text));
+    const [given, nulls] = [Object.entries(parsed), new Set<string>()];
+    for (const [name, value] of given) if (value === null) nulls.add(name);
+    return { config: Object.fromEntries(given.filter(([name]) => !nulls.has(name))), nulls };
+  } catch (cause) {
+    throw new ModelProfileError(
+      { model: files.id, file: "config.json", problem: "cannot be read", fix: "Download it again" },
+      { cause },
+    );
+  }
+}
+
+/** Architectures with code of their own whose forward pass is known to be that of their `model_type`. */
+const knownCode: ReadonlySet<string> = new Set(["JinaForRanking"]);
+
+/** `auto_map` replaces transformers' model by Python code of the repository, which may compute anything. */
+function refuseOwnCode({ model, config }: Pick<Source, "model" | "config">): void {
+  const map = z.record(z.string(), z.unknown()).safeParse(config["auto_map"]).data ?? {};
+  const replaced = Object.keys(map).filter((name) => name.startsWith("AutoModel"));
+  if (replaced.length === 0) return;
+  const named = z.array(z.string()).safeParse(config["architectures"]).data ?? [];
+  if (named.length > 0 && named.every((name) => knownCode.has(name))) return;
+  throw unsupported(
+    { model },
+    `config.json has auto_map ${replaced.join(", ")}: the model is computed by Python code of its repository ` +
+      `(${named.join(", ") || "architecture unknown"}), which may differ from ${String(config["model_type"])}`,
+  );
+}
+
+/** Tensors in the model's own file that core's head modules compute. */
+function leaveModulesOut(weights: SourceWeights, { head }: ModelProfile): void {
+  const modules = "modules" in head ? (head.modules ?? []) : [];
+  for (const module of modules) {
+    if (module.kind === "normalize" || !weights.files.paths.includes(module.file)) continue;
+    weights.leaveOut(module.weight);
+    if (module.bias !== undefined) weights.leaveOut(module.bias);
+  }
+}
+
+function requireAllUsed(
+  { model, architecture, head }: ModelDescription,
+  weights: SourceWeights,
+  { harmless, harmlessHeads }: Architecture,
+): void {
+  const unused = weights
+    .unused()
+    .filter((name) => !harmless.test(name) && !(head.kind === "none" && harmlessHeads?.test(name)));
+  if (unused.length === 0) return;
+  const more = unused.length > 5 ? ` and ${unused.length - 5} more` : "";
+  throw unsupported(
+    { model },
+    `its weights hold ${unused.slice(0, 5).join(", ")}${more}, which ${architecture} as it is known here does not ` +
+      "use: the model computes something else",
+  );
+}

@@ -1,0 +1,60 @@
+import { ModelProfileError } from "@crossrank/core";
+import type { Linear, Norm } from "./description.js";
+import type { Source } from "./source.js";
+
+/**
+ * What stands before an encoder's names. transformers saves a model with a head under `base_model_prefix`, and an
+ * encoder alone without one, and loads either into the other.
+ *
+ * @throws {ModelProfileError} when there is no such tensor under either name.
+ */
+export function findPrefix({ weights }: Source, within: string, name: string): string {
+  const found = [within, ""].find((prefix) => weights.has(prefix + name));
+  if (found !== undefined) return found;
+  throw weights.problem(undefined, `has no tensor ${within}${name}`);
+}
+
+/** Weight and bias of torch.nn.Linear. @param bias `optional`: if there is one. */
+export function linear(
+  { weights }: Source,
+  name: string,
+  outputs: number,
+  inputs: number,
+  bias: boolean | "optional" = true,
+): Linear {
+  const weight = weights.take(`${name}.weight`, [outputs, inputs]);
+  if (bias === false) return { weight };
+  const own = `${name}.bias`;
+  const taken = bias === true ? weights.take(own, [outputs]) : weights.takeOptional(own, [outputs]);
+  return taken === undefined ? { weight } : { weight, bias: taken };
+}
+
+/** torch.nn.LayerNorm, also under the names that its numbers had in the first BERT (gamma, beta). */
+export function layerNorm(
+  { weights }: Source,
+  name: string,
+  width: number,
+  epsilon: number,
+  bias = true,
+): Norm {
+  const weight = weights.take([`${name}.weight`, `${name}.gamma`], [width]);
+  return bias
+    ? { kind: "layer-norm", weight, bias: weights.take([`${name}.bias`, `${name}.beta`], [width]), epsilon }
+    : { kind: "layer-norm", weight, epsilon };
+}
+
+/** LayerNorm without a mean, as the decoders have it. */
+export function rmsNorm({ weights }: Source, name: string, width: number, epsilon: number): Norm {
+  return { kind: "rms-norm", weight: weights.take(`${name}.weight`, [width]), epsilon };
+}
+
+/** @throws {ModelProfileError} when the heads do not share the hidden size evenly. */
+export function headSizeOf({ model }: Source, hidden: number, heads: number): number {
+  if (hidden % heads === 0) return hidden / heads;
+  throw new ModelProfileError({
+    model,
+    file: "config.json",
+    problem: `hidden_size ${hidden} is no multiple of num_attention_heads ${heads}`,
+    fix: "Download it again",
+  });
+}

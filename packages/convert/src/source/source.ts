@@ -1,0 +1,119 @@
+import { type ModelProfile, ModelProfileError } from "@crossrank/core";
+import * as z from "zod/mini";
+import { UnsupportedConversionError } from "../errors.js";
+import type { Activation, OutputHead } from "./description.js";
+import type { SourceWeights } from "./open-weights.js";
+
+/** A model's config.json as it stands, entries of null left out. */
+export type Config = Readonly<Record<string, unknown>>;
+
+/** What an architecture's description is made from. */
+export interface Source {
+  readonly model: string;
+  readonly config: Config;
+  /** Names of the entries that config.json sets to null, where that is not the same as leaving them out. */
+  readonly nulls: ReadonlySet<string>;
+  readonly profile: ModelProfile;
+  readonly weights: SourceWeights;
+}
+
+/** A setting of config.json that we do not compute. */
+export function unsupported(
+  { model }: Pick<Source, "model">,
+  problem: string,
+  fix = "Use the model with a backend that runs an export of its authors'.",
+): UnsupportedConversionError {
+  return new UnsupportedConversionError({ model, format: "description", problem, fix });
+}
+
+/**
+ * The settings of config.json that a schema names. A value that the schema's literals and enumerations do not have is a
+ * setting that is not supported; a number that is missing or is none makes the file a damaged one.
+ *
+ * @throws {UnsupportedConversionError} naming setting and value.
+ * @throws {ModelProfileError} naming the setting.
+ */
+export function readSettings<T>({ model, config }: Source, schema: z.ZodMiniType<T>): T {
+  const parsed = schema.safeParse(config);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues.find(({ code }) => code === "invalid_value") ?? parsed.error.issues[0];
+  const path = (issue?.path ?? []).join(".");
+  const value = JSON.stringify((issue?.path ?? []).reduce<unknown>(at, config)) ?? "nothing";
+  if (issue?.code === "invalid_value") {
+    throw unsupported(
+      { model },
+      `config.json has ${path} ${value}, and of ${String(config["model_type"])} only ${issue.values
+        .map((known) => JSON.stringify(known))
+        .join(", ")} is supported`,
+    );
+  }
+  throw new ModelProfileError({
+    model,
+    file: "config.json",
+    problem: `has ${path} ${value}, which is no sound setting`,
+    fix: "Download it again",
+  });
+}
+
+function at(value: unknown, key: PropertyKey): unknown {
+  return typeof value === "object" && value !== null ? Reflect.get(value, key) : undefined;
+}
+
+/** A whole number above 0. */
+export const size: z.ZodMiniNumber<number> = z.int().check(z.positive());
+
+/** A number above 0, of a norm or of rotary positions. */
+export const positive: z.ZodMiniNumber<number> = z.number().check(z.positive());
+
+/** A setting that must have this value, or be absent. */
+export function only<const T extends string | boolean | number>(
+  value: T,
+): z.ZodMiniDefault<z.ZodMiniLiteral<T>> {
+  return z._default(z.literal(value), value as never);
+}
+
+export type ActivationName =
+  | "gelu"
+  | "gelu_python"
+  | "gelu_new"
+  | "gelu_pytorch_tanh"
+  | "relu"
+  | "silu"
+  | "swish"
+  | "tanh";
+
+/** Names of transformers' activations (`activations.py`, ACT2FN) and what they are here. */
+export const activationNames: Readonly<Record<ActivationName, Activation>> = {
+  gelu: "gelu",
+  gelu_python: "gelu",
+  gelu_new: "gelu-tanh",
+  gelu_pytorch_tanh: "gelu-tanh",
+  relu: "relu",
+  silu: "silu",
+  swish: "silu",
+  tanh: "tanh",
+};
+
+export const activationName: z.ZodMiniEnum<{ [Name in ActivationName]: Name }> = z.enum(
+  Object.keys(activationNames) as ActivationName[],
+) as never;
+
+/**
+ * Classes that the profile's head reads from the model's own classifier; undefined where core computes the head from
+ * hidden states, or it is a vocabulary's.
+ */
+export function classesOf({ head }: ModelProfile): number | undefined {
+  return head.kind === "logit" ? 1 : head.kind === "two-class" ? 2 : undefined;
+}
+
+/** For models without a language-modelling head: hidden states where no classifier is wanted. */
+export function encoderHead(source: Source, classifier: (classes: number) => OutputHead): OutputHead {
+  const classes = classesOf(source.profile);
+  if (classes !== undefined) return classifier(classes);
+  if (source.profile.head.kind === "answer-tokens")
+    throw unsupported(
+      source,
+      `${String(source.config["model_type"])} is no language model, and its head is answer tokens`,
+    );
+  return { kind: "none" };
+}

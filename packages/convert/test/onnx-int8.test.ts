@@ -1,0 +1,25 @@
+import { onnx } from "@crossrank/backend-onnx";
+import { readGoldens, verify } from "@crossrank/core";
+import { afterAll, describe, expect, test } from "vitest";
+import { createOnnxWriter } from "../src/onnx/write-onnx.js";
+import { convertedFixture, encoderFixtures, temporaryFolder } from "./onnx-files.js";
+
+const { path: folder, close } = await temporaryFolder();
+afterAll(close);
+
+// Eight bits are judged as a whole (median, signs, order), which the conformance suite's tolerance cannot say.
+describe.each(["onnxruntime", "plain"] as const)("int8 for %s", (target) => {
+  test.each(encoderFixtures)("%s is within core's bounds", async (name) => {
+    const writer = createOnnxWriter({ target });
+    const { files } = await convertedFixture(`${folder}/${target}`, name, writer, "int8");
+    const goldens = await readGoldens(files);
+    if (goldens === undefined) throw new Error(`${name} has no goldens`);
+    const backend = onnx({ workers: 1, threads: 1 });
+    const { passed, reason, summary } = await verify({ model: files, goldens, backend, dtype: "int8" });
+    expect(passed, reason).toBe(true);
+    expect(summary.compared).toBeGreaterThan(40);
+    expect(summary.orderAgreement).toBeGreaterThan(0.98);
+    // Otherwise it would be float32 under another name.
+    expect(summary.maximum).toBeGreaterThan(1e-3);
+  });
+});

@@ -1,0 +1,560 @@
+import { openFixtures } from "@crossrank/conformance";
+import { ModelFileNotFoundError, type ModelFiles, ModelProfileError, readProfile } from "@crossrank/core";
+import { describe, expect, test } from "vitest";
+import { UnsupportedConversionError } from "../src/errors.js";
+import { forward } from "../src/reference/forward.js";
+import { describedArchitectures, describeModel } from "../src/source/describe-model.js";
+import type { ModelDescription } from "../src/source/description.js";
+import type { Weight } from "../src/source/weight.js";
+import {
+  floatTensor,
+  numbersOf,
+  readFixture,
+  type StoredTensor,
+  serialize,
+  withConfig,
+  withFiles,
+  withTensors,
+  zeros,
+} from "./source-files.js";
+
+/** The profile is the sound model's: what is changed is what the description must notice by itself. */
+async function describeChanged(name: string, files: ModelFiles): Promise<ModelDescription> {
+  const [fixture] = openFixtures([name]);
+  const { profile } = await readProfile((fixture as { files: ModelFiles }).files);
+  return describeModel(files, profile);
+}
+
+/** Everything but the functions. */
+function dataOf(description: ModelDescription): unknown {
+  return JSON.parse(JSON.stringify(description));
+}
+
+const all = async (weight: Weight | undefined): Promise<number[]> =>
+  weight === undefined ? [] : [...(await weight.rows(0, weight.shape[0] as number))];
+
+describe("the fixtures", () => {
+  test.each([
+    ["bert-cosine-mean", "none", 2, 128, "absolute"],
+    ["bert-logit", "classifier", 2, 64, "absolute"],
+    ["bert-two-class", "classifier", 2, 64, "absolute"],
+    ["roberta-logit", "classifier", 2, 64, "absolute"],
+    ["xlm-roberta-logit", "classifier", 2, 64, "absolute"],
+    ["modernbert-chain", "none", 4, 64, "rotary"],
+    ["modernbert-cls", "classifier", 4, 128, "rotary"],
+    ["modernbert-mean", "classifier", 4, 64, "rotary"],
+    ["deberta-v2-logit", "classifier", 2, 64, "disentangled"],
+    ["qwen3-yes-no", "vocabulary", 2, 1024, "rotary"],
+    ["qwen3-cosine-last", "none", 2, 1024, "rotary"],
+    ["qwen3-listwise", "none", 2, 2048, "rotary"],
+    ["qwen2-one-zero", "vocabulary", 2, 1024, "rotary"],
+    ["gemma-yes", "vocabulary", 2, 1024, "rotary"],
+  ])(
+    "%s: a %s head on %i layers, at most %i tokens, positions %s",
+    async (name, head, layers, length, positions) => {
+      const { files, config } = await readFixture(name);
+      const description = await describeChanged(name, files);
+      expect(description.head.kind).toBe(head);
+      expect(description.layers.length).toBe(layers);
+      expect(description.maxPositions).toBe(length);
+      expect(description.architecture).toBe(config["model_type"]);
+      expect(description.vocabularySize).toBe(config["vocab_size"]);
+      expect(description.layers.map(({ attention }) => attention.positions.kind)).toEqual(
+        Array(layers).fill(positions),
+      );
+    },
+  );
+
+  test("RoBERTa's positions begin behind the padding id", async () => {
+    const model = await readFixture("roberta-logit");
+    const { embeddings } = await describeChanged("roberta-logit", model.files);
+    const stored = numbersOf(
+      model.tensors.get("roberta.embeddings.position_embeddings.weight") as StoredTensor,
+    );
+    expect(embeddings.position?.shape).toEqual([64, 32]);
+    expect([...((await embeddings.position?.rows(0, 64)) ?? [])]).toEqual([...stored.subarray(2 * 32)]);
+    expect([...((await embeddings.position?.rows(63, 64)) ?? [])]).toEqual([...stored.subarray(65 * 32)]);
+    await expect(embeddings.position?.rows(63, 65)).rejects.toThrow(RangeError);
+  });
+
+  test("ModernBERT's one matrix is query, key and value, and its windows reach half to each side", async () => {
+    const model = await readFixture("modernbert-cls");
+    const { layers } = await describeChanged("modernbert-cls", model.files);
+    const fused = numbersOf(model.tensors.get("model.layers.1.attn.Wqkv.weight") as StoredTensor);
+    const { query, key, value } = layers[1]?.attention ?? {};
+    expect([query, key, value].map((part) => part?.weight.shape)).toEqual(Array(3).fill([32, 32]));
+    expect([await all(query?.weight), await all(key?.weight), await all(value?.weight)].flat()).toEqual([
+      ...fused,
+    ]);
+    expect(layers.map(({ attention }) => attention.reach)).toEqual([undefined, 5, 5, undefined]);
+    expect(layers.map(({ attention: { positions } }) => "theta" in positions && positions.theta)).toEqual([
+      160_000, 10_000, 10_000, 160_000,
+    ]);
+    expect(layers.map(({ attentionNorm }) => attentionNorm === undefined)).toEqual([
+      true,
+      false,
+      false,
+      false,
+    ]);
+    // The gate is the half that goes through the activation.
+    const wide = numbersOf(model.tensors.get("model.layers.0.mlp.Wi.weight") as StoredTensor);
+    const { gate, up } = layers[0]?.feedForward ?? {};
+    expect([await all(gate?.weight), await all(up?.weight)].flat()).toEqual([...wide]);
+  });
+
+  test("Gemma's norms have 1 added, and its embeddings their scale", async () => {
+    const model = await readFixture("gemma-yes");
+    const { embeddings, finalNorm } = await describeChanged("gemma-yes", model.files);
+    const stored = numbersOf(model.tensors.get("model.norm.weight") as StoredTensor);
+    expect(await all(finalNorm?.weight)).toEqual([...stored].map((value) => Math.fround(1 + value)));
+    expect(finalNorm?.kind).toBe("rms-norm");
+    expect(embeddings.scale).toBe(Math.fround(Math.sqrt(32)));
+  });
+
+  test("DeBERTa's layers share their keys and queries with its positions", async () => {
+    const { files } = await readFixture("deberta-v2-logit");
+    const { layers, embeddings } = await describeChanged("deberta-v2-logit", files);
+    const { attention } = layers[1] as ModelDescription["layers"][number];
+    expect(attention.positions).toMatchObject({ span: 16, buckets: 16, maxRelativePositions: 64 });
+    expect(attention.positions).toHaveProperty("key", attention.key);
+    expect(attention.positions).toHaveProperty("query", attention.query);
+    expect(attention.scale).toBe(1 / Math.sqrt(3 * 8));
+    expect(embeddings.position).toBeUndefined();
+    expect(embeddings.segment).toBeUndefined();
+  });
+});
+
+describe("what is not supported is refused by name", () => {
+  test.each([
+    ["bert-logit", { model_type: "nomic_bert" }, /model_type "nomic_bert", and bert, roberta/],
+    ["bert-logit", { model_type: undefined }, /model_type nothing/],
+    ["bert-logit", { model_type: "constructor" }, /model_type "constructor"/],
+    ["bert-logit", { hidden_act: "quick_gelu" }, /hidden_act "quick_gelu", and of bert only "gelu"/],
+    ["bert-logit", { position_embedding_type: "relative_key" }, /position_embedding_type "relative_key"/],
+    ["bert-logit", { is_decoder: true }, /is_decoder true/],
+    ["bert-logit", { add_cross_attention: true }, /add_cross_attention true/],
+    [
+      "bert-logit",
+      { architectures: ["JinaBertModel"], auto_map: { AutoConfig: "a.B", AutoModel: "a.C" } },
+      /auto_map AutoModel: .*JinaBertModel/,
+    ],
+    ["roberta-logit", { position_embedding_type: "relative_key_query" }, /position_embedding_type/],
+    ["modernbert-cls", { hidden_activation: "mish" }, /hidden_activation "mish"/],
+    ["modernbert-cls", { classifier_pooling: "max" }, /classifier_pooling "max"/],
+    ["modernbert-cls", { layer_types: ["full_attention"] }, /1 layer_types and 4 num_hidden_layers/],
+    [
+      "modernbert-cls",
+      { layer_types: Array(4).fill("chunked_attention") },
+      /layer_types\.0 "chunked_attention"/,
+    ],
+    [
+      "modernbert-cls",
+      { rope_parameters: { full_attention: { rope_type: "yarn", factor: 4, rope_theta: 1e4 } } },
+      /rope_parameters\.full_attention .*yarn/,
+    ],
+    ["modernbert-cls", { rope_scaling: { type: "linear", factor: 2 } }, /rope_scaling .*linear/],
+    ["deberta-v2-logit", { conv_kernel_size: 3 }, /conv_kernel_size 3/],
+    ["deberta-v2-logit", { talking_head: true }, /talking_head true/],
+    ["deberta-v2-logit", { pos_att_type: ["c2p", "p2p"] }, /pos_att_type "p2p"/],
+    ["deberta-v2-logit", { norm_rel_ebd: "rms_norm" }, /norm_rel_ebd "rms_norm"/],
+    ["deberta-v2-logit", { embedding_size: 16 }, /embedding_size 16/],
+    ["deberta-v2-logit", { pooler_hidden_size: 16 }, /pooler_hidden_size 16/],
+    ["deberta-v2-logit", { attention_head_size: 16 }, /attention_head_size 16/],
+    ["deberta-v2-logit", { pooler_hidden_act: "selu" }, /pooler_hidden_act "selu"/],
+    ["qwen3-yes-no", { use_sliding_window: true, sliding_window: 512 }, /sliding_window 512/],
+    [
+      "qwen3-yes-no",
+      { layer_types: ["full_attention", "sliding_attention"] },
+      /layer_types\.1 "sliding_attention"/,
+    ],
+    ["qwen3-yes-no", { rope_scaling: { rope_type: "yarn", factor: 4 } }, /rope_scaling .*yarn/],
+    ["qwen3-yes-no", { rope_parameters: { rope_type: "dynamic" } }, /rope_parameters .*dynamic/],
+    [
+      "qwen3-yes-no",
+      { use_sliding_window: true, max_position_embeddings: 8192, sliding_window: undefined },
+      /4096 \(by default\)/,
+    ],
+    [
+      "qwen3-yes-no",
+      { rope_parameters: { full_attention: { rope_theta: 5 } } },
+      /rope_parameters .*full_attention/,
+    ],
+    ["qwen3-yes-no", { partial_rotary_factor: 0.5 }, /partial_rotary_factor .*0\.5/],
+    ["qwen3-yes-no", { is_causal: false }, /is_causal false/],
+    ["qwen2-one-zero", { use_mrope: true }, /use_mrope true/],
+    ["gemma-yes", { use_bidirectional_attention: true }, /use_bidirectional_attention true/],
+    ["gemma-yes", { hidden_activation: "relu" }, /hidden activation relu/],
+    ["gemma-yes", { num_key_value_heads: 3 }, /4 heads for 3 num_key_value_heads/],
+  ])("%s with %j", async (name, settings, message) => {
+    const changed = describeChanged(name, withConfig(await readFixture(name), settings));
+    await expect(changed).rejects.toThrow(UnsupportedConversionError);
+    await expect(changed).rejects.toThrow(message);
+    await expect(changed).rejects.toMatchObject({ format: "description", model: name });
+  });
+
+  test("a classifier on a decoder", async () => {
+    const { files } = await readFixture("qwen3-yes-no");
+    const { profile } = await readProfile(files);
+    await expect(describeModel(files, { ...profile, head: { kind: "logit" } })).rejects.toThrow(
+      /classifier on the last token of a decoder/,
+    );
+  });
+
+  test("answer tokens of an encoder", async () => {
+    const { files } = await readFixture("bert-logit");
+    const { profile } = await readProfile(files);
+    await expect(
+      describeModel(files, { ...profile, head: { kind: "answer-tokens", positive: 1 } }),
+    ).rejects.toThrow(/bert is no language model/);
+  });
+
+  test.each([
+    ["bert-logit", { hidden_size: undefined }, /hidden_size nothing/],
+    ["bert-logit", { num_hidden_layers: "two" }, /num_hidden_layers "two"/],
+    ["bert-logit", { layer_norm_eps: -1 }, /layer_norm_eps -1/],
+    ["bert-logit", { num_attention_heads: 5 }, /hidden_size 32 is no multiple of num_attention_heads 5/],
+    ["qwen3-yes-no", { rms_norm_eps: "small" }, /rms_norm_eps "small"/],
+  ])("%s with the unsound %j", async (name, settings, message) => {
+    const changed = describeChanged(name, withConfig(await readFixture(name), settings));
+    await expect(changed).rejects.toThrow(ModelProfileError);
+    await expect(changed).rejects.toThrow(message);
+  });
+});
+
+describe("other forms of the same", () => {
+  test.each([
+    // transformers 4: one number for the pattern of layers, and thetas by name.
+    ["modernbert-cls", { layer_types: undefined, rope_parameters: undefined, global_attn_every_n_layers: 3 }],
+    ["qwen3-yes-no", { rope_parameters: undefined, rope_theta: 1_000_000, layer_types: undefined }],
+    ["qwen3-yes-no", { rope_scaling: null, sliding_window: 32, use_sliding_window: false }],
+    ["qwen2-one-zero", { sliding_window: 4096, use_sliding_window: true }],
+    ["gemma-yes", { hidden_act: "gelu", hidden_activation: null }],
+    ["gemma-yes", { hidden_act: "gelu", hidden_activation: "gelu_pytorch_tanh" }],
+    ["deberta-v2-logit", { pos_att_type: "p2c|c2p", legacy: false }],
+    ["bert-logit", { position_embedding_type: "absolute", classifier_dropout: null, hidden_act: null }],
+    ["bert-logit", { auto_map: { AutoConfig: "configuration.Own" } }],
+    ["qwen3-listwise", { auto_map: { AutoModel: "modeling.JinaForRanking" } }],
+  ])("%s with %j", async (name, settings) => {
+    const model = await readFixture(name);
+    const changed = await describeChanged(name, withConfig(model, settings));
+    expect(dataOf(changed)).toEqual(dataOf(await describeChanged(name, model.files)));
+  });
+
+  test("norms under the names of the first BERT", async () => {
+    const model = await readFixture("bert-logit");
+    const files = withTensors(model, (tensors) => {
+      for (const [name, tensor] of [...tensors]) {
+        tensors.delete(name);
+        tensors.set(
+          name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"),
+          tensor,
+        );
+      }
+    });
+    const { embeddings } = await describeChanged("bert-logit", files);
+    expect(embeddings.norm?.weight.name).toBe("bert.embeddings.LayerNorm.gamma");
+    const sound = await describeChanged("bert-logit", model.files);
+    expect(await all(embeddings.norm?.bias)).toEqual(await all(sound.embeddings.norm?.bias));
+  });
+
+  test.each(["BF16", "F16"] as const)("weights in %s", async (dtype) => {
+    const model = await readFixture("bert-logit");
+    const narrow = (value: number): number => {
+      const bits = new Uint32Array(Float32Array.of(value).buffer)[0] as number;
+      if (dtype === "BF16") return bits >>> 16;
+      // Multiples of 1/256 below 8 are exact in half precision.
+      const rounded = Math.round(value * 256) / 256;
+      if (rounded === 0) return 0;
+      const exponent = Math.floor(Math.log2(Math.abs(rounded)));
+      const fraction = (Math.abs(rounded) / 2 ** exponent - 1) * 1024;
+      return (rounded < 0 ? 0x8000 : 0) | ((exponent + 15) << 10) | fraction;
+    };
+    const wide = (value: number): number =>
+      dtype === "F16"
+        ? Math.round(value * 256) / 256
+        : (new Float32Array(Uint32Array.of(narrow(value) << 16).buffer)[0] as number);
+    const files = withTensors(model, (tensors) => {
+      for (const [name, tensor] of [...tensors]) {
+        const bits = Uint16Array.from(numbersOf(tensor), narrow);
+        tensors.set(name, { dtype, shape: tensor.shape, bytes: new Uint8Array(bits.buffer) });
+      }
+    });
+    const { embeddings } = await describeChanged("bert-logit", files);
+    const stored = numbersOf(model.tensors.get("bert.embeddings.word_embeddings.weight") as StoredTensor);
+    expect((await embeddings.word.rows(3, 9)).map((value) => value + 0)).toEqual(
+      stored.slice(3 * 32, 9 * 32).map((value) => wide(value) + 0),
+    );
+  });
+});
+
+/** The fixture's tensors in two files and an index. */
+async function shards(name: string): Promise<Record<string, Uint8Array | string | undefined>> {
+  const { tensors } = await readFixture(name);
+  const names = [...tensors.keys()];
+  const half = Math.floor(names.length / 2);
+  const part = (from: number, to?: number) => new Map([...tensors].slice(from, to));
+  return {
+    "model.safetensors": undefined,
+    "model-00001-of-00002.safetensors": serialize(part(0, half)),
+    "model-00002-of-00002.safetensors": serialize(part(half)),
+    "model.safetensors.index.json": JSON.stringify({
+      metadata: { total_size: 1 },
+      weight_map: Object.fromEntries(
+        names.map((tensor, index) => [tensor, `model-0000${index < half ? 1 : 2}-of-00002.safetensors`]),
+      ),
+    }),
+  };
+}
+
+describe("weights", () => {
+  const name = "qwen3-yes-no";
+
+  test("in shards are the same", async () => {
+    const model = await readFixture(name);
+    const description = await describeChanged(name, withFiles(model, await shards(name)));
+    const sound = await describeChanged(name, model.files);
+    expect(dataOf(description)).toEqual(dataOf(sound));
+    for (const index of [0, 1]) {
+      const [ours, theirs] = [description.layers[index], sound.layers[index]];
+      expect(await all(ours?.feedForward.down.weight)).toEqual(await all(theirs?.feedForward.down.weight));
+    }
+  });
+
+  test.each([
+    ["a shard is missing", { "model-00002-of-00002.safetensors": undefined }, /has no model-00002/],
+    ["an index that is no JSON", { "model.safetensors.index.json": "{" }, /index.json: cannot be read/],
+    ["an index that names nothing", { "model.safetensors.index.json": '{"weight_map":{}}' }, /names no file/],
+    [
+      "an index that leads elsewhere",
+      { "model.safetensors.index.json": '{"weight_map":{"a":"../a.safetensors"}}' },
+      /not beside it/,
+    ],
+    [
+      "an index that claims too much",
+      { "model.safetensors.index.json": '{"weight_map":{"a":"model-00001-of-00002.safetensors"}}' },
+      /holds a, and it does not/,
+    ],
+    [
+      "an index that leaves something out",
+      {
+        "model.safetensors.index.json": '{"weight_map":{"lm_head.extra":"model-00001-of-00002.safetensors"}}',
+        "model-00001-of-00002.safetensors": serialize(
+          new Map([
+            ["lm_head.extra", zeros(1)],
+            ["stray", zeros(1)],
+          ]),
+        ),
+      },
+      /does not say that .* holds stray/,
+    ],
+  ] as [string, Record<string, Uint8Array | string | undefined>, RegExp][])(
+    "%s",
+    async (_, change, message) => {
+      const files = withFiles(await readFixture(name), { ...(await shards(name)), ...change });
+      await expect(describeChanged(name, files)).rejects.toThrow(message);
+    },
+  );
+
+  test("of a pickle alone are refused with the way out", async () => {
+    const files = withFiles(await readFixture("bert-logit"), {
+      "model.safetensors": undefined,
+      "pytorch_model.bin": new Uint8Array(8),
+    });
+    const refused = describeChanged("bert-logit", files);
+    await expect(refused).rejects.toThrow(ModelFileNotFoundError);
+    await expect(refused).rejects.toThrow(/There is: pytorch_model\.bin\. .*refs\/pr.*save_pretrained/);
+  });
+
+  test.each([
+    [
+      "a missing tensor",
+      "bert-logit",
+      (tensors: Map<string, StoredTensor>) => tensors.delete("bert.encoder.layer.1.output.dense.bias"),
+      /has no tensor bert\.encoder\.layer\.1\.output\.dense\.bias/,
+    ],
+    [
+      "a missing encoder",
+      "bert-logit",
+      (tensors: Map<string, StoredTensor>) => tensors.delete("bert.embeddings.word_embeddings.weight"),
+      /has no tensor bert\.embeddings\.word_embeddings\.weight/,
+    ],
+    [
+      "a missing norm of two names",
+      "bert-logit",
+      (tensors: Map<string, StoredTensor>) => tensors.delete("bert.embeddings.LayerNorm.bias"),
+      /has no tensor bert\.embeddings\.LayerNorm\.bias or bert\.embeddings\.LayerNorm\.beta/,
+    ],
+    [
+      "a tensor of another shape",
+      "bert-logit",
+      (tensors: Map<string, StoredTensor>) => tensors.set("classifier.weight", zeros(3, 32)),
+      /tensor classifier\.weight has shape 3 × 32, and config\.json makes it 1 × 32/,
+    ],
+    [
+      "a quantised tensor",
+      "bert-logit",
+      (tensors: Map<string, StoredTensor>) =>
+        tensors.set("classifier.weight", { dtype: "I8", shape: [1, 32], bytes: new Uint8Array(32) }),
+      /tensor classifier\.weight has type I8/,
+    ],
+    [
+      "a dropped output table",
+      "qwen3-yes-no",
+      (tensors: Map<string, StoredTensor>) => tensors.delete("model.norm.weight"),
+      /has no tensor model\.norm\.weight/,
+    ],
+  ] as const)("%s is named", async (_, fixture, change, message) => {
+    const files = withTensors(await readFixture(fixture), change);
+    const refused = describeChanged(fixture, files);
+    await expect(refused).rejects.toThrow(ModelProfileError);
+    await expect(refused).rejects.toThrow(message);
+  });
+
+  test.each([
+    ["bert-logit", "bert.encoder.layer.2.output.dense.bias"],
+    ["bert-logit", "bert.embeddings.projection.weight"],
+    ["bert-cosine-mean", "classifier.weight"],
+    ["roberta-logit", "roberta.encoder.layer.0.adapter.weight"],
+    ["modernbert-chain", "classifier.weight"],
+    ["deberta-v2-logit", "deberta.encoder.conv.conv.weight"],
+    ["deberta-v2-logit", "deberta.encoder.layer.0.attention.self.pos_key_proj.weight"],
+    ["qwen2-one-zero", "model.layers.0.self_attn.q_norm.weight"],
+    ["qwen3-yes-no", "score.weight"],
+    ["qwen3-listwise", "projector.4.weight"],
+  ])("%s with %s, which nobody uses, is refused", async (fixture, extra) => {
+    const files = withTensors(await readFixture(fixture), (tensors) => tensors.set(extra, zeros(1)));
+    const refused = describeChanged(fixture, files);
+    await expect(refused).rejects.toThrow(UnsupportedConversionError);
+    await expect(refused).rejects.toThrow(`its weights hold ${extra}, which`);
+  });
+
+  test.each([
+    ["bert-logit", ["bert.embeddings.position_ids", "cls.predictions.bias", "cls.seq_relationship.weight"]],
+    ["bert-cosine-mean", ["embeddings.position_ids", "cls.predictions.decoder.weight"]],
+    [
+      "roberta-logit",
+      ["lm_head.dense.weight", "roberta.pooler.dense.bias", "roberta.embeddings.position_ids"],
+    ],
+    ["modernbert-chain", ["head.dense.weight", "head.norm.weight", "decoder.bias"]],
+    ["deberta-v2-logit", ["deberta.embeddings.position_embeddings.weight", "lm_predictions.lm_head.bias"]],
+    ["qwen3-cosine-last", ["lm_head.weight"]],
+    ["qwen2-one-zero", ["model.layers.0.self_attn.rotary_emb.inv_freq"]],
+  ])("%s with what training left behind is the same", async (fixture, extras) => {
+    const model = await readFixture(fixture);
+    const files = withTensors(model, (tensors) => {
+      for (const extra of extras) tensors.set(extra, zeros(1));
+    });
+    expect(dataOf(await describeChanged(fixture, files))).toEqual(
+      dataOf(await describeChanged(fixture, model.files)),
+    );
+  });
+
+  test("Llama and Mistral are Qwen2 without biases", async () => {
+    const model = await readFixture("qwen2-one-zero");
+    const isBias = (tensor: string): boolean => tensor.endsWith("_proj.bias");
+    const zeroed = withTensors(model, (tensors) => {
+      for (const [tensor, { shape }] of [...tensors])
+        if (isBias(tensor)) tensors.set(tensor, zeros(...shape));
+    });
+    const tensors = new Map([...model.tensors].filter(([tensor]) => !isBias(tensor)));
+    const sequence = { ids: Int32Array.of(9, 400, 31, 7, 1200, 55, 9), segments: new Int32Array(7) };
+    const statesOf = async (files: ModelFiles) =>
+      (await forward(await describeChanged("qwen2-one-zero", files), [sequence])).states.data;
+    const expected = await statesOf(zeroed);
+    const other = (settings: Record<string, unknown>): ModelFiles =>
+      withFiles(model, {
+        "model.safetensors": serialize(tensors),
+        "config.json": JSON.stringify({ ...model.config, ...settings }),
+      });
+    expect(await statesOf(other({ model_type: "llama" }))).toEqual(expected);
+    expect(await statesOf(other({ model_type: "mistral", sliding_window: undefined }))).toEqual(expected);
+    // Mistral has a window unless config.json says null, and here it would be shorter than the sequence may be.
+    const long = { model_type: "mistral", max_position_embeddings: 8192 };
+    expect(await statesOf(other({ ...long, sliding_window: null }))).toEqual(expected);
+    await expect(statesOf(other({ ...long, sliding_window: undefined }))).rejects.toThrow(
+      /4096 \(by default\)/,
+    );
+    await expect(statesOf(other({ ...long, sliding_window: 512 }))).rejects.toThrow(/sliding_window 512/);
+  });
+
+  test("tied to the embeddings: a copy is fine, another table is not", async () => {
+    const model = await readFixture(name);
+    const table = model.tensors.get("model.embed_tokens.weight") as StoredTensor;
+    const same = withTensors(model, (tensors) => tensors.set("lm_head.weight", table));
+    expect((await describeChanged(name, same)).head).toMatchObject({ kind: "vocabulary", tied: true });
+    const numbers = numbersOf(table).map((value) => value + 1);
+    const other = withTensors(model, (tensors) =>
+      tensors.set("lm_head.weight", floatTensor(table.shape, numbers)),
+    );
+    await expect(describeChanged(name, other)).rejects.toThrow(
+      /lm_head\.weight differs from model\.embed_tokens/,
+    );
+    const untied = withFiles(model, {
+      "config.json": JSON.stringify({ ...model.config, tie_word_embeddings: false }),
+    });
+    await expect(describeChanged(name, untied)).rejects.toThrow(/has no tensor lm_head\.weight/);
+  });
+
+  test("cut short are noticed before anything is read", async () => {
+    const model = await readFixture("bert-logit");
+    const whole = serialize(model.tensors);
+    for (const length of [0, 7, 200, whole.length >> 1, whole.length - 1]) {
+      const files = withFiles(model, { "model.safetensors": whole.subarray(0, length) });
+      await expect(describeChanged("bert-logit", files)).rejects.toThrow(ModelProfileError);
+    }
+  });
+
+  test.each([Number.NaN, Number.POSITIVE_INFINITY])(
+    "that hold %d name their tensor when read",
+    async (value) => {
+      const damaged = "bert.encoder.layer.1.intermediate.dense.weight";
+      const files = withTensors(await readFixture("bert-logit"), (tensors) => {
+        const { shape, ...tensor } = tensors.get(damaged) as StoredTensor;
+        const numbers = numbersOf({ shape, ...tensor });
+        numbers[100] = value;
+        tensors.set(damaged, floatTensor(shape, numbers));
+      });
+      const { layers } = await describeChanged("bert-logit", files);
+      const { weight } = (layers[1] as ModelDescription["layers"][number]).feedForward.up;
+      const reading = weight.rows(0, 64);
+      await expect(reading).rejects.toThrow(ModelProfileError);
+      await expect(reading).rejects.toThrow(`tensor ${damaged} holds ${value} at 100`);
+      expect((await weight.rows(0, 3)).length).toBe(96);
+    },
+  );
+});
+
+test("an abort ends it with its reason", async () => {
+  const { files } = await readFixture("bert-logit");
+  const { profile } = await readProfile(files);
+  const reason = new Error("enough");
+  await expect(describeModel(files, profile, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+  const controller = new AbortController();
+  const { embeddings } = await describeModel(files, profile, { signal: controller.signal });
+  controller.abort(reason);
+  await expect(embeddings.word.rows(0, 1)).rejects.toBe(reason);
+});
+
+test("a config.json that cannot be read is named", async () => {
+  const model = await readFixture("bert-logit");
+  for (const text of ["", "[]", "{"]) {
+    await expect(describeChanged("bert-logit", withFiles(model, { "config.json": text }))).rejects.toThrow(
+      /config\.json: cannot be read/,
+    );
+  }
+});
+
+test("the architectures are those that are said", () => {
+  expect(describedArchitectures).toEqual([
+    "bert",
+    "roberta",
+    "xlm-roberta",
+    "modernbert",
+    "deberta-v2",
+    "qwen3",
+    "qwen2",
+    "gemma",
+    "llama",
+    "mistral",
+  ]);
+});
