@@ -11,11 +11,12 @@ import {
 import { chooseArtifact, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
 import { chooseBatchPreference, choosePlacement, type Placement } from "./defaults.js";
 import { diagnose } from "./diagnose.js";
+import { type FileMarks, readFileMarks } from "./file-marks.js";
 import { describeTensor, type GraphPlan, type GraphProblem } from "./graph-plan.js";
 import { modelLoadError } from "./load-error.js";
 import { checkOptions, type OnnxOptions } from "./options.js";
 import { planInputs } from "./plan-inputs.js";
-import { kindsToOffer, planOutput, shapeProblem } from "./plan-output.js";
+import { kindsToOffer, planOutput, poolingProblem, shapeProblem } from "./plan-output.js";
 import type { LoadArgument, LoadedGraph } from "./protocol.js";
 import { OnnxSession } from "./session.js";
 import { WorkerClient } from "./worker-client.js";
@@ -47,18 +48,19 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
   });
   const local = await fetchArtifact(files, choice, { signal, onProgress });
   const mainFile = choice.files[0]?.path ?? files.id;
+  const marks = await readFileMarks(local.modelPath);
   const placement = choosePlacement(options, local.bytes);
 
   const workers = Array.from({ length: placement.workers }, () => new WorkerClient());
   try {
-    const loading = loadAll(workers, loadArgument(options, local, placement)).catch((failure) => {
+    const loading = loadAll(workers, loadArgument(options, local, { placement, marks })).catch((failure) => {
       throw modelLoadError(files.id, mainFile, failure);
     });
     const [graph, artifact] = await abortable(
       Promise.all([loading, describeArtifact(files, choice, signal)]),
       signal,
     );
-    const plan = planGraph(graph, request, mainFile);
+    const plan = planGraph(graph, request, { file: mainFile, marks });
     return new OnnxSession({
       info: { name: "onnx", runtime: { name: "onnxruntime-node", version: graph.version } },
       artifact,
@@ -86,15 +88,19 @@ function requireTokens({ kinds, tokens = [] }: OutputRequest): void {
   }
 }
 
-function loadArgument(options: OnnxOptions, local: LocalArtifact, { threads }: Placement): LoadArgument {
+function loadArgument(
+  options: OnnxOptions,
+  local: LocalArtifact,
+  { placement, marks }: { readonly placement: Placement; readonly marks: FileMarks },
+): LoadArgument {
   return {
     modelPath: local.modelPath,
     externalData: local.detachedData,
     sessionOptions: {
-      graphOptimizationLevel: "all",
+      graphOptimizationLevel: marks.final ? "basic" : "all",
       ...options.sessionOptions,
       executionProviders: options.executionProviders ?? ["cpu"],
-      intraOpNumThreads: threads,
+      intraOpNumThreads: placement.threads,
     },
   };
 }
@@ -107,7 +113,11 @@ async function loadAll(workers: readonly WorkerClient[], argument: LoadArgument)
   return graph;
 }
 
-function planGraph(graph: LoadedGraph, { files, output, profile }: LoadRequest, file: string): GraphPlan {
+function planGraph(
+  graph: LoadedGraph,
+  { files, output, profile }: LoadRequest,
+  { file, marks }: { readonly file: string; readonly marks: FileMarks },
+): GraphPlan {
   const refuse = (problem: GraphProblem): ModelLoadError =>
     new ModelLoadError({ model: files.id, backend: "onnx", file, ...problem });
   const inputs = planInputs(graph.inputs);
@@ -129,7 +139,7 @@ function planGraph(graph: LoadedGraph, { files, output, profile }: LoadRequest, 
     throw refuse(planned);
   }
   const plan = { ...inputs, output: planned };
-  const problem = shapeProblem(plan);
+  const problem = shapeProblem(plan) ?? poolingProblem(planned, profile.head, marks.pooling);
   if (problem !== undefined) {
     throw refuse(problem);
   }

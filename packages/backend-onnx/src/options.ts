@@ -22,8 +22,8 @@ export interface OnnxOptions {
   readonly executionProviders?: InferenceSession.SessionOptions["executionProviders"] | undefined;
   /**
    * Further options for ONNX Runtime's session, passed on as they are. They travel to a worker thread, so no
-   * functions. Default: `{ graphOptimizationLevel: "all" }`, which exports from anywhere need; a graph already
-   * in its final form may run faster with `"basic"`.
+   * functions. Default: `{ graphOptimizationLevel: "all" }`, which exports from anywhere need; for a file that says
+   * that its graph is in its final form, as those of `crossrank convert` do, `"basic"`: it loads and runs faster.
    */
   readonly sessionOptions?:
     | Omit<InferenceSession.SessionOptions, "intraOpNumThreads" | "executionProviders" | "externalData">

@@ -72,6 +72,22 @@ export function shapeProblem({ output, rows, columns }: GraphPlan): GraphProblem
   };
 }
 
+/** A vector that the file says is pooled otherwise than the profile does. */
+export function poolingProblem(
+  output: PlannedOutput,
+  head: Head,
+  pooling: string | undefined,
+): GraphProblem | undefined {
+  const wanted = "pooling" in head ? head.pooling : undefined;
+  if (output.kind !== "pooled" || pooling === undefined || pooling === wanted) {
+    return undefined;
+  }
+  return {
+    problem: `output "${output.name}" is pooled as "${pooling}", and the profile's head says "${wanted}"`,
+    fix: "Convert the model again, or correct the profile's head.",
+  };
+}
+
 function findOutput(outputs: readonly GraphTensor[], kind: OutputKind): GraphTensor | undefined {
   switch (kind) {
     case "class-logits":

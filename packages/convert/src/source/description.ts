@@ -30,7 +30,7 @@ export interface Embeddings {
   /** (segments, hidden). With one row it is a constant that is added to every token. */
   readonly segment?: Weight | undefined;
   readonly norm?: Norm | undefined;
-  /** Gemma: √hidden, rounded to the weights' precision. Default 1. */
+  /** Gemma: √hidden in float32, as torch computes it when weights are loaded in float32. Default 1. */
   readonly scale?: number | undefined;
   /** DeBERTa: embeddings of padding are set to zero behind the norm. Without consequence for real tokens. */
   readonly zeroPadding?: boolean | undefined;

@@ -1,0 +1,65 @@
+// Builds packages/backend-mnn/test/fixtures: conformance fixtures as .mnn files, with the clean ONNX of
+// @crossrank/convert (built) in between, and one made from the torch export for the silent failure that it is.
+//
+//   node lab/mnn/build-fixtures.mjs PYTHON
+//
+// PYTHON has the package MNN in the version of requirements.txt: the addon's own. Its command `mnnconvert` is not used:
+// on each run it installs a further package with pip and reports the conversion to its makers (MNN/tools/utils/log.py
+// of 3.6.1). The native function that it wraps does neither.
+import { execFileSync } from "node:child_process";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { readProfile } from "../../packages/core/dist/index.js";
+import { openFixtures } from "../../packages/conformance/dist/index.js";
+import { createOnnxWriter, describeModel } from "../../packages/convert/dist/index.js";
+
+const [, , python = "python3"] = process.argv;
+const target = fileURLToPath(new URL("../../packages/backend-mnn/test/fixtures/", import.meta.url));
+
+const dtypes = {
+  fp32: [],
+  fp16: ["--fp16"],
+  int8: ["--weightQuantBits", "8"],
+};
+const wanted = {
+  "bert-logit": ["fp32", "fp16", "int8"],
+  "bert-cosine-mean": ["fp32"],
+  "roberta-logit": ["fp32"],
+  "xlm-roberta-logit": ["fp32", "fp16", "int8"],
+};
+
+const folder = await mkdtemp(join(tmpdir(), "crossrank-mnn-"));
+const facts = {};
+try {
+  for (const [name, precisions] of Object.entries(wanted)) {
+    const [{ files }] = openFixtures([name]);
+    const { profile } = await readProfile(files);
+    const description = await describeModel(files, profile, {});
+    const onnx = join(folder, `${name}.onnx`);
+    const writer = createOnnxWriter({ target: "mnn" });
+    await writer.write({ files, description, profile, dtype: "fp32", path: onnx, metadata: {} });
+    for (const dtype of precisions) await convert(onnx, `${name}_${dtype}.mnn`, dtypes[dtype]);
+  }
+  const [torch] = openFixtures(["bert-logit"]);
+  await convert(await torch.files.localPath("onnx/model.onnx"), "bert-logit_torch-export.mnn", []);
+} finally {
+  await rm(folder, { recursive: true });
+}
+await writeFile(join(target, "origin.json"), `${JSON.stringify(facts, undefined, 2)}\n`);
+
+async function convert(onnx, name, extra) {
+  await mkdir(target, { recursive: true });
+  const path = join(target, name);
+  const argumentsOf = ["-f", "ONNX", "--modelFile", onnx, "--MNNModel", path, "--bizCode", "crossrank", ...extra];
+  mnnconvert(argumentsOf);
+  facts[name] = { mnnconvert: mnnconvert(["--version"]), options: extra };
+  console.log(name);
+}
+
+function mnnconvert(argumentsOf) {
+  const program = "import sys, _tools; _tools.mnnconvert(['mnnconvert', *sys.argv[1:]])";
+  const output = execFileSync(python, ["-c", program, ...argumentsOf], { encoding: "utf8" });
+  return output.trim();
+}
