@@ -1,9 +1,10 @@
 import { defineConfig, type Options } from "tsup";
 
 const config: Options = {
-  entry: ["src/index.ts"],
+  // The child process is a file of its own beside index.js: index.js starts it by URL.
+  entry: ["src/index.ts", "src/worker.ts"],
   format: "esm",
-  dts: true,
+  dts: { entry: ["src/index.ts"] },
   clean: true,
   sourcemap: true,
   target: "es2022",

@@ -1,1 +1,3 @@
-export {};
+export { dtypeOfPath, dtypes } from "./dtype.js";
+export { llamacpp } from "./llamacpp.js";
+export type { LlamaCppOptions } from "./options.js";

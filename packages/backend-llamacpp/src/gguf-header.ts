@@ -1,0 +1,359 @@
+import { open } from "node:fs/promises";
+import { type GgmlType, ggmlTypes } from "./ggml-types.js";
+
+/**
+ * The head of a GGUF file, read without trust: it is read before llama.cpp sees the file, because llama.cpp aborts the
+ * whole process on some malformed ones. Format: ggml's `docs/gguf.md`, versions 2 and 3, little-endian. Every count and
+ * length is held against the file's size before anything is allocated for it.
+ */
+export interface GgufHeader {
+  readonly version: number;
+  readonly metadata: ReadonlyMap<string, GgufValue>;
+  readonly tensors: ReadonlyMap<string, GgufTensor>;
+  /** Where the tensors' data begin, in bytes. */
+  readonly dataOffset: number;
+}
+
+export type GgufValue = number | bigint | boolean | string | GgufArray;
+
+export interface GgufArray {
+  readonly elementType: ElementType;
+  readonly length: number;
+  /**
+   * The elements of an array of strings, decoded when asked for; `latin1` keeps every byte, so that two strings are
+   * equal exactly where their bytes are. Empty for other arrays.
+   */
+  strings(encoding?: "utf8" | "latin1"): readonly string[];
+}
+
+export interface GgufTensor {
+  /** Innermost first, as ggml has them: a (rows, columns) matrix is `[columns, rows]`. */
+  readonly dimensions: readonly number[];
+  readonly type: GgmlType;
+  /** From the beginning of the data. */
+  readonly offset: number;
+  readonly byteLength: number;
+}
+
+/** What is wrong with a file, as a clause. */
+export class GgufFormatError extends Error {
+  constructor(problem: string) {
+    super(problem);
+    this.name = "GgufFormatError";
+  }
+}
+
+/** The bytes at hand end before the head does, and the file goes on. */
+class NeedsMoreBytes extends Error {}
+
+/** More than any real one: Gemma's 262,144 tokens, their scores and merges take about 16 MB. */
+const longestHeader = 256 << 20;
+const firstRead = 1 << 20;
+const mostEntries = 1 << 16;
+/** llama.cpp's `GGML_MAX_NAME` (with its end) and `GGML_MAX_DIMS`. */
+const longestTensorName = 63;
+const mostDimensions = 4;
+const longestKey = 65_535;
+
+/** @throws {GgufFormatError} when the file is no sound GGUF. */
+export async function readGgufHeader(path: string): Promise<GgufHeader> {
+  const handle = await open(path);
+  try {
+    const { size } = await handle.stat();
+    for (let length = Math.min(firstRead, size); ; length = Math.min(4 * length, size, longestHeader)) {
+      const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, 0);
+      try {
+        return parseGgufHeader(buffer.subarray(0, bytesRead), size);
+      } catch (error) {
+        if (!(error instanceof NeedsMoreBytes)) throw error;
+        if (bytesRead < length) throw cutOff();
+        if (length === longestHeader) {
+          throw new GgufFormatError(`its head is longer than ${longestHeader >> 20} MB`);
+        }
+      }
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * @param bytes the file from its beginning, all of its head.
+ * @param fileSize bytes of the whole file.
+ * @throws {GgufFormatError} when the head is not sound, or promises tensors that the file does not hold.
+ */
+export function parseGgufHeader(bytes: Buffer, fileSize: number): GgufHeader {
+  const reader = new Reader(bytes, fileSize);
+  const magic = reader.take(4).toString("latin1");
+  if (magic !== "GGUF") {
+    throw new GgufFormatError(
+      magic === "vers" ? "it is a Git LFS pointer, not the file itself" : "it is no GGUF file",
+    );
+  }
+  const version = reader.uint32();
+  if (version !== 2 && version !== 3) {
+    const swapped = version !== 0 && (version & 0xffff) === 0;
+    throw new GgufFormatError(
+      swapped ? "it is a big-endian GGUF file" : `its GGUF version is ${version}, not 2 or 3`,
+    );
+  }
+  const tensorCount = reader.count("tensors", mostEntries);
+  const entryCount = reader.count("metadata entries", mostEntries);
+  const metadata = readMetadata(reader, entryCount);
+  const alignment = alignmentOf(metadata);
+  const listed = readTensorInfos(reader, tensorCount);
+  const dataOffset = roundUp(reader.position, alignment);
+  const tensors = placeTensors(listed, dataOffset, alignment, fileSize);
+  const end = [...tensors.values()].at(-1);
+  // Writers pad the last tensor too. Ours does for certain, so a file of ours that is short of that was cut.
+  if (metadata.has("crossrank.version") && end !== undefined) {
+    if (dataOffset + roundUp(end.offset + end.byteLength, alignment) > fileSize) {
+      throw new GgufFormatError(`it is cut off behind byte ${fileSize}`);
+    }
+  }
+  return { version, metadata, tensors, dataOffset };
+}
+
+export type ElementType =
+  | "uint8"
+  | "int8"
+  | "uint16"
+  | "int16"
+  | "uint32"
+  | "int32"
+  | "float32"
+  | "bool"
+  | "string"
+  | "array"
+  | "uint64"
+  | "int64"
+  | "float64";
+
+/** In the order of `enum gguf_type`, with the bytes of one; of a string its length field at least. */
+const elementTypes: readonly (readonly [name: ElementType, bytes: number])[] = [
+  ["uint8", 1],
+  ["int8", 1],
+  ["uint16", 2],
+  ["int16", 2],
+  ["uint32", 4],
+  ["int32", 4],
+  ["float32", 4],
+  ["bool", 1],
+  ["string", 8],
+  ["array", 12],
+  ["uint64", 8],
+  ["int64", 8],
+  ["float64", 8],
+];
+
+function readMetadata(reader: Reader, count: number): Map<string, GgufValue> {
+  const metadata = new Map<string, GgufValue>();
+  for (let index = 0; index < count; index += 1) {
+    const key = reader.string(longestKey, "a metadata key");
+    if (metadata.has(key)) throw new GgufFormatError(`its metadata have "${printable(key)}" twice`);
+    metadata.set(key, readValue(reader, key));
+  }
+  return metadata;
+}
+
+function readValue(reader: Reader, key: string): GgufValue {
+  const [type] = elementTypeOf(reader.uint32(), key);
+  switch (type) {
+    case "uint8":
+      return reader.take(1).readUInt8();
+    case "int8":
+      return reader.take(1).readInt8();
+    case "uint16":
+      return reader.take(2).readUInt16LE();
+    case "int16":
+      return reader.take(2).readInt16LE();
+    case "uint32":
+      return reader.uint32();
+    case "int32":
+      return reader.take(4).readInt32LE();
+    case "float32":
+      return reader.take(4).readFloatLE();
+    case "bool":
+      return reader.bool(key);
+    case "string":
+      return reader.string(Number.MAX_SAFE_INTEGER, `"${printable(key)}"`);
+    case "uint64":
+      return narrowed(reader.take(8).readBigUInt64LE());
+    case "int64":
+      return narrowed(reader.take(8).readBigInt64LE());
+    case "float64":
+      return reader.take(8).readDoubleLE();
+    case "array":
+      return readArray(reader, key);
+  }
+}
+
+function readArray(reader: Reader, key: string): GgufArray {
+  const [elementType, size] = elementTypeOf(reader.uint32(), key);
+  if (elementType === "array") {
+    throw new GgufFormatError(`"${printable(key)}" is an array of arrays, which llama.cpp does not read`);
+  }
+  const length = reader.count(`elements of "${printable(key)}"`, Number.MAX_SAFE_INTEGER, size);
+  if (elementType !== "string") {
+    reader.take(length * size);
+    return { elementType, length, strings: () => [] };
+  }
+  const spans: Buffer[] = [];
+  for (let index = 0; index < length; index += 1) {
+    spans.push(reader.stringBytes(Number.MAX_SAFE_INTEGER, `an element of "${printable(key)}"`));
+  }
+  return {
+    elementType,
+    length,
+    strings: (encoding = "utf8") => spans.map((span) => span.toString(encoding)),
+  };
+}
+
+function elementTypeOf(number: number, key: string): readonly [ElementType, number] {
+  const found = elementTypes[number];
+  if (found === undefined) {
+    throw new GgufFormatError(`"${printable(key)}" has the value type ${number}, which GGUF does not have`);
+  }
+  return found;
+}
+
+interface TensorInfo {
+  readonly name: string;
+  readonly dimensions: readonly number[];
+  readonly type: GgmlType;
+  readonly offset: number;
+}
+
+function readTensorInfos(reader: Reader, count: number): TensorInfo[] {
+  return Array.from({ length: count }, () => {
+    const name = reader.string(longestTensorName, "a tensor's name");
+    const rank = reader.uint32();
+    if (rank > mostDimensions) {
+      throw new GgufFormatError(
+        `tensor "${printable(name)}" has ${rank} dimensions, more than ${mostDimensions}`,
+      );
+    }
+    const dimensions = Array.from({ length: rank }, () => reader.size(`tensor "${printable(name)}"`));
+    const number = reader.uint32();
+    const type = ggmlTypes.get(number);
+    if (type === undefined) {
+      throw new GgufFormatError(`tensor "${printable(name)}" has the type ${number}, which is not known`);
+    }
+    return { name, dimensions, type, offset: reader.size(`tensor "${printable(name)}"`) };
+  });
+}
+
+/** As llama.cpp's `gguf_init_from_file`: one behind the other in the order listed, each aligned. */
+function placeTensors(
+  listed: readonly TensorInfo[],
+  dataOffset: number,
+  alignment: number,
+  fileSize: number,
+): Map<string, GgufTensor> {
+  const tensors = new Map<string, GgufTensor>();
+  let expected = 0;
+  for (const { name, dimensions, type, offset } of listed) {
+    const what = `tensor "${printable(name)}"`;
+    if (tensors.has(name)) throw new GgufFormatError(`it has ${what} twice`);
+    const numbers = dimensions.reduce((product, size) => product * size, 1);
+    const [rowLength = 1] = dimensions;
+    if (numbers < 1 || rowLength % type.blockNumbers !== 0 || !Number.isSafeInteger(8 * numbers)) {
+      throw new GgufFormatError(`${what} cannot have the shape ${dimensions.join(" × ")} in ${type.name}`);
+    }
+    const byteLength = (numbers / type.blockNumbers) * type.blockBytes;
+    if (offset !== expected) {
+      throw new GgufFormatError(`${what} is at byte ${offset} of the data, not ${expected}`);
+    }
+    if (dataOffset + offset + byteLength > fileSize) {
+      throw new GgufFormatError(`it is cut off: ${what} ends behind the file's ${fileSize} bytes`);
+    }
+    tensors.set(name, { dimensions, type, offset, byteLength });
+    expected = roundUp(offset + byteLength, alignment);
+  }
+  return tensors;
+}
+
+function alignmentOf(metadata: ReadonlyMap<string, GgufValue>): number {
+  const alignment = metadata.get("general.alignment") ?? 32;
+  if (typeof alignment !== "number" || !(alignment > 0) || Math.log2(alignment) % 1 !== 0) {
+    throw new GgufFormatError("general.alignment is no power of two");
+  }
+  return alignment;
+}
+
+function roundUp(value: number, multiple: number): number {
+  return Math.ceil(value / multiple) * multiple;
+}
+
+function narrowed(value: bigint): number | bigint {
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : value;
+}
+
+/** Names of an untrusted file, fit for a message. */
+function printable(text: string): string {
+  const short = text.length > 80 ? `${text.slice(0, 80)}…` : text;
+  return short.replace(/[^\x20-\x7e…]/g, "?");
+}
+
+function cutOff(): GgufFormatError {
+  return new GgufFormatError("it is cut off in its head");
+}
+
+class Reader {
+  readonly #bytes: Buffer;
+  readonly #fileSize: number;
+  position = 0;
+
+  constructor(bytes: Buffer, fileSize: number) {
+    this.#bytes = bytes;
+    this.#fileSize = fileSize;
+  }
+
+  take(length: number): Buffer {
+    const end = this.position + length;
+    if (end > this.#fileSize) throw cutOff();
+    if (end > this.#bytes.length) throw new NeedsMoreBytes();
+    const taken = this.#bytes.subarray(this.position, end);
+    this.position = end;
+    return taken;
+  }
+
+  uint32(): number {
+    return this.take(4).readUInt32LE();
+  }
+
+  bool(key: string): boolean {
+    const value = this.take(1).readUInt8();
+    if (value > 1) throw new GgufFormatError(`"${printable(key)}" is a bool of the value ${value}`);
+    return value === 1;
+  }
+
+  /** A 64-bit size that fits a number. */
+  size(what: string): number {
+    const value = narrowed(this.take(8).readBigUInt64LE());
+    if (typeof value === "bigint") throw new GgufFormatError(`${what} has a size of ${value}`);
+    return value;
+  }
+
+  /** How many of something, each of `least` bytes or more, the rest of the file can hold. */
+  count(what: string, most: number, least = 12): number {
+    const value = this.size(what);
+    if (value > most || value * least > this.#fileSize - this.position) {
+      throw new GgufFormatError(`it promises ${value} ${what}, more than it can hold`);
+    }
+    return value;
+  }
+
+  stringBytes(longest: number, what: string): Buffer {
+    const length = this.size(what);
+    if (length > longest || length > this.#fileSize - this.position) {
+      throw new GgufFormatError(`${what} has ${length} bytes, more than it can have`);
+    }
+    return this.take(length);
+  }
+
+  string(longest: number, what: string): string {
+    return this.stringBytes(longest, what).toString("utf8");
+  }
+}

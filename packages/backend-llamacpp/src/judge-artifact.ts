@@ -1,0 +1,285 @@
+import { createHash } from "node:crypto";
+import type { LoadRequest, ModelProfile, OutputKind } from "@crossrank/core";
+import type { GgufHeader, GgufTensor } from "./gguf-header.js";
+import { judgeConfig } from "./judge-config.js";
+import { judgeVocabulary } from "./judge-vocabulary.js";
+import { Metadata } from "./metadata.js";
+import { Refusal } from "./refusal.js";
+import { type PlannedOutput, poolingTypes, type RunPlan } from "./run-plan.js";
+
+/** What the file is held against. */
+export interface JudgeFacts {
+  readonly profile: Pick<ModelProfile, "head" | "readsSegments" | "pairTemplate" | "architecture">;
+  readonly output: LoadRequest["output"];
+  /** The model's config.json, parsed; undefined when there is none. */
+  readonly config: unknown;
+  /** The model's tokenizer.json as text; undefined when there is none. */
+  readonly tokenizerJson: string | undefined;
+}
+
+/** llama.cpp's architectures that are fed and read here, with the `model_type`s that each one computes. */
+const architectures: Readonly<
+  Record<string, { readonly models: readonly string[]; readonly causal: boolean }>
+> = {
+  bert: { models: ["bert", "roberta", "xlm-roberta", "camembert"], causal: false },
+  "modern-bert": { models: ["modernbert"], causal: false },
+  qwen2: { models: ["qwen2"], causal: true },
+  qwen3: { models: ["qwen3"], causal: true },
+  gemma: { models: ["gemma"], causal: true },
+};
+
+const convert = "Write the file with `crossrank convert --to gguf`";
+
+/**
+ * Reads out of the metadata how to run a file, and refuses one that llama.cpp would score wrongly.
+ *
+ * @returns undefined when the file gives none of the outputs asked for.
+ * @throws {Refusal} with what is wrong.
+ */
+export function judgeArtifact(header: GgufHeader, facts: JudgeFacts): RunPlan | undefined {
+  const { profile } = facts;
+  const metadata = new Metadata(header.metadata);
+  const architecture = metadata.requiredText("general.architecture");
+  const known = architectures[architecture];
+  if (known === undefined) {
+    throw new Refusal(
+      `its architecture is "${architecture}", and crossrank reads ${Object.keys(architectures).join(", ")}`,
+      "Use another format of this model, such as ONNX",
+    );
+  }
+  if (!known.models.includes(profile.architecture)) {
+    throw new Refusal(
+      `its architecture is "${architecture}", and the model beside it is "${profile.architecture}"`,
+      "Put the GGUF file beside the model that it was made from",
+    );
+  }
+  requireWhole(metadata);
+  judgeConfig(metadata, architecture, facts.config);
+
+  const segmentVocabulary = metadata.count("crossrank.segment_vocabulary");
+  const vocabulary = judgeVocabularySize(metadata, header, segmentVocabulary);
+  judgeVocabulary(metadata, {
+    vocabulary,
+    tokenizerJson: facts.tokenizerJson,
+    tokenizerSha256:
+      facts.tokenizerJson === undefined
+        ? undefined
+        : createHash("sha256").update(facts.tokenizerJson).digest("hex"),
+  });
+  const output = planOutput(header, metadata, architecture, facts, vocabulary);
+  if (output === undefined) return undefined;
+  if (output.kind === "class-logits") requireSegments(profile, segmentVocabulary);
+  return {
+    output,
+    architecture,
+    vocabulary,
+    segmentVocabulary,
+    maxSequenceLength: longestSequence(metadata, header, architecture),
+    causal: known.causal,
+  };
+}
+
+function requireWhole(metadata: Metadata): void {
+  const parts = metadata.count("split.count");
+  if (parts !== undefined && parts > 1) {
+    throw new Refusal(
+      `it is one of ${parts} parts of a model`,
+      "Merge them with llama.cpp's `llama-gguf-split --merge`",
+    );
+  }
+  const version = metadata.count("crossrank.version");
+  if (version !== undefined && version !== 1) {
+    throw new Refusal(
+      `its crossrank.version is ${version}, which this release does not know`,
+      "Install a newer one",
+    );
+  }
+}
+
+/** Tokens of one segment. */
+function judgeVocabularySize(metadata: Metadata, header: GgufHeader, doubled: number | undefined): number {
+  const tokens = metadata.strings("tokenizer.ggml.tokens", "latin1");
+  const rows = requireTensor(header, "token_embd.weight").dimensions[1];
+  if (rows !== tokens.length) {
+    throw new Refusal(
+      `it has ${tokens.length} tokens and ${rows} rows of token embeddings`,
+      "Tokens and weights are of different models: convert it again",
+    );
+  }
+  // llama.cpp aborts the process on the second of two equal tokens.
+  if (new Set(tokens).size !== tokens.length) {
+    throw new Refusal("its vocabulary has a token twice, on which llama.cpp aborts", convert);
+  }
+  if (doubled === undefined) return tokens.length;
+  if (tokens.length !== 2 * doubled) {
+    throw new Refusal(
+      `its vocabulary of ${tokens.length} tokens is not the ${doubled} of each segment twice`,
+      convert,
+    );
+  }
+  return doubled;
+}
+
+function planOutput(
+  header: GgufHeader,
+  metadata: Metadata,
+  architecture: string,
+  { profile, output, config }: JudgeFacts,
+  vocabulary: number,
+): PlannedOutput | undefined {
+  const { causal } = architectures[architecture] as { causal: boolean };
+  const pooling = metadata.count(`${architecture}.pooling_type`);
+  const embeddingSize = metadata.requiredCount(`${architecture}.embedding_length`);
+  for (const kind of output.kinds) {
+    switch (kind) {
+      case "class-logits":
+        if (causal) continue;
+        // A chain's modules are core's: where the file is pooled without a head, the next kind is right.
+        if (profile.head.kind === "pooled-chain" && pooling !== poolingTypes.rank) continue;
+        return planClassLogits(header, metadata, architecture, profile, config, embeddingSize);
+      case "pooled":
+        if (!("pooling" in profile.head)) continue;
+        return { kind, size: embeddingSize, pooling: planPooling(header, pooling, profile.head.pooling) };
+      case "token-logits":
+        if (!causal) continue;
+        return { kind, tokens: planTokens(header, output.tokens ?? [], vocabulary) };
+      default:
+        continue;
+    }
+  }
+  return undefined;
+}
+
+function planClassLogits(
+  header: GgufHeader,
+  metadata: Metadata,
+  architecture: string,
+  { head }: JudgeFacts["profile"],
+  config: unknown,
+  embeddingSize: number,
+): PlannedOutput {
+  const pooling = metadata.count(`${architecture}.pooling_type`);
+  if (pooling !== undefined && pooling !== poolingTypes.rank) {
+    throw new Refusal(
+      `its pooling type is ${poolingName(pooling)}, that of an embedding model, and the model is a cross-encoder`,
+      convert,
+    );
+  }
+  if (architecture === "modern-bert" && classifierPooling(config) !== "mean") {
+    throw new Refusal(
+      "the model's classifier reads the first token, and llama.cpp's rank pooling of ModernBERT takes the mean",
+      "Use another format of this model, such as ONNX",
+    );
+  }
+  // Rank pooling computes cls.output(tanh(cls(first token))), of ModernBERT cls.output(norm(gelu(cls(mean)))).
+  const dense = header.tensors.get("cls.weight");
+  const projection = header.tensors.get("cls.output.weight");
+  const hasNorm = architecture !== "modern-bert" || header.tensors.has("cls.norm.weight");
+  if (dense === undefined || projection === undefined || !hasNorm) {
+    const missing = [
+      dense === undefined ? "cls.weight (the model's pooler, or its head's first layer)" : "",
+      projection === undefined ? "cls.output.weight (its classifier)" : "",
+      hasNorm ? "" : "cls.norm.weight",
+    ].filter((text) => text !== "");
+    throw new Refusal(`its classification head is not whole: it lacks ${missing.join(" and ")}`, convert);
+  }
+  if (dense.dimensions[0] !== embeddingSize || (dense.dimensions[1] ?? 1) !== embeddingSize) {
+    throw new Refusal(
+      `cls.weight has the shape ${dense.dimensions.join(" × ")}, which is no pooler of ${embeddingSize} by ${embeddingSize}`,
+      convert,
+    );
+  }
+  const folded = metadata.count("crossrank.folded_two_class");
+  const wanted = head.kind === "two-class" ? 2 : 1;
+  const outputs = projection.dimensions[1] ?? 1;
+  if (folded !== undefined) {
+    if (head.kind !== "two-class" || folded !== head.positive || outputs !== 1) {
+      throw new Refusal(
+        `its head holds class ${folded} less the other, and the model's profile has another head`,
+        convert,
+      );
+    }
+    return { kind: "class-logits", classes: 2, folded: head.positive };
+  }
+  if (outputs !== wanted) {
+    throw new Refusal(`its head has ${outputs} outputs, and the model's profile wants ${wanted}`, convert);
+  }
+  return { kind: "class-logits", classes: wanted, folded: undefined };
+}
+
+function planPooling(
+  header: GgufHeader,
+  pooling: number | undefined,
+  wanted: "cls" | "mean" | "last-token",
+): 1 | 2 | 3 {
+  const type = poolingTypes[wanted];
+  // Some converters leave pooling to the command line; the model's own files say it here.
+  if (pooling !== undefined && pooling !== poolingTypes.none && pooling !== type) {
+    throw new Refusal(
+      `its pooling type is ${poolingName(pooling)}, and the model pools by ${wanted}`,
+      convert,
+    );
+  }
+  const module = ["dense_2.weight", "dense_3.weight"].find((name) => header.tensors.has(name));
+  if (module !== undefined) {
+    throw new Refusal(
+      `it has "${module}", which llama.cpp puts behind the pooling, where crossrank computes the model's modules itself`,
+      convert,
+    );
+  }
+  return type;
+}
+
+function planTokens(header: GgufHeader, tokens: readonly number[], vocabulary: number): readonly number[] {
+  const rows = header.tensors.get("output.weight")?.dimensions[1] ?? vocabulary;
+  const outside = tokens.find((token) => token >= rows);
+  if (outside !== undefined) {
+    throw new Refusal(
+      `it has ${rows} logits a token, and none for the answer token ${outside}`,
+      "File and tokenizer are of different models: check the file and the profile's head",
+    );
+  }
+  return tokens;
+}
+
+function requireSegments(profile: JudgeFacts["profile"], segmentVocabulary: number | undefined): void {
+  const usesSegments =
+    profile.readsSegments && profile.pairTemplate.some((piece) => "segment" in piece && piece.segment === 1);
+  if (usesSegments && segmentVocabulary === undefined) {
+    throw new Refusal(
+      "the model reads segments, and llama.cpp knows none: without a vocabulary for each segment the scores are " +
+        "several logits off",
+      convert,
+    );
+  }
+}
+
+function longestSequence(metadata: Metadata, header: GgufHeader, architecture: string): number | undefined {
+  const declared = metadata.count(`${architecture}.context_length`);
+  // RoBERTa's declares two more than it has rows for, and the row behind the last one is somebody else's memory.
+  const rows = header.tensors.get("position_embd.weight")?.dimensions[1];
+  const limits = [declared, rows].filter((limit) => limit !== undefined);
+  const least = Math.min(...limits);
+  if (least < 1) throw new Refusal("it has no room for a single token", convert);
+  return Number.isFinite(least) ? least : undefined;
+}
+
+function requireTensor(header: GgufHeader, name: string): GgufTensor {
+  const tensor = header.tensors.get(name);
+  if (tensor === undefined) throw new Refusal(`it has no tensor "${name}"`, convert);
+  return tensor;
+}
+
+function poolingName(type: number): string {
+  return Object.entries(poolingTypes).find(([, value]) => value === type)?.[0] ?? String(type);
+}
+
+/** Of ModernBERT; without one it is the first token (transformers' `ModernBertConfig`). */
+function classifierPooling(config: unknown): unknown {
+  return typeof config === "object" && config !== null
+    ? Reflect.get(config, "classifier_pooling")
+    : undefined;
+}
+
+/** Kinds that llama.cpp can give at all. */
+export const offeredKinds: readonly OutputKind[] = ["class-logits", "pooled", "token-logits"];

@@ -1,0 +1,168 @@
+import {
+  type Backend,
+  type BackendSession,
+  IncompatibleModelError,
+  InvalidInputError,
+  type LoadRequest,
+  ModelFileNotFoundError,
+  type ModelFiles,
+  ModelLoadError,
+} from "@crossrank/core";
+import { chooseArtifact, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
+import { ChildClient } from "./child-client.js";
+import {
+  batchPreferenceFor,
+  choosePlacement,
+  choosesFlashAttention,
+  estimateContextBytes,
+  type Placement,
+} from "./defaults.js";
+import { diagnose } from "./diagnose.js";
+import { judgeArtifact, offeredKinds } from "./judge-artifact.js";
+import { modelLoadError } from "./load-error.js";
+import { abortable, LocalClient } from "./local-client.js";
+import { checkOptions, type LlamaCppOptions } from "./options.js";
+import type { LoadedModel, RuntimeClient } from "./protocol.js";
+import { Refusal } from "./refusal.js";
+import type { RunPlan } from "./run-plan.js";
+import { LlamaCppSession } from "./session.js";
+
+/**
+ * llama.cpp on this machine, through node-llama-cpp, in a child process. Reads GGUF files of rerankers and embedding
+ * models, and refuses those that llama.cpp would score wrongly.
+ *
+ * @throws {InvalidInputError} when an option is out of range.
+ */
+export function llamacpp(options: LlamaCppOptions = {}): Backend {
+  checkOptions(options);
+  return {
+    specificationVersion: "v1",
+    name: "llamacpp",
+    families: ["cross-encoder", "bi-encoder", "causal-lm"],
+    load: (request) => load(options, request),
+    diagnose,
+  };
+}
+
+async function load(options: LlamaCppOptions, request: LoadRequest): Promise<BackendSession> {
+  const { files, profile, signal } = request;
+  signal?.throwIfAborted();
+  requireTokens(request.output);
+  const choice = chooseArtifact(files.id, await files.list({ signal }), {
+    file: options.file,
+    dtype: request.dtype,
+    defaultDtype: profile.defaultDtype,
+  });
+  const artifact = await fetchArtifact(files, choice, request);
+  const plan = await judge(artifact, request);
+  const placement = choosePlacement(options, estimateContextBytes(artifact.header, plan));
+
+  const client = (options.isolation ?? "process") === "process" ? new ChildClient() : new LocalClient();
+  try {
+    const [loaded, description] = await abortable(
+      Promise.all([
+        loadModel(client, options, { artifact, plan, placement, model: files.id }),
+        describeArtifact(choice, artifact, signal),
+      ]),
+      signal,
+    );
+    return new LlamaCppSession({
+      info: { name: "llamacpp", runtime: { name: "node-llama-cpp", version: loaded.version } },
+      artifact: description,
+      capabilities: {
+        output: plan.output.kind,
+        maxSequenceLength: plan.maxSequenceLength,
+        sequenceLengths: "any",
+        batchSize: { max: Number.MAX_SAFE_INTEGER },
+        batchPreference: batchPreferenceFor(plan),
+        segmentIds: plan.segmentVocabulary !== undefined,
+        // The second keeps a context busy while the first one's answer travels.
+        concurrentRuns: 2 * placement.contexts,
+        cancelsWithinBatch: true,
+      },
+      client,
+      plan,
+    });
+  } catch (error) {
+    if (signal?.aborted === true && client instanceof ChildClient) client.kill();
+    const closing = client.close();
+    // A caller that aborted does not wait for loading in this process, which cannot be interrupted.
+    if (signal?.aborted !== true || client instanceof ChildClient) await closing;
+    throw error;
+  }
+}
+
+async function loadModel(
+  client: RuntimeClient,
+  options: LlamaCppOptions,
+  facts: {
+    readonly artifact: LocalArtifact;
+    readonly plan: RunPlan;
+    readonly placement: Placement;
+    readonly model: string;
+  },
+): Promise<LoadedModel> {
+  const { artifact, plan, placement, model } = facts;
+  try {
+    return await client.call("load", {
+      modelPath: artifact.localPath,
+      plan,
+      ...placement,
+      flashAttention: choosesFlashAttention(options, artifact.dtype, plan),
+      gpu: options.gpu ?? false,
+    });
+  } catch (failure) {
+    throw modelLoadError(model, artifact.path, failure);
+  }
+}
+
+async function judge({ path, header }: LocalArtifact, request: LoadRequest): Promise<RunPlan> {
+  const { files, profile, output, signal } = request;
+  const [config, tokenizerJson] = await Promise.all([
+    readIfThere(files, "config.json", signal),
+    readIfThere(files, "tokenizer.json", signal),
+  ]);
+  let plan: RunPlan | undefined;
+  try {
+    plan = judgeArtifact(header, {
+      profile,
+      output,
+      config: config === undefined ? undefined : JSON.parse(config),
+      tokenizerJson,
+    });
+  } catch (cause) {
+    if (!(cause instanceof Refusal)) throw cause;
+    const { problem, fix } = cause;
+    throw new ModelLoadError({ model: files.id, backend: "llamacpp", file: path, problem, fix }, { cause });
+  }
+  if (plan === undefined) {
+    throw new IncompatibleModelError({
+      model: files.id,
+      backend: "llamacpp",
+      capability: `an output of ${path}`,
+      wanted: output.kinds.join('" or "'),
+      supported: offeredKinds,
+    });
+  }
+  return plan;
+}
+
+async function readIfThere(
+  files: ModelFiles,
+  path: string,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  try {
+    return await files.readText(path, { signal });
+  } catch (error) {
+    if (ModelFileNotFoundError.isInstance(error)) return undefined;
+    throw error;
+  }
+}
+
+function requireTokens({ kinds, tokens = [] }: LoadRequest["output"]): void {
+  const isUsable = tokens.length > 0 && tokens.every((id) => Number.isInteger(id) && id >= 0);
+  if (kinds.includes("token-logits") && !isUsable) {
+    throw new InvalidInputError("output.tokens", 'must list the token ids that "token-logits" is about');
+  }
+}

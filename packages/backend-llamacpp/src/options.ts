@@ -1,0 +1,58 @@
+import { InvalidInputError } from "@crossrank/core";
+
+/** How {@link llamacpp} runs models. Every default is chosen from the machine and the model when a model loads. */
+export interface LlamaCppOptions {
+  /**
+   * The .gguf file to run, relative to the model, for names that do not say their precision. Overrides `dtype`.
+   * Default: chosen by `dtype`.
+   */
+  readonly file?: string | undefined;
+  /**
+   * llama.cpp contexts, at least 1: so many sequences run at the same time. They share the weights; each has buffers of
+   * its own. Default: one for each processor thread, at most 8, and no more than half of the free memory holds at 512
+   * tokens; 1 on a GPU. With `isolation: "none"` more than libuv's threads (`UV_THREADPOOL_SIZE`, 4) wait in turn.
+   */
+  readonly contexts?: number | undefined;
+  /** Threads of each context, at least 1. Default: the processor's threads divided by `contexts`, rounded down. */
+  readonly threads?: number | undefined;
+  /**
+   * llama.cpp's flash attention: its intermediates are in half precision, and long sequences of encoders take about
+   * half the time. Default: true for encoders of 8 bits and fewer, whose own error is many times larger; false for
+   * others, and for decoders, where a score would depend on what its prompt shares with its neighbours' (README.md).
+   */
+  readonly flashAttention?: boolean | undefined;
+  /**
+   * `false`: the processor. `"auto"`: the best device that node-llama-cpp has binaries for here, else the processor.
+   * A device by name is an error where it does not work. Nothing is ever compiled or downloaded.
+   * Default: `false`, because only the processor's numbers have been compared with the references.
+   */
+  readonly gpu?: "auto" | "metal" | "cuda" | "vulkan" | false | undefined;
+  /**
+   * `"process"`: llama.cpp runs in a child process, so that a file that makes it abort is an error and not the end of
+   * the program. `"none"`: in this process. Default: `"process"`.
+   */
+  readonly isolation?: "process" | "none" | undefined;
+}
+
+const gpus: readonly unknown[] = [undefined, "auto", "metal", "cuda", "vulkan", false];
+const isolations: readonly unknown[] = [undefined, "process", "none"];
+
+/** @throws {InvalidInputError} naming the option at fault. */
+export function checkOptions(options: LlamaCppOptions): void {
+  for (const name of ["contexts", "threads"] as const) {
+    const value = options[name];
+    if (value !== undefined && !(Number.isInteger(value) && value >= 1)) {
+      throw new InvalidInputError(name, `must be a whole number of at least 1, not ${value}`);
+    }
+  }
+  if (!gpus.includes(options.gpu)) {
+    throw new InvalidInputError("gpu", 'must be "auto", "metal", "cuda", "vulkan" or false');
+  }
+  if (!isolations.includes(options.isolation)) {
+    throw new InvalidInputError("isolation", 'must be "process" or "none"');
+  }
+  if (options.flashAttention !== undefined && typeof options.flashAttention !== "boolean") {
+    throw new InvalidInputError("flashAttention", "must be true or false");
+  }
+  if (options.file === "") throw new InvalidInputError("file", "must name a file of the model");
+}

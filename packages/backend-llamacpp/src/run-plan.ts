@@ -1,0 +1,38 @@
+/** How a loaded file is run; decided from its metadata before llama.cpp sees it. Plain data: it travels to the child. */
+export interface RunPlan {
+  readonly output: PlannedOutput;
+  /** llama.cpp's architecture, the prefix of its metadata keys. */
+  readonly architecture: string;
+  /** Tokens that a sequence may hold: ids from 0 to here (not included), before segments are added. */
+  readonly vocabulary: number;
+  /** V: token i of segment 1 is fed as V + i. Undefined: segments are not fed. */
+  readonly segmentVocabulary: number | undefined;
+  /** Longest sequence that the file's positions allow, in tokens; undefined when it names none. */
+  readonly maxSequenceLength: number | undefined;
+  /** Whether a token sees those behind it. llama.cpp's default is the decoders'. */
+  readonly causal: boolean;
+}
+
+export type PlannedOutput =
+  /**
+   * Rank pooling's raw outputs. `folded`: the file holds the difference of two classes as one output, which stands in
+   * this column, and 0 in the other.
+   */
+  | { readonly kind: "class-logits"; readonly classes: 1 | 2; readonly folded: 0 | 1 | undefined }
+  | { readonly kind: "pooled"; readonly size: number; readonly pooling: 1 | 2 | 3 }
+  | { readonly kind: "token-logits"; readonly tokens: readonly number[] };
+
+/** Numbers of one sequence. */
+export function widthOf(output: PlannedOutput): number {
+  switch (output.kind) {
+    case "class-logits":
+      return output.classes;
+    case "pooled":
+      return output.size;
+    case "token-logits":
+      return output.tokens.length;
+  }
+}
+
+/** `enum llama_pooling_type` of llama.cpp's `include/llama.h`. */
+export const poolingTypes = { none: 0, mean: 1, cls: 2, "last-token": 3, rank: 4 } as const;

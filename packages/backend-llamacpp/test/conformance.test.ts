@@ -1,0 +1,81 @@
+import { llamacpp } from "@crossrank/backend-llamacpp";
+import { defineConformanceSuite, openFixtureFolder, openFixtures } from "@crossrank/conformance";
+import { readGoldens, verify } from "@crossrank/core";
+import { afterAll, describe, expect, test } from "vitest";
+import { convertedFolder, openFolder } from "./fixtures.js";
+
+const runner = { describe, test, afterAll };
+const dtypes = ["F32", "F16", "Q8_0"];
+
+/**
+ * Largest |Δ logit|. The fixtures' weights are random and much larger than a trained model's, and errors with them.
+ * llama.cpp looks GELU up in a table of half-precision numbers (convert-fixtures.test.ts shows that this is all of
+ * the difference); SiLU it computes, so the Qwens are exact.
+ */
+const withGelu: Record<string, number> = { F32: 1e-2, F16: 4e-2, Q8_0: 0.75 };
+const withSilu: Record<string, number> = { F32: 5e-5, F16: 2e-2, Q8_0: 0.75 };
+
+const models: Record<string, Record<string, number>> = {
+  "bert-cosine-cls": withGelu,
+  "bert-cosine-mean": withGelu,
+  "bert-logit": withGelu,
+  "bert-two-class": withGelu,
+  "gemma-yes": withGelu,
+  "modernbert-chain": withGelu,
+  "modernbert-mean": withGelu,
+  "qwen2-one-zero": withSilu,
+  "qwen3-cosine-last": withSilu,
+  "qwen3-document-first": withSilu,
+  "qwen3-system-user": withSilu,
+  "qwen3-yes-no": withSilu,
+  "roberta-logit": withGelu,
+  "xlm-roberta-logit": withGelu,
+};
+
+const folders = new Map<string, string>();
+for (const name of Object.keys(models)) folders.set(name, await convertedFolder(name, dtypes));
+const fixture = (name: string): ReturnType<typeof openFixtureFolder> =>
+  openFixtureFolder(folders.get(name) as string, name);
+
+// In this process, where a model loads in milliseconds: all families in every precision.
+for (const dtype of dtypes) {
+  for (const tolerance of [withGelu, withSilu]) {
+    const names = Object.keys(models).filter((name) => models[name] === tolerance);
+    await defineConformanceSuite({
+      runner: {
+        ...runner,
+        describe: (name: string, define: () => void) => describe(`${dtype}, ${name}`, define),
+      },
+      backend: () => llamacpp({ isolation: "none" }),
+      fixtures: [...names.map(fixture), ...openFixtures(["qwen3-listwise"])],
+      tolerance: tolerance[dtype] as number,
+      dtype,
+      // A family of which one of the two lists has no model is tried by the other.
+      deviations:
+        tolerance === withSilu
+          ? [{ check: "coverage", reason: "the other list has the cross-encoders", expect: /cross-encoder/ }]
+          : [],
+    });
+  }
+}
+
+// In a child process, as by default.
+await defineConformanceSuite({
+  runner: { ...runner, describe: (name: string, define: () => void) => describe(`child, ${name}`, define) },
+  backend: () => llamacpp(),
+  fixtures: ["bert-logit", "qwen3-yes-no", "bert-cosine-mean"].map(fixture),
+  tolerance: 1e-2,
+  dtype: "F32",
+});
+
+describe("within the bounds of verify", () => {
+  test.each(Object.keys(models))("%s in Q8_0", async (name) => {
+    const model = openFolder(folders.get(name) as string, name);
+    const goldens = await readGoldens(model);
+    if (goldens === undefined) throw new Error("no goldens");
+    const backend = llamacpp({ isolation: "none" });
+    const { passed, reason, summary } = await verify({ model, backend, goldens, dtype: "Q8_0" });
+    expect(passed, reason).toBe(true);
+    expect(summary.compared).toBeGreaterThan(80);
+  });
+});
