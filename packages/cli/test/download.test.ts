@@ -1,16 +1,23 @@
 import { spawnSync } from "node:child_process";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { gitFile, type HubServer, lfsFile, startHub } from "../../hub/test/hub-server.js";
+import {
+  gitFile,
+  type HubServer,
+  lfsFile,
+  type RepositoryFile,
+  startHub,
+} from "../../hub/test/hub-server.js";
 import { binary, crossrank, fixture, type Outcome, temporaryFolder } from "./run-command.js";
 
 const folder = temporaryFolder();
 const commit = "0123456789abcdef0123456789abcdef01234567";
 let hub: HubServer;
 
-beforeAll(async () => {
-  const root = fixture("cross-encoder");
+/** A folder as a repository holds it. */
+async function repositoryFiles(root: string): Promise<Record<string, RepositoryFile>> {
   const entries = await readdir(root, { recursive: true, withFileTypes: true });
   const files = await Promise.all(
     entries
@@ -22,11 +29,15 @@ beforeAll(async () => {
         return [path, path.endsWith(".onnx") ? lfsFile(content) : gitFile(content)] as const;
       }),
   );
+  return Object.fromEntries(files);
+}
+
+beforeAll(async () => {
   hub = await startHub({
     id: "tests/tiny",
     commit,
     revisions: ["main", "v1"],
-    files: Object.fromEntries(files),
+    files: await repositoryFiles(fixture("cross-encoder")),
   });
 });
 
@@ -100,6 +111,24 @@ describe("a model from the hub", () => {
     const refused = await rank("lock", "--lock", damaged);
     expect(refused).toMatchObject({ code: 1, stdout: "" });
     expect(refused.stderr).toMatch(/^crossrank: .*damaged\.lock\.json pins sha256 of [^\n]+\n$/);
+  });
+
+  it("may stay on this machine beside a dataset that --lock pins", async () => {
+    const task = fileURLToPath(new URL("../../../examples/task", import.meta.url));
+    await using datasets = await startHub({
+      kind: "dataset",
+      id: "tests/task",
+      commit,
+      revisions: ["main"],
+      files: await repositoryFiles(task),
+    });
+    const lock = folder.path("task.lock.json");
+    const local = ["--model", fixture("cross-encoder"), "--backend", "onnx:fp32", "--limit", "1"];
+    const { code, stderr } = await crossrank(["eval", "--task", "tests/task", "--lock", lock, ...local], {
+      environment: { ...environment("task"), HF_ENDPOINT: datasets.endpoint },
+    });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(await readFile(lock, "utf8")).toContain("tests/task");
   });
 
   it("is inspected without its weights", async () => {

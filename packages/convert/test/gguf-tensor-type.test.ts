@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
-import { encodeNumbers, type TensorType, toHalf } from "../src/gguf/tensor-type.js";
+import { encodeNumbers, type TensorType } from "../src/gguf/tensor-type.js";
+import { toHalf } from "../src/half.js";
 
 /** Hexadecimal bytes; F32 holds the numbers, the others what ggml's own Python package makes of them. */
 const goldens: Record<TensorType, string> = JSON.parse(

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
+import { toHalves } from "../src/half.js";
 import { rowsByDifference } from "../src/onnx/disentangled.js";
-import { toHalf } from "../src/onnx/half.js";
 import { quantiseRows } from "../src/onnx/quantise.js";
 
 /** What half-precision bits stand for: IEEE 754, by its definition. */
@@ -17,25 +17,25 @@ describe("half precision", () => {
   test("every finite number comes back, of both signs", () => {
     for (const sign of [0, 0x8000]) {
       const bits = finite.map((magnitude) => sign | magnitude);
-      expect([...(toHalf(Float32Array.from(bits, fromHalf)) ?? [])]).toEqual(bits);
+      expect([...(toHalves(Float32Array.from(bits, fromHalf)) ?? [])]).toEqual(bits);
     }
   });
 
   test("between two neighbours the nearer is taken, and of two equally near the even one", () => {
     const lower = finite.slice(0, -1);
     const middles = Float32Array.from(lower, (bits) => (fromHalf(bits) + fromHalf(bits + 1)) / 2);
-    expect([...(toHalf(middles) ?? [])]).toEqual(lower.map((bits) => bits + (bits % 2)));
+    expect([...(toHalves(middles) ?? [])]).toEqual(lower.map((bits) => bits + (bits % 2)));
     // A float32 step beside the middle.
     const step = (value: number, direction: 1 | -1): number => value * (1 + direction * 2 ** -22);
     const below = Float32Array.from(middles, (middle) => step(middle, -1));
-    expect([...(toHalf(below) ?? [])]).toEqual(lower);
+    expect([...(toHalves(below) ?? [])]).toEqual(lower);
     const above = Float32Array.from(middles, (middle) => step(middle, 1));
-    expect([...(toHalf(above) ?? [])]).toEqual(lower.map((bits) => bits + 1));
+    expect([...(toHalves(above) ?? [])]).toEqual(lower.map((bits) => bits + 1));
   });
 
   test("what would become infinite is refused", () => {
-    expect(toHalf(Float32Array.of(65_519))).toEqual(Uint16Array.of(0x7bff));
-    expect(toHalf(Float32Array.of(1, -65_520))).toBeUndefined();
+    expect(toHalves(Float32Array.of(65_519))).toEqual(Uint16Array.of(0x7bff));
+    expect(toHalves(Float32Array.of(1, -65_520))).toBeUndefined();
   });
 });
 

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { availableParallelism, cpus, totalmem } from "node:os";
-import { readProfile } from "@crossrank/core";
+import { type ModelFiles, readProfile } from "@crossrank/core";
 import {
   type EnvironmentReport,
   type EvaluationProgress,
@@ -20,7 +20,7 @@ import { isFolderSource, openDataset } from "@crossrank/hub";
 import { backendPackage } from "../backends.js";
 import type { EvaluationOptions, SystemChoice } from "../evaluation-options.js";
 import { CommandError, describeSystemError, translateInputError, UsageError } from "../failure.js";
-import { openModelFiles, readProfileFile } from "../model.js";
+import { defaultModel, openModelFiles, readProfileFile } from "../model.js";
 import { chooseBackend } from "../options.js";
 import type { Progress } from "../progress.js";
 import { openScoringProcess } from "../scoring-process.js";
@@ -32,16 +32,15 @@ export function sourcesOf(
   options: EvaluationOptions,
   progress: Progress,
 ): SystemSource[] {
-  const { model, revision, offline, lock, profile, maxLength, truncation, instruction, threads, workers } =
-    options;
+  const { model, revision, offline, profile, maxLength, truncation, instruction, threads, workers } = options;
   return systems.map(({ label, name, dtype }) => ({
     name: label,
     packages: versionsOf(["@crossrank/core", backendPackage(name)]),
-    open: ({ signal }) =>
+    open: async ({ signal }) =>
       openScoringProcess(
         {
           model,
-          modelOptions: { revision, offline, lock },
+          modelOptions: { revision, offline, lock: await lockOfModel(options) },
           profile,
           backend: name,
           dtype,
@@ -83,16 +82,26 @@ export async function openTaskOption(
   }
 }
 
+/** The same the other way round: beside a dataset from the hub, a model that is on this machine is nothing wrong. */
+async function lockOfModel({ lock, task, model }: EvaluationOptions): Promise<string | undefined> {
+  if (lock === undefined || task === undefined || (await isFolderSource(task))) return lock;
+  return model === defaultModel || (await isFolderSource(model)) ? undefined : lock;
+}
+
+async function openModelOption(options: EvaluationOptions, signal: AbortSignal): Promise<ModelFiles> {
+  return openModelFiles(options.model, { ...options, lock: await lockOfModel(options) }, signal);
+}
+
 /** What kind of model it is, without loading it. */
 export async function familyOf(options: EvaluationOptions, signal: AbortSignal): Promise<string> {
   const overrides = await readProfileFile(options.profile);
-  const model = await openModelFiles(options.model, options, signal);
+  const model = await openModelOption(options, signal);
   return (await readProfile(model, overrides, signal)).profile.family;
 }
 
 /** The backend of an evaluation that names none. */
 export async function defaultSystem(options: EvaluationOptions, signal: AbortSignal): Promise<string> {
-  const model = await openModelFiles(options.model, options, signal);
+  const model = await openModelOption(options, signal);
   return (await chooseBackend(undefined, model, { signal })).name;
 }
 

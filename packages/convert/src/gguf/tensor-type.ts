@@ -1,3 +1,5 @@
+import { largestHalf, toHalf } from "../half.js";
+
 /** How a tensor's numbers are held in the file: ggml's types of these names. */
 export type TensorType = "F32" | "F16" | "Q8_0" | "Q4_0";
 
@@ -10,30 +12,6 @@ interface Layout {
   readonly bytes: number;
   encode(numbers: Float32Array, to: DataView): void;
 }
-
-/** Largest finite number of half precision. */
-const largestHalf = 65504;
-
-/** @returns undefined for what rounds to an infinity. */
-export function toHalf(number: number): number | undefined {
-  scratch[0] = number;
-  const bits = scratchBits[0] ?? 0;
-  const sign = (bits >>> 16) & 0x8000;
-  const magnitude = bits & 0x7fffffff;
-  // 65520 is half way between the largest half and the next that there is not.
-  if (magnitude >= 0x477ff000) return undefined;
-  // From 2^-14 on the result is normal: exponents differ by 112, thirteen bits fall away, ties to even.
-  if (magnitude >= 0x38800000) {
-    const rounded = magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1);
-    return sign | (rounded >>> 13);
-  }
-  // Subnormal halves are multiples of 2^-24; adding 0.5 leaves such a multiple, rounded to even, in the low bits.
-  scratch[0] = Math.abs(number) + 0.5;
-  return sign | ((scratchBits[0] ?? 0) - 0x3f000000);
-}
-
-const scratch = new Float32Array(1);
-const scratchBits = new Uint32Array(scratch.buffer);
 
 /** Division as C's float does it: ggml's reference quantisers round after each step, and so must we. */
 const single = Math.fround;

@@ -1,5 +1,5 @@
+import { largestHalf, toHalves } from "../half.js";
 import type { Weight } from "../source/weight.js";
-import { largestHalf, toHalf } from "./half.js";
 import { type QuantisedFor, quantiseRows } from "./quantise.js";
 
 /** Element types that are written. Values: `TensorProto.DataType` of onnx.proto. */
@@ -222,7 +222,7 @@ function encode<Type extends "float32" | "float16">(
   weight: Weight,
 ): Float32Array | Uint16Array {
   if (type === "float32") return values;
-  const halves = toHalf(values);
+  const halves = toHalves(values);
   if (halves === undefined) throw new HalfRangeError(weight.name);
   return halves;
 }
