@@ -1,5 +1,5 @@
 // From what was measured to what is reported: rates, agreement, ratios, aims.
-/** @import { Aim, BenchModel, ModelReport, Result, Skipped, SweepCell } from "./types.js" */
+/** @import { Aim, BenchModel, ModelReport, Result, Scored, Skipped, SweepCell } from "./types.js" */
 /** @import { Measured } from "./measure.mjs" */
 
 /** Logits in fp32 must agree this well, or the contestant computed something else and gets no ratio. */
@@ -23,11 +23,24 @@ export function judge(model, bytes, { measured, sweep, skipped }) {
     );
   }
   const results = bestOfSweep(measured).map((one) => resultOf(one, reference, model.dtype === "fp32"));
-  const { logits, tokens = [], truncated = [] } = first.scored;
   return {
     model: model.name,
     dtype: model.dtype,
     bytes,
+    ...describeScored(first.scored),
+    results,
+    sweep,
+    skipped,
+    aims: aimsOf(results),
+  };
+}
+
+/**
+ * @param {Scored} scored by a contestant that tells tokens
+ * @returns {Pick<ModelReport, "documents" | "logits">}
+ */
+export function describeScored({ logits, tokens = [], truncated = [] }) {
+  return {
     documents: {
       count: logits.length,
       truncated: truncated.filter(Boolean).length,
@@ -38,10 +51,6 @@ export function judge(model, bytes, { measured, sweep, skipped }) {
       },
     },
     logits: { least: Math.min(...logits), most: Math.max(...logits) },
-    results,
-    sweep,
-    skipped,
-    aims: aimsOf(results),
   };
 }
 
@@ -76,13 +85,18 @@ function resultOf({ contestant, version, scored, seconds, delay, peakMemory }, r
     delay,
     peakMemory,
     difference,
-    // Of the rounds that both ran in: a slow contestant leaves early, and the machine may be busier later.
-    ratio:
-      reference && comparable
-        ? median(reference.seconds.slice(0, seconds.length)) /
-          median(seconds.slice(0, reference.seconds.length))
-        : undefined,
+    ratio: reference && comparable ? ratioOf(reference.seconds, seconds) : undefined,
   };
+}
+
+/**
+ * Of the rounds that both ran in: a slow contestant leaves early, and the machine may be busier later.
+ *
+ * @param {readonly number[]} over seconds of each round
+ * @param {readonly number[]} under
+ */
+export function ratioOf(over, under) {
+  return median(over.slice(0, under.length)) / median(under.slice(0, over.length));
 }
 
 /**
@@ -92,7 +106,7 @@ function resultOf({ contestant, version, scored, seconds, delay, peakMemory }, r
  * @param {readonly number[]} expected
  * @param {readonly boolean[] | undefined} truncated
  */
-function largestDifference(logits, expected, truncated) {
+export function largestDifference(logits, expected, truncated) {
   const differences = expected
     .map((value, index) => Math.abs(value - (logits[index] ?? Number.NaN)))
     .filter((_, index) => !truncated?.[index]);

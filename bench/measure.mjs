@@ -4,10 +4,8 @@ import { Child } from "./child.mjs";
 
 /** Cells of the sweep that go on from the heats to the rounds. */
 const finalists = 4;
-/** A contestant whose warm-up takes longer than so many seconds … */
-const slowSeconds = 10;
-/** … runs in so many rounds at most. */
-const slowRounds = 2;
+/** A contestant whose warm-up takes longer than so many seconds runs in so many rounds at most. */
+const usualPatience = { seconds: 10, rounds: 2 };
 
 /**
  * @typedef {object} Measured
@@ -27,9 +25,10 @@ const slowRounds = 2;
  * @param {{ query: string, documents: readonly string[] }} texts
  * @param {number} repeat
  * @param {(text: string) => void} progress
+ * @param {typeof usualPatience} patience
  * @returns {Promise<{ measured: Measured[], sweep: SweepCell[], failed: Skipped[] }>}
  */
-export async function measure(model, contestants, texts, repeat, progress) {
+export async function measure(model, contestants, texts, repeat, progress, patience = usualPatience) {
   /** @type {Skipped[]} */
   const failed = [];
   /** @type {Entrant[]} */
@@ -42,8 +41,9 @@ export async function measure(model, contestants, texts, repeat, progress) {
   for (const [index, contestant] of order.entries()) {
     progress(`warm-up ${index + 1}/${order.length}: ${contestant.title}`);
     try {
-      const child = await Child.load(contestant, { model, ...texts, options: contestant.options });
-      const entrant = await warmUp(contestant, child, repeat);
+      const setup = { model, ...texts, ...contestant.setup, options: contestant.options };
+      const child = await Child.load(contestant, setup);
+      const entrant = await warmUp(contestant, child, repeat, patience);
       entrants.push(entrant);
       if (contestant.sweep) {
         const { workers = 0, threads = 1, rows } = contestant.options;
@@ -84,12 +84,13 @@ export async function measure(model, contestants, texts, repeat, progress) {
  * @param {Contestant} contestant
  * @param {Child} child
  * @param {number} repeat
+ * @param {typeof usualPatience} patience
  * @returns {Promise<Entrant>}
  */
-async function warmUp(contestant, child, repeat) {
+async function warmUp(contestant, child, repeat, patience) {
   try {
     const answer = await child.run();
-    const rounds = answer.seconds > slowSeconds ? Math.min(slowRounds, repeat) : repeat;
+    const rounds = answer.seconds > patience.seconds ? Math.min(patience.rounds, repeat) : repeat;
     return { contestant, child, rounds, warmUp: answer, runs: [] };
   } catch (error) {
     await child.end();

@@ -56,7 +56,7 @@ export function readOptions(args) {
     models: readModels(values["shape"] === undefined ? text("model") : text("shape")),
     documents: readCount("documents", text("documents")),
     repeat: readCount("repeat", text("repeat")),
-    only: readNames(text("only")),
+    only: readNames(text("only"), contestantNames),
     batches: text("batches")
       .split(",")
       .map((size) => readCount("batches", size)),
@@ -79,16 +79,20 @@ function readModels(name) {
 /**
  * @param {string} name
  * @param {string} value
+ * @throws {Error} naming the option
  */
-function readCount(name, value) {
+export function readCount(name, value) {
   if (!/^[1-9]\d*$/.test(value)) throw new Error(`--${name} must be a whole number above 0, not ${value}`);
   return Number(value);
 }
 
-/** @param {string} value */
-function readNames(value) {
+/**
+ * @param {string} value
+ * @param {readonly string[]} known
+ * @throws {Error} naming the known ones
+ */
+export function readNames(value, known) {
   const names = value.split(",");
-  const known = /** @type {readonly string[]} */ (contestantNames);
   const unknown = names.find((name) => !known.includes(name));
   if (unknown !== undefined) throw new Error(`--only knows ${known.join(", ")}, not ${unknown}`);
   return names;

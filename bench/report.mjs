@@ -2,8 +2,9 @@
 /** @import { Machine, ModelReport, Result, SweepCell } from "./types.js" */
 
 /** @param {Machine} machine */
-export function renderMachine({ processor, threads, memory, platform, node }) {
-  return `${processor}, ${threads} threads, ${(memory / 2 ** 30).toFixed(0)} GB memory, ${platform}, Node ${node}`;
+export function renderMachine({ processor, features, threads, memory, platform, node }) {
+  const having = features === undefined || features.length === 0 ? "" : ` (${features.join(", ")})`;
+  return `${processor}${having}, ${threads} threads, ${(memory / 2 ** 30).toFixed(0)} GB memory, ${platform}, Node ${node}`;
 }
 
 /** @param {ModelReport} report */

@@ -1,27 +1,19 @@
 // `npm run bench`: compares crossrank with what one would use instead. See README.md.
-/** @import { BenchModel, Machine, ModelReport } from "./types.js" */
+/** @import { BenchModel, ModelReport } from "./types.js" */
 /** @import { Options } from "./options.mjs" */
 import { execFile } from "node:child_process";
-import { readFile, stat, writeFile } from "node:fs/promises";
-import { arch, availableParallelism, cpus, platform, totalmem } from "node:os";
+import { stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { modelFolder } from "@crossrank/model-nano";
+import { describeMachine, progress, writeReadme } from "./command.mjs";
 import { chooseContestants } from "./contestants/contestants.mjs";
 import { makeDocuments } from "./documents.mjs";
 import { judge } from "./judge.mjs";
 import { measure } from "./measure.mjs";
 import { help, readOptions } from "./options.mjs";
 import { renderMachine, renderReport } from "./report.mjs";
-
-const readme = fileURLToPath(new URL("README.md", import.meta.url));
-
-/** @param {string} text */
-function progress(text) {
-  if (process.stderr.isTTY)
-    process.stderr.write(`\r\x1b[K${text.slice(0, (process.stderr.columns ?? 80) - 1)}`);
-}
 
 /**
  * @param {Options["models"][number]} name
@@ -54,34 +46,6 @@ async function benchModel(name, options) {
   return judge(model, size, { measured, sweep, skipped: [...skipped, ...failed] });
 }
 
-/** @returns {Machine} */
-function describeMachine() {
-  return {
-    processor: cpus()[0]?.model.trim() ?? "unknown processor",
-    threads: availableParallelism(),
-    memory: totalmem(),
-    platform: `${platform()} ${arch()}`,
-    node: process.version,
-  };
-}
-
-/**
- * @param {string} summary
- * @param {readonly string[]} args
- */
-async function writeReadme(summary, args) {
-  // Where its author keeps the JSON is nobody's business.
-  const shown = args.filter((arg, index) => !arg.startsWith("--json") && args[index - 1] !== "--json");
-  const command = ["npm run bench --", ...shown].join(" ");
-  const [start, end] = ["<!-- bench:start -->", "<!-- bench:end -->"];
-  const text = await readFile(readme, "utf8");
-  if (!text.includes(start) || !text.includes(end))
-    throw new Error(`bench/README.md has no ${start} … ${end}`);
-  const before = text.slice(0, text.indexOf(start) + start.length);
-  const after = text.slice(text.indexOf(end));
-  await writeFile(readme, `${before}\n\nWritten by \`${command}\`:\n\n${summary}\n\n${after}`);
-}
-
 /** @param {string[]} args */
 async function main(args) {
   const options = readOptions(args);
@@ -106,7 +70,8 @@ async function main(args) {
   if (options.json !== undefined) {
     await writeFile(options.json, `${JSON.stringify({ machine, options, reports }, undefined, 2)}\n`);
   }
-  if (options.write) await writeReadme(parts.join("\n\n"), args);
+  if (options.write)
+    await writeReadme("bench", { command: "npm run bench --", args, summary: parts.join("\n\n") });
 }
 
 try {

@@ -31,7 +31,7 @@ export interface Setup {
   readonly options: ContestantOptions;
 }
 
-/** How raw onnxruntime is used, or which backend of sentence-transformers. */
+/** How raw onnxruntime is used, or which backend and precision of crossrank or of sentence-transformers. */
 export interface ContestantOptions {
   /** Rows of a batch, sorted by length; "all" puts everything into one batch, in input order. */
   readonly rows?: number | "all";
@@ -39,13 +39,17 @@ export interface ContestantOptions {
   readonly workers?: number;
   /** Threads of a session; undefined leaves it to ONNX Runtime. */
   readonly threads?: number | undefined;
-  readonly backend?: "torch" | "onnx";
+  readonly backend?: "torch" | "onnx" | "llamacpp";
+  /** By the backend's name, e.g. "int8", "Q8_0", "bf16"; undefined leaves it to the contestant. */
+  readonly dtype?: string | undefined;
 }
 
 /** A model in the memory of a contestant. */
 export interface Loaded {
   /** What ran, e.g. "onnxruntime-node 1.30.0". */
   readonly version: string;
+  /** Whether some of the work is in child processes, so that their memory counts too. */
+  readonly hasChildren?: boolean;
   score(query: string, documents: readonly string[]): Promise<Scored>;
   dispose(): Promise<void>;
 }
@@ -70,7 +74,7 @@ export interface RunAnswer extends Scored {
   readonly seconds: number;
   /** Undefined outside Node. */
   readonly delay?: EventLoopDelay | undefined;
-  /** Peak resident memory of the process so far, in bytes; undefined where the platform does not tell. */
+  /** Peak resident memory of the process and its children so far, in bytes; undefined where the platform does not tell. */
   readonly peakMemory?: number | undefined;
 }
 
@@ -82,6 +86,8 @@ export interface Contestant {
   readonly args: readonly string[];
   readonly options: ContestantOptions;
   readonly sweep: boolean;
+  /** What it is told in place of what all are told. */
+  readonly setup?: Partial<Pick<Setup, "model" | "documents">>;
 }
 
 export interface Skipped {
@@ -138,8 +144,42 @@ export interface ModelReport {
 
 export interface Machine {
   readonly processor: string;
+  /** Of those that decide about bf16 and int8, which the processor has; undefined where the platform does not tell. */
+  readonly features: readonly string[] | undefined;
   readonly threads: number;
   readonly memory: number;
   readonly platform: string;
   readonly node: string;
+}
+
+/** One row of the table of formats. */
+export interface FormatResult {
+  readonly name: string;
+  readonly title: string;
+  readonly version: string;
+  /** Bytes of the artifact; undefined where the weights are read from model.safetensors. */
+  readonly bytes: number | undefined;
+  /** Documents that it scored: all, or the sample that a very slow one gets. */
+  readonly documents: number;
+  /** Documents a second, median over the runs. */
+  readonly rate: number;
+  readonly seconds: readonly number[];
+  readonly peakMemory: number | undefined;
+  /** Largest difference in logits to crossrank's in fp32; undefined for a sample and without that contestant. */
+  readonly difference: number | undefined;
+  /** Which of crossrank's it is compared with, by title; undefined for crossrank's own. */
+  readonly against: string | undefined;
+  /** Speed of that one over this one's; undefined where either did not run. */
+  readonly lead: number | undefined;
+}
+
+export interface FormatsReport {
+  readonly model: string;
+  readonly documents: ModelReport["documents"];
+  readonly logits: ModelReport["logits"];
+  /** Load average of the last minute before and after; zeros where the platform has none. */
+  readonly load: readonly [before: number, after: number];
+  readonly results: readonly FormatResult[];
+  readonly skipped: readonly Skipped[];
+  readonly aims: readonly Aim[];
 }

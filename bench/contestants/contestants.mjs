@@ -14,10 +14,10 @@ export const contestantNames = /** @type {const} */ ([
 ]);
 
 /** @type {(name: string) => string} */
-const fileOf = (name) => fileURLToPath(new URL(name, import.meta.url));
+export const fileOf = (name) => fileURLToPath(new URL(name, import.meta.url));
 
 /** @type {(name: string, title: string, module: string, options?: ContestantOptions) => Contestant} */
-const inNode = (name, title, module, options = {}) => ({
+export const inNode = (name, title, module, options = {}) => ({
   name,
   title,
   command: process.execPath,
@@ -78,7 +78,7 @@ function choosePython(model, only) {
   const contestants = [];
   /** @type {Skipped[]} */
   const skipped = [];
-  const command = process.env["PYTHON"] || "python3";
+  const command = pythonCommand();
   const backends = /** @type {const} */ (["torch", "onnx"]).filter((backend) =>
     only.includes(`sentence-transformers-${backend}`),
   );
@@ -105,13 +105,17 @@ function choosePython(model, only) {
   return { contestants, skipped };
 }
 
+export function pythonCommand() {
+  return process.env["PYTHON"] || "python3";
+}
+
 /**
  * Looks without importing torch, which takes seconds.
  *
  * @param {string} command
  * @param {readonly string[]} modules
  */
-function hasModules(command, modules) {
+export function hasModules(command, modules) {
   const script = `import sys; from importlib.util import find_spec; sys.exit(not all(map(find_spec, ${JSON.stringify(modules)})))`;
   return spawnSync(command, ["-c", script], { stdio: "ignore" }).status === 0;
 }

@@ -1,6 +1,5 @@
-// crossrank as its README shows it, every option at its default.
+// crossrank as its README shows it, every option at its default but for the backend and the precision, where asked for.
 /** @import { Loaded, Setup } from "../types.js" */
-import { onnx } from "@crossrank/backend-onnx";
 import { createReranker } from "@crossrank/core";
 import { openModel } from "@crossrank/hub";
 
@@ -8,11 +7,16 @@ import { openModel } from "@crossrank/hub";
  * @param {Setup} setup
  * @returns {Promise<Loaded>}
  */
-export async function load({ model }) {
-  const reranker = await createReranker({ model: await openModel(model.folder), backend: onnx() });
+export async function load({ model, options: { backend, dtype } }) {
+  const reranker = await createReranker({
+    model: await openModel(model.folder),
+    backend: await open(backend),
+    dtype,
+  });
   const { runtime } = reranker.session.info;
   return {
     version: `${runtime.name} ${runtime.version}`,
+    hasChildren: backend === "llamacpp",
     async score(query, documents) {
       const { results } = await reranker.rerank({ query, documents });
       const inOrder = [...results].sort((left, right) => left.index - right.index);
@@ -24,4 +28,11 @@ export async function load({ model }) {
     },
     dispose: () => reranker.dispose(),
   };
+}
+
+/** @param {Setup["options"]["backend"]} backend */
+async function open(backend) {
+  // Each in its own time, so that neither is in the other's memory.
+  if (backend === "llamacpp") return (await import("@crossrank/backend-llamacpp")).llamacpp();
+  return (await import("@crossrank/backend-onnx")).onnx();
 }

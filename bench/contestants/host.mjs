@@ -6,6 +6,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { answerMark } from "../child.mjs";
+import { peakMemory } from "./memory.mjs";
 
 /** Milliseconds between the samples of event-loop delay; Node's default. A value includes it, so it is taken off. */
 const resolution = 10;
@@ -40,7 +41,7 @@ async function run(loaded, { query, documents }) {
       p99: late(histogram.percentile(99)),
       max: late(histogram.max),
     },
-    peakMemory: process.resourceUsage().maxRSS * 1024,
+    peakMemory: await peakMemory(loaded.hasChildren === true),
   };
 }
 

@@ -28,7 +28,8 @@ def peak_memory() -> int | None:
 def load(setup: dict) -> CrossEncoder:
     model = setup["model"]
     if setup["options"]["backend"] == "torch":
-        return CrossEncoder(model["folder"], device="cpu", local_files_only=True)
+        arguments = {"dtype": torch.bfloat16} if setup["options"].get("dtype") == "bf16" else {}
+        return CrossEncoder(model["folder"], device="cpu", local_files_only=True, model_kwargs=arguments)
     return CrossEncoder(
         model["folder"],
         device="cpu",

@@ -1,0 +1,210 @@
+// Who competes over one model in several formats, and with whom each is compared.
+/** @import { BenchModel, Contestant, ContestantOptions, Skipped } from "../types.js" */
+/** @import { Artifact, Artifacts } from "./artifacts.mjs" */
+import { availableParallelism } from "node:os";
+import { fileOf, hasModules, inNode, pythonCommand } from "../contestants/contestants.mjs";
+
+/** Documents for a contestant that takes seconds for one. */
+const sampleSize = 10;
+
+/**
+ * @typedef {object} Entry
+ * @property {string} name
+ * @property {string} title
+ * @property {string} [artifact] its key among the artifacts; without one it reads model.safetensors
+ * @property {string} module of Node.js, or "sentence-transformers"
+ * @property {ContestantOptions} options
+ * @property {string} [against] name of crossrank's that it is compared with
+ * @property {boolean} [sample] whether it gets fewer documents
+ */
+
+const cores = availableParallelism();
+
+/** In the order of the table and of the rounds, so that those who are compared run one after the other. */
+const entries = /** @type {const} @satisfies {readonly Entry[]} */ ([
+  {
+    name: "onnx-fp32",
+    title: "crossrank, onnx fp32",
+    artifact: "onnx:fp32",
+    module: "crossrank",
+    options: { backend: "onnx", dtype: "fp32" },
+  },
+  {
+    name: "export-fp32",
+    title: "crossrank on torch.onnx.export's graph, fp32",
+    artifact: "dynamo:fp32",
+    module: "crossrank",
+    options: { backend: "onnx", dtype: "fp32" },
+    against: "onnx-fp32",
+  },
+  {
+    name: "legacy-export-fp32",
+    title: "crossrank on the legacy exporter's graph, fp32",
+    artifact: "legacy:fp32",
+    module: "crossrank",
+    options: { backend: "onnx", dtype: "fp32" },
+    against: "onnx-fp32",
+  },
+  {
+    name: "torch-fp32",
+    title: "sentence-transformers, torch fp32",
+    module: "sentence-transformers",
+    options: { backend: "torch", dtype: "fp32" },
+    against: "onnx-fp32",
+  },
+  {
+    name: "onnx-int8",
+    title: "crossrank, onnx int8",
+    artifact: "onnx:int8",
+    module: "crossrank",
+    options: { backend: "onnx", dtype: "int8" },
+  },
+  {
+    name: "export-int8",
+    title: "crossrank on torch.onnx.export's graph, int8",
+    artifact: "dynamo:int8",
+    module: "crossrank",
+    options: { backend: "onnx", dtype: "int8" },
+    against: "onnx-int8",
+  },
+  {
+    name: "legacy-export-int8",
+    title: "crossrank on the legacy exporter's graph, int8",
+    artifact: "legacy:int8",
+    module: "crossrank",
+    options: { backend: "onnx", dtype: "int8" },
+    against: "onnx-int8",
+  },
+  {
+    name: "torch-bf16",
+    title: "sentence-transformers, torch bf16",
+    module: "sentence-transformers",
+    options: { backend: "torch", dtype: "bf16" },
+    against: "onnx-int8",
+  },
+  {
+    name: "llamacpp-f32",
+    title: "crossrank, llamacpp F32",
+    artifact: "gguf:F32",
+    module: "crossrank",
+    options: { backend: "llamacpp", dtype: "F32" },
+  },
+  {
+    name: "llamacpp-f16",
+    title: "crossrank, llamacpp F16",
+    artifact: "gguf:F16",
+    module: "crossrank",
+    options: { backend: "llamacpp", dtype: "F16" },
+  },
+  {
+    name: "rankall-f16",
+    title: `node-llama-cpp rankAll, F16, threads: ${cores}`,
+    artifact: "gguf:F16",
+    module: "node-llama-cpp",
+    options: { threads: cores },
+    against: "llamacpp-f16",
+  },
+  {
+    name: "llamacpp-q8_0",
+    title: "crossrank, llamacpp Q8_0",
+    artifact: "gguf:Q8_0",
+    module: "crossrank",
+    options: { backend: "llamacpp", dtype: "Q8_0" },
+  },
+  {
+    name: "rankall-q8_0",
+    title: `node-llama-cpp rankAll, Q8_0, threads: ${cores}`,
+    artifact: "gguf:Q8_0",
+    module: "node-llama-cpp",
+    options: { threads: cores },
+    against: "llamacpp-q8_0",
+  },
+  {
+    name: "rankall-f16-default",
+    title: `node-llama-cpp rankAll, F16, as documented (${sampleSize} documents)`,
+    artifact: "gguf:F16",
+    module: "node-llama-cpp",
+    options: {},
+    against: "llamacpp-f16",
+    sample: true,
+  },
+  {
+    name: "rankall-q8_0-default",
+    title: `node-llama-cpp rankAll, Q8_0, as documented (${sampleSize} documents)`,
+    artifact: "gguf:Q8_0",
+    module: "node-llama-cpp",
+    options: {},
+    against: "llamacpp-q8_0",
+    sample: true,
+  },
+]);
+
+/** @typedef {(typeof entries)[number]["name"]} FormatName */
+
+export const formatNames = entries.map(({ name }) => name);
+
+/** @type {(only: readonly string[]) => readonly string[]} keys of the artifacts that these contestants need */
+export const artifactsOf = (only) => [
+  ...new Set(
+    entries.flatMap((entry) => ("artifact" in entry && only.includes(entry.name) ? entry.artifact : [])),
+  ),
+];
+
+/** @type {(name: string) => string | undefined} name of the one that it is compared with */
+export function opponentOf(name) {
+  const entry = entries.find((one) => one.name === name);
+  return entry !== undefined && "against" in entry ? entry.against : undefined;
+}
+
+/**
+ * @param {BenchModel} source with model.safetensors
+ * @param {{ only: readonly string[], artifacts: Artifacts, documents: readonly string[] }} choice
+ * @returns {{ contestants: Contestant[], skipped: Skipped[] }}
+ */
+export function chooseFormats(source, { only, artifacts, documents }) {
+  /** @type {Contestant[]} */
+  const contestants = [];
+  /** @type {Skipped[]} */
+  const skipped = [];
+  for (const entry of /** @type {readonly Entry[]} */ (entries).filter(({ name }) => only.includes(name))) {
+    const { name, title, module, options } = entry;
+    const artifact = entry.artifact === undefined ? undefined : artifacts.found[entry.artifact];
+    const setup = {
+      model: artifact === undefined ? source : modelOf(source, artifact, options),
+      ...(entry.sample === true ? { documents: sample(documents) } : {}),
+    };
+    if (entry.artifact !== undefined && artifact === undefined) {
+      skipped.push({ title, reason: artifacts.missing[entry.artifact] ?? "its artifact was not made" });
+    } else if (module !== "sentence-transformers") {
+      contestants.push({ ...inNode(name, title, module, options), setup });
+    } else if (!hasModules(pythonCommand(), ["sentence_transformers"])) {
+      const reason = `${pythonCommand()} has no sentence_transformers (pip install sentence-transformers)`;
+      skipped.push({ title, reason });
+    } else {
+      const args = [fileOf("sentence-transformers.py")];
+      contestants.push({ name, title, command: pythonCommand(), args, options, sweep: false, setup });
+    }
+  }
+  return { contestants, skipped };
+}
+
+/**
+ * @param {BenchModel} source
+ * @param {Artifact} artifact
+ * @param {ContestantOptions} options
+ * @returns {BenchModel}
+ */
+function modelOf(source, { folder, file }, { dtype = "" }) {
+  return { name: source.name, folder, file, dtype, safetensors: false };
+}
+
+/**
+ * Evenly over the documents by length, so that their mean length is about that of all.
+ *
+ * @param {readonly string[]} documents
+ */
+function sample(documents) {
+  const sorted = [...documents].sort((left, right) => left.length - right.length);
+  const step = Math.max(1, sorted.length / sampleSize);
+  return sorted.filter((_, index) => Math.floor((index + 0.5) / step) !== Math.floor((index - 0.5) / step));
+}
