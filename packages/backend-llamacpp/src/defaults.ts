@@ -59,13 +59,13 @@ export function estimateContextBytes(
   return 4 * (cache + logits + attention + activations);
 }
 
-/** Half precision inside of attention, where the file itself is far less precise. README.md, "Exactness". */
+/** Half precision inside of attention, where the file itself has no more than that. README.md, "Exactness". */
 export function choosesFlashAttention(
   { flashAttention }: Pick<LlamaCppOptions, "flashAttention">,
   dtype: string,
   { causal }: RunPlan,
 ): boolean {
-  return flashAttention ?? (!causal && !["F32", "BF16", "F16"].includes(dtype));
+  return flashAttention ?? (!causal && dtype !== "F32");
 }
 
 /**

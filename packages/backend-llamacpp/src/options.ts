@@ -17,7 +17,7 @@ export interface LlamaCppOptions {
   readonly threads?: number | undefined;
   /**
    * llama.cpp's flash attention: its intermediates are in half precision, and long sequences of encoders take about
-   * half the time. Default: true for encoders of 8 bits and fewer, whose own error is many times larger; false for
+   * half the time. Default: true for encoders of 16 bits and fewer, whose weights are no more precise; false for
    * others, and for decoders, where a score would depend on what its prompt shares with its neighbours' (README.md).
    */
   readonly flashAttention?: boolean | undefined;

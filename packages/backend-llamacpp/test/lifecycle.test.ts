@@ -248,7 +248,8 @@ describe("defaults", () => {
     expect(estimateContextBytes(header, plan)).toBe(4 * (cache + others));
     expect(choosesFlashAttention({}, "Q8_0", plan)).toBe(false);
     expect(choosesFlashAttention({}, "Q8_0", { ...plan, causal: false })).toBe(true);
-    expect(choosesFlashAttention({}, "F16", { ...plan, causal: false })).toBe(false);
+    expect(choosesFlashAttention({}, "F16", { ...plan, causal: false })).toBe(true);
+    expect(choosesFlashAttention({}, "F32", { ...plan, causal: false })).toBe(false);
     expect(choosesFlashAttention({ flashAttention: true }, "F32", plan)).toBe(true);
   });
 });
