@@ -139,6 +139,14 @@ const commands = {
       node("bench/run.mjs", ...process.argv.slice(3));
     },
   },
+  "bench-formats": {
+    help: "compare one model's formats with torch's exports, sentence-transformers and node-llama-cpp, in one run",
+    run() {
+      install();
+      build();
+      node("bench/formats.mjs", ...process.argv.slice(3));
+    },
+  },
 };
 
 /** Packs every public package, examines the tarballs as npm would serve them, and installs and runs them elsewhere. */

@@ -11,8 +11,8 @@ const file = `${root}docs/measured.md`;
 const tasks = ["scifact", "feedbackqa", "xquad-en", "liveqa-med", "noveleval"];
 const onnx = ["onnx:fp32", "onnx:fp16", "onnx:int8"];
 const llamacpp = ["llamacpp:F32", "llamacpp:F16", "llamacpp:Q8_0"];
-/** First queries of a task that two cores do not finish in an hour. */
-const limits = { feedbackqa: 500 };
+/** First queries of tasks that would take two cores hours. */
+const limits = { scifact: 150, feedbackqa: 250, "xquad-en": 500 };
 
 /** @param {number | undefined} queries */
 function limitOf(queries) {
