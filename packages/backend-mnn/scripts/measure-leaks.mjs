@@ -1,0 +1,83 @@
+// Resident memory over many runs and many loads of the addon, in this process.
+//
+//   node --expose-gc scripts/measure-leaks.mjs [--runs 10000] [--loads 200] [--threads 1] FILE.mnn
+//
+// Runs come in a few dozen shapes, so that the graph is prepared anew for most of them. Prints megabytes after a warm-up
+// and at every tenth, and the growth a run and a load over the second half, in bytes.
+import { createRequire } from "node:module";
+import { parseArgs } from "node:util";
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    runs: { type: "string", default: "10000" },
+    loads: { type: "string", default: "200" },
+    threads: { type: "string", default: "1" },
+  },
+});
+const [path] = positionals;
+const require = createRequire(import.meta.url);
+const { glibcVersionRuntime } = process.report.getReport().header;
+const platform =
+  process.platform === "linux"
+    ? `linux-${process.arch}-${glibcVersionRuntime === undefined ? "musl" : "gnu"}`
+    : `${process.platform}-${process.arch}${process.platform === "win32" ? "-msvc" : ""}`;
+const addon = require(`../native/crossrank-backend-mnn.${platform}.node`);
+const options = { threads: Number(values.threads), precision: "high", memory: "normal", power: "normal" };
+
+await measure("run", Number(values.runs), await runner());
+await measure("load", Number(values.loads), loader());
+await measure("refused load", Number(values.loads), refuser());
+
+async function measure(what, count, step) {
+  const warmUp = Math.max(1, Math.floor(count / 10));
+  for (let index = 0; index < warmUp; index += 1) await step(index);
+  const samples = [[0, resident()]];
+  for (let index = 1; index <= count; index += 1) {
+    await step(index);
+    if (index % Math.max(1, Math.floor(count / 10)) === 0) samples.push([index, resident()]);
+  }
+  const half = samples.filter(([index]) => index >= count / 2);
+  const [[from, before], [to, after]] = [half[0], half.at(-1)];
+  const megabytes = samples.map(([, bytes]) => (bytes / 1e6).toFixed(1)).join(" ");
+  console.log(
+    `${count} × ${what}: ${megabytes} MB; ${((after - before) / (to - from)).toFixed(0)} bytes each at the end`,
+  );
+}
+
+function resident() {
+  globalThis.gc?.();
+  return process.memoryUsage.rss();
+}
+
+async function runner() {
+  const session = await addon.load(path, options);
+  return (index) => run(session, 1 + (index % 5), 3 + ((index * 7) % 29));
+}
+
+function loader() {
+  return async () => {
+    const session = await addon.load(path, options);
+    await run(session, 2, 16);
+    await session.close();
+  };
+}
+
+function refuser() {
+  const bytes = new Uint8Array(1 << 20);
+  return () =>
+    addon.load(bytes, options).then(
+      () => {
+        throw new Error("loaded");
+      },
+      () => undefined,
+    );
+}
+
+function run(session, rows, columns) {
+  const inputs = session.inputs.map(({ name }) => ({
+    shape: [rows, columns],
+    data: new Int32Array(rows * columns).fill(name === "input_ids" ? 9 : name === "attention_mask" ? 1 : 0),
+  }));
+  return session.run(inputs, 0);
+}

@@ -1,0 +1,145 @@
+import {
+  type Backend,
+  type BackendSession,
+  IncompatibleModelError,
+  type LoadRequest,
+  ModelLoadError,
+} from "@crossrank/core";
+import { chooseArtifact, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
+import { ChildClient } from "./child-client.js";
+import { chooseBatchPreference, choosePlacement, type Placement } from "./defaults.js";
+import { diagnose } from "./diagnose.js";
+import {
+  describeTensor,
+  type GraphPlan,
+  type GraphProblem,
+  kindsToOffer,
+  planInputs,
+  planOutput,
+} from "./graph-plan.js";
+import { modelLoadError } from "./load-error.js";
+import { LocalClient } from "./local-client.js";
+import { checkOptions, type MnnOptions } from "./options.js";
+import type { LoadedGraph, RuntimeClient } from "./protocol.js";
+import { MnnSession, type TableSizes } from "./session.js";
+
+/**
+ * MNN on this machine, through an addon of this package, in a child process. Runs .mnn files of encoders that were
+ * converted from a graph with free dimensions.
+ *
+ * @throws {InvalidInputError} when an option is out of range.
+ */
+export function mnn(options: MnnOptions = {}): Backend {
+  checkOptions(options);
+  return {
+    specificationVersion: "v1",
+    name: "mnn",
+    families: ["cross-encoder", "bi-encoder"],
+    load: (request) => load(options, request),
+    diagnose,
+  };
+}
+
+async function load(options: MnnOptions, request: LoadRequest): Promise<BackendSession> {
+  const { files, profile, signal } = request;
+  signal?.throwIfAborted();
+  const choice = chooseArtifact(files.id, await files.list({ signal }), {
+    file: options.file,
+    dtype: request.dtype,
+    defaultDtype: profile.defaultDtype,
+  });
+  const { path } = choice.file;
+  const local = await fetchArtifact(files, choice, request);
+  const placement = choosePlacement(options, local.bytes);
+  const client = (options.isolation ?? "process") === "process" ? new ChildClient() : new LocalClient();
+  try {
+    const loading = loadGraph(client, options, { local, placement }).catch((failure) => {
+      throw modelLoadError(files.id, path, failure);
+    });
+    const [graph, artifact] = await abortable(
+      Promise.all([loading, describeArtifact(choice, local, signal)]),
+      signal,
+    );
+    const { plan, sizes } = planGraph(graph, request, path);
+    return new MnnSession({
+      info: { name: "mnn", runtime: { name: "MNN", version: graph.version } },
+      artifact,
+      capabilities: {
+        output: plan.output.kind,
+        maxSequenceLength: sizes.longest,
+        sequenceLengths: "any",
+        batchSize: { max: Number.MAX_SAFE_INTEGER },
+        batchPreference: chooseBatchPreference(options.batch),
+        segmentIds: plan.inputs.includes("segmentIds"),
+        // The second keeps a session busy while the first one's answer travels.
+        concurrentRuns: 2 * placement.sessions,
+        cancelsWithinBatch: false,
+      },
+      client,
+      plan,
+      sizes,
+    });
+  } catch (error) {
+    if (signal?.aborted === true && client instanceof ChildClient) client.kill();
+    const closing = client.close();
+    // A caller that aborted does not wait for loading in this process, which cannot be interrupted.
+    if (signal?.aborted !== true || client instanceof ChildClient) await closing;
+    throw error;
+  }
+}
+
+function loadGraph(
+  client: RuntimeClient,
+  { precision = "high", memory = "normal", power = "normal" }: MnnOptions,
+  { local, placement }: { readonly local: LocalArtifact; readonly placement: Placement },
+): Promise<LoadedGraph> {
+  const { sessions, threads } = placement;
+  const options = { threads, precision, memory, power };
+  return client.call("load", { modelPath: local.modelPath, sessions, options });
+}
+
+function planGraph(
+  graph: LoadedGraph,
+  { files, output, profile }: LoadRequest,
+  file: string,
+): { readonly plan: GraphPlan; readonly sizes: TableSizes } {
+  const refuse = (problem: GraphProblem): ModelLoadError =>
+    new ModelLoadError({ model: files.id, backend: "mnn", file, ...problem });
+  const inputs = planInputs(graph.inputs);
+  if ("problem" in inputs) throw refuse(inputs);
+  const below = graph.inputs.map((input) => input.below);
+  if (below[inputs.indexOf("inputIds")] === undefined) {
+    const problem =
+      "its table of tokens is not recognised, and MNN reads ids beyond it as other tokens' without an error";
+    throw refuse({ problem, fix: "Convert the model with `crossrank convert --to mnn`" });
+  }
+  const kinds = kindsToOffer(output.kinds, profile.head);
+  const planned = planOutput(graph.outputs, kinds);
+  if (planned === undefined) {
+    throw new IncompatibleModelError({
+      model: files.id,
+      backend: "mnn",
+      capability: `an output of ${file}`,
+      wanted: (kinds.length === 0 ? output.kinds : kinds).join('" or "'),
+      supported: graph.outputs.map(describeTensor),
+    });
+  }
+  if ("problem" in planned) throw refuse(planned);
+  return { plan: { inputs, output: planned }, sizes: { below, longest: graph.longest } };
+}
+
+/** Rejects with the signal's reason as soon as it aborts, whatever the work is at. */
+async function abortable<Result>(work: Promise<Result>, signal: AbortSignal | undefined): Promise<Result> {
+  if (signal === undefined) return work;
+  const listening = new AbortController();
+  const aborted = new Promise<never>((_, reject) => {
+    const stop = (): void => reject(signal.reason);
+    if (signal.aborted) stop();
+    signal.addEventListener("abort", stop, { once: true, signal: listening.signal });
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    listening.abort();
+  }
+}

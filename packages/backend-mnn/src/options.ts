@@ -1,0 +1,87 @@
+import { type BatchPreference, InvalidInputError } from "@crossrank/core";
+
+/** How {@link mnn} runs models. Every default is chosen from the machine and the model's size when a model loads. */
+export interface MnnOptions {
+  /**
+   * The .mnn file to run, relative to the model, for names outside the usual table. Overrides `dtype`. Default: chosen
+   * by `dtype`.
+   */
+  readonly file?: string | undefined;
+  /**
+   * MNN sessions, at least 1: so many batches run at the same time. Each holds the whole model in memory, about twice
+   * its file. Default: as many as leaves each one thread, at most 4, when the file is below 150 MB; otherwise 1.
+   */
+  readonly sessions?: number | undefined;
+  /**
+   * Threads of each session for one batch, 1 to 32. Default: the processor's threads divided by `sessions`, rounded down.
+   *
+   * A process has one pool of threads for all of MNN, of as many as its first session with more than one asked for.
+   * With `isolation: "process"` every model has a process, and a pool, of its own. With `"none"` a later session may
+   * ask for as many or fewer; for more is a `ModelLoadError`, where MNN itself would take fewer without a word.
+   */
+  readonly threads?: number | undefined;
+  /**
+   * MNN's precision mode. `"normal"` and `"high"` compute in float32; `"low"` in half precision where the processor has
+   * it (ARM v8.2), `"low-bf16"` in bfloat16 where MNN was built for it; elsewhere both are float32. Default: `"high"`.
+   */
+  readonly precision?: "normal" | "high" | "low" | "low-bf16" | undefined;
+  /**
+   * MNN's memory mode. `"low"` keeps 8-bit weights at 8 bits and quantises activations as it runs: less memory, other
+   * numbers. Default: `"normal"`, which unfolds them to float32 when the model loads.
+   */
+  readonly memory?: "normal" | "high" | "low" | undefined;
+  /** MNN's power mode: `"high"` prefers the fast cores of a processor that has two kinds. Default: `"normal"`. */
+  readonly power?: "normal" | "high" | "low" | undefined;
+  /**
+   * `"process"`: MNN runs in a child process, so that a malformed file which makes it crash is an error and not the end
+   * of the program. `"none"`: in this process, on threads of its own; for files that you made yourself.
+   * Default: `"process"`.
+   */
+  readonly isolation?: "process" | "none" | undefined;
+  /**
+   * Recommendation to the scheduler, field by field: most rows, most tokens (rows × columns), largest share of padding
+   * (0 to 1). Default: 8 rows, 512 tokens, no padding.
+   */
+  readonly batch?: Partial<BatchPreference> | undefined;
+}
+
+/** MNN's own limit: MAX_THREAD_NUMBER in source/backend/cpu/CPUBackend. */
+const mostThreads = 32;
+
+const choices = {
+  precision: ["normal", "high", "low", "low-bf16"],
+  memory: ["normal", "high", "low"],
+  power: ["normal", "high", "low"],
+  isolation: ["process", "none"],
+} as const;
+
+/** @throws {InvalidInputError} naming the option at fault. */
+export function checkOptions(options: MnnOptions): void {
+  requireCount("sessions", options.sessions);
+  requireCount("threads", options.threads);
+  if ((options.threads ?? 1) > mostThreads) {
+    throw new InvalidInputError("threads", `must be at most ${mostThreads}, not ${options.threads}`);
+  }
+  requireCount("batch.rows", options.batch?.rows);
+  requireCount("batch.tokens", options.batch?.tokens);
+  const padding = options.batch?.padding;
+  if (padding !== undefined && !(padding >= 0 && padding <= 1)) {
+    throw new InvalidInputError("batch.padding", `must be from 0 to 1, not ${padding}`);
+  }
+  for (const [name, allowed] of Object.entries(choices)) {
+    const value: string | undefined = options[name as keyof typeof choices];
+    if (value !== undefined && !(allowed as readonly string[]).includes(value)) {
+      throw new InvalidInputError(
+        name,
+        `must be one of "${allowed.join('", "')}", not ${JSON.stringify(value)}`,
+      );
+    }
+  }
+  if (options.file === "") throw new InvalidInputError("file", "must name a file of the model");
+}
+
+function requireCount(path: string, value: number | undefined): void {
+  if (value !== undefined && !(Number.isInteger(value) && value >= 1)) {
+    throw new InvalidInputError(path, `must be a whole number of at least 1, not ${value}`);
+  }
+}

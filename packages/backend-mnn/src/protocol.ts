@@ -1,0 +1,81 @@
+import type { GraphPlan, GraphTensor } from "./graph-plan.js";
+import type { AddonOptions } from "./native.js";
+
+/** What passes between a session and its runtime, in a child process or not: calls with an id, each answered once. */
+export interface Calls {
+  /** First, once: loads the model. */
+  load: { argument: LoadArgument; result: LoadedGraph };
+  /** One batch. */
+  run: { argument: RunArgument; result: RunResult };
+  /** Starts the library, and loads nothing. */
+  diagnose: { argument: undefined; result: { readonly version: string } };
+  /** Last: waits for the runs under way and frees the memory. */
+  release: { argument: undefined; result: undefined };
+}
+
+export interface LoadArgument {
+  /** Absolute path of the .mnn file. */
+  readonly modelPath: string;
+  /** Copies of the model, each on a thread of its own. */
+  readonly sessions: number;
+  readonly options: AddonOptions;
+}
+
+export interface LoadedGraph {
+  /** MNN's version. */
+  readonly version: string;
+  readonly inputs: readonly (GraphTensor & { readonly below: number | undefined })[];
+  /** With `"batch"` and `"sequence"` where a dimension follows the inputs'. */
+  readonly outputs: readonly GraphTensor[];
+  /** Most columns, where a table of positions was recognised. */
+  readonly longest: number | undefined;
+}
+
+export interface RunArgument {
+  readonly plan: GraphPlan;
+  readonly rows: number;
+  readonly columns: number;
+  /** Row-major (rows, columns), one an input of the plan. */
+  readonly inputs: readonly Int32Array[];
+}
+
+/** As the contract's RawOutput. */
+export interface RunResult {
+  readonly data: Float32Array;
+  readonly shape: readonly number[];
+}
+
+export type CallKind = keyof Calls;
+
+export type CallMessage = {
+  [Kind in CallKind]: {
+    readonly id: number;
+    readonly kind: Kind;
+    readonly argument: Calls[Kind]["argument"];
+  };
+}[CallKind];
+
+/** Where a call failed: the addon, the pool's threads, the model file, a batch, or the process itself. */
+export type FailureStage = "runtime" | "threads" | "memory" | "model" | "run" | "crash";
+
+export type AnswerMessage =
+  | { readonly id: number; readonly result: Calls[CallKind]["result"] }
+  | { readonly id: number; readonly failure: { readonly stage: FailureStage; readonly message: string } };
+
+/** A failure of the runtime, as the session sees it. */
+export class RuntimeFailure extends Error {
+  readonly stage: FailureStage;
+  constructor(stage: FailureStage, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = "RuntimeFailure";
+    this.stage = stage;
+  }
+}
+
+/** A runtime in this process or in a child. */
+export interface RuntimeClient {
+  /** @throws {RuntimeFailure} */
+  call<Kind extends CallKind>(kind: Kind, argument: Calls[Kind]["argument"]): Promise<Calls[Kind]["result"]>;
+  /** Frees everything after the calls under way. Never rejects. */
+  close(): Promise<void>;
+}

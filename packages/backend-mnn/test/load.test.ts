@@ -1,0 +1,227 @@
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type MnnOptions, mnn } from "@crossrank/backend-mnn";
+import {
+  IncompatibleModelError,
+  InvalidInputError,
+  ModelFileNotFoundError,
+  ModelLoadError,
+} from "@crossrank/core";
+import { describe, expect, test } from "vitest";
+import { choosePlacement } from "../src/defaults.js";
+import { loadAddon } from "../src/native.js";
+import {
+  batchOf,
+  describeNative,
+  fixtureFolder,
+  load,
+  mnnBytes,
+  rejection,
+  temporaryFolder,
+  testNative,
+} from "./fixtures.js";
+
+const here = { isolation: "none", sessions: 1, threads: 1 } as const;
+const packageFolder = fileURLToPath(new URL("..", import.meta.url));
+
+function folderWith(bytes: Uint8Array): string {
+  const folder = fixtureFolder("bert-logit", []);
+  writeFileSync(join(folder, "mnn/model.mnn"), bytes);
+  return folder;
+}
+
+/** One int32 of a good file, found by what stands before it. */
+function changed(change: (bytes: Buffer) => void): Buffer {
+  const bytes = mnnBytes("bert-logit_fp32.mnn");
+  change(bytes);
+  return bytes;
+}
+
+describeNative("a file that cannot be loaded gives one line with the fix", () => {
+  const good = (): Buffer => mnnBytes("bert-logit_fp32.mnn");
+  test.each<[string, () => Uint8Array, RegExp]>([
+    ["empty", () => new Uint8Array(0), /the file is empty\. Download it again/],
+    [
+      "truncated",
+      () => good().subarray(0, 100_000),
+      /do not lie within the file.*download or convert it again/,
+    ],
+    ["short of one byte", () => good().subarray(0, -1), /cut off/],
+    ["of zeros", () => new Uint8Array(100_000), /do not lie within the file/],
+    ["not MNN", () => Buffer.from("<html>Not found</html>  "), /do not lie within the file/],
+    ["a Git LFS pointer", () => Buffer.from("version https://git-lfs.example/spec/v1\n"), /git lfs pull/],
+    [
+      "with an unknown input",
+      () => Buffer.from(good().toString("latin1").replaceAll("token_type_ids", "token_typo_ids"), "latin1"),
+      /unknown input "token_typo_ids"; the graph wants attention_mask int32\[batch, sequence\]/,
+    ],
+    [
+      "whose constant is not as long as its shape",
+      () =>
+        changed((bytes) => {
+          const shape = Buffer.from(Int32Array.of(1400, 32).buffer);
+          bytes.writeInt32LE(1401, bytes.indexOf(shape));
+        }),
+      /Const embeddings\.word has 44800 numbers for a shape of 44832/,
+    ],
+  ])("%s", async (_, bytes, message) => {
+    const error = await rejection(load(mnn(here), folderWith(bytes())));
+    expect(error).toBeInstanceOf(ModelLoadError);
+    expect(error).toMatchObject({ backend: "mnn", file: "mnn/model.mnn" });
+    expect(error.message).toMatch(message);
+    expect(error.message).not.toContain("\n");
+  });
+
+  test("whatever is damaged, this process lives", async () => {
+    const bytes = mnnBytes("bert-logit_int8.mnn");
+    const script = join(packageFolder, "scripts/fuzz-native.mjs");
+    const file = join(temporaryFolder(), "model.mnn");
+    writeFileSync(file, bytes);
+    const { status, stdout } = spawnSync(process.execPath, [script, "--count", "200", "--seed", "5", file], {
+      encoding: "utf8",
+    });
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/refused: damaged/);
+    expect(stdout).toMatch(/no crash$/m);
+  });
+
+  test("one that crashes MNN is an error, where MNN runs in a process of its own", async () => {
+    // A number of the graph's own shapes is read from words' vectors: every table and index is sound.
+    const bytes = changed((whole) => {
+      const place = whole.indexOf(Buffer.from(Int32Array.of(2, 283, 284).buffer));
+      expect(place).toBeGreaterThan(0);
+      whole.writeInt32LE(272, place + 8);
+    });
+    const attempt = async (): Promise<void> => {
+      const session = await load(mnn({ sessions: 1 }), folderWith(bytes));
+      try {
+        await session.run(batchOf(2, 9));
+      } finally {
+        await session.dispose();
+      }
+    };
+    const { message } = await rejection(attempt());
+    // What happens to a process that reads outside of its memory is the machine's affair; that ours lives is not.
+    if (process.platform === "linux" && process.arch === "x64") {
+      expect(message).toMatch(/MNN's process was ended by SIG\w+\. The file is malformed/);
+    }
+  });
+});
+
+describeNative("ids and lengths beyond the file's tables are refused, and never another token's", () => {
+  test.each([
+    ["a word", (batch: ReturnType<typeof batchOf>) => batch.inputIds.fill(1400, 3, 4), /inputIds has 1400/],
+    [
+      "a negative word",
+      (batch: ReturnType<typeof batchOf>) => batch.inputIds.fill(-1, 0, 1),
+      /inputIds has -1/,
+    ],
+    ["a segment", (batch: ReturnType<typeof batchOf>) => batch.segmentIds.fill(2, 3, 4), /segmentIds has 2/],
+  ])("%s", async (_, change, message) => {
+    const session = await load(mnn(here), fixtureFolder("bert-logit"));
+    const batch = batchOf(1, 6);
+    change(batch);
+    expect((await rejection(session.run(batch))).message).toMatch(message);
+    await session.dispose();
+  });
+
+  test("a position", async () => {
+    const session = await load(mnn(here), fixtureFolder("bert-logit"));
+    expect(session.capabilities.maxSequenceLength).toBe(64);
+    expect((await session.run(batchOf(1, 64))).shape).toEqual([1, 1]);
+    expect((await rejection(session.run(batchOf(1, 65)))).message).toMatch(/65 tokens.*positions for 64/);
+    await session.dispose();
+  });
+});
+
+describeNative("outputs", () => {
+  test("another than asked for lists what there is", async () => {
+    const error = await rejection(load(mnn(here), fixtureFolder("bert-logit"), { kinds: ["hidden-states"] }));
+    expect(error).toBeInstanceOf(IncompatibleModelError);
+    expect(error.message).toContain("logits float32[batch, 1]");
+  });
+
+  test("a pooled vector", async () => {
+    const session = await load(mnn(here), fixtureFolder("bert-cosine-mean"), { kinds: ["pooled"] });
+    expect((await session.run(batchOf(3, 7))).shape).toEqual([3, 32]);
+    await session.dispose();
+  });
+});
+
+describe("artifacts", () => {
+  test("one that is not there names those that are", async () => {
+    const error = await rejection(load(mnn(here), fixtureFolder("bert-logit", ["fp16"]), { dtype: "fp32" }));
+    expect(error).toBeInstanceOf(ModelFileNotFoundError);
+    expect(error.message).toMatch(
+      /mnn\/model\.mnn or model\.mnn\. There is: mnn\/model_fp16\.mnn\. Ask for dtype fp16/,
+    );
+  });
+
+  testNative("the most precise one, or the one named", async () => {
+    const folder = fixtureFolder("bert-logit", ["fp16", "int8"]);
+    const session = await load(mnn(here), folder);
+    expect(session.artifact).toMatchObject({ format: "mnn", dtype: "fp16" });
+    expect(session.artifact.files[0]?.sha256).toMatch(/^[0-9a-f]{64}$/);
+    const named = await load(mnn({ ...here, file: "mnn/model_int8.mnn" }), folder);
+    expect(named.artifact.dtype).toBe("int8");
+    await Promise.all([session.dispose(), named.dispose()]);
+  });
+
+  test("a dtype that is none", async () => {
+    const error = await rejection(load(mnn(here), fixtureFolder("bert-logit"), { dtype: "q4" }));
+    expect(error).toBeInstanceOf(InvalidInputError);
+  });
+});
+
+test.each<[MnnOptions, string]>([
+  [{ sessions: 0 }, "sessions"],
+  [{ threads: 1.5 }, "threads"],
+  [{ threads: 33 }, "threads"],
+  [{ precision: "half" as "low" }, "precision"],
+  [{ memory: "none" as "low" }, "memory"],
+  [{ power: "" as "low" }, "power"],
+  [{ isolation: "thread" as "none" }, "isolation"],
+  [{ file: "" }, "file"],
+  [{ batch: { rows: 0 } }, "batch.rows"],
+  [{ batch: { padding: 2 } }, "batch.padding"],
+])("the option in %j is refused at once", (options, path) => {
+  expect(() => mnn(options)).toThrow(InvalidInputError);
+  expect(() => mnn(options)).toThrow(path);
+});
+
+test.each<[string, MnnOptions, number, number, { sessions: number; threads: number }]>([
+  ["one core", {}, 50e6, 1, { sessions: 1, threads: 1 }],
+  ["two cores", {}, 50e6, 2, { sessions: 2, threads: 1 }],
+  ["sixteen cores", {}, 50e6, 16, { sessions: 4, threads: 4 }],
+  ["a large model", {}, 600e6, 16, { sessions: 1, threads: 16 }],
+  ["a hundred cores", {}, 600e6, 100, { sessions: 1, threads: 32 }],
+  ["threads given", { threads: 2 }, 50e6, 8, { sessions: 4, threads: 2 }],
+  ["sessions given", { sessions: 3 }, 50e6, 8, { sessions: 3, threads: 2 }],
+])("sessions and threads for %s", (_, options, bytes, cores, expected) => {
+  expect(choosePlacement(options, bytes, cores)).toEqual(expected);
+});
+
+test("without an addon: diagnose and load say what to install or build", async () => {
+  const root = temporaryFolder();
+  const copy = join(root, "node_modules/@crossrank/backend-mnn");
+  mkdirSync(copy, { recursive: true });
+  cpSync(join(packageFolder, "dist"), join(copy, "dist"), { recursive: true });
+  cpSync(join(packageFolder, "package.json"), join(copy, "package.json"));
+  symlinkSync(join(packageFolder, "../core"), join(root, "node_modules/@crossrank/core"), "dir");
+  const { mnn: other } = (await import(join(copy, "dist/index.js"))) as { mnn: typeof mnn };
+  const wanted =
+    /package @crossrank\/backend-mnn-\S+ is not installed.*build-native\.mjs.*cargo.*cmake and libclang/;
+  const diagnosis = await other().diagnose();
+  expect(diagnosis.available).toBe(false);
+  expect(diagnosis.detail).toMatch(wanted);
+  const error = await rejection(load(other(), fixtureFolder("bert-logit")));
+  expect(error).toMatchObject({ code: "model-load" });
+  expect(error.message).toMatch(wanted);
+  rmSync(root, { recursive: true });
+});
+
+testNative("the addon says what MNN it is", () => {
+  expect(loadAddon().version()).toMatch(/^3\.\d+\.\d+$/);
+});
