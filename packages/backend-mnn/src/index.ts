@@ -1,3 +1,3 @@
-export { dtypes } from "./dtype.js";
+export { artifactPaths, dtypes } from "./dtype.js";
 export { mnn } from "./mnn.js";
 export type { MnnOptions } from "./options.js";

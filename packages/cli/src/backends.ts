@@ -7,7 +7,7 @@ export interface BackendOptions {
 }
 
 /** A format that a backend runs. */
-export type ArtifactFormat = "onnx" | "gguf";
+export type ArtifactFormat = "onnx" | "gguf" | "mnn";
 
 /** A file of the model that a backend can run. */
 export interface Precision {
@@ -61,6 +61,20 @@ const backends: Readonly<Record<string, BackendEntry>> = {
         // A name that says no precision is the last choice; the backend then reads it in the file.
         .map((path) => ({ dtype: dtypeOfPath(path) ?? "?", path }));
       return [...dtypes, "?"].flatMap((dtype) => files.filter((file) => file.dtype === dtype));
+    },
+  },
+  mnn: {
+    packageName: "@crossrank/backend-mnn",
+    install: ["@crossrank/backend-mnn"],
+    format: "mnn",
+    create: async ({ threads, workers }) =>
+      (await import("@crossrank/backend-mnn")).mnn({ threads, sessions: workers }),
+    artifacts: async (paths) => {
+      const { artifactPaths, dtypes } = await import("@crossrank/backend-mnn");
+      return dtypes.flatMap((dtype) => {
+        const path = artifactPaths(dtype).find((candidate) => paths.includes(candidate));
+        return path === undefined ? [] : [{ dtype, path }];
+      });
     },
   },
 };

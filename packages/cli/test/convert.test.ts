@@ -249,7 +249,7 @@ describe("wrong usage of convert", () => {
   it.each([
     ["no model", ["--to", "onnx"], /no model is given/],
     ["no format", ["./x"], /--to <format>/],
-    ["an unknown format", ["./x", "--to", "tflite"], /onnx, gguf/],
+    ["an unknown format", ["./x", "--to", "tflite"], /onnx, gguf, mnn/],
     ["two models", ["./x", "--model", "./y", "--to", "onnx"], /given twice/],
     [
       "an unknown precision",
@@ -263,6 +263,17 @@ describe("wrong usage of convert", () => {
     ],
     ["an empty precision", ["./x", "--to", "onnx", "--dtype", "fp32,"], /several with commas/],
     ["a target of another format", ["./x", "--to", "gguf", "--target", "mnn"], /--target is of ONNX graphs/],
+    [
+      "a Python for nothing",
+      ["./x", "--to", "onnx", "--python", "python3"],
+      /--python is of MNN's converter/,
+    ],
+    ["a target for MNN", ["./x", "--to", "mnn", "--target", "plain"], /--target is of ONNX graphs/],
+    [
+      "a precision that MNN lacks",
+      ["./x", "--to", "mnn", "--dtype", "Q8_0"],
+      /one of fp32, fp16, int8 for mnn/,
+    ],
     ["a tolerance that is none", ["./x", "--to", "onnx", "--tolerance", "0"], /above 0/],
     [
       "a tolerance for nothing",

@@ -79,15 +79,18 @@ describe("wrong usage", () => {
 });
 
 describe("help", () => {
-  it.each([[["--help"]], [["rerank", "--help"]], [["inspect", "--help"]], [["doctor", "--help"]]])(
-    "%j has examples",
-    async (args) => {
-      const { code, stdout, stderr } = await crossrank(args);
-      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-      expect(stdout).toContain("Usage: crossrank");
-      expect(stdout).toMatch(/^ {2}\$ crossrank /m);
-    },
-  );
+  it.each([
+    [["--help"]],
+    [["rerank", "--help"]],
+    [["inspect", "--help"]],
+    [["doctor", "--help"]],
+    [["convert", "--help"]],
+  ])("%j has examples", async (args) => {
+    const { code, stdout, stderr } = await crossrank(args);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toContain("Usage: crossrank");
+    expect(stdout).toMatch(/^ {2}\$ crossrank /m);
+  });
 
   it("--version prints the package's version", async () => {
     const manifest = JSON.parse(await readFile(new URL("../package.json", import.meta.url), "utf8")) as {
@@ -214,6 +217,11 @@ describe("a backend that is not installed", () => {
           name: "llamacpp",
           available: false,
           detail: expect.stringContaining("npm install @crossrank/backend-llamacpp node-llama-cpp"),
+        },
+        {
+          name: "mnn",
+          available: false,
+          detail: expect.stringContaining("npm install @crossrank/backend-mnn"),
         },
       ],
     });

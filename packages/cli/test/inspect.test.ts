@@ -273,6 +273,8 @@ describe("doctor", () => {
           available: true,
           runtime: { name: "node-llama-cpp", version: expect.stringMatching(/^\d+\.\d+/) },
         },
+        // Whose addon may not have been built here.
+        { name: "mnn", package: "@crossrank/backend-mnn", detail: expect.any(String) },
       ],
     });
     expect(report["cores"]).toBeGreaterThan(0);
@@ -286,5 +288,6 @@ describe("doctor", () => {
     expect(stdout).toMatch(/^downloads +off/m);
     expect(stdout).toMatch(/^ {2}onnx +works +onnxruntime-node /m);
     expect(stdout).toMatch(/^ {2}llamacpp +works +node-llama-cpp /m);
+    expect(stdout).toMatch(/^ {2}mnn +(works +MNN 3\.6\.|does not work )/m);
   });
 });

@@ -36,18 +36,26 @@ export interface WriteProgress {
 
 /** One output format. */
 export interface ArtifactWriter {
-  readonly format: "onnx" | "gguf";
+  readonly format: "onnx" | "gguf" | "mnn";
   /** Most precise first. */
   readonly dtypes: readonly string[];
   /**
-   * Judges before anything is written.
+   * Judges before anything is written. Without `dtype`: whether there is one at all that it could be written in.
    * @throws {UnsupportedConversionError} with the reason.
    */
-  check(description: ModelDescription, profile: ModelProfile): void;
+  check(description: ModelDescription, profile: ModelProfile, dtype?: string): void;
+  /**
+   * Looks for programs that the writer drives, before anything is computed. Absent where it drives none.
+   * @returns their versions by name, for provenance.json.
+   * @throws {ExternalConverterError} when one is not there.
+   * @throws the signal's reason, once aborted.
+   */
+  prepare?(signal: AbortSignal | undefined): Promise<Readonly<Record<string, string>>>;
   /**
    * Writes the files. At no time are more than a few rows of a large tensor in memory.
    * @returns absolute paths, the main file first.
    * @throws {UnsupportedConversionError} as `check`.
+   * @throws {ExternalConverterError} when a program that it drives is not there, or failed.
    * @throws the signal's reason, once aborted.
    */
   write(request: WriteRequest): Promise<readonly string[]>;

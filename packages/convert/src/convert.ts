@@ -18,8 +18,10 @@ import {
   verify,
 } from "@crossrank/core";
 import type { ArtifactWriter, StoredTensorFacts, WriteProgress } from "./artifact-writer.js";
+import { type BatchUse, batchUses, inBatches } from "./batch-use.js";
 import { ConversionNotFaithfulError, SourceChangedError } from "./errors.js";
 import { ggufWriter } from "./gguf/write-gguf.js";
+import { createMnnWriter } from "./mnn/write-mnn.js";
 import { copyModel, openStaged, recordReads, writeGoldens } from "./model-folder.js";
 import { createOnnxWriter, type OnnxTarget } from "./onnx/write-onnx.js";
 import { OutputFolder } from "./output-folder.js";
@@ -44,6 +46,11 @@ export interface ConvertOptions {
   readonly dtype?: string | undefined;
   /** ONNX only. Default `"onnxruntime"`. */
   readonly target?: OnnxTarget | undefined;
+  /**
+   * MNN only: a Python with the package MNN 3.6, by name or path. Default: the environment's PYTHON, else `python3`
+   * (`python` on Windows).
+   */
+  readonly python?: string | undefined;
   /**
    * Folder to put the artifact into; it need not exist. It becomes a complete model folder (the model's small files,
    * the artifact, provenance.json), unless it is the source's own, which gets the artifact and provenance.json.
@@ -84,6 +91,8 @@ export interface Conversion {
   /** Empty where none was asked for. */
   readonly verifications: readonly {
     readonly against: VerificationRecord["against"];
+    /** Undefined where the backend chose. */
+    readonly batches?: BatchUse | undefined;
     readonly verification: Verification;
   }[];
   /** What the source gives; undefined where nothing was verified. For the next conversion of the same model. */
@@ -92,7 +101,7 @@ export interface Conversion {
 
 /** Precisions of a format, most precise first. */
 export function conversionDtypes(format: ConversionFormat, target?: OnnxTarget): readonly string[] {
-  return writerOf(format, target).dtypes;
+  return writerOf(format, { target }).dtypes;
 }
 
 /**
@@ -100,8 +109,9 @@ export function conversionDtypes(format: ConversionFormat, target?: OnnxTarget):
  * if it agrees. Until then everything is in a folder beside the output; on failure and on abort that is removed, and
  * nothing else was touched.
  *
- * @throws {InvalidInputError} an option is wrong: `dtype`, `target`, `tolerance`, `backend`, `profile`.
+ * @throws {InvalidInputError} an option is wrong: `dtype`, `target`, `python`, `tolerance`, `backend`, `profile`.
  * @throws {UnsupportedConversionError} the model cannot be written in this format, and why.
+ * @throws {ExternalConverterError} a program that the format is written with is not there, or failed.
  * @throws {ConversionNotFaithfulError} the artifact does not give what its source gives.
  * @throws {OutputFolderError} the artifact is there already, the folder holds another model, or it cannot be written.
  * @throws {SourceChangedError} somebody wrote to the source's weights meanwhile.
@@ -122,7 +132,8 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
   const { files, read } = recordReads(model);
   const { profile } = await readProfile(files, options.profile, signal);
   const description = await describeModel(model, profile, download);
-  writer.check(description, profile);
+  writer.check(description, profile, dtype);
+  const tools = await writer.prepare?.(signal);
   const weights = await fetchWeights(model, download);
 
   const staging = await output.stage();
@@ -163,7 +174,12 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
       dtype,
       files: artifact,
       source: { id: publicId(model), revision: model.revision ?? null, files: source },
-      converter: { packages: packageVersions(), node: process.versions.node, date: new Date().toISOString() },
+      converter: {
+        packages: packageVersions(),
+        ...(tools === undefined ? {} : { tools }),
+        node: process.versions.node,
+        date: new Date().toISOString(),
+      },
       options: {
         ...(to === "onnx" ? { target: options.target ?? "onnxruntime" } : {}),
         ...(options.tolerance === undefined ? {} : { tolerance: options.tolerance }),
@@ -171,8 +187,9 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
       },
       ...precisionsOf(tensors, dtype),
       verified: verifications.length > 0,
-      verifications: verifications.map(({ against, verification }) => ({
+      verifications: verifications.map(({ against, batches, verification }) => ({
         against,
+        ...(batches === undefined ? {} : { batches }),
         reference: verification.reference,
         backend: verification.backend,
         bound: verification.bound,
@@ -197,9 +214,12 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
 }
 
 function chooseWriter(options: ConvertOptions): { readonly writer: ArtifactWriter; readonly dtype: string } {
-  const { to, target, dtype, tolerance, backend } = options;
+  const { to, target, python, dtype, tolerance, backend } = options;
   if (target !== undefined && to !== "onnx") {
     throw new InvalidInputError("target", `is of ONNX graphs; ${to} has none`);
+  }
+  if (python !== undefined && to !== "mnn") {
+    throw new InvalidInputError("python", `is of MNN's converter; ${to} is written without one`);
   }
   if (tolerance !== undefined && !(tolerance > 0)) {
     throw new InvalidInputError("tolerance", `must be a number above 0, not ${tolerance}`);
@@ -210,7 +230,7 @@ function chooseWriter(options: ConvertOptions): { readonly writer: ArtifactWrite
       `is needed to verify the artifact: one that loads ${to}, or verify: false`,
     );
   }
-  const writer = writerOf(to, target);
+  const writer = writerOf(to, { target, python });
   const chosen = writer.dtypes.find(
     (name) => name.toLowerCase() === (dtype ?? writer.dtypes[0])?.toLowerCase(),
   );
@@ -223,15 +243,25 @@ function chooseWriter(options: ConvertOptions): { readonly writer: ArtifactWrite
   return { writer, dtype: chosen };
 }
 
-function writerOf(format: ConversionFormat, target: OnnxTarget | undefined): ArtifactWriter {
-  return format === "onnx" ? createOnnxWriter({ target: target ?? "onnxruntime" }) : ggufWriter;
+function writerOf(
+  format: ConversionFormat,
+  { target, python }: Pick<ConvertOptions, "target" | "python">,
+): ArtifactWriter {
+  switch (format) {
+    case "onnx":
+      return createOnnxWriter({ target: target ?? "onnxruntime" });
+    case "gguf":
+      return ggufWriter;
+    case "mnn":
+      return createMnnWriter({ python });
+  }
 }
 
 /** Where the backends look for it, relative to the model. */
 function artifactPath(format: ConversionFormat, dtype: string): string {
-  return format === "onnx"
-    ? `onnx/model${dtype === "fp32" ? "" : `_${dtype}`}.onnx`
-    : `gguf/model-${dtype}.gguf`;
+  return format === "gguf"
+    ? `gguf/model-${dtype}.gguf`
+    : `${format}/model${dtype === "fp32" ? "" : `_${dtype}`}.${format}`;
 }
 
 /** A file of the source on this machine. */
@@ -406,14 +436,12 @@ async function verifyAgainst(
   const backend = shareSession(options.backend);
   try {
     const verifications: Conversion["verifications"][number][] = [];
-    for (const [against, expected] of [
-      ["source", goldens],
-      ["golden.json", own],
-    ] as const) {
+    for (const { against, batches } of looks(to)) {
+      const expected = against === "source" ? goldens : own;
       if (expected === undefined) continue;
       const verification = await verify({
         model: openStaged(folder, id),
-        backend,
+        backend: batches === undefined ? backend : inBatches(backend, batches),
         dtype,
         goldens: expected,
         tolerance,
@@ -421,14 +449,30 @@ async function verifyAgainst(
         onScored: (progress) => onProgress?.({ step: "verifying", ...progress }),
       });
       if (!verification.passed) {
-        throw new ConversionNotFaithfulError({ model: model.id, format: to, dtype, against, verification });
+        const facts = { model: model.id, format: to, dtype, against, batches, verification };
+        throw new ConversionNotFaithfulError(facts);
       }
-      verifications.push({ against, verification });
+      verifications.push({ against, batches, verification });
     }
     return verifications;
   } finally {
     await backend.dispose();
   }
+}
+
+/**
+ * MNN works out a graph's shapes anew for each batch, and is wrong in the second for some graphs: DeBERTa's, where the
+ * first had one row (MNN 3.6.1). So one row at a time comes first, then padded batches, then what the backend chooses,
+ * in the same session.
+ */
+function looks(format: ConversionFormat): readonly {
+  readonly against: VerificationRecord["against"];
+  readonly batches: BatchUse | undefined;
+}[] {
+  const batches = format === "mnn" ? [...batchUses, undefined] : [undefined];
+  return (["source", "golden.json"] as const).flatMap((against) =>
+    batches.map((use) => ({ against, batches: use })),
+  );
 }
 
 /** Whether the model is a plain folder, and the output is that folder. */

@@ -1,10 +1,11 @@
 import { CrossrankError, type Verification } from "@crossrank/core";
+import type { BatchUse } from "./batch-use.js";
 
 /** A model cannot be written in a format: nobody's runtime computes it there, or we do not write it. */
 export class UnsupportedConversionError extends CrossrankError {
   /** Model id or folder. */
   readonly model: string;
-  /** `"onnx"`, `"gguf"`, or `"description"` where the architecture itself is not known. */
+  /** `"onnx"`, `"gguf"`, `"mnn"`, or `"description"` where the architecture itself is not known. */
   readonly format: string;
   /** What stands in the way, as a clause. */
   readonly problem: string;
@@ -26,6 +27,8 @@ export class ConversionNotFaithfulError extends CrossrankError {
   readonly dtype: string;
   /** What it was held against: the source's weights, or the golden.json that the source brings. */
   readonly against: "source" | "golden.json";
+  /** How its sequences were put into batches; undefined where the backend chose. */
+  readonly batches: BatchUse | undefined;
   /** By how much, and where. */
   readonly verification: Verification;
 
@@ -34,19 +37,48 @@ export class ConversionNotFaithfulError extends CrossrankError {
     format: string;
     dtype: string;
     against: "source" | "golden.json";
+    batches?: BatchUse | undefined;
     verification: Verification;
   }) {
-    const { model, format, dtype, against, verification } = facts;
+    const { model, format, dtype, against, batches, verification } = facts;
     const problem =
       against === "source"
         ? `does not give what its weights give: ${verification.reason}`
         : `gives what its weights give, but not what its golden.json says: ${verification.reason}; the two are not of one model`;
-    super("conversion-not-faithful", `${model} as ${format} ${dtype} ${problem}. Nothing of it was kept.`);
+    const where = batches === undefined ? "" : ` (${batches})`;
+    super(
+      "conversion-not-faithful",
+      `${model} as ${format} ${dtype}${where} ${problem}. Nothing of it was kept.`,
+    );
     this.model = model;
     this.format = format;
     this.dtype = dtype;
     this.against = against;
+    this.batches = batches;
     this.verification = verification;
+  }
+}
+
+/** A program of somebody else's that a format is written with is not there, or failed. */
+export class ExternalConverterError extends CrossrankError {
+  /** E.g. `"MNN"`. */
+  readonly converter: string;
+  /** `missing`: it, or what it runs on, is not installed. `version`: it writes for another runtime. `failed`: it did. */
+  readonly reason: "missing" | "version" | "failed";
+  /** What it printed, the last megabyte; empty where it was not run. */
+  readonly output: string;
+
+  constructor(facts: {
+    converter: string;
+    reason: ExternalConverterError["reason"];
+    problem: string;
+    fix: string;
+    output: string;
+  }) {
+    super("external-converter", `${facts.problem}. ${facts.fix}.`);
+    this.converter = facts.converter;
+    this.reason = facts.reason;
+    this.output = facts.output;
   }
 }
 

@@ -1,4 +1,5 @@
 export type { ArtifactWriter, StoredTensorFacts, WriteProgress, WriteRequest } from "./artifact-writer.js";
+export type { BatchUse } from "./batch-use.js";
 export {
   type Conversion,
   type ConversionFormat,
@@ -9,11 +10,13 @@ export {
 } from "./convert.js";
 export {
   ConversionNotFaithfulError,
+  ExternalConverterError,
   OutputFolderError,
   SourceChangedError,
   UnsupportedConversionError,
 } from "./errors.js";
 export { ggufWriter } from "./gguf/write-gguf.js";
+export { createMnnWriter, type MnnWriterOptions, mnnWriter } from "./mnn/write-mnn.js";
 export { createOnnxWriter, type OnnxTarget, type OnnxWriterOptions } from "./onnx/write-onnx.js";
 export {
   type ArtifactProvenance,

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import type { BackendInfo, Bound, CrossrankJson, Goldens, VerificationSummary } from "@crossrank/core";
 import * as z from "zod/mini";
+import type { BatchUse } from "./batch-use.js";
 
 /** Name of the file beside a model's artifacts that says how they were made. */
 export const provenanceFile = "provenance.json";
@@ -29,6 +30,8 @@ export interface ArtifactProvenance {
   };
   readonly converter: {
     readonly packages: Readonly<Record<string, string>>;
+    /** Versions of the programs of others that wrote a part of it. */
+    readonly tools?: Readonly<Record<string, string>> | undefined;
     readonly node: string;
     /** ISO 8601, UTC. */
     readonly date: string;
@@ -51,6 +54,8 @@ export interface ArtifactProvenance {
 /** One passed verification. */
 export interface VerificationRecord {
   readonly against: "source" | "golden.json";
+  /** How its sequences were put into batches; absent where the backend chose. */
+  readonly batches?: BatchUse | undefined;
   readonly reference: Goldens["reference"];
   readonly backend: BackendInfo;
   readonly bound: Bound;

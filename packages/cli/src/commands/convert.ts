@@ -5,11 +5,12 @@ import { modelOptions, type ProfiledModelOptions, positiveNumber, tableOrJson } 
 
 export interface ConvertCommandOptions extends ProfiledModelOptions {
   readonly model?: string;
-  readonly to: "onnx" | "gguf";
+  readonly to: "onnx" | "gguf" | "mnn";
   /** Undefined for the most precise. */
   readonly dtype?: readonly string[];
   readonly output?: string;
   readonly target?: "onnxruntime" | "mnn" | "plain";
+  readonly python?: string;
   readonly force?: true;
   /** False with `--no-verify`. */
   readonly verify: boolean;
@@ -18,13 +19,17 @@ export interface ConvertCommandOptions extends ProfiledModelOptions {
 }
 
 const help = `
-Reads the model's own safetensors; no Python is involved.
+Reads the model's own safetensors. Only mnn involves Python.
 
   onnx   BERT, RoBERTa, XLM-RoBERTa, ModernBERT, DeBERTa-v2: cross-encoders and bi-encoders.
          fp32; fp16 (half the size, computed in float32); int8 (weights and, per batch,
          activations in 8 bits). --target mnn or plain writes ONNX's own operators alone.
   gguf   BERT, RoBERTa and XLM-RoBERTa, ModernBERT with mean pooling, Qwen3 rerankers, and
          bi-encoders of these. F32, F16, Q8_0, Q4_0.
+  mnn    as onnx, without DeBERTa-v2. fp32; fp16 (weights halved, computed in float32; not where
+         rotary positions would suffer); int8 (matrices in 8 bits, computed in float32). MNN's own
+         converter makes the file: a Python with the package MNN 3.6 (pip install MNN==3.6.1),
+         by --python, the environment's PYTHON, or python3.
 
 Whatever cannot be written so that it gives the model's own scores is refused, with the
 reason.
@@ -33,10 +38,11 @@ Before an artifact gets its place it is loaded on its backend and held against w
 weights themselves give (a reference computed here, for a dozen pairs), and against the
 model's golden.json where there is one, within the bounds of crossrank verify. One that
 does not agree is removed. --no-verify keeps it unseen, and provenance.json says so.
-The backend must be installed: gguf needs @crossrank/backend-llamacpp and node-llama-cpp.
+The backend must be installed: gguf needs @crossrank/backend-llamacpp and node-llama-cpp,
+mnn needs @crossrank/backend-mnn.
 
 The output becomes a complete model folder: the model's small files, the artifact
-(onnx/model*.onnx, gguf/model-*.gguf), and provenance.json with hashes and versions.
+(onnx/model*.onnx, gguf/model-*.gguf, mnn/model*.mnn), and provenance.json with hashes and versions.
 Several artifacts of one model may share it. A model's own folder gets the artifact and
 provenance.json, and is otherwise left as it is.
 
@@ -45,17 +51,20 @@ Examples:
   $ crossrank convert ./my-model --to onnx --dtype fp32,int8
   $ crossrank convert --model BAAI/bge-reranker-base --to gguf --dtype Q8_0 --output ./bge
   $ crossrank verify ./bge --backend llamacpp:Q8_0
+  $ crossrank convert ./my-model --to mnn --dtype fp16 --python ./venv/bin/python
 
 Exit code: 0 written, 1 failed or refused, 2 wrong usage, 130 interrupted.`;
 
 export function addConvertCommand(program: Command, context: Context): void {
   const command = program
     .command("convert")
-    .summary("write a model's weights as ONNX or GGUF, verified against the source")
-    .description("Writes a model's safetensors as ONNX or GGUF and keeps what agrees with its source.")
+    .summary("write a model's weights as ONNX, GGUF or MNN, verified against the source")
+    .description("Writes a model's safetensors as ONNX, GGUF or MNN and keeps what agrees with its source.")
     .argument("[model]", "folder or repository id, as --model")
     .option("-m, --model <source>", "folder or repository id with safetensors weights")
-    .addOption(new Option("--to <format>", "what to write").choices(["onnx", "gguf"]).makeOptionMandatory())
+    .addOption(
+      new Option("--to <format>", "what to write").choices(["onnx", "gguf", "mnn"]).makeOptionMandatory(),
+    )
     .option(
       "--dtype <names>",
       "precision, or several with commas (default: the most precise)",
@@ -72,6 +81,7 @@ export function addConvertCommand(program: Command, context: Context): void {
         "plain",
       ]),
     )
+    .option("--python <path>", "of mnn: a Python with the package MNN (default: $PYTHON, else python3)")
     .option("--force", "replace an artifact that is there already")
     .option("--no-verify", "keep the artifact without looking at what it gives")
     .option(
@@ -94,6 +104,9 @@ export function addConvertCommand(program: Command, context: Context): void {
       if (chosen === undefined) throw new UsageError("no model is given; pass a folder or a repository id");
       if (options.target !== undefined && options.to !== "onnx") {
         throw new UsageError(`--target is of ONNX graphs, and --to is ${options.to}`);
+      }
+      if (options.python !== undefined && options.to !== "mnn") {
+        throw new UsageError(`--python is of MNN's converter, and --to is ${options.to}`);
       }
       if (!options.verify && options.tolerance !== undefined) {
         throw new UsageError("--tolerance is of the verification that --no-verify leaves out");

@@ -80,7 +80,7 @@ async function convertOne(
   options: ConvertCommandOptions,
   { signal, log }: Context,
 ): Promise<Conversion> {
-  const { to, target, verify, tolerance, force } = options;
+  const { to, target, python, verify, tolerance, force } = options;
   const progress = createProgress(process.stderr);
   try {
     log(`converting ${parts.model.id} to ${to} ${parts.dtype}, into ${resolve(parts.output)}`);
@@ -88,6 +88,7 @@ async function convertOne(
       ...parts,
       to,
       target,
+      python,
       verify,
       tolerance,
       force,
@@ -136,9 +137,9 @@ function conversionJson(model: ModelFiles, done: readonly Conversion[]): string 
     artifacts: done.map(({ provenance, verifications }) => ({
       ...provenance,
       // Case by case here; provenance.json has the sums.
-      verifications: verifications.map(({ against, verification }) => {
+      verifications: verifications.map(({ against, batches, verification }) => {
         const { passed, reason, reference, backend, scale, bound, summary, cases } = verification;
-        return { against, passed, reason, reference, backend, scale, bound, summary, cases };
+        return { against, batches, passed, reason, reference, backend, scale, bound, summary, cases };
       }),
     })),
   };
@@ -158,11 +159,12 @@ function conversionTable(model: ModelFiles, output: string, done: readonly Conve
     const bytes = provenance.files.reduce((sum, file) => sum + file.size, 0);
     const own = [main?.path ?? "", provenance.dtype, formatBytes(bytes)];
     if (verifications.length === 0) return [[...own, "nothing: not verified", "", "", "", ""]];
-    return verifications.map(({ against, verification }, index) => {
+    return verifications.map(({ against, batches, verification }, index) => {
+      const reference = against === "source" ? "its weights" : against;
       const { summary, bound } = verification;
       return [
         ...(index === 0 ? own : ["", "", ""]),
-        against === "source" ? "its weights" : against,
+        batches === undefined ? reference : `${reference}, ${batches}`,
         String(summary.compared),
         delta(summary.maximum),
         delta(summary.median),
