@@ -12,7 +12,7 @@ const tasks = ["scifact", "feedbackqa", "xquad-en", "liveqa-med", "noveleval"];
 const onnx = ["onnx:fp32", "onnx:fp16", "onnx:int8"];
 const llamacpp = ["llamacpp:F32", "llamacpp:F16", "llamacpp:Q8_0"];
 /** First queries of tasks that would take two cores hours. */
-const limits = { scifact: 100, feedbackqa: 150, "xquad-en": 300 };
+const limits = { scifact: 40, feedbackqa: 60, "xquad-en": 100 };
 
 /** @param {number | undefined} queries */
 function limitOf(queries) {
@@ -60,6 +60,19 @@ const sections = [
       more: ["--gate", "0.005", ...limitOf(40)],
     }),
   ),
+  {
+    name: "minilm-compare",
+    needs: ["lab/runs/minilm", "../shared/data/eval/feedbackqa"],
+    arguments: [
+      "compare",
+      ...["--task", "../shared/data/eval/feedbackqa", "--limit", "40", "--model", "lab/runs/minilm"],
+      ...["onnx:fp32", "llamacpp:F16", "llamacpp:Q8_0", "mnn:fp16"].flatMap((backend) => [
+        "--backend",
+        backend,
+      ]),
+      ...["--top", "5"],
+    ],
+  },
   evaluation({
     name: "minilm-scifact",
     task: "scifact",
