@@ -12,7 +12,7 @@ const tasks = ["scifact", "feedbackqa", "xquad-en", "liveqa-med", "noveleval"];
 const onnx = ["onnx:fp32", "onnx:fp16", "onnx:int8"];
 const llamacpp = ["llamacpp:F32", "llamacpp:F16", "llamacpp:Q8_0"];
 /** First queries of tasks that would take two cores hours. */
-const limits = { scifact: 40, feedbackqa: 60, "xquad-en": 100 };
+const limits = { scifact: 80, feedbackqa: 60, "xquad-en": 300 };
 
 /** @param {number | undefined} queries */
 function limitOf(queries) {
