@@ -1,4 +1,5 @@
 import type { ModelFiles, ModelProfile } from "@crossrank/core";
+import type { WriteProgress } from "@crossrank/formats";
 import type { ModelDescription } from "./source/description.js";
 
 /** What every writer is asked for. It writes into a folder of its own; nothing else sees it before it is whole. */
@@ -26,12 +27,6 @@ export interface StoredTensorFacts {
   readonly shape: readonly number[];
   /** E.g. `fp32`, `int8`, `Q8_0`. */
   readonly dtype: string;
-}
-
-/** Bytes of the artifact. */
-export interface WriteProgress {
-  readonly written: number;
-  readonly total: number;
 }
 
 /** One output format. */

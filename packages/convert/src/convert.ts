@@ -17,7 +17,8 @@ import {
   type Verification,
   verify,
 } from "@crossrank/core";
-import type { ArtifactWriter, StoredTensorFacts, WriteProgress } from "./artifact-writer.js";
+import type { WriteProgress } from "@crossrank/formats";
+import type { ArtifactWriter, StoredTensorFacts } from "./artifact-writer.js";
 import { type BatchUse, batchUses, inBatches } from "./batch-use.js";
 import { ConversionNotFaithfulError, SourceChangedError } from "./errors.js";
 import { ggufWriter } from "./gguf/write-gguf.js";

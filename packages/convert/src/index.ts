@@ -1,4 +1,5 @@
-export type { ArtifactWriter, StoredTensorFacts, WriteProgress, WriteRequest } from "./artifact-writer.js";
+export type { WriteProgress } from "@crossrank/formats";
+export type { ArtifactWriter, StoredTensorFacts, WriteRequest } from "./artifact-writer.js";
 export type { BatchUse } from "./batch-use.js";
 export {
   type Conversion,

@@ -1,5 +1,5 @@
+import { toHalves } from "@crossrank/formats";
 import { describe, expect, test } from "vitest";
-import { toHalves } from "../src/half.js";
 import { rowsByDifference } from "../src/onnx/disentangled.js";
 import { quantiseRows } from "../src/onnx/quantise.js";
 

@@ -1,5 +1,5 @@
 import { open } from "node:fs/promises";
-import type { WriteProgress } from "../artifact-writer.js";
+import type { WriteProgress } from "@crossrank/formats";
 import type { Weight } from "../source/weight.js";
 import { byteLength, encodeNumbers, layouts, type TensorType } from "./tensor-type.js";
 

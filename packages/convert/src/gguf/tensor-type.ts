@@ -1,4 +1,4 @@
-import { largestHalf, toHalf } from "../half.js";
+import { largestHalf, toHalf } from "@crossrank/formats";
 
 /** How a tensor's numbers are held in the file: ggml's types of these names. */
 export type TensorType = "F32" | "F16" | "Q8_0" | "Q4_0";

@@ -1,7 +1,7 @@
+import { domains } from "@crossrank/formats/onnx";
 import type { Attention, Norm } from "../source/description.js";
 import { relativeScores } from "./disentangled.js";
 import type { Emitter } from "./emitter.js";
-import { domains } from "./graph.js";
 import type { Sequence } from "./sequence.js";
 
 interface Place {

@@ -1,9 +1,7 @@
+import { domains, floatTensor, Graph, integerTensor } from "@crossrank/formats/onnx";
 import type { Activation, Linear, Norm } from "../source/description.js";
 import type { Weight } from "../source/weight.js";
-import { domains, Graph } from "./graph.js";
 import {
-  floatTensor,
-  integerTensor,
   joinedTensor,
   outputsOf,
   quantisedRowsTensor,

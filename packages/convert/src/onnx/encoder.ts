@@ -1,8 +1,8 @@
 import type { ModelProfile } from "@crossrank/core";
+import type { Graph } from "@crossrank/formats/onnx";
 import type { Layer, ModelDescription, OutputHead } from "../source/description.js";
 import { attend, firstOf } from "./attention.js";
 import { type Dtype, Emitter, type Operators } from "./emitter.js";
-import type { Graph } from "./graph.js";
 import { Sequence } from "./sequence.js";
 
 export interface EncoderRequest {

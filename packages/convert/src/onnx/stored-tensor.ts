@@ -1,26 +1,7 @@
-import { largestHalf, toHalves } from "../half.js";
+import { largestHalf, toHalves } from "@crossrank/formats";
+import { byteLength, bytesOf, type ElementType, type StoredTensor } from "@crossrank/formats/onnx";
 import type { Weight } from "../source/weight.js";
 import { type QuantisedFor, quantiseRows } from "./quantise.js";
-
-/** Element types that are written. Values: `TensorProto.DataType` of onnx.proto. */
-export const elementTypes = {
-  float32: { code: 1, bytes: 4 },
-  int8: { code: 3, bytes: 1 },
-  int32: { code: 6, bytes: 4 },
-  int64: { code: 7, bytes: 8 },
-  float16: { code: 10, bytes: 2 },
-} as const;
-
-export type ElementType = keyof typeof elementTypes;
-
-/** A tensor of the file, made while it is written. Little-endian, row-major. */
-export interface StoredTensor {
-  readonly name: string;
-  readonly type: ElementType;
-  readonly dimensions: readonly number[];
-  /** All of its bytes, in order. */
-  chunks(): AsyncIterable<Uint8Array>;
-}
 
 /** A weight that half precision cannot hold. */
 export class HalfRangeError extends Error {
@@ -34,42 +15,6 @@ export class HalfRangeError extends Error {
 
 /** Float32 numbers that are read at a time: 4 MB. */
 const numbersAtOnce = 1 << 20;
-
-export function byteLength({ type, dimensions }: Pick<StoredTensor, "type" | "dimensions">): number {
-  return elementTypes[type].bytes * dimensions.reduce((product, size) => product * size, 1);
-}
-
-export function integerTensor(
-  name: string,
-  values: readonly number[],
-  dimensions: readonly number[],
-): StoredTensor {
-  return inMemory(name, "int64", dimensions, BigInt64Array.from(values, BigInt));
-}
-
-export function floatTensor(
-  name: string,
-  values: ArrayLike<number>,
-  dimensions: readonly number[],
-): StoredTensor {
-  return inMemory(name, "float32", dimensions, Float32Array.from(values));
-}
-
-function inMemory(
-  name: string,
-  type: ElementType,
-  dimensions: readonly number[],
-  values: Float32Array | BigInt64Array,
-): StoredTensor {
-  return {
-    name,
-    type,
-    dimensions,
-    async *chunks() {
-      yield bytesOf(values);
-    },
-  };
-}
 
 /** A weight as it stands, some rows at a time: embedding tables, biases, norms. */
 export function weightTensor(name: string, weight: Weight, type: "float32" | "float16"): StoredTensor {
@@ -251,9 +196,4 @@ function* slices(values: Numbers): Iterable<Uint8Array> {
   for (let start = 0; start < bytes.length; start += 4 * numbersAtOnce) {
     yield bytes.subarray(start, start + 4 * numbersAtOnce);
   }
-}
-
-/** Every platform of Node.js is little-endian, as ONNX's raw data is. */
-function bytesOf(values: Numbers | BigInt64Array): Uint8Array {
-  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }

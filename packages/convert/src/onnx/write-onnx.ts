@@ -1,10 +1,10 @@
 import type { ModelProfile } from "@crossrank/core";
+import { largestMessage, writeModelFile } from "@crossrank/formats/onnx";
 import type { ArtifactWriter, WriteRequest } from "../artifact-writer.js";
 import { UnsupportedConversionError } from "../errors.js";
 import type { ModelDescription } from "../source/description.js";
 import type { Dtype, Operators } from "./emitter.js";
 import { encoderGraph, outputOf } from "./encoder.js";
-import { largestMessage, writeModelFile } from "./model-file.js";
 import { HalfRangeError } from "./stored-tensor.js";
 
 /**

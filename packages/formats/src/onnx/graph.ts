@@ -1,4 +1,4 @@
-import { integerTensor, type StoredTensor } from "./stored-tensor.js";
+import { integerTensor, type StoredTensor } from "./tensor.js";
 
 /** ONNX's own operators, and those of ONNX Runtime. */
 export const domains = { onnx: "", microsoft: "com.microsoft" } as const;

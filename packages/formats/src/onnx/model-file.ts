@@ -1,9 +1,9 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { basename } from "node:path";
-import type { WriteProgress } from "../artifact-writer.js";
+import type { WriteProgress } from "../progress.js";
 import type { Graph } from "./graph.js";
 import { type ExternalPlace, graphHead, modelHead, tensorHead } from "./messages.js";
-import { byteLength, type StoredTensor } from "./stored-tensor.js";
+import { byteLength, type StoredTensor } from "./tensor.js";
 
 export interface ModelFileRequest {
   readonly path: string;

@@ -1,6 +1,6 @@
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import type { Attribute, Graph, GraphNode, GraphValue } from "./graph.js";
-import { byteLength, elementTypes, type StoredTensor } from "./stored-tensor.js";
+import { byteLength, elementTypes, type StoredTensor } from "./tensor.js";
 
 /**
  * Protobuf messages of an ONNX file. Field numbers: onnx/onnx.proto of the ONNX project, messages ModelProto,

@@ -1,0 +1,1 @@
+export type { Predictor, PredictorInput, PredictorOutput } from "./predictor.js";

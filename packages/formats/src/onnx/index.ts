@@ -1,0 +1,3 @@
+export * from "./graph.js";
+export { largestMessage, type ModelFileRequest, writeModelFile } from "./model-file.js";
+export * from "./tensor.js";
