@@ -27,8 +27,8 @@ node bench/formats.mjs [options]
   --write            put the table into bench/README.md
   --help
 
-Torch's exports and sentence-transformers run where $PYTHON, or python3, has them (pip install sentence-transformers
-onnx onnxscript onnxruntime).
+Torch's exports, sentence-transformers and MNN's conversions run where $PYTHON, or python3, has them (pip install
+sentence-transformers onnx onnxscript onnxruntime MNN==3.6.1).
 `;
 
 /** A run that takes longer than so many seconds is not repeated more often than this. */

@@ -1,3 +1,4 @@
+import type { MnnOptions } from "@crossrank/backend-mnn";
 // What the bench's files pass to each other. Types only; nothing here runs.
 
 /** Size of a BERT encoder. */
@@ -39,7 +40,9 @@ export interface ContestantOptions {
   readonly workers?: number;
   /** Threads of a session; undefined leaves it to ONNX Runtime. */
   readonly threads?: number | undefined;
-  readonly backend?: "torch" | "onnx" | "llamacpp";
+  readonly backend?: "torch" | "onnx" | "llamacpp" | "mnn";
+  /** What {@link backend} mnn is told; nothing leaves it at its defaults. */
+  readonly mnn?: MnnOptions;
   /** By the backend's name, e.g. "int8", "Q8_0", "bf16"; undefined leaves it to the contestant. */
   readonly dtype?: string | undefined;
 }

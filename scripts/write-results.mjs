@@ -11,6 +11,7 @@ const file = `${root}docs/measured.md`;
 const tasks = ["scifact", "feedbackqa", "xquad-en", "liveqa-med", "noveleval"];
 const onnx = ["onnx:fp32", "onnx:fp16", "onnx:int8"];
 const llamacpp = ["llamacpp:F32", "llamacpp:F16", "llamacpp:Q8_0"];
+const mnn = ["mnn:fp32", "mnn:fp16", "mnn:int8"];
 /** First queries of tasks that would take two cores hours. */
 const limits = { scifact: 80, feedbackqa: 60, "xquad-en": 300 };
 
@@ -48,7 +49,7 @@ const sections = [
     arguments: [
       "compare",
       ...["--task", "../shared/data/eval/scifact", "--limit", "20", "--model", "lab/runs/nano"],
-      ...[...onnx, ...llamacpp].flatMap((backend) => ["--backend", backend]),
+      ...[...onnx, ...llamacpp, ...mnn].flatMap((backend) => ["--backend", backend]),
     ],
   },
   ...["scifact", "feedbackqa"].map((task) =>
@@ -56,7 +57,7 @@ const sections = [
       name: `nano-${task}-backends`,
       task,
       model: "lab/runs/nano",
-      backends: ["onnx:fp32", "onnx:int8", ...llamacpp],
+      backends: ["onnx:fp32", "onnx:int8", ...llamacpp, ...mnn],
       more: ["--gate", "0.005", ...limitOf(40)],
     }),
   ),

@@ -7,16 +7,17 @@ import { openModel } from "@crossrank/hub";
  * @param {Setup} setup
  * @returns {Promise<Loaded>}
  */
-export async function load({ model, options: { backend, dtype } }) {
+export async function load({ model, options }) {
+  const { backend, dtype } = options;
   const reranker = await createReranker({
     model: await openModel(model.folder),
-    backend: await open(backend),
+    backend: await open(options),
     dtype,
   });
   const { runtime } = reranker.session.info;
   return {
     version: `${runtime.name} ${runtime.version}`,
-    hasChildren: backend === "llamacpp",
+    hasChildren: backend === "llamacpp" || backend === "mnn",
     async score(query, documents) {
       const { results } = await reranker.rerank({ query, documents });
       const inOrder = [...results].sort((left, right) => left.index - right.index);
@@ -30,9 +31,10 @@ export async function load({ model, options: { backend, dtype } }) {
   };
 }
 
-/** @param {Setup["options"]["backend"]} backend */
-async function open(backend) {
+/** @param {Setup["options"]} options */
+async function open({ backend, mnn }) {
   // Each in its own time, so that neither is in the other's memory.
   if (backend === "llamacpp") return (await import("@crossrank/backend-llamacpp")).llamacpp();
+  if (backend === "mnn") return (await import("@crossrank/backend-mnn")).mnn(mnn);
   return (await import("@crossrank/backend-onnx")).onnx();
 }

@@ -27,7 +27,7 @@ const exporterScript = fileURLToPath(new URL("../../lab/convert/torch_export.py"
 /**
  * @param {string} source folder with model.safetensors
  * @param {string} folder to put them in
- * @param {readonly string[]} wanted e.g. "onnx:fp32", "gguf:Q8_0", "dynamo:int8"
+ * @param {readonly string[]} wanted e.g. "onnx:fp32", "gguf:Q8_0", "mnn:fp16", "dynamo:int8"
  * @param {(text: string) => void} progress
  * @returns {Promise<Artifacts>}
  */
@@ -36,14 +36,17 @@ export async function makeArtifacts(source, folder, wanted, progress) {
   const found = {};
   /** @type {Artifacts["missing"]} */
   const missing = {};
-  const own = wanted.filter((name) => /^(onnx|gguf):/.test(name));
+  const own = wanted.filter((name) => /^(onnx|gguf|mnn):/.test(name));
   if (own.length > 0) {
     progress("converting");
     const output = join(folder, "crossrank");
     const { stdout } = await run(process.execPath, [converter, source, output, ...own]);
-    /** @type {Record<string, { file: string, bytes: number }>} */
+    /** @type {Record<string, { file: string, bytes: number } | { reason: string }>} */
     const made = JSON.parse(stdout);
-    for (const [name, { file, bytes }] of Object.entries(made)) found[name] = { folder: output, file, bytes };
+    for (const [name, one] of Object.entries(made)) {
+      if ("reason" in one) missing[name] = one.reason;
+      else found[name] = { folder: output, file: one.file, bytes: one.bytes };
+    }
   }
   /** @type {readonly string[]} */
   let versions = [];

@@ -20,6 +20,10 @@ const sampleSize = 10;
 
 const cores = availableParallelism();
 
+/** As backend-mnn chooses for a small file. */
+const mnnSessions = Math.min(4, cores);
+const mnnThreads = Math.floor(cores / mnnSessions);
+
 /** In the order of the table and of the rounds, so that those who are compared run one after the other. */
 const entries = /** @type {const} @satisfies {readonly Entry[]} */ ([
   {
@@ -136,6 +140,69 @@ const entries = /** @type {const} @satisfies {readonly Entry[]} */ ([
     options: {},
     against: "llamacpp-q8_0",
     sample: true,
+  },
+  {
+    name: "mnn-fp32",
+    title: `crossrank, mnn fp32, sessions × threads: ${mnnSessions} × ${mnnThreads}`,
+    artifact: "mnn:fp32",
+    module: "crossrank",
+    options: { backend: "mnn", dtype: "fp32" },
+  },
+  {
+    name: "mnn-fp32-one-session",
+    title: `crossrank, mnn fp32, sessions × threads: 1 × ${cores}`,
+    artifact: "mnn:fp32",
+    module: "crossrank",
+    options: { backend: "mnn", dtype: "fp32", mnn: { sessions: 1, threads: cores } },
+    against: "mnn-fp32",
+  },
+  {
+    name: "mnn-fp32-one-row",
+    title: "crossrank, mnn fp32, one row a batch",
+    artifact: "mnn:fp32",
+    module: "crossrank",
+    options: { backend: "mnn", dtype: "fp32", mnn: { batch: { rows: 1 } } },
+    against: "mnn-fp32",
+  },
+  {
+    name: "mnn-fp32-large-batches",
+    title: "crossrank, mnn fp32, up to 32 rows, 4096 tokens, a tenth of padding",
+    artifact: "mnn:fp32",
+    module: "crossrank",
+    options: { backend: "mnn", dtype: "fp32", mnn: { batch: { rows: 32, tokens: 4096, padding: 0.1 } } },
+    against: "mnn-fp32",
+  },
+  {
+    name: "mnn-fp32-low-precision",
+    title: 'crossrank, mnn fp32, precision: "low"',
+    artifact: "mnn:fp32",
+    module: "crossrank",
+    options: { backend: "mnn", dtype: "fp32", mnn: { precision: "low" } },
+    against: "mnn-fp32",
+  },
+  {
+    name: "mnn-fp16",
+    title: "crossrank, mnn fp16",
+    artifact: "mnn:fp16",
+    module: "crossrank",
+    options: { backend: "mnn", dtype: "fp16" },
+    against: "mnn-fp32",
+  },
+  {
+    name: "mnn-int8",
+    title: "crossrank, mnn int8",
+    artifact: "mnn:int8",
+    module: "crossrank",
+    options: { backend: "mnn", dtype: "int8" },
+    against: "mnn-fp32",
+  },
+  {
+    name: "mnn-int8-low-memory",
+    title: 'crossrank, mnn int8, memory: "low"',
+    artifact: "mnn:int8",
+    module: "crossrank",
+    options: { backend: "mnn", dtype: "int8", mnn: { memory: "low" } },
+    against: "mnn-fp32",
   },
 ]);
 

@@ -55,6 +55,26 @@ test("without Python what needs it is skipped, with the reason", async () => {
   expect(report.aims.every(({ met }) => met === undefined)).toBe(true);
 });
 
+test("MNN's formats agree, or are skipped with the reason", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "crossrank-bench-test-"));
+  const file = join(folder, "report.json");
+  const names = ["onnx-fp32", "mnn-fp32", "mnn-fp32-large-batches", "mnn-int8-low-memory"];
+  const args = ["--documents", "6", "--repeat", "1", "--shape", "tiny", "--only", names.join(",")];
+  await run(process.execPath, [formats, ...args, "--json", file]);
+  const { report } = JSON.parse(await readFile(file, "utf8")) as { report: FormatsReport };
+  await rm(folder, { recursive: true });
+
+  if (process.env["CROSSRANK_REQUIRE_MNN_CONVERTER"] === "1") expect(report.skipped).toEqual([]);
+  for (const { title, reason } of report.skipped) {
+    console.warn(`SKIPPED ${title}: ${reason}`);
+    expect(reason).toContain("MNN");
+  }
+  expect(report.results.length + report.skipped.length).toBe(names.length);
+  for (const { name, difference } of report.results) {
+    expect(difference).toBeLessThan(name === "mnn-int8-low-memory" ? 0.5 : 1e-3);
+  }
+});
+
 test("an unknown contestant is refused", async () => {
   const failure = await run(process.execPath, [formats, "--only", "nobody"]).catch((error: unknown) => error);
   expect(failure).toMatchObject({ code: 1, stderr: expect.stringContaining("--only knows") });

@@ -33,6 +33,8 @@ const wanted = {
   "bert-cosine-mean": ["fp32"],
   "roberta-logit": ["fp32"],
   "xlm-roberta-logit": ["fp32"],
+  // Which the backend refuses: wrong in the batches after one of a single row.
+  "deberta-v2-logit": ["fp32"],
 };
 
 const folder = await mkdtemp(join(tmpdir(), "crossrank-mnn-"));

@@ -1,4 +1,11 @@
-import type { CallKind, Calls, LoadArgument, RunArgument, RuntimeClient } from "./protocol.js";
+import type {
+  CallKind,
+  Calls,
+  LoadArgument,
+  RehearsalArgument,
+  RunArgument,
+  RuntimeClient,
+} from "./protocol.js";
 import { Runtime } from "./runtime.js";
 
 /** A runtime in this process, on threads of its own. */
@@ -26,6 +33,8 @@ export class LocalClient implements RuntimeClient {
         return this.#loading;
       case "run":
         return this.#runtime.run(argument as RunArgument);
+      case "rehearse":
+        return this.#runtime.rehearse(argument as RehearsalArgument);
       case "diagnose":
         return this.#runtime.diagnose();
       case "release":

@@ -21,6 +21,7 @@ import { modelLoadError } from "./load-error.js";
 import { LocalClient } from "./local-client.js";
 import { checkOptions, type MnnOptions } from "./options.js";
 import type { LoadedGraph, RuntimeClient } from "./protocol.js";
+import { rehearsalOf, rehearsalProblem } from "./rehearsal.js";
 import { MnnSession, type TableSizes } from "./session.js";
 
 /**
@@ -61,6 +62,7 @@ async function load(options: MnnOptions, request: LoadRequest): Promise<BackendS
       signal,
     );
     const { plan, sizes } = planGraph(graph, request, path);
+    await abortable(rehearse(client, { plan, sizes }, { model: files.id, file: path }), signal);
     return new MnnSession({
       info: { name: "mnn", runtime: { name: "MNN", version: graph.version } },
       artifact,
@@ -86,6 +88,19 @@ async function load(options: MnnOptions, request: LoadRequest): Promise<BackendS
     if (signal?.aborted !== true || client instanceof ChildClient) await closing;
     throw error;
   }
+}
+
+/** @throws {ModelLoadError} when the graph's results depend on the batch. */
+async function rehearse(
+  client: RuntimeClient,
+  { plan, sizes }: { readonly plan: GraphPlan; readonly sizes: TableSizes },
+  { model, file }: { readonly model: string; readonly file: string },
+): Promise<void> {
+  const rehearsal = await client.call("rehearse", rehearsalOf(plan, sizes)).catch((failure) => {
+    throw modelLoadError(model, file, failure);
+  });
+  const problem = rehearsalProblem(rehearsal);
+  if (problem !== undefined) throw new ModelLoadError({ model, backend: "mnn", file, ...problem });
 }
 
 function loadGraph(

@@ -7,6 +7,8 @@ export interface Calls {
   load: { argument: LoadArgument; result: LoadedGraph };
   /** One batch. */
   run: { argument: RunArgument; result: RunResult };
+  /** Before the first batch: whether the graph gives a sequence the same alone and beside another. */
+  rehearse: { argument: RehearsalArgument; result: Rehearsal };
   /** Starts the library, and loads nothing. */
   diagnose: { argument: undefined; result: { readonly version: string } };
   /** Last: waits for the runs under way and frees the memory. */
@@ -37,6 +39,19 @@ export interface RunArgument {
   readonly columns: number;
   /** Row-major (rows, columns), one an input of the plan. */
   readonly inputs: readonly Int32Array[];
+}
+
+/** A sequence is run alone, then as the last row of a batch, then alone again. */
+export interface RehearsalArgument {
+  readonly alone: RunArgument;
+  readonly together: RunArgument;
+}
+
+export interface Rehearsal {
+  /** Largest |Δ| of the sequence's output to what it was the first time. NaN where an output is not finite. */
+  readonly difference: number;
+  /** Largest magnitude of that output. */
+  readonly magnitude: number;
 }
 
 /** As the contract's RawOutput. */

@@ -4,14 +4,21 @@ import {
   type FailureStage,
   type LoadArgument,
   type LoadedGraph,
+  type Rehearsal,
+  type RehearsalArgument,
   type RunArgument,
   type RunResult,
   RuntimeFailure,
 } from "./protocol.js";
 
+interface Lane {
+  readonly session: AddonSession;
+  underWay: number;
+}
+
 /** MNN with one model, in as many sessions as were asked for. */
 export class Runtime {
-  #sessions: readonly { readonly session: AddonSession; underWay: number }[] = [];
+  #sessions: readonly Lane[] = [];
   #release: Promise<void> | undefined;
 
   diagnose(): { readonly version: string } {
@@ -46,10 +53,28 @@ export class Runtime {
     }
   }
 
-  async run({ plan, rows, columns, inputs }: RunArgument): Promise<RunResult> {
-    const [first, ...others] = this.#sessions;
-    if (first === undefined) throw new RuntimeFailure("run", "no model is loaded");
-    const lane = others.reduce((least, other) => (other.underWay < least.underWay ? other : least), first);
+  /** All in one session: what a batch leaves behind in it is what the next one meets. */
+  async rehearse({ alone, together }: RehearsalArgument): Promise<Rehearsal> {
+    const [lane] = this.#sessions;
+    const { data: expected } = await this.run(alone, lane);
+    const found = [await this.run(together, lane), await this.run(alone, lane)];
+    let difference = 0;
+    let magnitude = 0;
+    for (const [index, number] of expected.entries()) {
+      magnitude = Math.max(magnitude, Math.abs(number));
+      for (const { data } of found) {
+        const last = data[data.length - expected.length + index] ?? Number.NaN;
+        difference = Math.max(difference, Math.abs(last - number));
+      }
+    }
+    return { difference, magnitude };
+  }
+
+  async run(
+    { plan, rows, columns, inputs }: RunArgument,
+    lane: Lane | undefined = this.#freest(),
+  ): Promise<RunResult> {
+    if (lane === undefined) throw new RuntimeFailure("run", "no model is loaded");
     lane.underWay += 1;
     try {
       const shape = [rows, columns];
@@ -70,6 +95,14 @@ export class Runtime {
     } finally {
       lane.underWay -= 1;
     }
+  }
+
+  #freest(): Lane | undefined {
+    const [first, ...others] = this.#sessions;
+    return others.reduce(
+      (least, other) => (least !== undefined && other.underWay < least.underWay ? other : least),
+      first,
+    );
   }
 
   release(): Promise<void> {

@@ -14,6 +14,9 @@ async function serve(message: CallMessage): Promise<void> {
       case "run":
         answer({ id, result: await runtime.run(message.argument) });
         break;
+      case "rehearse":
+        answer({ id, result: await runtime.rehearse(message.argument) });
+        break;
       case "diagnose":
         answer({ id, result: runtime.diagnose() });
         break;

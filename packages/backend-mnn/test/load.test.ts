@@ -74,6 +74,19 @@ describeNative("a file that cannot be loaded gives one line with the fix", () =>
     expect(error.message).not.toContain("\n");
   });
 
+  test.each(["process", "none"] as const)(
+    "a graph that MNN gets wrong beside other rows is refused, isolation %s",
+    async (isolation) => {
+      const folder = fixtureFolder("deberta-v2-logit", ["fp32"]);
+      const error = await rejection(load(mnn({ isolation, sessions: 1, threads: 1 }), folder));
+      expect(error).toBeInstanceOf(ModelLoadError);
+      // The fault is one of memory: now and then it is a crash, which the child process catches.
+      expect(error.message).toMatch(
+        /the same sequence another result beside others than alone|not finite|ended/,
+      );
+    },
+  );
+
   test("whatever is damaged, this process lives", async () => {
     const bytes = mnnBytes("bert-logit_int8.mnn");
     const script = join(packageFolder, "scripts/fuzz-native.mjs");
