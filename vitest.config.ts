@@ -4,6 +4,8 @@ import { defineConfig, type ViteUserConfig } from "vitest/config";
 const config: ViteUserConfig = {
   test: {
     include: ["**/test/**/*.test.ts"],
+    // Vitest leaves one processor thread to itself, which is half of a small machine.
+    maxWorkers: "100%",
     // Real runtimes on two shared cores: a slow machine must not look like a failure.
     testTimeout: 120_000,
     hookTimeout: 120_000,
