@@ -17,6 +17,8 @@ export interface PredictorOutput {
 export interface Predictor {
   /** E.g. `{ name: "Core ML", version: "macOS 15.1" }`. */
   readonly runtime: { readonly name: string; readonly version: string };
+  /** How many predictions may be under way at once; at least 1, which is the default. */
+  readonly concurrentRuns?: number;
   /**
    * One prediction. The arrays belong to the predictor from here on.
    * @param output name of the output that is wanted.

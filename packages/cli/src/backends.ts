@@ -7,9 +7,9 @@ export interface BackendOptions {
 }
 
 /** A format that a backend runs. */
-export type ArtifactFormat = "onnx" | "gguf" | "mnn";
+export type ArtifactFormat = "onnx" | "gguf" | "mnn" | "mlpackage";
 
-/** A file of the model that a backend can run. */
+/** A file of the model that a backend can run, or a folder that is one artifact. */
 export interface Precision {
   readonly backend: string;
   readonly dtype: string;
@@ -20,12 +20,48 @@ export interface Precision {
 interface BackendEntry {
   /** npm package, which also names what to install. */
   readonly packageName: string;
+  /** Packages of ours besides, whose versions its scores depend on. */
+  readonly alsoUses?: readonly string[];
   /** What to install for it to work. */
   readonly install: readonly string[];
   readonly format: ArtifactFormat;
+  /** The only system where it runs, and what to say on the others. */
+  readonly only?: { readonly platform: NodeJS.Platform; readonly elsewhere: string };
+  /** Computes the artifacts of another backend, to judge them: it is taken where it is asked for, and nowhere else. */
+  readonly isReference?: true;
   readonly create: (options: BackendOptions) => Promise<Backend>;
   /** The backend's own reading of file names, the one that it would take first at the front. Loads no runtime. */
   readonly artifacts: (paths: readonly string[]) => Promise<Omit<Precision, "backend">[]>;
+}
+
+/** `coreml` on a Mac, and what computes its artifacts anywhere. */
+const coremlFacts = {
+  packageName: "@crossrank/backend-coreml",
+  install: ["@crossrank/backend-coreml"],
+  format: "mlpackage",
+  artifacts: async (paths: readonly string[]) => {
+    const { artifactPaths, dtypes, lengthPaths } = await import("@crossrank/backend-coreml");
+    const packages = packagesAmong(paths);
+    return dtypes.flatMap((dtype) => {
+      const path = artifactPaths(dtype).find((candidate) => packages.includes(candidate));
+      const found = path === undefined ? lengthPaths(dtype, packages) : [path];
+      return found.map((one) => ({ dtype, path: one }));
+    });
+  },
+} as const satisfies Partial<BackendEntry>;
+
+function coremlReference(arithmetic: "single" | "half"): BackendEntry {
+  return {
+    ...coremlFacts,
+    install: ["@crossrank/backend-coreml", "@crossrank/backend-onnx"],
+    alsoUses: ["@crossrank/backend-onnx"],
+    isReference: true,
+    create: async ({ threads, workers }) => {
+      const { onnx } = await import("@crossrank/backend-onnx");
+      const { coreml } = await import("@crossrank/backend-coreml");
+      return coreml({ reference: { backend: onnx({ threads, workers }), arithmetic } });
+    },
+  };
 }
 
 /**
@@ -77,6 +113,18 @@ const backends: Readonly<Record<string, BackendEntry>> = {
       });
     },
   },
+  coreml: {
+    ...coremlFacts,
+    only: {
+      platform: "darwin",
+      elsewhere:
+        "Core ML is on macOS only; coreml:reference computes the same package in ONNX Runtime, to judge it",
+    },
+    // Core ML chooses its own threads.
+    create: async () => (await import("@crossrank/backend-coreml")).coreml(),
+  },
+  "coreml:reference": coremlReference("single"),
+  "coreml:reference-half": coremlReference("half"),
 };
 
 export const backendNames: readonly string[] = Object.keys(backends);
@@ -85,22 +133,37 @@ export function backendPackage(name: string): string {
   return entryOf(name).packageName;
 }
 
-/** The backend that runs a format. */
+/** Every package of ours that the backend's scores depend on, its own first. */
+export function backendPackages(name: string): readonly string[] {
+  const { packageName, alsoUses = [] } = entryOf(name);
+  return [packageName, ...alsoUses];
+}
+
+/**
+ * The backend that runs a format and judges what was converted to it. Core ML's artifacts have the same judge on every
+ * system, which is not Core ML.
+ */
 export function backendOfFormat(format: ArtifactFormat): string {
+  if (format === "mlpackage") return "coreml:reference";
   return backendNames.find((name) => entryOf(name).format === format) as string;
 }
 
-/** @throws {CommandError} when its package is not installed, with the command that installs it. */
-export function createBackend(name: string, options: BackendOptions = {}): Promise<Backend> {
+/**
+ * @throws {CommandError} when its package is not installed, with the command that installs it, or when it runs on
+ * another system only.
+ */
+export async function createBackend(name: string, options: BackendOptions = {}): Promise<Backend> {
   const entry = entryOf(name);
-  return installed(name, entry, () => entry.create(options));
+  if (!runsHere(entry)) throw new CommandError(entry.only?.elsewhere);
+  return installed(name, () => entry.create(options));
 }
 
 /** Files of a model that some backend runs, by backend. One that is not installed cannot tell their precision: `?`. */
 export async function precisionsAmong(paths: readonly string[]): Promise<Precision[]> {
   const precisions: Precision[] = [];
   for (const [name, entry] of Object.entries(backends)) {
-    const found = await installed(name, entry, () => entry.artifacts(paths)).catch((error: unknown) => {
+    if (entry.isReference) continue;
+    const found = await installed(name, () => entry.artifacts(paths)).catch((error: unknown) => {
       if (error instanceof CommandError) return pathsOf(entry, paths).map((path) => ({ dtype: "?", path }));
       throw error;
     });
@@ -110,29 +173,51 @@ export async function precisionsAmong(paths: readonly string[]): Promise<Precisi
 }
 
 /**
- * For a model that is asked for without a backend: the first that has a file of the precision, else the first that has
- * any file, else the first.
+ * For a model that is asked for without a backend: of those that run on this system the first that has a file of the
+ * precision, else the first that has any file, else the first.
+ *
+ * @throws {CommandError} when all that there is runs on another system.
  */
 export async function defaultBackend(paths: readonly string[], dtype?: string): Promise<string> {
-  const precisions = await precisionsAmong(paths);
+  const fits = (name: string): boolean => runsHere(entryOf(name)) && !entryOf(name).isReference;
+  const precisions = (await precisionsAmong(paths)).filter(({ backend }) => fits(backend));
   const fitting = precisions.find((one) => one.dtype.toLowerCase() === dtype?.toLowerCase());
   if (fitting !== undefined) return fitting.backend;
-  const [first = "onnx"] = backendNames;
   // Also where its backend is not installed: that message says what to install.
-  return backendNames.find((name) => pathsOf(entryOf(name), paths).length > 0) ?? first;
+  const withFiles = backendNames.filter((name) => pathsOf(entryOf(name), paths).length > 0);
+  const chosen = withFiles.find(fits);
+  if (chosen === undefined && withFiles.includes("coreml")) {
+    throw new CommandError(
+      "the model has Core ML packages and nothing else, which run on a Mac; " +
+        "--backend coreml:reference computes one here, to judge it",
+    );
+  }
+  return chosen ?? "onnx";
+}
+
+function runsHere({ only }: BackendEntry): boolean {
+  return only === undefined || only.platform === process.platform;
 }
 
 function pathsOf({ format }: BackendEntry, paths: readonly string[]): readonly string[] {
+  if (format === "mlpackage") return packagesAmong(paths);
   return paths.filter((path) => path.endsWith(`.${format}`));
 }
 
-/** `"onnx:int8"` → backend and precision. Undefined when there is no such backend. */
+/** Folders of Core ML packages that the files lie in, each once. */
+export function packagesAmong(paths: readonly string[]): readonly string[] {
+  return [...new Set(paths.flatMap((path) => /^(.*?\.mlpackage)\//.exec(path)?.[1] ?? []))];
+}
+
+/** `"onnx:int8"` → backend and precision; the longest name that fits. Undefined when there is no such backend. */
 export function parseBackend(
   value: string,
 ): { readonly name: string; readonly dtype: string | undefined } | undefined {
-  const [name = "", ...rest] = value.split(":");
-  if (!Object.hasOwn(backends, name) || (rest.length > 0 && rest.join(":") === "")) return undefined;
-  return { name, dtype: rest.length === 0 ? undefined : rest.join(":") };
+  const [name] = backendNames
+    .filter((known) => value === known || (value.startsWith(`${known}:`) && value.length > known.length + 1))
+    .sort((a, b) => b.length - a.length);
+  if (name === undefined) return undefined;
+  return { name, dtype: value === name ? undefined : value.slice(name.length + 1) };
 }
 
 function entryOf(name: string): BackendEntry {
@@ -142,17 +227,20 @@ function entryOf(name: string): BackendEntry {
   return entry;
 }
 
-async function installed<Result>(
-  name: string,
-  { packageName, install }: BackendEntry,
-  load: () => Promise<Result>,
-): Promise<Result> {
+/** @throws {CommandError} when what is loaded needs the backend's package, and it is not installed. */
+export async function installed<Result>(name: string, load: () => Promise<Result>): Promise<Result> {
+  const { install } = entryOf(name);
   try {
     return await load();
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
     // Only the package itself: a file that is missing inside it is another fault, with another remedy.
-    if (code !== "ERR_MODULE_NOT_FOUND" || !message.includes(`'${packageName}'`)) throw cause;
+    if (
+      code !== "ERR_MODULE_NOT_FOUND" ||
+      !backendPackages(name).some((one) => message.includes(`'${one}'`))
+    ) {
+      throw cause;
+    }
     throw new CommandError(`backend ${name} is not installed. Install it: npm install ${install.join(" ")}`, {
       cause,
     });

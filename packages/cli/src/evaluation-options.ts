@@ -40,7 +40,7 @@ export function addSystemOptions(command: Command): Command {
   command
     .option(
       "-b, --backend <name>",
-      `runtime, also with a precision as in onnx:int8; give it several times; known: ${backendNames.join(", ")} (default: the first of these that the model has files for)`,
+      `runtime, also with a precision as in onnx:int8; give it several times; known: ${backendNames.join(", ")} (default: the first that runs here and that the model has files for; never a reference)`,
       (value: string, before: readonly SystemChoice[] = []) => [...before, parseSystem(value)],
     )
     .option(

@@ -9,6 +9,7 @@ import { addDoctorCommand } from "./commands/doctor.js";
 import { addEvalCommand } from "./commands/eval.js";
 import { addInspectCommand } from "./commands/inspect.js";
 import { addRerankCommand } from "./commands/rerank.js";
+import { addResidencyCommand } from "./commands/residency.js";
 import { addScoringProcessCommand } from "./commands/scoring-process.js";
 import { addVerifyCommand } from "./commands/verify.js";
 import type { Context } from "./context.js";
@@ -98,6 +99,7 @@ Exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
   addCompareCommand(program, context);
   addEvalCommand(program, context);
   addCiCommand(program, context);
+  addResidencyCommand(program, context);
   addDoctorCommand(program, version);
   addScoringProcessCommand(program);
   for (const command of [program, ...program.commands]) {

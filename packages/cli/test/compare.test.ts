@@ -140,6 +140,21 @@ describe("compare", () => {
     expect(stdout).toMatch(/^PASS {2}onnx:fp16: L2 τ-b passed/m);
   });
 
+  it("takes no margin as its gate, which would judge nothing", async () => {
+    const { code, stderr } = await compare(
+      "--pairs",
+      pairs,
+      "-b",
+      "onnx:fp32",
+      "-b",
+      "onnx:int8",
+      "--gate",
+      "0",
+    );
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/^crossrank: --gate 0 is a loss of a metric, which crossrank eval judges/);
+  });
+
   it("says what a bi-encoder finds, and how alike vectors are", async () => {
     const twin = folder.path("bi");
     await cp(fixture("bi-encoder"), twin, { recursive: true });

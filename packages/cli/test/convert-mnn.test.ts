@@ -63,7 +63,7 @@ describe("convert --to mnn without MNN's converter", () => {
   it("explains itself in --help", async () => {
     const { code, stdout } = await crossrank(["convert", "--help"]);
     expect(code).toBe(0);
-    expect(stdout).toMatch(/--to <format> .*\(choices: "onnx", "gguf", "mnn"\)/s);
+    expect(stdout).toMatch(/--to <format> .*\(choices: "onnx", "gguf", "mnn",\s+"mlpackage"\)/s);
     expect(stdout).toMatch(/^ {2}--python <path> /m);
     expect(stdout).toMatch(/^ {2}mnn {4}as onnx, without DeBERTa-v2/m);
     expect(stdout).toContain("pip install MNN==3.6.1");

@@ -223,6 +223,16 @@ describe("a backend that is not installed", () => {
           available: false,
           detail: expect.stringContaining("npm install @crossrank/backend-mnn"),
         },
+        {
+          name: "coreml",
+          available: false,
+          detail: expect.stringMatching(/npm install @crossrank\/backend-coreml$|on macOS only/),
+        },
+        ...["coreml:reference", "coreml:reference-half"].map((name) => ({
+          name,
+          available: false,
+          detail: expect.stringContaining("npm install @crossrank/backend-coreml @crossrank/backend-onnx"),
+        })),
       ],
     });
 

@@ -275,6 +275,21 @@ describe("doctor", () => {
         },
         // Whose addon may not have been built here.
         { name: "mnn", package: "@crossrank/backend-mnn", detail: expect.any(String) },
+        process.platform === "darwin"
+          ? { name: "coreml", package: "@crossrank/backend-coreml", detail: expect.any(String) }
+          : {
+              name: "coreml",
+              package: "@crossrank/backend-coreml",
+              available: false,
+              runtime: null,
+              detail: expect.stringMatching(/^Core ML is on macOS only; coreml:reference /),
+            },
+        ...["coreml:reference", "coreml:reference-half"].map((name) => ({
+          name,
+          package: "@crossrank/backend-coreml",
+          available: true,
+          runtime: { name: expect.stringMatching(/^Core ML reference \(on onnxruntime-node/) },
+        })),
       ],
     });
     expect(report["cores"]).toBeGreaterThan(0);

@@ -10,7 +10,7 @@ export interface WriteRequest {
   readonly profile: ModelProfile;
   /** One of the writer's `dtypes`. */
   readonly dtype: string;
-  /** Absolute path of the artifact's main file; its folder exists. Further files go beside it. */
+  /** Absolute path of the artifact's main file, or of its folder; what that lies in exists. Further files go beside it. */
   readonly path: string;
   /** Free text for the artifact's own metadata, e.g. the source's id, revision and sha256. */
   readonly metadata: Readonly<Record<string, string>>;
@@ -31,9 +31,11 @@ export interface StoredTensorFacts {
 
 /** One output format. */
 export interface ArtifactWriter {
-  readonly format: "onnx" | "gguf" | "mnn";
+  readonly format: "onnx" | "gguf" | "mnn" | "mlpackage";
   /** Most precise first. */
   readonly dtypes: readonly string[];
+  /** Where none is asked for. Default: the most precise. */
+  readonly defaultDtype?: string | undefined;
   /**
    * Judges before anything is written. Without `dtype`: whether there is one at all that it could be written in.
    * @throws {UnsupportedConversionError} with the reason.

@@ -22,6 +22,12 @@ import type { ArtifactWriter, StoredTensorFacts } from "./artifact-writer.js";
 import { type BatchUse, batchUses, inBatches } from "./batch-use.js";
 import { ConversionNotFaithfulError, SourceChangedError } from "./errors.js";
 import { ggufWriter } from "./gguf/write-gguf.js";
+import {
+  type CoreMlDeployment,
+  createMlpackageWriter,
+  type MlpackageWriterOptions,
+  mlpackageDefaults,
+} from "./mlpackage/write-mlpackage.js";
 import { createMnnWriter } from "./mnn/write-mnn.js";
 import { copyModel, openStaged, recordReads, writeGoldens } from "./model-folder.js";
 import { createOnnxWriter, type OnnxTarget } from "./onnx/write-onnx.js";
@@ -43,7 +49,7 @@ export interface ConvertOptions {
   /** Hugging Face files with safetensors weights. */
   readonly model: ModelFiles;
   readonly to: ConversionFormat;
-  /** Precision, as {@link conversionDtypes} lists them, in any case. Default: the most precise. */
+  /** Precision, as {@link conversionDtypes} lists them, in any case. Default: the most precise; of mlpackage fp16. */
   readonly dtype?: string | undefined;
   /** ONNX only. Default `"onnxruntime"`. */
   readonly target?: OnnxTarget | undefined;
@@ -52,6 +58,12 @@ export interface ConvertOptions {
    * (`python` on Windows).
    */
   readonly python?: string | undefined;
+  /** Core ML only: the oldest system that is to load it. Default `"macos15"`: one package that takes all lengths. */
+  readonly deployment?: CoreMlDeployment | undefined;
+  /** Core ML only: rows of every prediction. Default 20. */
+  readonly batch?: number | undefined;
+  /** Core ML only: lengths in tokens. Default 128, 256 and 512 as far as the model reaches; a shorter model's own. */
+  readonly lengths?: readonly number[] | undefined;
   /**
    * Folder to put the artifact into; it need not exist. It becomes a complete model folder (the model's small files,
    * the artifact, provenance.json), unless it is the source's own, which gets the artifact and provenance.json.
@@ -110,7 +122,8 @@ export function conversionDtypes(format: ConversionFormat, target?: OnnxTarget):
  * if it agrees. Until then everything is in a folder beside the output; on failure and on abort that is removed, and
  * nothing else was touched.
  *
- * @throws {InvalidInputError} an option is wrong: `dtype`, `target`, `python`, `tolerance`, `backend`, `profile`.
+ * @throws {InvalidInputError} an option is wrong: `dtype`, `target`, `python`, `deployment`, `batch`, `lengths`, `tolerance`,
+ *   `backend`, `profile`.
  * @throws {UnsupportedConversionError} the model cannot be written in this format, and why.
  * @throws {ExternalConverterError} a program that the format is written with is not there, or failed.
  * @throws {ConversionNotFaithfulError} the artifact does not give what its source gives.
@@ -183,6 +196,7 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
       },
       options: {
         ...(to === "onnx" ? { target: options.target ?? "onnxruntime" } : {}),
+        ...(to === "mlpackage" ? coreMlOptions(options) : {}),
         ...(options.tolerance === undefined ? {} : { tolerance: options.tolerance }),
         ...(options.profile === undefined ? {} : { profile: options.profile }),
       },
@@ -222,6 +236,11 @@ function chooseWriter(options: ConvertOptions): { readonly writer: ArtifactWrite
   if (python !== undefined && to !== "mnn") {
     throw new InvalidInputError("python", `is of MNN's converter; ${to} is written without one`);
   }
+  for (const name of ["deployment", "batch", "lengths"] as const) {
+    if (options[name] !== undefined && to !== "mlpackage") {
+      throw new InvalidInputError(name, `is of Core ML packages; ${to} has none`);
+    }
+  }
   if (tolerance !== undefined && !(tolerance > 0)) {
     throw new InvalidInputError("tolerance", `must be a number above 0, not ${tolerance}`);
   }
@@ -231,10 +250,9 @@ function chooseWriter(options: ConvertOptions): { readonly writer: ArtifactWrite
       `is needed to verify the artifact: one that loads ${to}, or verify: false`,
     );
   }
-  const writer = writerOf(to, { target, python });
-  const chosen = writer.dtypes.find(
-    (name) => name.toLowerCase() === (dtype ?? writer.dtypes[0])?.toLowerCase(),
-  );
+  const writer = writerOf(to, options);
+  const asked = dtype ?? writer.defaultDtype ?? writer.dtypes[0];
+  const chosen = writer.dtypes.find((name) => name.toLowerCase() === asked?.toLowerCase());
   if (chosen === undefined) {
     throw new InvalidInputError(
       "dtype",
@@ -246,7 +264,13 @@ function chooseWriter(options: ConvertOptions): { readonly writer: ArtifactWrite
 
 function writerOf(
   format: ConversionFormat,
-  { target, python }: Pick<ConvertOptions, "target" | "python">,
+  {
+    target,
+    python,
+    deployment,
+    batch,
+    lengths,
+  }: Pick<ConvertOptions, "target" | "python" | keyof MlpackageWriterOptions>,
 ): ArtifactWriter {
   switch (format) {
     case "onnx":
@@ -255,14 +279,24 @@ function writerOf(
       return ggufWriter;
     case "mnn":
       return createMnnWriter({ python });
+    case "mlpackage":
+      return createMlpackageWriter({ deployment, batch, lengths });
   }
+}
+
+/** What a package's files do not tell each by itself. */
+function coreMlOptions(
+  options: MlpackageWriterOptions,
+): Pick<ArtifactProvenance["options"], "deployment" | "batch" | "lengths"> {
+  const { deployment = mlpackageDefaults.deployment, batch = mlpackageDefaults.batch, lengths } = options;
+  return { deployment, batch, ...(lengths === undefined ? {} : { lengths }) };
 }
 
 /** Where the backends look for it, relative to the model. */
 function artifactPath(format: ConversionFormat, dtype: string): string {
-  return format === "gguf"
-    ? `gguf/model-${dtype}.gguf`
-    : `${format}/model${dtype === "fp32" ? "" : `_${dtype}`}.${format}`;
+  if (format === "gguf") return `gguf/model-${dtype}.gguf`;
+  const plain = format === "mlpackage" ? "fp16" : "fp32";
+  return `${format}/model${dtype === plain ? "" : `_${dtype}`}.${format}`;
 }
 
 /** A file of the source on this machine. */

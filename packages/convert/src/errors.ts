@@ -5,7 +5,7 @@ import type { BatchUse } from "./batch-use.js";
 export class UnsupportedConversionError extends CrossrankError {
   /** Model id or folder. */
   readonly model: string;
-  /** `"onnx"`, `"gguf"`, `"mnn"`, or `"description"` where the architecture itself is not known. */
+  /** `"onnx"`, `"gguf"`, `"mnn"`, `"mlpackage"`, or `"description"` where the architecture itself is not known. */
   readonly format: string;
   /** What stands in the way, as a clause. */
   readonly problem: string;

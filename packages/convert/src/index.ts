@@ -17,6 +17,12 @@ export {
   UnsupportedConversionError,
 } from "./errors.js";
 export { ggufWriter } from "./gguf/write-gguf.js";
+export {
+  type CoreMlDeployment,
+  createMlpackageWriter,
+  type MlpackageWriterOptions,
+  mlpackageWriter,
+} from "./mlpackage/write-mlpackage.js";
 export { createMnnWriter, type MnnWriterOptions, mnnWriter } from "./mnn/write-mnn.js";
 export { createOnnxWriter, type OnnxTarget, type OnnxWriterOptions } from "./onnx/write-onnx.js";
 export {

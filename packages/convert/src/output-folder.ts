@@ -14,6 +14,7 @@ import {
 } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
+import { artifactOf, unitOf } from "./artifact-name.js";
 import { OutputFolderError } from "./errors.js";
 import { type ProvenanceDocument, parseProvenance, provenanceFile } from "./provenance.js";
 
@@ -72,16 +73,18 @@ export class OutputFolder {
   /**
    * That the artifact may be written here.
    *
-   * @param main the artifact's main file, relative to the folder.
+   * @param main the artifact's main file or its package, relative to the folder.
    * @throws {OutputFolderError} `exists` unless forced, `conflict` when provenance.json is somebody else's.
    */
   async check(main: string, force: boolean): Promise<void> {
-    if (!force && (await exists(join(this.path, main)))) {
+    const artifact = artifactOf(main);
+    const there = (await filesOf(this.path, artifact)).find((path) => artifactOf(path) === artifact);
+    if (!force && there !== undefined) {
       throw new OutputFolderError({
         output: this.#given,
-        path: join(this.path, main),
+        path: join(this.path, there),
         reason: "exists",
-        problem: `${main} is there already`,
+        problem: `${there} is there already`,
         fix: "Replace it with force (--force), or choose another folder (--output).",
       });
     }
@@ -113,7 +116,8 @@ export class OutputFolder {
    * @throws {OutputFolderError} `conflict` when the folder holds another model's files; nothing was moved then.
    */
   async deliver(staging: StagingFolder, delivery: Delivery): Promise<void> {
-    const { companions, artifact, provenance, force } = delivery;
+    const { companions, provenance, force } = delivery;
+    const artifact = [...new Set(delivery.artifact.map(unitOf))];
     const [main = "", ...beside] = artifact;
     await this.#system(async () => {
       await this.check(main, force);
@@ -121,10 +125,12 @@ export class OutputFolder {
       await writeFile(join(staging.path, provenanceFile), provenance(before));
       if (!(await exists(this.path)) && (await renamed(staging.path, this.path))) return;
       const missing = await this.missing(staging, companions);
-      const old = force ? await filesOf(this.path, main) : [];
+      const old = force ? await filesOf(this.path, artifactOf(main)) : [];
       for (const path of [...missing, ...beside, provenanceFile, main]) await this.#move(path, staging.path);
       // Data that the old artifact kept beside itself would be taken for the new one's.
-      for (const path of old) if (!artifact.includes(path)) await rm(join(this.path, path), { force: true });
+      for (const path of old) {
+        if (!artifact.includes(path)) await rm(join(this.path, path), { recursive: true, force: true });
+      }
     });
   }
 
@@ -144,6 +150,9 @@ export class OutputFolder {
   async #move(path: string, from: string): Promise<void> {
     const target = join(this.path, path);
     await mkdir(dirname(target), { recursive: true });
+    // A folder cannot take the place of another by renaming; the old one goes with the staging folder.
+    const status = await stat(target).catch(() => undefined);
+    if (status?.isDirectory()) await rename(target, join(from, `${path}.replaced`));
     await rename(join(from, path), target);
   }
 
@@ -294,13 +303,20 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** The artifact and the data that ONNX keeps beside it: `model.onnx_data`, `model.onnx_data_1`, `model.onnx.data`. */
-async function filesOf(folder: string, main: string): Promise<string[]> {
-  const names = await readdir(join(folder, dirname(main))).catch(() => []);
-  const base = basename(main);
+/**
+ * The artifact in whichever form it is there, and the data that ONNX keeps beside it: `model.onnx_data`,
+ * `model.onnx_data_1`, `model.onnx.data`.
+ */
+async function filesOf(folder: string, artifact: string): Promise<string[]> {
+  const names = await readdir(join(folder, dirname(artifact))).catch(() => []);
+  const base = basename(artifact);
   return names
-    .filter((name) => name.startsWith(base) && /^([._]data(_\d+)?)?$/.test(name.slice(base.length)))
-    .map((name) => (dirname(main) === "." ? name : `${dirname(main)}/${name}`));
+    .filter(
+      (name) =>
+        artifactOf(name) === base ||
+        (name.startsWith(base) && /^[._]data(_\d+)?$/.test(name.slice(base.length))),
+    )
+    .map((name) => (dirname(artifact) === "." ? name : `${dirname(artifact)}/${name}`));
 }
 
 /** @returns false when there is something by now. */

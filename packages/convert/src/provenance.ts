@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import type { BackendInfo, Bound, CrossrankJson, Goldens, VerificationSummary } from "@crossrank/core";
 import * as z from "zod/mini";
+import { artifactOf } from "./artifact-name.js";
 import type { BatchUse } from "./batch-use.js";
 
 /** Name of the file beside a model's artifacts that says how they were made. */
@@ -38,6 +39,9 @@ export interface ArtifactProvenance {
   };
   readonly options: {
     readonly target?: string | undefined;
+    readonly deployment?: string | undefined;
+    readonly batch?: number | undefined;
+    readonly lengths?: readonly number[] | undefined;
     readonly tolerance?: number | undefined;
     /** Facts that overrode the source's own files. */
     readonly profile?: CrossrankJson | undefined;
@@ -84,8 +88,8 @@ export function parseProvenance(text: string): ProvenanceDocument | undefined {
 
 /** One entry an artifact, found by its main file: a new one takes the place of an old one. */
 export function withArtifact(document: ProvenanceDocument | undefined, entry: ArtifactProvenance): string {
-  const main = entry.files[0]?.path;
-  const others = (document?.artifacts ?? []).filter(({ files }) => files[0]?.path !== main);
+  const artifact = artifactOf(mainPath(entry));
+  const others = (document?.artifacts ?? []).filter((other) => artifactOf(mainPath(other)) !== artifact);
   const artifacts = [...others, entry].toSorted((a, b) => compareText(mainPath(a), mainPath(b)));
   return `${JSON.stringify({ ...document, specificationVersion: "1", artifacts }, undefined, 2)}\n`;
 }

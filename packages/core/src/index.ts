@@ -18,6 +18,10 @@ export {
   type PairEncoder,
 } from "./encode/pair-encoder.js";
 export { createTextTokenizer, type TextTokenizer, type TokenizedText } from "./encode/tokenizer.js";
+export { type CacheKeyFacts, cacheKey } from "./fallback/cache-key.js";
+export type { TimeBudget } from "./fallback/deadline.js";
+export { TimeBudgetExceededError, VariantsExhaustedError } from "./fallback/errors.js";
+export * from "./fallback/fallback-reranker.js";
 export { type GoldenCase, type GoldenList, type GoldenScore, type Goldens, readGoldens } from "./goldens.js";
 export { type ProfileReading, readProfile } from "./profile/read-profile.js";
 export * from "./reranker.js";

@@ -162,8 +162,9 @@ const isLittleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
 function toFloat32(bytes: Uint8Array, dtype: string): Float32Array {
   const width = widths[dtype] as number;
-  // A copy: the bytes may belong to the source, and may not begin where a typed array can.
-  const buffer = bytes.slice().buffer as ArrayBuffer;
+  // A copy: the bytes may belong to the source, and may not begin where a typed array can. Not slice(): that of Node's
+  // Buffer is a view of the whole.
+  const { buffer } = new Uint8Array(bytes);
   if (!isLittleEndian) reverseEach(new Uint8Array(buffer), width);
   if (dtype === "F32") return new Float32Array(buffer);
   if (dtype === "F64") return Float32Array.from(new Float64Array(buffer));

@@ -74,19 +74,31 @@ export class ScoringCall {
   readonly #illFormed = new Set<string>();
   #emptyDocuments = 0;
   #truncatedQueries = 0;
+  /** When the call began. */
+  readonly #started: number;
   #encodeMilliseconds = 0;
   #runMilliseconds = 0;
+  /** When the runs under way began. */
+  #runStarted: number | undefined;
+  /** Listwise: scores what has come back of the list under way. */
+  #scoreWhatIsThere: (() => void) | undefined;
+  #interrupted = false;
+  /** Noticed, while other batches are still under way. */
+  #nonFinite: NonFiniteScoreError | undefined;
 
-  /** @throws {InvalidInputError} when there is an instruction and the model takes none. */
-  constructor(resources: ScoringResources, options: ScoreOptions) {
+  /**
+   * @param started when the caller called, on `performance.now`'s clock.
+   * @throws {InvalidInputError} when there is an instruction and the model takes none.
+   */
+  constructor(resources: ScoringResources, options: ScoreOptions, started: number = performance.now()) {
     this.#resources = resources;
     this.#options = options;
     this.#instruction = instructionOf(resources, options);
+    this.#started = started;
   }
 
   /** Vectors instead of scores, for a bi-encoder. An abort rejects. */
   async embed(texts: readonly string[], as: "query" | "document"): Promise<Embedding> {
-    const started = performance.now();
     const vectors = new Array<Float32Array>(texts.length);
     this.#scores = new Array<PairScore | undefined>(texts.length).fill(undefined);
     const truncatedTokens = new Array<number>(texts.length).fill(0);
@@ -104,12 +116,10 @@ export class ScoringCall {
         start,
       );
     }
-    const usage = this.#usage(performance.now() - started);
-    return { vectors, truncatedTokens, usage };
+    return { vectors, truncatedTokens, usage: this.#usage() };
   }
 
   async score(pairs: readonly CheckedPair[]): Promise<Scoring> {
-    const started = performance.now();
     const { signal, whenAborted } = this.#options;
     const { profile, listEncoder } = this.#resources;
     this.#scores = new Array<PairScore | undefined>(pairs.length).fill(undefined);
@@ -129,22 +139,41 @@ export class ScoringCall {
       if (!aborted || whenAborted !== "partial") throw error;
       status = "partial";
     }
-    const scores = this.#scores.map(
-      (score): PairScore =>
-        score ?? { logit: null, score: null, tokens: 0, truncatedTokens: 0, notScored: true },
-    );
-    return {
-      status,
-      scores,
-      warnings: this.#warnings(scores),
-      usage: this.#usage(performance.now() - started),
-    };
+    return this.#scoring(status);
   }
 
-  #usage(total: number): Usage {
+  /**
+   * What there is at this moment, for a call that is answered before `score` settles. A batch that comes back later
+   * changes nothing of it, and reports no progress any more.
+   *
+   * @throws {NonFiniteScoreError} for a part that holds NaN or an infinity.
+   */
+  interrupt(status: "partial" | "passthrough"): Scoring {
+    this.#interrupted = true;
+    if (status === "partial") {
+      this.#scoreWhatIsThere?.();
+      if (this.#nonFinite !== undefined) throw this.#nonFinite;
+    }
+    return this.#scoring(status);
+  }
+
+  #scoring(status: Status): Scoring {
+    if (status === "passthrough") {
+      return { status, scores: scoresOfNone(this.#scores.length), warnings: [], usage: this.#usage() };
+    }
+    const scores = this.#scores.map((score): PairScore => score ?? { ...notScored });
+    return { status, scores, warnings: this.#warnings(scores), usage: this.#usage() };
+  }
+
+  #usage(): Usage {
+    const now = performance.now();
     return {
       ...this.#count,
-      milliseconds: { encode: this.#encodeMilliseconds, run: this.#runMilliseconds, total },
+      milliseconds: {
+        encode: this.#encodeMilliseconds,
+        run: this.#runMilliseconds + (this.#runStarted === undefined ? 0 : now - this.#runStarted),
+        total: now - this.#started,
+      },
     };
   }
 
@@ -288,6 +317,26 @@ export class ScoringCall {
     }
     const lists = await this.#encodeEach(encoder.encodeList(queryPrefix + query, documents));
     const vectors: (ListVectors | undefined)[] = lists.map(() => undefined);
+    const scoreWhatIsThere = (): void => {
+      const there = lists.flatMap(({ documents: members }, list) => {
+        const found = vectors[list];
+        return found === undefined ? [] : [{ members, found }];
+      });
+      const cosines = scoreList(there.map(({ found }) => found));
+      for (const [index, document] of there.flatMap(({ members }) => members).entries()) {
+        const { tokens, truncatedTokens, truncatedTokensIsMinimum } = documents[document] as ListDocument;
+        const cosine = cosines[index] as number;
+        const position = positions[document] as number;
+        this.#requireFinite(cosine, position, textAt(document));
+        this.#scores[position] = {
+          logit: cosine,
+          score: cosine,
+          tokens,
+          ...cut({ truncatedTokens, truncatedTokensIsMinimum }),
+        };
+      }
+    };
+    this.#scoreWhatIsThere = scoreWhatIsThere;
     try {
       await this.#run(
         lists.map(({ sequence }) => sequence),
@@ -313,23 +362,8 @@ export class ScoringCall {
       );
     } finally {
       // What came back before a failure is scored too, for callers who asked for the part that is there.
-      const there = lists.flatMap(({ documents: members }, list) => {
-        const found = vectors[list];
-        return found === undefined ? [] : [{ members, found }];
-      });
-      const cosines = scoreList(there.map(({ found }) => found));
-      for (const [index, document] of there.flatMap(({ members }) => members).entries()) {
-        const { tokens, truncatedTokens, truncatedTokensIsMinimum } = documents[document] as ListDocument;
-        const cosine = cosines[index] as number;
-        const position = positions[document] as number;
-        this.#requireFinite(cosine, position, textAt(document));
-        this.#scores[position] = {
-          logit: cosine,
-          score: cosine,
-          tokens,
-          ...cut({ truncatedTokens, truncatedTokensIsMinimum }),
-        };
-      }
+      this.#scoreWhatIsThere = undefined;
+      scoreWhatIsThere();
     }
   }
 
@@ -362,6 +396,7 @@ export class ScoringCall {
     deliver: (index: number, output: RawOutput, row: number) => void,
   ): Promise<void> {
     const started = performance.now();
+    this.#runStarted = started;
     const { signal, onProgress } = this.#options;
     try {
       await runSequences(sequences, {
@@ -372,9 +407,12 @@ export class ScoringCall {
         signal,
         count: this.#count,
         deliver,
-        afterBatch: () => onProgress?.({ completed: this.#completed, total: this.#scores.length }),
+        afterBatch: () => {
+          if (!this.#interrupted) onProgress?.({ completed: this.#completed, total: this.#scores.length });
+        },
       });
     } finally {
+      this.#runStarted = undefined;
       this.#runMilliseconds += performance.now() - started;
     }
   }
@@ -416,13 +454,14 @@ export class ScoringCall {
 
   #requireFinite(value: number, index: number, text: string): void {
     if (Number.isFinite(value)) return;
-    throw new NonFiniteScoreError({
+    this.#nonFinite = new NonFiniteScoreError({
       index,
       value,
       model: this.#resources.model.id,
       backend: this.#resources.session.info.name,
       text,
     });
+    throw this.#nonFinite;
   }
 
   #warnings(scores: readonly PairScore[]): CrossrankWarning[] {
@@ -487,6 +526,13 @@ export class ScoringCall {
     this.#scores[position] = score;
     this.#completed += 1;
   }
+}
+
+const notScored: PairScore = { logit: null, score: null, tokens: 0, truncatedTokens: 0, notScored: true };
+
+/** For a call that ended before a model could take it. */
+export function scoresOfNone(count: number): PairScore[] {
+  return Array.from({ length: count }, () => ({ ...notScored }));
 }
 
 /** @throws {InvalidInputError} when the model takes none. */

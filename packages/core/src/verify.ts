@@ -40,7 +40,7 @@ export interface VerifyOptions {
 }
 
 /** A model on a backend, held against what its reference implementation gives. */
-export interface Verification extends Judgement, Omit<Provenance, "scoring"> {
+export interface Verification extends Judgement, Omit<Provenance, "scoring" | "cacheKey"> {
   readonly reference: Goldens["reference"];
   readonly bound: Bound;
   readonly cases: readonly VerifiedCase[];

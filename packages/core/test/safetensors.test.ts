@@ -43,6 +43,13 @@ describe("safetensors", () => {
     expect(wrong).toEqual([]);
   });
 
+  it("reads from a view of a larger buffer, as Node's Buffer hands them out", async () => {
+    const bytes = safetensors({ first: f32([2], [1, 2]), second: f32([3], [3, 4, 5]) });
+    const file = await open(Buffer.concat([Buffer.from("in front"), bytes]).subarray(8));
+    expect([...(await file.read("second")).data]).toEqual([3, 4, 5]);
+    expect([...(await file.rows("first", 1, 2))]).toEqual([2]);
+  });
+
   it("reads rows alone", async () => {
     const file = await open(
       safetensors({

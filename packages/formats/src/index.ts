@@ -1,2 +1,2 @@
-export { largestHalf, toHalf, toHalves } from "./half.js";
+export { fromHalf, largestHalf, toHalf, toHalves } from "./half.js";
 export type { WriteProgress } from "./progress.js";

@@ -1,5 +1,4 @@
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { dirname } from "node:path";
+import { readFile } from "node:fs/promises";
 import {
   type Baseline,
   BaselineFormatError,
@@ -8,7 +7,8 @@ import {
   parseBaseline,
   updateBaseline,
 } from "@crossrank/eval";
-import { CommandError, describeSystemError, UsageError } from "../failure.js";
+import { describeSystemError, UsageError } from "../failure.js";
+import { writeWholeFile } from "../whole-file.js";
 
 /** A baseline for each cell, by name. */
 export interface BaselineFile {
@@ -82,13 +82,5 @@ export async function writeBaselineFile(
   const cells = new Map<string, unknown>(kept);
   for (const [name, report] of reports) cells.set(name, JSON.parse(updateBaseline(report)));
   const text = formatBaseline({ specificationVersion: version, cells: Object.fromEntries(cells) });
-  const unfinished = `${path}.${process.pid}.tmp`;
-  try {
-    await mkdir(dirname(path), { recursive: true });
-    await writeFile(unfinished, text);
-    await rename(unfinished, path);
-  } catch (cause) {
-    await rm(unfinished, { force: true }).catch(() => undefined);
-    throw new CommandError(`cannot write the baseline ${path}: ${describeSystemError(cause)}`, { cause });
-  }
+  await writeWholeFile(path, text, "the baseline");
 }

@@ -1,16 +1,25 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Context } from "../context.js";
 import { UsageError } from "../failure.js";
-import { modelOptions, type ProfiledModelOptions, positiveNumber, tableOrJson } from "../options.js";
+import {
+  modelOptions,
+  type ProfiledModelOptions,
+  positiveNumber,
+  tableOrJson,
+  wholeNumber,
+} from "../options.js";
 
 export interface ConvertCommandOptions extends ProfiledModelOptions {
   readonly model?: string;
-  readonly to: "onnx" | "gguf" | "mnn";
-  /** Undefined for the most precise. */
+  readonly to: "onnx" | "gguf" | "mnn" | "mlpackage";
+  /** Undefined for the format's own choice. */
   readonly dtype?: readonly string[];
   readonly output?: string;
   readonly target?: "onnxruntime" | "mnn" | "plain";
   readonly python?: string;
+  readonly batch?: number;
+  readonly lengths?: readonly number[];
+  readonly deployment?: "macos15" | "macos13";
   readonly force?: true;
   /** False with `--no-verify`. */
   readonly verify: boolean;
@@ -31,6 +40,12 @@ Reads the model's own safetensors. Only mnn involves Python.
          converter makes the file: a Python with the package MNN 3.6 (pip install MNN==3.6.1),
          by --python, the environment's PYTHON, or python3.
 
+  mlpackage
+         for Core ML: BERT, RoBERTa and XLM-RoBERTa, cross-encoders and bi-encoders. fp16
+         (weights and arithmetic, the default), fp32. A fixed batch (--batch) that crossrank
+         fills up, and fixed lengths (--lengths). --deployment macos15 writes one package for
+         all lengths, macos13 one a length.
+
 Whatever cannot be written so that it gives the model's own scores is refused, with the
 reason.
 
@@ -39,10 +54,12 @@ weights themselves give (a reference computed here, for a dozen pairs), and agai
 model's golden.json where there is one, within the bounds of crossrank verify. One that
 does not agree is removed. --no-verify keeps it unseen, and provenance.json says so.
 The backend must be installed: gguf needs @crossrank/backend-llamacpp and node-llama-cpp,
-mnn needs @crossrank/backend-mnn.
+mnn needs @crossrank/backend-mnn, mlpackage needs @crossrank/backend-coreml: it is verified
+as coreml:reference, which computes the package in ONNX Runtime and not on the Neural Engine.
 
 The output becomes a complete model folder: the model's small files, the artifact
-(onnx/model*.onnx, gguf/model-*.gguf, mnn/model*.mnn), and provenance.json with hashes and versions.
+(onnx/model*.onnx, gguf/model-*.gguf, mnn/model*.mnn, mlpackage/model*.mlpackage), and
+provenance.json with hashes and versions.
 Several artifacts of one model may share it. A model's own folder gets the artifact and
 provenance.json, and is otherwise left as it is.
 
@@ -52,22 +69,27 @@ Examples:
   $ crossrank convert --model BAAI/bge-reranker-base --to gguf --dtype Q8_0 --output ./bge
   $ crossrank verify ./bge --backend llamacpp:Q8_0
   $ crossrank convert ./my-model --to mnn --dtype fp16 --python ./venv/bin/python
+  $ crossrank convert ./my-model --to mlpackage --batch 20 --lengths 128,256,512
 
 Exit code: 0 written, 1 failed or refused, 2 wrong usage, 130 interrupted.`;
 
 export function addConvertCommand(program: Command, context: Context): void {
   const command = program
     .command("convert")
-    .summary("write a model's weights as ONNX, GGUF or MNN, verified against the source")
-    .description("Writes a model's safetensors as ONNX, GGUF or MNN and keeps what agrees with its source.")
+    .summary("write a model's weights as ONNX, GGUF, MNN or Core ML, verified against the source")
+    .description(
+      "Writes a model's safetensors as ONNX, GGUF, MNN or Core ML and keeps what agrees with its source.",
+    )
     .argument("[model]", "folder or repository id, as --model")
     .option("-m, --model <source>", "folder or repository id with safetensors weights")
     .addOption(
-      new Option("--to <format>", "what to write").choices(["onnx", "gguf", "mnn"]).makeOptionMandatory(),
+      new Option("--to <format>", "what to write")
+        .choices(["onnx", "gguf", "mnn", "mlpackage"])
+        .makeOptionMandatory(),
     )
     .option(
       "--dtype <names>",
-      "precision, or several with commas (default: the most precise)",
+      "precision, or several with commas (default: the most precise, of mlpackage fp16)",
       (value: string, before: readonly string[] = []) => [...before, ...listOf(value)],
     )
     .option(
@@ -82,6 +104,18 @@ export function addConvertCommand(program: Command, context: Context): void {
       ]),
     )
     .option("--python <path>", "of mnn: a Python with the package MNN (default: $PYTHON, else python3)")
+    .option("--batch <n>", "of mlpackage: rows of every prediction (default: 20)", wholeNumber)
+    .option(
+      "--lengths <n,…>",
+      "of mlpackage: sequence lengths that it takes (default: 128,256,512, as far as the model goes)",
+      (value: string) => value.split(",").map((one) => wholeNumber(one.trim())),
+    )
+    .addOption(
+      new Option("--deployment <name>", "of mlpackage: the oldest system (default: macos15)").choices([
+        "macos15",
+        "macos13",
+      ]),
+    )
     .option("--force", "replace an artifact that is there already")
     .option("--no-verify", "keep the artifact without looking at what it gives")
     .option(
@@ -107,6 +141,11 @@ export function addConvertCommand(program: Command, context: Context): void {
       }
       if (options.python !== undefined && options.to !== "mnn") {
         throw new UsageError(`--python is of MNN's converter, and --to is ${options.to}`);
+      }
+      for (const name of ["batch", "lengths", "deployment"] as const) {
+        if (options[name] !== undefined && options.to !== "mlpackage") {
+          throw new UsageError(`--${name} is of Core ML packages, and --to is ${options.to}`);
+        }
       }
       if (!options.verify && options.tolerance !== undefined) {
         throw new UsageError("--tolerance is of the verification that --no-verify leaves out");

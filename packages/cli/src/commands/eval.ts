@@ -42,6 +42,7 @@ Report:
 
 Examples:
   $ crossrank eval --task ./scifact --backend onnx:fp32 --backend onnx:int8 --gate 0.005
+  $ crossrank eval --task ./scifact --model ./my-model -b onnx:fp32 -b coreml:reference --gate 0.005
   $ crossrank eval --task mteb/scifact --model ./my-model --report ./report --limit 50
   $ crossrank eval --task ./scifact --model ./my-bi-encoder --retrieve --metric ndcg@10
 

@@ -11,35 +11,63 @@ import { backendNames, type Precision, precisionsAmong } from "../backends.js";
 import { type Context, print } from "../context.js";
 import { describeProfile, describeTemplates } from "../describe.js";
 import { type ExampleSequence, encodeExample, example, spellingsOf } from "../example.js";
-import { translateInputError } from "../failure.js";
+import { translateInputError, UsageError } from "../failure.js";
 import { defaultModel, openModelFiles, readProfileFile } from "../model.js";
+import { inspectModelPackage, isModelPackage, type PackageInspectionOptions } from "../model-package.js";
 import { modelOptions, type ProfiledModelOptions, tableOrJson } from "../options.js";
 import { alignColumns, fitToWidth, formatBytes, toSingleLine } from "../text.js";
 
-interface InspectCommandOptions extends ProfiledModelOptions {
-  readonly format: "table" | "json";
-}
+interface InspectCommandOptions extends ProfiledModelOptions, PackageInspectionOptions {}
 
 const help = `
 Reads the model's small files only: no weights are downloaded and no runtime is loaded.
 
+Of a Core ML package (a path that ends in .mlpackage or .mlmodel) it shows inputs and
+outputs with their shapes, the specification version, how often each operation occurs,
+weights, metadata and files, on any system. --contract compares these with what an
+application relies on, and fails with every deviation: "seed" is the contract of
+tcashel/bge-reranker-base-coreml (20 pairs of 128, 256 or 512 tokens), "seed:128" that of
+one package a length, and a JSON file your own, e.g.
+
+  {"inputs": [{"name": "input_ids", "element": "int32", "shapes": [[20, 1, 1, 128]]}],
+   "specificationVersion": {"maximum": 9}, "weights": ["fp16"]}
+
 Examples:
   $ crossrank inspect
   $ crossrank inspect BAAI/bge-reranker-base --revision main
-  $ crossrank inspect ./my-model --format json`;
+  $ crossrank inspect ./my-model --format json
+  $ crossrank inspect ./my-model/mlpackage/model.mlpackage --contract seed
+
+Exit code: 0 done, 1 failed or a deviation from the contract, 2 wrong usage.`;
 
 export function addInspectCommand(program: Command, context: Context): void {
   const command = program
     .command("inspect")
     .summary("show what a model is, and where each fact comes from")
     .description("Shows a model's profile, template, limits, files and precisions.")
-    .argument("[model]", "folder, repository id, or nano, the embedded model", defaultModel);
+    .argument("[model]", "folder, repository id, Core ML package, or nano, the embedded model", defaultModel);
   for (const option of modelOptions()) command.addOption(option);
   command
+    .option("--contract <rules>", "of a Core ML package: seed, seed:LENGTH or a JSON file")
     .addOption(tableOrJson())
     .addHelpText("after", help)
     .action(async (source: string, options: InspectCommandOptions) => {
-      await inspect(source, options, context);
+      if (!isModelPackage(source)) {
+        if (options.contract !== undefined) {
+          throw new UsageError(
+            `--contract is of a Core ML package, and ${source} does not end in .mlpackage`,
+          );
+        }
+        await inspect(source, options, context);
+        return;
+      }
+      const unfit = (["revision", "offline", "lock", "profile"] as const).find(
+        (name) => options[name] !== undefined,
+      );
+      if (unfit !== undefined) {
+        throw new UsageError(`--${unfit} is of a model, and ${source} is a Core ML package alone`);
+      }
+      await inspectModelPackage(source, options, context);
     });
 }
 
@@ -83,7 +111,6 @@ function inspectionTable({ model, reading, files, precisions, sequences }: Inspe
   const { profile, sources, tokenizerJson } = reading;
   const spellings = spellingsOf(tokenizerJson);
   const facts = describeProfile(profile, sources, (id) => spellings.get(id) ?? "");
-  const sizes = new Map(files.map(({ path, size }) => [path, size]));
   const revision = model.revision === undefined ? "" : ` at ${model.revision}`;
   const sections: [string, string[]][] = [
     [`${model.id}${revision}`, table(facts, ["left", "left", "left"])],
@@ -98,7 +125,7 @@ function inspectionTable({ model, reading, files, precisions, sequences }: Inspe
         ...(sequence.note === undefined ? [] : [sequence.note]),
       ],
     ]),
-    ...precisionSections(precisions, (path) => sizes.get(path) ?? 0, profile),
+    ...precisionSections(precisions, (path) => sizeWithin(files, path), profile),
     [
       "files",
       table(
@@ -114,6 +141,13 @@ function inspectionTable({ model, reading, files, precisions, sequences }: Inspe
   return `${sections
     .map(([title, lines]) => [toSingleLine(title), ...lines.map((line) => `  ${line}`)].join("\n"))
     .join("\n\n")}\n`;
+}
+
+/** Bytes of a file, or of all in a folder. */
+function sizeWithin(files: readonly ModelFile[], of: string): number {
+  return files
+    .filter(({ path }) => path === of || path.startsWith(`${of}/`))
+    .reduce((sum, { size }) => sum + size, 0);
 }
 
 /** What each backend can run, and what it takes when it is asked for no precision. */

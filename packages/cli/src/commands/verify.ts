@@ -45,6 +45,7 @@ Examples:
   $ crossrank verify
   $ crossrank verify ./my-model --backend onnx:fp32
   $ crossrank verify ./my-model --backend llamacpp:Q8_0
+  $ crossrank verify ./my-model --backend coreml:reference --tolerance 0.001
   $ crossrank verify ./converted --published BAAI/bge-reranker-base
   $ crossrank verify cross-encoder/ms-marco-MiniLM-L6-v2 --format json
 

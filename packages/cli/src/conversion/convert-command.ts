@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import { type Conversion, type ConversionProgress, conversionDtypes, convert } from "@crossrank/convert";
 import type { Backend, Bound, CrossrankJson, Goldens, ModelFiles } from "@crossrank/core";
 import { isFolderSource } from "@crossrank/hub";
-import { backendOfFormat, createBackend } from "../backends.js";
+import { backendOfFormat, createBackend, packagesAmong } from "../backends.js";
 import type { ConvertCommandOptions } from "../commands/convert.js";
 import { type Context, print } from "../context.js";
 import { CommandError, translateInputError, UsageError } from "../failure.js";
@@ -36,10 +36,11 @@ export async function runConvertCommand(
   await show();
 }
 
-/** Checked before anything is computed. */
-function chosenDtypes({ to, target, dtype }: ConvertCommandOptions): readonly string[] {
+/** Checked before anything is computed. Undefined: the format's own choice. */
+function chosenDtypes({ to, target, dtype }: ConvertCommandOptions): readonly (string | undefined)[] {
+  if (dtype === undefined) return [undefined];
   const known = conversionDtypes(to, target);
-  const chosen = (dtype ?? known.slice(0, 1)).map((name) => {
+  const chosen = dtype.map((name) => {
     const found = known.find((one) => one.toLowerCase() === name.toLowerCase());
     if (found !== undefined) return found;
     throw new UsageError(`--dtype must be one of ${known.join(", ")} for ${target ?? to}, not ${name}`);
@@ -72,7 +73,7 @@ async function convertOne(
   parts: {
     readonly model: ModelFiles;
     readonly output: string;
-    readonly dtype: string;
+    readonly dtype: string | undefined;
     readonly backend: Backend | undefined;
     readonly profile: CrossrankJson | undefined;
     readonly goldens: Goldens | undefined;
@@ -80,23 +81,32 @@ async function convertOne(
   options: ConvertCommandOptions,
   { signal, log }: Context,
 ): Promise<Conversion> {
-  const { to, target, python, verify, tolerance, force } = options;
+  const { to, target, python, batch, lengths, deployment, verify, tolerance, force } = options;
+  const name = parts.dtype ?? to;
   const progress = createProgress(process.stderr);
   try {
-    log(`converting ${parts.model.id} to ${to} ${parts.dtype}, into ${resolve(parts.output)}`);
+    log(
+      `converting ${parts.model.id} to ${name === to ? to : `${to} ${name}`}, into ${resolve(parts.output)}`,
+    );
     return await convert({
       ...parts,
       to,
       target,
       python,
+      batch,
+      lengths,
+      deployment,
       verify,
       tolerance,
       force,
       signal,
-      onProgress: (now) => showProgress(progress, parts.dtype, now),
+      onProgress: (now) => showProgress(progress, name, now),
     });
   } catch (error) {
-    throw translateInputError(error, { profile: options.profile && `--profile ${options.profile}` });
+    throw translateInputError(error, {
+      profile: options.profile && `--profile ${options.profile}`,
+      ...Object.fromEntries(["batch", "lengths", "deployment"].map((option) => [option, `--${option}`])),
+    });
   } finally {
     progress.clear();
   }
@@ -155,9 +165,12 @@ function conversionTable(model: ModelFiles, output: string, done: readonly Conve
     ["output", output],
   ];
   const rows = done.flatMap(({ provenance, verifications }) => {
-    const [main] = provenance.files;
     const bytes = provenance.files.reduce((sum, file) => sum + file.size, 0);
-    const own = [main?.path ?? "", provenance.dtype, formatBytes(bytes)];
+    const own = [
+      artifactName(provenance.files.map(({ path }) => path)),
+      provenance.dtype,
+      formatBytes(bytes),
+    ];
     if (verifications.length === 0) return [[...own, "nothing: not verified", "", "", "", ""]];
     return verifications.map(({ against, batches, verification }, index) => {
       const reference = against === "source" ? "its weights" : against;
@@ -185,6 +198,12 @@ function conversionTable(model: ModelFiles, output: string, done: readonly Conve
     ),
   ];
   return `${lines.join("\n")}\n`;
+}
+
+/** The main file, or the packages that the files lie in. */
+function artifactName(paths: readonly string[]): string {
+  const packages = packagesAmong(paths);
+  return packages.length > 0 ? packages.join(", ") : (paths[0] ?? "");
 }
 
 function describeBound({ maximum, median, signMargin }: Bound): string {

@@ -47,6 +47,12 @@ async function compare(
       "a comparison needs two backends: give --backend twice, or --backend and --reference",
     );
   }
+  // A margin is of a metric, and judged alone: it would pass whatever the scores are.
+  if (options.gate !== undefined && options.gate !== true && Number.isFinite(Number(options.gate))) {
+    throw new UsageError(
+      `--gate ${options.gate} is a loss of a metric, which crossrank eval judges; here it takes a file or nothing`,
+    );
+  }
   const gates =
     options.gate === undefined ? undefined : options.gate === true ? {} : await readGate(options.gate);
   const progress = createProgress(process.stderr);

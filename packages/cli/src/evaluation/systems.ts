@@ -17,7 +17,7 @@ import {
   withRunFile,
 } from "@crossrank/eval";
 import { isFolderSource, openDataset } from "@crossrank/hub";
-import { backendPackage } from "../backends.js";
+import { backendPackages } from "../backends.js";
 import type { EvaluationOptions, SystemChoice } from "../evaluation-options.js";
 import { CommandError, describeSystemError, translateInputError, UsageError } from "../failure.js";
 import { defaultModel, openModelFiles, readProfileFile } from "../model.js";
@@ -35,7 +35,7 @@ export function sourcesOf(
   const { model, revision, offline, profile, maxLength, truncation, instruction, threads, workers } = options;
   return systems.map(({ label, name, dtype }) => ({
     name: label,
-    packages: versionsOf(["@crossrank/core", backendPackage(name)]),
+    packages: versionsOf(["@crossrank/core", ...backendPackages(name)]),
     open: async ({ signal }) =>
       openScoringProcess(
         {
@@ -133,7 +133,7 @@ export function environmentOf(systems: readonly SystemChoice[]): EnvironmentRepo
   const packages = [
     "@crossrank/core",
     "@crossrank/eval",
-    ...new Set(systems.map(({ name }) => backendPackage(name))),
+    ...new Set(systems.flatMap(({ name }) => backendPackages(name))),
   ];
   const ownManifest = new URL("../package.json", import.meta.url);
   return {

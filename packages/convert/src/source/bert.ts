@@ -113,7 +113,12 @@ export function bertParts(
     prefix,
     embeddings: {
       word: source.weights.take(`${at}.word_embeddings.weight`, [config.vocab_size, hidden]),
-      position: skipped === 0 ? positions : sliceRows(positions, skipped, config.max_position_embeddings),
+      ...(skipped === 0
+        ? { position: positions }
+        : {
+            position: sliceRows(positions, skipped, config.max_position_embeddings),
+            paddedPositions: { table: positions, padding: skipped - 1 },
+          }),
       segment: source.weights.take(`${at}.token_type_embeddings.weight`, [config.type_vocab_size, hidden]),
       norm: layerNorm(source, `${at}.LayerNorm`, hidden, config.layer_norm_eps),
     },

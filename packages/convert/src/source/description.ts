@@ -27,6 +27,11 @@ export interface Embeddings {
   readonly word: Weight;
   /** (positions, hidden): row i belongs to the i-th token. The rows that RoBERTa skips are already taken off. */
   readonly position?: Weight | undefined;
+  /**
+   * RoBERTa, for graphs whose position ids count as its own code does: the table with the skipped rows, and the row of
+   * padding, pad_token_id. The i-th token's is row `padding` + 1 + i. Real tokens get what `position` gives them.
+   */
+  readonly paddedPositions?: { readonly table: Weight; readonly padding: number } | undefined;
   /** (segments, hidden). With one row it is a constant that is added to every token. */
   readonly segment?: Weight | undefined;
   readonly norm?: Norm | undefined;

@@ -11,8 +11,10 @@ export type Scale = "logit" | "probability" | "cosine";
 
 /**
  * - `reranked`: every document has its place by logit (those with a query overflow come last, flagged).
- * - `partial`: the call was aborted with `whenAborted: "partial"`; unscored documents come last, in input order.
- * - `passthrough`: nothing was scored and the order is the caller's. Only where a fallback chain was asked for it.
+ * - `partial`: the call was aborted with `whenAborted: "partial"`, or its time budget ran out with
+ *   `whenExceeded: "partial"`; unscored documents come last, in input order.
+ * - `passthrough`: the order is the caller's and every logit and score is null. Only where it was asked for: a time
+ *   budget with `whenExceeded: "passthrough"`, or a chain of variants with `whenExhausted: "passthrough"`.
  */
 export type Status = "reranked" | "partial" | "passthrough";
 
@@ -30,7 +32,7 @@ export interface PairScore {
   readonly truncatedTokensIsMinimum?: true;
   /** The query leaves no room for a document, so the pair was not scored. */
   readonly queryOverflow?: true;
-  /** The call ended before this pair's turn (status `partial`). */
+  /** The call ended before this pair's turn (status `partial`), or nothing was to be scored (`passthrough`). */
   readonly notScored?: true;
 }
 
@@ -68,6 +70,12 @@ export interface Provenance {
    * query together, so that a score also depends on the others and on their order; compare within one result only.
    */
   readonly scoring: "pointwise" | "listwise";
+  /**
+   * One string for everything that these scores depend on beside the texts, for a cache of scores. Another model,
+   * revision, variant, artifact, runtime version or setting has another. Of a `listwise` model the other documents of
+   * the call, in their order, belong to the texts.
+   */
+  readonly cacheKey: string;
 }
 
 export interface RerankResult<Document> extends Provenance {
@@ -85,3 +93,37 @@ export interface ScoreResult extends Provenance {
   readonly warnings: readonly CrossrankWarning[];
   readonly usage: Usage;
 }
+
+/** A variant that fell out, and why. */
+export interface StepDown {
+  readonly variant: string;
+  /** `load`: while opening, downloading, loading or probing it. `run`: while scoring. */
+  readonly during: "load" | "run";
+  /**
+   * Code of the error, e.g. `model-load`, `probe-failed`, `hash-mismatch`, `backend-run`, `non-finite-score`;
+   * `unexpected` for one that is not a `CrossrankError`.
+   */
+  readonly reason: string;
+  readonly error: Error;
+}
+
+/**
+ * Which variant a result is from: all of its scores are of this one. Null throughout when the call ended before a
+ * variant was ready, or when none is left.
+ */
+export type VariantProvenance =
+  | (Provenance & { readonly variant: string })
+  | { readonly [Field in keyof Provenance | "variant"]: null };
+
+interface Fallbacks {
+  /** The variants before this one that fell out, in order, in this call or an earlier one. */
+  readonly fallbacks: readonly StepDown[];
+}
+
+/** What a chain of variants answers. */
+export type FallbackRerankResult<Document> = VariantProvenance &
+  Fallbacks &
+  Omit<RerankResult<Document>, keyof Provenance>;
+
+/** What a chain of variants answers. */
+export type FallbackScoreResult = VariantProvenance & Fallbacks & Omit<ScoreResult, keyof Provenance>;

@@ -43,4 +43,23 @@ export type CrossrankWarning =
       /** The artifact takes no segment ids although the template uses segment 1. */
       readonly code: "segment-ids-ignored";
       readonly message: string;
+    }
+  | {
+      /** The time budget ran out before everything was scored. */
+      readonly code: "time-budget-exceeded";
+      readonly message: string;
+      /** The budget. */
+      readonly milliseconds: number;
+      /** How many pairs have a score; 0 where the order is the caller's. */
+      readonly scored: number;
+      /** How many pairs there are. */
+      readonly count: number;
+    }
+  | {
+      /** Variants before this one fell out; why in full is in the result's `fallbacks`. */
+      readonly code: "variant-fallback";
+      readonly message: string;
+      /** The one that was used; null when none was. */
+      readonly variant: string | null;
+      readonly failed: readonly { readonly variant: string; readonly reason: string }[];
     };

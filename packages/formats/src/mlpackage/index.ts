@@ -1,2 +1,22 @@
+export { type BlobElement, type BlobPlan, type BlobTensor, planBlobs } from "./blob-plan.js";
+export {
+  type ArtifactContract,
+  type Deviation,
+  type FeatureContract,
+  readContract,
+  validateContract,
+} from "./contract.js";
+export {
+  type DescribedOutput,
+  describeModelPackage,
+  type PackageReport,
+  type WeightType,
+} from "./describe.js";
+export { ModelPackageError } from "./errors.js";
+export { defaultLimits, type Limits } from "./limits.js";
 export type * from "./model.js";
+export { type OpenOptions, openModelPackage } from "./open.js";
+export type * from "./package.js";
 export type * from "./program.js";
+export { fixedSeedContract, seedContract } from "./seed-contract.js";
+export { type PackageRequest, writeModelPackage } from "./write.js";

@@ -1,0 +1,193 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { open, stat } from "node:fs/promises";
+import { sep } from "node:path";
+import {
+  type ArtifactInfo,
+  InvalidInputError,
+  type LoadRequest,
+  type ModelFile,
+  ModelFileNotFoundError,
+  type ModelFiles,
+  ModelLoadError,
+} from "@crossrank/core";
+import { artifactPaths, dtypeOfPackage, dtypes, lengthPaths } from "./dtype.js";
+
+/** A package among the model's files. */
+export interface PackageChoice {
+  /** Of the folder, relative to the model, e.g. `"mlpackage/model.mlpackage"`. */
+  readonly path: string;
+  /** Its files, the program first. */
+  readonly files: readonly ModelFile[];
+}
+
+/** What to run, before it is fetched: one package, or one a sequence length. */
+export interface ArtifactChoice {
+  readonly dtype: string;
+  readonly packages: readonly PackageChoice[];
+}
+
+/** Written by Core ML's tools into every package; the manifest names the rest. */
+const manifestName = "Manifest.json";
+const programEnding = ".mlmodel";
+const usualProgram = "Data/com.apple.CoreML/model.mlmodel";
+
+/**
+ * The package named by `file`; else of the precision asked for, the profile's default, or the most precise there is.
+ *
+ * @throws {ModelFileNotFoundError} when it, or a part of it, is not there.
+ * @throws {InvalidInputError} when `dtype` is no precision.
+ */
+export function chooseArtifact(
+  model: string,
+  listed: readonly ModelFile[],
+  wanted: {
+    readonly file: string | undefined;
+    readonly dtype: string | undefined;
+    readonly defaultDtype: string | undefined;
+  },
+): ArtifactChoice {
+  const packages = packagesOf(listed);
+  const names = [...packages.keys()].sort();
+  const choice = (dtype: string, paths: readonly string[]): ArtifactChoice => ({
+    dtype,
+    packages: paths.map((path) => wholePackage(model, path, packages.get(path) ?? [])),
+  });
+  if (wanted.file !== undefined) {
+    if (packages.has(wanted.file)) return choice(dtypeOfPackage(wanted.file), [wanted.file]);
+    const fix = "Name one of these in the option `file`.";
+    throw new ModelFileNotFoundError({ model, expected: [wanted.file], found: names, fix });
+  }
+  if (wanted.dtype !== undefined && !dtypes.includes(wanted.dtype)) {
+    throw new InvalidInputError(
+      "dtype",
+      `must be one of ${dtypes.join(", ")}, not ${JSON.stringify(wanted.dtype)}`,
+    );
+  }
+  const find = (dtype: string): readonly string[] => {
+    const path = artifactPaths(dtype).find((name) => packages.has(name));
+    return path === undefined ? lengthPaths(dtype, names) : [path];
+  };
+  // A profile's default may be the name of another format's precision.
+  const preferred = dtypes.filter((dtype) => dtype === wanted.defaultDtype);
+  for (const dtype of wanted.dtype === undefined ? [...preferred, ...dtypes] : [wanted.dtype]) {
+    const paths = find(dtype);
+    if (paths.length > 0) return choice(dtype, paths);
+  }
+  const others = dtypes.filter((dtype) => find(dtype).length > 0);
+  throw new ModelFileNotFoundError({
+    model,
+    expected: artifactPaths(wanted.dtype ?? "fp16"),
+    found: others.length > 0 ? others.flatMap(find) : names,
+    fix:
+      others.length > 0
+        ? `Ask for dtype ${others.join(" or ")}.`
+        : names.length > 0
+          ? "Name one of these in the option `file` of coreml()."
+          : "Convert the model with `crossrank convert --to mlpackage`.",
+  });
+}
+
+/**
+ * Fetches the files of a package.
+ *
+ * @returns absolute path of the package's folder.
+ * @throws {ModelLoadError} when one is empty or a Git LFS pointer, or they do not lie together.
+ */
+export async function fetchPackage(
+  files: ModelFiles,
+  { path, files: parts }: PackageChoice,
+  backend: string,
+  options: Pick<LoadRequest, "signal" | "onProgress">,
+): Promise<string> {
+  const roots = new Set<string>();
+  for (const part of parts) {
+    const local = await files.localPath(part.path, options);
+    options.signal?.throwIfAborted();
+    await checkContent({ model: files.id, backend, file: part.path }, local);
+    const inside = part.path.slice(path.length).split("/").join(sep);
+    roots.add(local.endsWith(inside) ? local.slice(0, -inside.length) : local);
+  }
+  const [root = "", ...others] = roots;
+  if (others.length === 0) return root;
+  throw new ModelLoadError({
+    model: files.id,
+    backend,
+    file: path,
+    problem: `its files lie apart on this machine (${root}, ${others.join(", ")})`,
+    fix: "Give the model as a folder",
+  });
+}
+
+/** What was loaded, with the source's hashes, or the files' own where the source has none. */
+export async function describeArtifact(
+  files: ModelFiles,
+  { dtype, packages }: ArtifactChoice,
+  signal: AbortSignal | undefined,
+): Promise<ArtifactInfo> {
+  const described: { path: string; sha256: string }[] = [];
+  for (const { path, sha256 } of packages.flatMap((one) => one.files)) {
+    described.push({
+      path,
+      sha256: sha256 ?? (await hashFile(await files.localPath(path, { signal }), signal)),
+    });
+  }
+  return { format: "mlpackage", dtype, files: described };
+}
+
+/** Folders that end in .mlpackage, with their files. */
+function packagesOf(listed: readonly ModelFile[]): ReadonlyMap<string, readonly ModelFile[]> {
+  const packages = new Map<string, ModelFile[]>();
+  for (const file of listed) {
+    const path = /^(?:.*?\/)?[^/]+\.mlpackage(?=\/)/.exec(file.path)?.[0];
+    if (path !== undefined) packages.set(path, [...(packages.get(path) ?? []), file]);
+  }
+  return packages;
+}
+
+function wholePackage(model: string, path: string, files: readonly ModelFile[]): PackageChoice {
+  const programs = files.filter((file) => file.path.endsWith(programEnding));
+  const missing = [
+    ...(files.some((file) => file.path === `${path}/${manifestName}`) ? [] : [manifestName]),
+    ...(programs.length > 0 ? [] : [usualProgram]),
+  ];
+  if (missing.length > 0) {
+    throw new ModelFileNotFoundError({
+      model,
+      expected: missing.map((name) => `${path}/${name}`),
+      found: files.map((file) => file.path),
+      fix: "A part of the package is missing: download or convert it again.",
+    });
+  }
+  const others = files.filter((file) => !programs.includes(file));
+  const byPath = (a: ModelFile, b: ModelFile): number => (a.path < b.path ? -1 : 1);
+  return { path, files: [...programs.sort(byPath), ...others.sort(byPath)] };
+}
+
+async function checkContent(
+  facts: { readonly model: string; readonly backend: string; readonly file: string },
+  local: string,
+): Promise<void> {
+  const { size } = await stat(local);
+  if (size === 0) {
+    throw new ModelLoadError({ ...facts, problem: "the file is empty", fix: "Download it again" });
+  }
+  const handle = await open(local);
+  try {
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(64), 0, 64, 0);
+    if (buffer.toString("latin1", 0, bytesRead).startsWith("version https://git-lfs")) {
+      const fix = "Run `git lfs pull` in the model's folder";
+      throw new ModelLoadError({ ...facts, problem: "it is a Git LFS pointer, not the file itself", fix });
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+async function hashFile(path: string, signal: AbortSignal | undefined): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20, signal })) {
+    hash.update(chunk as Buffer);
+  }
+  return hash.digest("hex");
+}

@@ -1,0 +1,221 @@
+import {
+  type Backend,
+  type BackendDiagnosis,
+  type BackendSession,
+  type Capabilities,
+  IncompatibleModelError,
+  type LoadRequest,
+  ModelLoadError,
+} from "@crossrank/core";
+import { type ModelPackage, openModelPackage } from "@crossrank/formats/mlpackage";
+import {
+  type ArtifactChoice,
+  chooseArtifact,
+  describeArtifact,
+  fetchPackage,
+  type PackageChoice,
+} from "./artifact.js";
+import {
+  describeFeature,
+  type PackagePlan,
+  type PlannedOutput,
+  type PlanProblem,
+  planOutput,
+  planPackage,
+} from "./feature-plan.js";
+import { modelLoadError } from "./load-error.js";
+import { diagnoseNative, openNativePredictor } from "./native-predictor.js";
+import { type CoreMlOptions, checkOptions, type ReferenceOptions } from "./options.js";
+import type { Predictor } from "./predictor.js";
+import { openReferencePredictor, referenceRuntime } from "./reference/reference-predictor.js";
+import { CoreMlSession, closeAll, type OpenPackage } from "./session.js";
+
+/**
+ * Core ML packages: by Core ML itself on a Mac, or with `reference` by a translation to ONNX on any machine.
+ *
+ * A reference execution has a name of its own (`coreml:reference`, `coreml:reference-half`), so that its scores are
+ * never taken for Core ML's.
+ *
+ * @throws {InvalidInputError} when an option is out of range.
+ */
+export function coreml(options: CoreMlOptions = {}): Backend {
+  checkOptions(options);
+  const name = nameOf(options);
+  return {
+    specificationVersion: "v1",
+    name,
+    families: ["cross-encoder", "bi-encoder"],
+    load: (request) => load(name, options, request),
+    diagnose: async () =>
+      options.reference === undefined ? diagnoseNative() : diagnoseReference(options.reference),
+  };
+}
+
+function nameOf({ reference }: CoreMlOptions): string {
+  if (reference === undefined) return "coreml";
+  return reference.arithmetic === "half" ? "coreml:reference-half" : "coreml:reference";
+}
+
+async function diagnoseReference({ backend }: ReferenceOptions): Promise<BackendDiagnosis> {
+  const { available, runtime, detail } = await backend.diagnose();
+  return {
+    available,
+    ...(runtime === undefined ? {} : { runtime: referenceRuntime(runtime) }),
+    detail: `packages are translated to ONNX, without Core ML; ${backend.name}: ${detail}`,
+  };
+}
+
+async function load(backend: string, options: CoreMlOptions, request: LoadRequest): Promise<BackendSession> {
+  const { files, profile, signal } = request;
+  signal?.throwIfAborted();
+  const choice = chooseArtifact(files.id, await files.list({ signal }), {
+    file: options.file,
+    dtype: request.dtype,
+    defaultDtype: profile.defaultDtype,
+  });
+  const read = await readPackages(backend, choice, request);
+  const { plans, output } = planAll(backend, read, request);
+  const packages: OpenPackage[] = [];
+  try {
+    for (const [index, one] of read.entries()) {
+      const predictor = await openPredictor(backend, one, { options, output, request });
+      packages.push({ predictor, lengths: plans[index]?.lengths ?? [] });
+    }
+    const [plan] = plans as [PackagePlan, ...PackagePlan[]];
+    const { runtime } = (packages as [OpenPackage, ...OpenPackage[]])[0].predictor;
+    return new CoreMlSession({
+      info: { name: backend, runtime },
+      artifact: await describeArtifact(files, choice, signal),
+      capabilities: capabilitiesOf(plans, output, packages),
+      packages,
+      inputs: plan.inputs,
+      output,
+      rows: plan.rows,
+    });
+  } catch (error) {
+    // The first failure is the one to tell of.
+    await closeAll(packages).catch(() => undefined);
+    throw error;
+  }
+}
+
+interface ReadPackage {
+  readonly choice: PackageChoice;
+  readonly package: ModelPackage;
+}
+
+async function readPackages(
+  backend: string,
+  { packages }: ArtifactChoice,
+  { files, signal, onProgress }: LoadRequest,
+): Promise<readonly ReadPackage[]> {
+  const read: ReadPackage[] = [];
+  for (const choice of packages) {
+    const folder = await fetchPackage(files, choice, backend, { signal, onProgress });
+    try {
+      read.push({ choice, package: await openModelPackage(folder, { signal }) });
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw modelLoadError({ model: files.id, backend, file: choice.path }, error);
+    }
+  }
+  return read;
+}
+
+function planAll(
+  backend: string,
+  read: readonly ReadPackage[],
+  { files, output: { kinds } }: LoadRequest,
+): { readonly plans: readonly PackagePlan[]; readonly output: PlannedOutput } {
+  const plans: PackagePlan[] = [];
+  let output: PlannedOutput | undefined;
+  for (const { choice, package: one } of read) {
+    const refuse = (problem: PlanProblem): ModelLoadError =>
+      new ModelLoadError({ model: files.id, backend, file: choice.path, ...problem });
+    const planned = planOutput(one.model, kinds);
+    if (planned === undefined) {
+      throw new IncompatibleModelError({
+        model: files.id,
+        backend,
+        capability: `an output of ${choice.path}`,
+        wanted: kinds.join('" or "'),
+        supported: one.model.outputs.map(describeFeature),
+      });
+    }
+    if ("problem" in planned) throw refuse(planned);
+    const plan = planPackage(one.model);
+    if ("problem" in plan) throw refuse(plan);
+    const [first] = plans;
+    if (first !== undefined && (!isLike(first, plan) || planned.name !== output?.name)) {
+      const problem = "it has other inputs, rows or outputs than the packages of the other lengths";
+      throw refuse({ problem, fix: "Convert the model again, all lengths together" });
+    }
+    const twice = plan.lengths.find((length) => plans.some(({ lengths }) => lengths.includes(length)));
+    if (twice !== undefined) {
+      const problem = `it takes length ${twice}, as another package of this model does`;
+      throw refuse({ problem, fix: "Remove one of them" });
+    }
+    output ??= planned;
+    plans.push(plan);
+  }
+  return { plans, output: output as PlannedOutput };
+}
+
+function isLike(a: PackagePlan, b: PackagePlan): boolean {
+  const inputs = (plan: PackagePlan): string =>
+    plan.inputs
+      .map(({ name, rank }) => `${name} ${rank}`)
+      .sort()
+      .join();
+  return a.rows === b.rows && inputs(a) === inputs(b);
+}
+
+async function openPredictor(
+  backend: string,
+  { choice, package: one }: ReadPackage,
+  facts: {
+    readonly options: CoreMlOptions;
+    readonly output: PlannedOutput;
+    readonly request: LoadRequest;
+  },
+): Promise<Predictor> {
+  const { options, output, request } = facts;
+  const { files, profile, signal } = request;
+  const { computeUnits, cacheFolder, reference } = options;
+  try {
+    if (reference === undefined) {
+      return await openNativePredictor(one.path, { computeUnits, cacheFolder, signal });
+    }
+    const { arithmetic = "single" } = reference;
+    return await openReferencePredictor(reference.backend, one, {
+      output: output.name,
+      arithmetic,
+      profile,
+      signal,
+    });
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw modelLoadError({ model: files.id, backend, file: choice.path }, error);
+  }
+}
+
+function capabilitiesOf(
+  plans: readonly PackagePlan[],
+  output: PlannedOutput,
+  packages: readonly OpenPackage[],
+): Capabilities {
+  const lengths = plans.flatMap((plan) => plan.lengths).sort((a, b) => a - b);
+  const longest = lengths.at(-1) ?? 0;
+  const [plan] = plans as [PackagePlan, ...PackagePlan[]];
+  return {
+    output: output.kind,
+    maxSequenceLength: longest,
+    sequenceLengths: lengths,
+    batchSize: { exactly: plan.rows },
+    // Every row is computed, filled or not.
+    batchPreference: { rows: plan.rows, tokens: plan.rows * longest, padding: 1 },
+    segmentIds: plan.inputs.some(({ source }) => source === "segmentIds"),
+    concurrentRuns: Math.min(...packages.map(({ predictor }) => predictor.concurrentRuns ?? 1)),
+    cancelsWithinBatch: false,
+  };
+}

@@ -1,0 +1,102 @@
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+import type { ComputeUnits } from "./compute-units.js";
+import { NativeError } from "./native-error.js";
+
+/** The addon (native/src/addon.rs). Its promises reject with messages that begin with a code and a colon. */
+export interface Addon {
+  system(): AddonSystem;
+  /** @returns the compiled model's folder in a temporary place, which is the caller's to move away. */
+  compile(packagePath: string): Promise<string>;
+  load(compiledPath: string, computeUnits: ComputeUnits): Promise<AddonModel>;
+  computePlan(compiledPath: string, computeUnits: ComputeUnits): Promise<readonly AddonOperation[]>;
+}
+
+export interface AddonSystem {
+  /** The addon's own version. */
+  readonly addon: string;
+  /** Of macOS, e.g. `"15.1"`. */
+  readonly product?: string | null;
+  /** Of macOS, e.g. `"24B83"`. */
+  readonly build?: string | null;
+  /** E.g. `"Apple M3"`. */
+  readonly chip?: string | null;
+}
+
+export interface AddonFeature {
+  readonly name: string;
+  readonly type: "int32" | "float16" | "float32" | "float64" | "other";
+  /** The one that is declared first; empty where none is. */
+  readonly shape: readonly number[];
+  /** All that are declared, where the model lists them. */
+  readonly shapes: readonly (readonly number[])[];
+}
+
+export interface AddonOperation {
+  readonly operator: string;
+  readonly outputs: readonly string[];
+  readonly preferred?: "neuralEngine" | "gpu" | "cpu" | null;
+  readonly supported: readonly ("neuralEngine" | "gpu" | "cpu")[];
+  readonly cost?: number | null;
+}
+
+/** A model, on a thread of its own. */
+export interface AddonModel {
+  readonly inputs: readonly AddonFeature[];
+  readonly outputs: readonly AddonFeature[];
+  /** The arrays are copied before it returns. */
+  predict(
+    inputs: readonly { readonly name: string; readonly shape: number[]; readonly data: Int32Array }[],
+    output: string,
+  ): Promise<{ readonly shape: readonly number[]; readonly data: Float32Array }>;
+  /** Frees the model after the predictions that it still has. */
+  close(): Promise<void>;
+}
+
+/** Beside `src` and `dist` alike. */
+const builtFolder = new URL("../native/", import.meta.url);
+
+const build =
+  "build it with `node node_modules/@crossrank/backend-coreml/scripts/build-native.mjs`, which needs cargo (Rust 1.88 " +
+  "or later) and Apple's command line tools, and names the one that is missing";
+
+let loaded: Addon | undefined;
+
+/**
+ * The addon: as scripts/build-native.mjs built it, else of this Mac's package.
+ *
+ * @throws {NativeError} with code `addon-missing` when there is none. The message says what was tried and what to do.
+ */
+export function loadAddon(): Addon {
+  if (loaded !== undefined) return loaded;
+  const platform = `${process.platform}-${process.arch}`;
+  if (process.platform !== "darwin") {
+    throw new NativeError("addon-missing", `Core ML is on macOS only, and this is ${platform}`, {
+      fix: "Use coreml({ reference }), which computes the same package through ONNX, or another backend",
+    });
+  }
+  const require = createRequire(import.meta.url);
+  const attempts: string[] = [];
+  let cause: unknown;
+  // What was built here is newer than what was installed, wherever somebody has both.
+  const built = fileURLToPath(new URL(`crossrank-backend-coreml.${platform}.node`, builtFolder));
+  for (const path of [...(existsSync(built) ? [built] : []), `@crossrank/backend-coreml-${platform}`]) {
+    try {
+      loaded = require(path) as Addon;
+      return loaded;
+    } catch (error) {
+      const isAbsent = (error as NodeJS.ErrnoException).code === "MODULE_NOT_FOUND";
+      attempts.push(isAbsent ? `package ${path} is not installed` : `${path}: ${firstLine(error)}`);
+      if (!isAbsent) cause = error;
+    }
+  }
+  if (!existsSync(built)) attempts.push("none was built");
+  const fix = `Install @crossrank/backend-coreml with its optional dependencies, or ${build}`;
+  const problem = `the addon for ${platform} is not there (${attempts.join("; ")})`;
+  throw new NativeError("addon-missing", problem, { fix, cause });
+}
+
+function firstLine(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split("\n", 1)[0] ?? "";
+}

@@ -1,0 +1,72 @@
+import { onnx } from "@crossrank/backend-onnx";
+import { defineConformanceSuite, openFixtureFolder, openFixtures } from "@crossrank/conformance";
+import { afterAll, describe, test } from "vitest";
+import { coreml } from "../src/coreml.js";
+import type { Arithmetic } from "../src/reference/translation.js";
+import { modelFolder, usual } from "./reference-fixtures.js";
+
+interface Suite {
+  readonly title: string;
+  readonly arithmetic: Arithmetic;
+  readonly model: string;
+  readonly package: string;
+  /** Largest |Δ logit| from torch in float32. The fixtures' weights are random, and much larger than a trained model's. */
+  readonly tolerance: number;
+}
+
+const suites: readonly Suite[] = [
+  {
+    title: "the seed's port, fp16 weights",
+    arithmetic: "single",
+    model: "xlm-roberta-logit",
+    package: "xlm-roberta-logit_seed-port",
+    tolerance: 0.02,
+  },
+  {
+    title: "the seed's port, half precision",
+    arithmetic: "half",
+    model: "xlm-roberta-logit",
+    package: "xlm-roberta-logit_seed-port",
+    tolerance: 0.04,
+  },
+  {
+    title: "a plain conversion, fp32",
+    arithmetic: "single",
+    model: "bert-logit",
+    package: "bert-logit_plain_fp32",
+    tolerance: 1e-4,
+  },
+  {
+    title: "a plain conversion with fused attention, half precision",
+    arithmetic: "half",
+    model: "bert-logit",
+    package: "bert-logit_sdpa",
+    tolerance: 0.04,
+  },
+];
+
+for (const { title, arithmetic, model, package: name, tolerance } of suites) {
+  await defineConformanceSuite({
+    runner: {
+      describe: (text: string, define: () => void) => describe(`${title}, ${text}`, define),
+      test,
+      afterAll,
+    },
+    backend: () => coreml({ reference: { backend: onnx({ workers: 1, threads: 1 }), arithmetic } }),
+    fixtures: [
+      openFixtureFolder(modelFolder(model, { [usual]: name }), model),
+      // Families that this backend does not have.
+      ...openFixtures(["qwen3-yes-no", "qwen3-listwise"]),
+    ],
+    tolerance,
+    // The same graph on the same numbers, whatever stands in the other rows; a longer padding sums in another order.
+    batchTolerance: arithmetic === "half" ? 0.02 : 1e-5,
+    deviations: [
+      {
+        check: "coverage",
+        reason: "bi-encoders are tried with the packages that crossrank writes",
+        expect: /bi-encoder/,
+      },
+    ],
+  });
+}

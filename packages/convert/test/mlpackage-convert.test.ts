@@ -1,0 +1,219 @@
+import { cp, mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { coreml } from "@crossrank/backend-coreml";
+import { onnx } from "@crossrank/backend-onnx";
+import { type Backend, createReranker, InvalidInputError, type ModelFiles } from "@crossrank/core";
+import { openModel } from "@crossrank/hub";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type ConversionProgress, type ConvertOptions, conversionDtypes, convert } from "../src/convert.js";
+import { ConversionNotFaithfulError, OutputFolderError } from "../src/errors.js";
+import type { ArtifactProvenance } from "../src/provenance.js";
+import { filesIn, hashesOf } from "./mlpackage-files.js";
+
+const fixtures = fileURLToPath(new URL("../../conformance/fixtures", import.meta.url));
+
+let root = "";
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), "crossrank-convert-"));
+});
+afterEach(async () => {
+  await rm(root, { recursive: true, force: true });
+});
+
+const fixture = (name: string): Promise<ModelFiles> => openModel(join(fixtures, name));
+
+const backend = (): Backend => coreml({ reference: { backend: onnx({ threads: 1, workers: 1 }) } });
+
+function toPackage(model: ModelFiles, rest: Partial<ConvertOptions> = {}): ConvertOptions {
+  return { model, to: "mlpackage", output: join(root, "out"), backend: backend(), ...rest };
+}
+
+/** The files of a package, relative to its folder. */
+const parts = [
+  "Data/com.apple.CoreML/model.mlmodel",
+  "Data/com.apple.CoreML/weights/weight.bin",
+  "Manifest.json",
+] as const;
+
+const packagesIn = (folder: string): Promise<string[]> =>
+  readdir(join(folder, "mlpackage")).then((names) => names.sort());
+
+async function provenanceOf(folder: string): Promise<readonly ArtifactProvenance[]> {
+  const text = await readFile(join(folder, "provenance.json"), "utf8");
+  return (JSON.parse(text) as { artifacts: ArtifactProvenance[] }).artifacts;
+}
+
+async function failure(options: ConvertOptions): Promise<unknown> {
+  return convert(options).then(
+    () => expect.fail("the conversion did not fail"),
+    (error: unknown) => error,
+  );
+}
+
+describe("convert to mlpackage", () => {
+  it("makes a complete model folder, verified, with provenance, that ranks by itself", async () => {
+    const model = await fixture("xlm-roberta-logit");
+    const written: number[] = [];
+    const onProgress = (now: ConversionProgress): void => {
+      if (now.step === "writing" && now.written !== undefined) written.push(now.written / (now.total ?? 0));
+    };
+    const { folder, provenance, verifications } = await convert(toPackage(model, { onProgress }));
+    expect(await filesIn(folder)).toEqual(
+      ["config.json", "golden.json"]
+        .concat(
+          parts.map((path) => `mlpackage/model.mlpackage/${path}`),
+          ["provenance.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json"],
+        )
+        .sort(),
+    );
+    expect(verifications.map(({ against, verification }) => [against, verification.passed])).toEqual([
+      ["source", true],
+      ["golden.json", true],
+    ]);
+    // The seed's precision, though it is not the most precise one.
+    expect(provenance).toMatchObject({
+      format: "mlpackage",
+      dtype: "fp16",
+      options: { deployment: "macos15", batch: 20 },
+      tensors: { fp16: 41 },
+      otherPrecision: {},
+      verified: true,
+    });
+    expect(provenance.files.map(({ path }) => path)).toEqual(
+      parts.map((path) => `mlpackage/model.mlpackage/${path}`),
+    );
+    expect(await provenanceOf(folder)).toEqual([provenance]);
+    expect(written.at(-1)).toBe(1);
+    expect(written).toEqual(written.toSorted((a, b) => a - b));
+
+    await using reranker = await createReranker({ model: await openModel(folder), backend: backend() });
+    const { results } = await reranker.rerank({ query: "a cat", documents: ["a dog", "the cat sat"] });
+    expect(results.every(({ logit }) => Number.isFinite(logit))).toBe(true);
+  });
+
+  it("is told the batch, the lengths and the oldest system", async () => {
+    const model = await fixture("bert-cosine-mean");
+    const { provenance, folder } = await convert(
+      toPackage(model, { dtype: "FP32", batch: 4, lengths: [64, 32], deployment: "macos13" }),
+    );
+    expect(provenance).toMatchObject({
+      dtype: "fp32",
+      options: { deployment: "macos13", batch: 4, lengths: [64, 32] },
+      tensors: { fp32: 37 },
+      verified: true,
+    });
+    expect(await packagesIn(folder)).toEqual(["model_fp32_32.mlpackage", "model_fp32_64.mlpackage"]);
+    expect(provenance.files[0]?.path).toBe(`mlpackage/model_fp32_32.mlpackage/${parts[0]}`);
+    expect(provenance.files).toHaveLength(6);
+  });
+
+  it("has one artifact a precision, in whichever form, and replaces it only when forced", async () => {
+    const model = await fixture("bert-logit");
+    const unseen = { verify: false } as const;
+    const { folder } = await convert(toPackage(model, unseen));
+    await convert(toPackage(model, { ...unseen, dtype: "fp32" }));
+    const whole = await hashesOf(join(folder, "mlpackage", "model_fp32.mlpackage"));
+
+    const old = { ...unseen, deployment: "macos13", lengths: [32, 64] } as const;
+    const refused = await failure(toPackage(model, old));
+    expect(refused).toBeInstanceOf(OutputFolderError);
+    expect(refused).toMatchObject({
+      reason: "exists",
+      path: join(folder, "mlpackage", "model.mlpackage"),
+      message: expect.stringMatching(/mlpackage\/model\.mlpackage is there already/),
+    });
+
+    await convert(toPackage(model, { ...old, force: true }));
+    expect(await packagesIn(folder)).toEqual([
+      "model_32.mlpackage",
+      "model_64.mlpackage",
+      "model_fp32.mlpackage",
+    ]);
+    expect((await provenanceOf(folder)).map(({ files }) => files[0]?.path)).toEqual([
+      `mlpackage/model_32.mlpackage/${parts[0]}`,
+      `mlpackage/model_fp32.mlpackage/${parts[0]}`,
+    ]);
+    expect(await failure(toPackage(model, unseen))).toMatchObject({ reason: "exists" });
+
+    // A length that is no longer among them would be taken for a part of the new artifact.
+    await convert(toPackage(model, { ...old, lengths: [16, 32], force: true }));
+    expect(await packagesIn(folder)).toEqual([
+      "model_16.mlpackage",
+      "model_32.mlpackage",
+      "model_fp32.mlpackage",
+    ]);
+    const [first] = await provenanceOf(folder);
+    const written = new Set((await filesIn(folder)).filter((path) => /model_(16|32)\./.test(path)));
+    expect(new Set(first?.files.map(({ path }) => path))).toEqual(written);
+
+    await convert(toPackage(model, { ...unseen, force: true }));
+    expect(await packagesIn(folder)).toEqual(["model.mlpackage", "model_fp32.mlpackage"]);
+    // Replaced where it stands, the other precision untouched, nothing left beside the folder.
+    await convert(toPackage(model, { ...unseen, batch: 3, force: true }));
+    expect(await packagesIn(folder)).toEqual(["model.mlpackage", "model_fp32.mlpackage"]);
+    expect(await filesIn(join(folder, "mlpackage", "model.mlpackage"))).toEqual([...parts].sort());
+    expect((await provenanceOf(folder))[0]?.options.batch).toBe(3);
+    expect(await hashesOf(join(folder, "mlpackage", "model_fp32.mlpackage"))).toEqual(whole);
+    expect(await readdir(root)).toEqual(["out"]);
+  });
+
+  it("adds to a model's own folder, beside its ONNX file", async () => {
+    const source = join(root, "source");
+    await cp(join(fixtures, "roberta-logit"), source, { recursive: true });
+    const before = await filesIn(source);
+    await convert(toPackage(await openModel(source), { output: source, verify: false }));
+    const added = ["provenance.json", ...parts.map((path) => `mlpackage/model.mlpackage/${path}`)];
+    expect(await filesIn(source)).toEqual([...before, ...added].sort());
+  });
+
+  it("keeps nothing of a package that is not its source's", async () => {
+    const error = await failure(toPackage(await fixture("bert-logit"), { tolerance: 1e-9 }));
+    expect(error).toBeInstanceOf(ConversionNotFaithfulError);
+    expect((error as Error).message).toMatch(/as mlpackage fp16 does not give what its weights give/);
+    expect(await readdir(root)).toEqual([]);
+  });
+
+  it("leaves a folder of another model alone", async () => {
+    const output = join(root, "out");
+    await mkdir(output);
+    await cp(join(fixtures, "roberta-logit", "config.json"), join(output, "config.json"));
+    const error = await failure(toPackage(await fixture("bert-logit"), { force: true }));
+    expect(error).toMatchObject({ reason: "conflict" });
+    expect(await filesIn(root)).toEqual(["out/config.json"]);
+  });
+
+  it("ends with the signal's reason, and leaves nothing, when it is aborted while a package is written", async () => {
+    const controller = new AbortController();
+    const reason = new Error("enough");
+    const onProgress = (now: ConversionProgress): void => {
+      if (now.step === "writing" && now.written !== undefined) controller.abort(reason);
+    };
+    const options = { onProgress, signal: controller.signal };
+    expect(await failure(toPackage(await fixture("bert-logit"), options))).toBe(reason);
+    expect(await readdir(root)).toEqual([]);
+  });
+});
+
+describe("options of Core ML", () => {
+  it.each<[string, Partial<ConvertOptions>, string, RegExp]>([
+    ["a batch of another format", { to: "onnx", batch: 20 }, "batch", /of Core ML packages; onnx has none/],
+    ["lengths of another format", { to: "gguf", lengths: [64] }, "lengths", /gguf has none/],
+    ["a deployment of another format", { to: "mnn", deployment: "macos15" }, "deployment", /mnn has none/],
+    ["no lengths", { lengths: [] }, "lengths", /at least one/],
+    ["a batch of nothing", { batch: 0 }, "batch", /above 0/],
+    ["an unknown system", { deployment: "ios9" as never }, "deployment", /macos15, macos13/],
+    ["int8", { dtype: "int8" }, "dtype", /one of fp32, fp16 for mlpackage/],
+    ["a target", { target: "plain" }, "target", /is of ONNX graphs/],
+  ])("refuse %s", async (_, options, path, message) => {
+    const error = await failure(toPackage(await fixture("bert-logit"), options));
+    expect(InvalidInputError.isInstance(error)).toBe(true);
+    expect(error).toMatchObject({ path, message: expect.stringMatching(message) });
+    expect(await readdir(root)).toEqual([]);
+  });
+
+  it("are listed: precisions", () => {
+    expect(conversionDtypes("mlpackage")).toEqual(["fp32", "fp16"]);
+  });
+});

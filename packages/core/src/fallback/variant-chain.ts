@@ -1,0 +1,133 @@
+import {
+  BackendRunError,
+  CrossrankError,
+  DisposedError,
+  InvalidInputError,
+  NonFiniteScoreError,
+} from "../contract/errors.js";
+import type { StepDown } from "../contract/result.js";
+import { loadReranker, type SessionReranker } from "../session-reranker.js";
+import { untilAborted } from "./deadline.js";
+import type { FallbackOptions, Variant } from "./fallback-reranker.js";
+
+/** A variant that can score. */
+export interface LoadedVariant {
+  readonly name: string;
+  readonly reranker: SessionReranker;
+  /** Why those before it fell out. */
+  readonly fallbacks: readonly StepDown[];
+}
+
+/**
+ * Which variant is in use: at any time one is loaded, being loaded, or none is left. All calls share it, so a variant
+ * is loaded once and steps down once.
+ */
+export class VariantChain {
+  readonly #variants: readonly Variant[];
+  readonly #onFallback: FallbackOptions["onFallback"];
+  readonly #lifetime = new AbortController();
+  /** One for each variant that fell out, so that its length is the place of the one in use. */
+  readonly #fallbacks: StepDown[] = [];
+  /** Of the variant in use; undefined before somebody needs it. */
+  #loading: Promise<LoadedVariant> | undefined;
+  #loaded: LoadedVariant | undefined;
+  /** The one before is gone from memory, so that two never share it. */
+  #retired: Promise<unknown> = Promise.resolve();
+  #disposal: Promise<void> | undefined;
+
+  constructor(variants: readonly Variant[], onFallback: FallbackOptions["onFallback"]) {
+    this.#variants = [...variants];
+    this.#onFallback = onFallback;
+  }
+
+  get loaded(): LoadedVariant | undefined {
+    return this.#loaded;
+  }
+
+  get fallbacks(): readonly StepDown[] {
+    return [...this.#fallbacks];
+  }
+
+  /** The first variant that works, loaded; undefined when none is left. */
+  async ready(): Promise<LoadedVariant | undefined> {
+    for (;;) {
+      this.#requireAlive();
+      const place = this.#fallbacks.length;
+      const variant = this.#variants[place];
+      if (variant === undefined) return undefined;
+      this.#loading ??= this.#load(variant);
+      const loading = this.#loading;
+      try {
+        return await untilAborted(() => loading, this.#lifetime.signal);
+      } catch (error) {
+        this.#requireAlive();
+        if (this.#loading === loading) this.#loading = undefined;
+        if (InvalidInputError.isInstance(error)) throw error;
+        this.#stepDown(place, "load", error);
+      }
+    }
+  }
+
+  /**
+   * A call on the variant failed. True when the call is to be made again, on the next one; false when the failure is
+   * not the variant's.
+   */
+  stepDownFrom({ fallbacks }: LoadedVariant, error: unknown): boolean {
+    this.#requireAlive();
+    const place = fallbacks.length;
+    // Another call stepped down and took the variant away from under this one.
+    if (DisposedError.isInstance(error)) return place < this.#fallbacks.length;
+    if (!BackendRunError.isInstance(error) && !NonFiniteScoreError.isInstance(error)) return false;
+    this.#stepDown(place, "run", error);
+    return true;
+  }
+
+  dispose(): Promise<void> {
+    this.#disposal ??= (async () => {
+      const loading = this.#loading;
+      this.#lifetime.abort(new DisposedError("reranker"));
+      const loaded = await loading?.catch(() => undefined);
+      await Promise.allSettled([this.#retired, loaded?.reranker.dispose()]);
+    })();
+    return this.#disposal;
+  }
+
+  async #load(variant: Variant): Promise<LoadedVariant> {
+    const { name, model, backend, ...options } = variant;
+    const { signal } = this.#lifetime;
+    await this.#retired;
+    signal.throwIfAborted();
+    const files = typeof model === "function" ? await model({ signal }) : model;
+    const runtime = typeof backend === "function" ? await backend() : backend;
+    const reranker = await loadReranker({ ...options, model: files, backend: runtime, signal }, name);
+    if (signal.aborted) {
+      await reranker.dispose();
+      throw signal.reason;
+    }
+    this.#loaded = { name, reranker, fallbacks: this.fallbacks };
+    return this.#loaded;
+  }
+
+  /** Once a variant, however many calls notice. */
+  #stepDown(place: number, during: StepDown["during"], thrown: unknown): void {
+    if (place !== this.#fallbacks.length) return;
+    const error = thrown instanceof Error ? thrown : new Error(String(thrown), { cause: thrown });
+    const step: StepDown = {
+      variant: (this.#variants[place] as Variant).name,
+      during,
+      reason: CrossrankError.isInstance(error) ? error.code : "unexpected",
+      error,
+    };
+    this.#fallbacks.push(step);
+    const failed = this.#loaded;
+    this.#loading = undefined;
+    this.#loaded = undefined;
+    // A variant that has failed may fail to go as well; what can be done about it is done.
+    this.#retired = failed?.reranker.dispose().catch(() => undefined) ?? Promise.resolve();
+    this.#onFallback?.({ ...step, next: this.#variants[place + 1]?.name ?? null });
+  }
+
+  #requireAlive(): void {
+    if (this.#lifetime.signal.aborted) throw new DisposedError();
+  }
+}
