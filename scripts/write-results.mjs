@@ -12,6 +12,7 @@ const tasks = ["scifact", "feedbackqa", "xquad-en", "liveqa-med", "noveleval"];
 const onnx = ["onnx:fp32", "onnx:fp16", "onnx:int8"];
 const llamacpp = ["llamacpp:F32", "llamacpp:F16", "llamacpp:Q8_0"];
 const mnn = ["mnn:fp32", "mnn:fp16", "mnn:int8"];
+const coreml = ["coreml:reference:fp16", "coreml:reference-half:fp16"];
 /** First queries of tasks that would take two cores hours. */
 const limits = { scifact: 80, feedbackqa: 60, "xquad-en": 300 };
 
@@ -49,7 +50,7 @@ const sections = [
     arguments: [
       "compare",
       ...["--task", "../shared/data/eval/scifact", "--limit", "20", "--model", "lab/runs/nano"],
-      ...[...onnx, ...llamacpp, ...mnn].flatMap((backend) => ["--backend", backend]),
+      ...[...onnx, ...llamacpp, ...mnn, ...coreml].flatMap((backend) => ["--backend", backend]),
     ],
   },
   ...["scifact", "feedbackqa"].map((task) =>
@@ -57,7 +58,7 @@ const sections = [
       name: `nano-${task}-backends`,
       task,
       model: "lab/runs/nano",
-      backends: ["onnx:fp32", "onnx:int8", ...llamacpp, ...mnn],
+      backends: ["onnx:fp32", "onnx:int8", ...llamacpp, ...mnn, ...coreml],
       more: ["--gate", "0.005", ...limitOf(40)],
     }),
   ),
