@@ -1,5 +1,5 @@
 // Puts what the command itself says about real models and tasks into docs/measured.md, between the markers of each
-// section. Needs ../shared/data and the folders that lab/ makes (see docs/measured.md). After a build:
+// section; and the table of backends into README.md, from the report of nano-scifact-backends. Needs ../shared/data and the folders that lab/ makes (see docs/measured.md). After a build:
 //   node scripts/write-results.mjs [SECTION …]
 // Scores are kept in lab/runs/reports, so that a run that was cut off goes on, and a second one costs seconds.
 import { spawnSync } from "node:child_process";
@@ -91,6 +91,9 @@ const sections = [
   }),
 ];
 
+/** Its report is README.md's table. */
+const tableSource = "nano-scifact-backends";
+
 const wanted = process.argv.slice(2);
 const unknown = wanted.find((name) => !sections.some((section) => section.name === name));
 if (unknown !== undefined) {
@@ -119,7 +122,44 @@ for (const { name, needs, arguments: argv } of sections) {
     continue;
   }
   write(name, argv, stdout.trim(), status);
+  if (name === tableSource) writeReadme();
   console.log(`${name}: ${((performance.now() - started) / 1000).toFixed(0)} s, exit code ${status}`);
+}
+
+/** One row a system: how far its logits, its order and its nDCG@10 are from the reference's. */
+function writeReadme() {
+  const report = JSON.parse(readFileSync(`${root}lab/runs/reports/${tableSource}/report.json`, "utf8"));
+  const rows = report.systems.flatMap(({ role, name, model, metrics, scores }) => {
+    if (role !== "reference" && role !== "candidate") return [];
+    const { runtime } = model.backend;
+    const ndcg = metrics.find((metric) => metric.name === "ndcg@10");
+    const cells = [`\`${name}\``, `${runtime.name} ${runtime.version}`, ndcg.expected.toFixed(4)];
+    if (scores === null) return [[...cells, "reference", "", "", ""]];
+    const { delta, kendall, top } = scores;
+    const same = top.find(({ k }) => k === 10) ?? top.at(-1);
+    return [
+      [
+        ...cells,
+        signed(ndcg.change.mean),
+        delta.maximum.toPrecision(2),
+        kendall.withinQueries.toFixed(4),
+        same.overlap.toFixed(3),
+      ],
+    ];
+  });
+  const heading = ["backend", "runtime", "nDCG@10", "Δ", "largest \\|Δ logit\\|", "τ-b", "top-10 overlap"];
+  const lines = [heading, ["---", "---", ...Array(5).fill("---:")], ...rows].map(
+    (cells) => `| ${cells.join(" | ")} |`,
+  );
+  const { task, settings } = report;
+  const facts = `${task.name}, ${settings.limit ?? "all"} queries, 100 candidates each; ${report.created.slice(0, 10)}.`;
+  replaceBlock(`${root}README.md`, "backends", `${lines.join("\n")}\n\n${facts}`);
+}
+
+/** @param {number} value */
+function signed(value) {
+  if (Math.abs(value) < 5e-5) return "±0";
+  return `${value > 0 ? "+" : "−"}${Math.abs(value).toFixed(4)}`;
 }
 
 /**
@@ -129,14 +169,22 @@ for (const { name, needs, arguments: argv } of sections) {
  * @param {number} status
  */
 function write(name, argv, output, status) {
-  const text = readFileSync(file, "utf8");
-  const [start, end] = [`<!-- ${name}:start -->`, `<!-- ${name}:end -->`];
-  if (!text.includes(start) || !text.includes(end))
-    throw new Error(`docs/measured.md has no ${start} … ${end}`);
   const body = argv.includes("markdown") ? output.replace(/^### /gm, "#### ") : `\`\`\`\n${output}\n\`\`\``;
   const block = `\`\`\`sh\ncrossrank ${argv.join(" ")}\n\`\`\`\n\nExit code ${status}.\n\n${body}`;
+  replaceBlock(file, name, block);
+}
+
+/**
+ * @param {string} path
+ * @param {string} name
+ * @param {string} block
+ */
+function replaceBlock(path, name, block) {
+  const text = readFileSync(path, "utf8");
+  const [start, end] = [`<!-- ${name}:start -->`, `<!-- ${name}:end -->`];
+  if (!text.includes(start) || !text.includes(end)) throw new Error(`${path} has no ${start} … ${end}`);
   writeFileSync(
-    file,
+    path,
     `${text.slice(0, text.indexOf(start) + start.length)}\n\n${block}\n\n${text.slice(text.indexOf(end))}`,
   );
 }

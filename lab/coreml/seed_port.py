@@ -160,6 +160,9 @@ def main():
     shapes = [(arguments.batch, 1, 1, length) for length in lengths]
     enumerated = lambda: coremltools.EnumeratedShapes(shapes=shapes, default=shapes[0])
     precision = {"fp16": coremltools.precision.FLOAT16, "fp32": coremltools.precision.FLOAT32}
+    # It casts input_ids to int16, which most ids of a vocabulary of 250,002 do not fit.
+    pipeline = coremltools.PassPipeline.DEFAULT
+    pipeline.remove_passes({"common::add_int16_cast"})
     converted = coremltools.convert(
         traced,
         inputs=[
@@ -170,6 +173,7 @@ def main():
         compute_precision=precision[arguments.precision],
         minimum_deployment_target=coremltools.target.macOS15,
         convert_to="mlprogram",
+        pass_pipeline=pipeline,
         skip_model_load=True,
     )
     converted.save(str(arguments.output))

@@ -408,6 +408,43 @@ describe("programs that are not covered", () => {
     expect(cause).toMatchObject({ operation: type, value: "extra" });
   });
 
+  test("token ids that are cut to 16 bits, where the vocabulary is larger", async () => {
+    const lookUp = (tokens: number): readonly Operation[] => {
+      const ids = { narrow: tensorType("int16", [2, 4]) };
+      const table = Array.from({ length: tokens * 2 }, (_, place) => place % 3);
+      return [
+        constant("int16", "string", ["int16"]),
+        constant("int32", "string", ["int32"]),
+        constant("first", "int32", [0]),
+        constant("places", "int32", [2], [1]),
+        constant("table", "fp32", table, [tokens, 2]),
+        operation(
+          "expand_dims",
+          { x: "input_ids", axes: "places" },
+          { wide: tensorType("int32", [2, 4, 1]) },
+        ),
+        operation("squeeze", { x: "wide", axes: "places" }, { again: tensorType("int32", [2, 4]) }),
+        operation("cast", { x: "again", dtype: "int16" }, ids),
+        operation("cast", { x: "narrow", dtype: "int32" }, { whole: tensorType("int32", [2, 4]) }),
+        operation(
+          "gather",
+          { x: "table", indices: "whole", axis: "first" },
+          { extra: tensorType("fp32", [2, 4, 2]) },
+        ),
+      ];
+    };
+    const folder = await folderOf({ [usual]: sum(2, 4, lookUp(32_769)) });
+    const error = await refused(folder, ModelLoadError);
+    expect(error.message).toContain('cast "narrow": it narrows token ids to int16, up to 32767');
+    expect(error.message).toContain("32769 rows");
+    expect(error.message).toContain("common::add_int16_cast");
+    // The largest id still fits.
+    const session = await load(reference(), await folderOf({ [usual]: sum(2, 4, lookUp(32_768)) }));
+    onTestFinished(() => session.dispose());
+    const batch = batchOf([{ ids: [32_767, 1], segmentIds: [] }], { rows: 2, columns: 4 });
+    expect([...(await session.run(batch)).data]).toEqual([32_768, 0]);
+  });
+
   test("an output of another form", async () => {
     const operations = sumOf(2, 4).map((one) =>
       one.type === "reduce_sum"

@@ -431,6 +431,13 @@ describe("the judgement", () => {
     expect(boundFor({ ...facts, dtype: "fp32", format: "onnx" }).maximum).toBe(1e-4);
   });
 
+  it("gives a Core ML package in half precision the room that the Neural Engine's arithmetic needs", () => {
+    const facts = { scale: "logit", measure: "logit", reference: undefined, format: "mlpackage" } as const;
+    expect(boundFor({ ...facts, dtype: "fp16" }).maximum).toBe(4e-2);
+    expect(boundFor({ ...facts, dtype: "fp16", scale: "cosine" }).maximum).toBe(1e-2);
+    expect(boundFor({ ...facts, dtype: "fp32" }).maximum).toBe(1e-4);
+  });
+
   it("is never tighter than the reference, and counts probabilities at their steepest slope", () => {
     const facts = { dtype: "fp16", scale: "probability", measure: "score" } as const;
     expect(boundFor({ ...facts, reference: undefined }).maximum).toBeCloseTo(0.005, 12);

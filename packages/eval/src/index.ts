@@ -20,6 +20,7 @@ export {
   type GateBounds,
   type GateResult,
   gateBounds,
+  judgeChange,
   judgeNonInferiority,
   judgeNumerics,
   judgeQuality,

@@ -4,6 +4,7 @@ import {
   createRandom,
   type GateResult,
   gateBounds,
+  judgeChange,
   judgeNonInferiority,
   judgeNumerics,
   judgeQuality,
@@ -246,6 +247,18 @@ describe("L3", () => {
 
     const quiet = judgeNonInferiority("ndcg@10", nonInferiority([0, 0, 0], { margin: 0.005 }));
     expect(quiet.sentence).not.toMatch(/−0[^.]/);
+  });
+
+  it.each([
+    [0.7415, "passed", "0.7415 against 0.741, 0.0005, is below 0.005 to either side"],
+    [0.737, "passed", "−0.004, is below"],
+    [0.736, "failed", "−0.005, is not below"],
+    [0.747, "failed", "0.006, is not below"],
+    [Number.NaN, "failed", "is not below"],
+  ])("holds a change to a bound on either side: %f", (candidate, outcome, sentence) => {
+    const result = judgeChange({ metric: "ndcg@10", candidate, reference: 0.741 }, 0.005);
+    expect(result).toMatchObject({ level: "L3", check: "ndcg@10 change", outcome, bound: 0.005 });
+    expect(result.sentence).toContain(sentence);
   });
 
   it("fails a reference without quality", () => {

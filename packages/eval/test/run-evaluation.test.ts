@@ -400,6 +400,12 @@ describe("gates", () => {
       systems: { other: { margin: 1, scores: false, quality: false } },
     };
     expect((await run(task, [reference(), other], { gates: generous })).passed).toBe(true);
+    // The change is judged beside the margin.
+    const changed = await run(task, [reference(), other], { gates: { ...marginGate(1), change: 0.005 } });
+    expect(system(changed, "other").gates).toMatchObject([
+      { check: "ndcg@10 change", outcome: "failed", bound: 0.005 },
+      { check: "ndcg@10 non-inferiority", outcome: "passed" },
+    ]);
   });
 
   it("are refused before anything is scored when they gate nothing", async () => {
@@ -417,6 +423,7 @@ describe("gates", () => {
   it.each([
     [{ magin: 0.1 }, "magin is not known"],
     [{ margin: 2 }, "margin must be a number from 0 to 1, found 2"],
+    [{ change: -1 }, "change must be a number from 0 to 1, found -1"],
     [{ scores: { tao: 0.9 } }, "scores.tao is not known"],
     [{ quality: true }, "quality must be an object"],
     [{ precision: "int8" }, "precision must be one of fp32"],
@@ -429,6 +436,7 @@ describe("gates", () => {
   it("a file of all that is known is read", () => {
     const file = {
       margin: 0.01,
+      change: 0.005,
       precision: "8-bit",
       scores: { tau: 0.9, topOne: 0.8 },
       quality: { retention: 0.95, degradedBelow: 0.98 },

@@ -4,6 +4,7 @@ import { carrierOf, withParametersInPlace } from "./constant.js";
 import { elementwise } from "./elementwise.js";
 import { UntranslatableProgramError } from "./errors.js";
 import { layout } from "./layout.js";
+import { refuseNarrowedIds } from "./narrowed-ids.js";
 import { products } from "./products.js";
 import type { Rules } from "./rule.js";
 import { type Arithmetic, Call, Translation } from "./translation.js";
@@ -39,6 +40,7 @@ export async function translate(
   if (block === undefined) {
     throw new UntranslatableProgramError({ problem: `its function has no body for ${main.opset}` });
   }
+  refuseNarrowedIds(block);
   const graph = new Graph();
   const translation = new Translation({ graph, package: model, arithmetic });
   defineInputs(main, translation);

@@ -33,7 +33,8 @@ Gate:
   0.005 is a loss of the first metric that is accepted: the lower bound of Δ must lie
   above −0.005. A JSON file can hold more: {"margin": 0.005, "scores": {"tau": 0.95,
   "topOne": 0.92}, "quality": {"retention": 0.99}, "systems": {"onnx:q4": {…}}}; what it
-  leaves out has the bound of the precision, false is not judged.
+  leaves out has the bound of the precision, false is not judged. "change": 0.005 holds
+  the change of the mean to a bound on either side.
 
 Report:
   --report DIR keeps every score as it comes: a run that was stopped or killed goes on

@@ -222,6 +222,25 @@ export function judgeQuality(
   ];
 }
 
+/** The change of the mean alone, to either side: |Δ| must be below the bound. */
+export function judgeChange(
+  { metric, candidate, reference }: Pick<QualityFacts, "metric" | "candidate" | "reference">,
+  bound: number,
+): GateResult {
+  const change = candidate - reference;
+  const passed = Math.abs(change) < bound;
+  return {
+    level: "L3",
+    check: `${metric} change`,
+    outcome: passed ? "passed" : "failed",
+    value: change,
+    bound,
+    sentence:
+      `L3 ${metric} change ${passed ? "passed" : "failed"}: ${show(candidate)} against ${show(reference)}, ` +
+      `${show(change)}, is ${passed ? "below" : "not below"} ${show(bound)} to either side.`,
+  };
+}
+
 /** The non-inferiority bound alone, for a gate that is only a margin. */
 export function judgeNonInferiority(metric: string, test: NonInferiority): GateResult {
   const { passed, mean, lowerBound, margin, level, count } = test;

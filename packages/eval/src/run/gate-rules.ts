@@ -3,6 +3,7 @@ import {
   defaultMargin,
   type GateResult,
   gateBounds,
+  judgeChange,
   judgeNonInferiority,
   judgeQuality,
   judgeScores,
@@ -16,6 +17,11 @@ import { GateRulesError } from "./errors.js";
 export interface GateRules {
   /** Loss in the primary metric that is accepted, 0 to 1. Default 0.005. */
   readonly margin?: number | undefined;
+  /**
+   * Bound on the change of the primary metric's mean, to either side: |Δ| must be below it. It says nothing about what
+   * the sample could have seen, and so stands beside the margin and not in its place. Default: not judged.
+   */
+  readonly change?: number | undefined;
   /** Whose bounds hold. Default: that of the artifact's dtype. */
   readonly precision?: PrecisionClass | undefined;
   /** L2: least τ-b and top-1 overlap. False: not judged. Default: by precision. */
@@ -87,6 +93,7 @@ export function judgeSystem(
     const bounds = { ...gateBounds[precision].scores, ...rules.scores };
     results.push(...judgeScores(facts.comparison, precision, bounds));
   }
+  if (rules.change !== undefined) results.push(judgeChange(facts.quality, rules.change));
   if (rules.quality === false)
     return [...results, judgeNonInferiority(facts.quality.metric, facts.quality.nonInferiority)];
   const precision = precisionFor(rules, facts);
@@ -123,13 +130,14 @@ function precisionFor(
 }
 
 function readRules(record: Record<string, unknown>, prefix: string): GateRules {
-  const known = ["margin", "precision", "scores", "quality"];
+  const known = ["margin", "change", "precision", "scores", "quality"];
   for (const field of Object.keys(record)) {
     if (!known.includes(field))
       throw new GateRulesError(`${prefix}${field}`, `is not known; there is: ${known.join(", ")}`);
   }
-  const { margin, precision, scores, quality } = record;
+  const { margin, change, precision, scores, quality } = record;
   if (margin !== undefined) share(margin, `${prefix}margin`);
+  if (change !== undefined) share(change, `${prefix}change`);
   if (precision !== undefined && !precisionClasses.includes(precision as PrecisionClass)) {
     throw new GateRulesError(`${prefix}precision`, `must be one of ${precisionClasses.join(", ")}`);
   }
