@@ -33,7 +33,7 @@ const programEnding = ".mlmodel";
 const usualProgram = "Data/com.apple.CoreML/model.mlmodel";
 
 /**
- * The package named by `file`; else of the precision asked for, the profile's default, or the most precise there is.
+ * The package named by `file`; else of the precision asked for, the profile's default, or fp16 before fp32.
  *
  * @throws {ModelFileNotFoundError} when it, or a part of it, is not there.
  * @throws {InvalidInputError} when `dtype` is no precision.

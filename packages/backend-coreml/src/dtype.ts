@@ -1,9 +1,12 @@
-/** Precision's name → name of the package without its ending, most precise first. fp16 is the usual one. */
-const stems = { fp32: "model_fp32", fp16: "model" } as const;
+/**
+ * Precision's name → name of the package without its ending, in the order in which they are taken. Half precision comes
+ * first: it is the one that the Neural Engine computes, and fp32 there runs elsewhere.
+ */
+const stems = { fp16: "model", fp32: "model_fp32" } as const;
 
 type Dtype = keyof typeof stems;
 
-/** Names of all precisions, most precise first. */
+/** Names of all precisions, the default first. */
 export const dtypes: readonly string[] = Object.keys(stems);
 
 /** Where the package of a precision may be, best first, relative to the model. */

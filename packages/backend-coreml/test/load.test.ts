@@ -60,7 +60,7 @@ async function refused<Wanted extends Error>(
 }
 
 describe("which package is run", () => {
-  test("fp32 before fp16, unless the request or the profile says otherwise; then the root of the folder", async () => {
+  test("fp16 before fp32, unless the request or the profile says otherwise; then the root of the folder", async () => {
     const folder = await folderOf({
       "mlpackage/model_fp32.mlpackage": sum(2, 4),
       "mlpackage/model.mlpackage": sum(3, 4),
@@ -71,8 +71,8 @@ describe("which package is run", () => {
       onTestFinished(() => session.dispose());
       return [session.artifact.dtype, session.capabilities.batchSize];
     };
-    expect(await rowsOf({})).toEqual(["fp32", { exactly: 2 }]);
-    expect(await rowsOf({ dtype: "fp16" })).toEqual(["fp16", { exactly: 3 }]);
+    expect(await rowsOf({})).toEqual(["fp16", { exactly: 3 }]);
+    expect(await rowsOf({ dtype: "fp32" })).toEqual(["fp32", { exactly: 2 }]);
     rmSync(join(folder, "mlpackage"), { recursive: true });
     expect(await rowsOf({})).toEqual(["fp16", { exactly: 4 }]);
   });

@@ -32,8 +32,8 @@ describe("the names of Core ML's backends", () => {
 
   it("lists the precisions of packages once, the default first", async () => {
     expect(await precisionsAmong(packageFiles)).toEqual([
-      { backend: "coreml", dtype: "fp32", path: "mlpackage/model_fp32.mlpackage" },
       { backend: "coreml", dtype: "fp16", path: "mlpackage/model.mlpackage" },
+      { backend: "coreml", dtype: "fp32", path: "mlpackage/model_fp32.mlpackage" },
     ]);
   });
 
@@ -231,7 +231,7 @@ describe("a model as a Core ML package", () => {
     const { code, stdout } = await crossrank(["inspect", model]);
     expect(code).toBe(0);
     expect(stdout).toMatch(
-      /^coreml precisions\n {2}fp32 +mlpackage\/model_fp32\.mlpackage +[\d.]+ kB +default\n {2}fp16 +mlpackage\/model\.mlpackage +[\d.]+ kB$/m,
+      /^coreml precisions\n {2}fp16 +mlpackage\/model\.mlpackage +[\d.]+ kB +default\n {2}fp32 +mlpackage\/model_fp32\.mlpackage +[\d.]+ kB$/m,
     );
     expect(stdout).not.toContain("coreml:reference");
   });
@@ -302,7 +302,7 @@ describe("a model as a Core ML package", () => {
     });
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(JSON.parse(stdout)).toMatchObject({
-      model: { artifact: { format: "mlpackage", dtype: "fp32" } },
+      model: { artifact: { format: "mlpackage", dtype: "fp16" } },
       backend: { name: "coreml:reference" },
     });
   });

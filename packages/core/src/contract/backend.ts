@@ -96,7 +96,10 @@ export interface LoadRequest {
   readonly files: ModelFiles;
   readonly profile: ModelProfile;
   readonly output: OutputRequest;
-  /** Precision wanted; undefined takes the profile's default, else the most precise that is there. Never silently another. */
+  /**
+   * Precision wanted; undefined takes the profile's default, else the most precise that is there, or the one that the
+   * runtime is made for (Core ML: fp16). Never silently another.
+   */
   readonly dtype?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: FileProgress) => void) | undefined;
