@@ -1,10 +1,13 @@
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { open, stat } from "node:fs/promises";
 import { sep } from "node:path";
 import {
+  type ArtifactWish,
+  artifactNotFoundError,
+  dtypesToTry,
+  hashFiles,
+  requireContent,
+} from "@crossrank/backend-support";
+import {
   type ArtifactInfo,
-  InvalidInputError,
   type LoadRequest,
   type ModelFile,
   ModelFileNotFoundError,
@@ -41,11 +44,7 @@ const usualProgram = "Data/com.apple.CoreML/model.mlmodel";
 export function chooseArtifact(
   model: string,
   listed: readonly ModelFile[],
-  wanted: {
-    readonly file: string | undefined;
-    readonly dtype: string | undefined;
-    readonly defaultDtype: string | undefined;
-  },
+  wanted: ArtifactWish,
 ): ArtifactChoice {
   const packages = packagesOf(listed);
   const names = [...packages.keys()].sort();
@@ -58,33 +57,24 @@ export function chooseArtifact(
     const fix = "Name one of these in the option `file`.";
     throw new ModelFileNotFoundError({ model, expected: [wanted.file], found: names, fix });
   }
-  if (wanted.dtype !== undefined && !dtypes.includes(wanted.dtype)) {
-    throw new InvalidInputError(
-      "dtype",
-      `must be one of ${dtypes.join(", ")}, not ${JSON.stringify(wanted.dtype)}`,
-    );
-  }
   const find = (dtype: string): readonly string[] => {
     const path = artifactPaths(dtype).find((name) => packages.has(name));
     return path === undefined ? lengthPaths(dtype, names) : [path];
   };
-  // A profile's default may be the name of another format's precision.
-  const preferred = dtypes.filter((dtype) => dtype === wanted.defaultDtype);
-  for (const dtype of wanted.dtype === undefined ? [...preferred, ...dtypes] : [wanted.dtype]) {
+  for (const dtype of dtypesToTry(wanted, dtypes)) {
     const paths = find(dtype);
     if (paths.length > 0) return choice(dtype, paths);
   }
-  const others = dtypes.filter((dtype) => find(dtype).length > 0);
-  throw new ModelFileNotFoundError({
+  throw artifactNotFoundError({
     model,
     expected: artifactPaths(wanted.dtype ?? "fp16"),
-    found: others.length > 0 ? others.flatMap(find) : names,
-    fix:
-      others.length > 0
-        ? `Ask for dtype ${others.join(" or ")}.`
-        : names.length > 0
-          ? "Name one of these in the option `file` of coreml()."
-          : "Convert the model with `crossrank convert --to mlpackage`.",
+    dtypes,
+    find,
+    found: names,
+    fixes: {
+      named: "Name one of these in the option `file` of coreml().",
+      none: "Convert the model with `crossrank convert --to mlpackage`.",
+    },
   });
 }
 
@@ -104,7 +94,7 @@ export async function fetchPackage(
   for (const part of parts) {
     const local = await files.localPath(part.path, options);
     options.signal?.throwIfAborted();
-    await checkContent({ model: files.id, backend, file: part.path }, local);
+    await requireContent({ model: files.id, backend, file: part.path }, local);
     const inside = part.path.slice(path.length).split("/").join(sep);
     roots.add(local.endsWith(inside) ? local.slice(0, -inside.length) : local);
   }
@@ -125,14 +115,8 @@ export async function describeArtifact(
   { dtype, packages }: ArtifactChoice,
   signal: AbortSignal | undefined,
 ): Promise<ArtifactInfo> {
-  const described: { path: string; sha256: string }[] = [];
-  for (const { path, sha256 } of packages.flatMap((one) => one.files)) {
-    described.push({
-      path,
-      sha256: sha256 ?? (await hashFile(await files.localPath(path, { signal }), signal)),
-    });
-  }
-  return { format: "mlpackage", dtype, files: described };
+  const chosen = packages.flatMap((one) => one.files);
+  return { format: "mlpackage", dtype, files: await hashFiles(files, chosen, signal) };
 }
 
 /** Folders that end in .mlpackage, with their files. */
@@ -162,32 +146,4 @@ function wholePackage(model: string, path: string, files: readonly ModelFile[]):
   const others = files.filter((file) => !programs.includes(file));
   const byPath = (a: ModelFile, b: ModelFile): number => (a.path < b.path ? -1 : 1);
   return { path, files: [...programs.sort(byPath), ...others.sort(byPath)] };
-}
-
-async function checkContent(
-  facts: { readonly model: string; readonly backend: string; readonly file: string },
-  local: string,
-): Promise<void> {
-  const { size } = await stat(local);
-  if (size === 0) {
-    throw new ModelLoadError({ ...facts, problem: "the file is empty", fix: "Download it again" });
-  }
-  const handle = await open(local);
-  try {
-    const { buffer, bytesRead } = await handle.read(Buffer.alloc(64), 0, 64, 0);
-    if (buffer.toString("latin1", 0, bytesRead).startsWith("version https://git-lfs")) {
-      const fix = "Run `git lfs pull` in the model's folder";
-      throw new ModelLoadError({ ...facts, problem: "it is a Git LFS pointer, not the file itself", fix });
-    }
-  } finally {
-    await handle.close();
-  }
-}
-
-async function hashFile(path: string, signal: AbortSignal | undefined): Promise<string> {
-  const hash = createHash("sha256");
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20, signal })) {
-    hash.update(chunk as Buffer);
-  }
-  return hash.digest("hex");
 }

@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import { cp, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { abortable } from "./abortable.js";
+import { abortable } from "@crossrank/backend-support";
 import { NativeError } from "./native-error.js";
 
 export interface CompileRequest {

@@ -1,3 +1,4 @@
+import { artifactWish, type Problem } from "@crossrank/backend-support";
 import {
   type Backend,
   type BackendDiagnosis,
@@ -19,7 +20,6 @@ import {
   describeFeature,
   type PackagePlan,
   type PlannedOutput,
-  type PlanProblem,
   planOutput,
   planPackage,
 } from "./feature-plan.js";
@@ -66,13 +66,10 @@ async function diagnoseReference({ backend }: ReferenceOptions): Promise<Backend
 }
 
 async function load(backend: string, options: CoreMlOptions, request: LoadRequest): Promise<BackendSession> {
-  const { files, profile, signal } = request;
+  const { files, signal } = request;
   signal?.throwIfAborted();
-  const choice = chooseArtifact(files.id, await files.list({ signal }), {
-    file: options.file,
-    dtype: request.dtype,
-    defaultDtype: profile.defaultDtype,
-  });
+  const wish = artifactWish(options.file, request);
+  const choice = chooseArtifact(files.id, await files.list({ signal }), wish);
   const read = await readPackages(backend, choice, request);
   const { plans, output } = planAll(backend, read, request);
   const packages: OpenPackage[] = [];
@@ -130,7 +127,7 @@ function planAll(
   const plans: PackagePlan[] = [];
   let output: PlannedOutput | undefined;
   for (const { choice, package: one } of read) {
-    const refuse = (problem: PlanProblem): ModelLoadError =>
+    const refuse = (problem: Problem): ModelLoadError =>
       new ModelLoadError({ model: files.id, backend, file: choice.path, ...problem });
     const planned = planOutput(one.model, kinds);
     if (planned === undefined) {

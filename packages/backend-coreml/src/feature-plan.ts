@@ -1,3 +1,4 @@
+import type { Problem } from "@crossrank/backend-support";
 import type { OutputKind } from "@crossrank/core";
 import type { CoreMlModel, Feature, MultiArrayType } from "@crossrank/formats/mlpackage";
 
@@ -25,12 +26,6 @@ export interface PlannedOutput {
   readonly kind: OutputKind;
 }
 
-/** Why a package cannot be run as it is. */
-export interface PlanProblem {
-  readonly problem: string;
-  readonly fix: string;
-}
-
 /** Names of the seed's contract, and of Hugging Face's models. */
 const sources: Readonly<Record<string, InputSource>> = {
   input_ids: "inputIds",
@@ -43,9 +38,9 @@ const fix =
   "be, token_type_ids, int32 of one batch size and of fixed or enumerated lengths, (rows, 1, 1, length) or (rows, length)";
 
 /** @returns how to feed it, from the shapes that the package itself declares. */
-export function planPackage({ inputs }: CoreMlModel): PackagePlan | PlanProblem {
+export function planPackage({ inputs }: CoreMlModel): PackagePlan | Problem {
   const wanted = inputs.map(describeFeature).join(", ") || "nothing";
-  const refuse = (problem: string): PlanProblem => ({ problem: `${problem}; it wants ${wanted}`, fix });
+  const refuse = (problem: string): Problem => ({ problem: `${problem}; it wants ${wanted}`, fix });
   const planned: PlannedInput[] = [];
   const shapes: (readonly string[])[] = [];
   for (const { name, type } of inputs) {
@@ -92,7 +87,7 @@ const outputNames: Readonly<Partial<Record<OutputKind, string>>> = {
 export function planOutput(
   { outputs }: CoreMlModel,
   kinds: readonly OutputKind[],
-): PlannedOutput | PlanProblem | undefined {
+): PlannedOutput | Problem | undefined {
   for (const kind of kinds) {
     const output = outputs.find(({ name }) => name === outputNames[kind]);
     if (output === undefined) continue;

@@ -1,3 +1,4 @@
+import { problemOf } from "@crossrank/backend-support/runtime";
 import { ModelLoadError } from "@crossrank/core";
 import { ModelPackageError } from "@crossrank/formats/mlpackage";
 import { NativeError, type NativeErrorCode } from "./native-error.js";
@@ -30,12 +31,11 @@ export function modelLoadError(
     const place = cause.operation === undefined ? "" : `${cause.operation} "${cause.value}": `;
     return new ModelLoadError({ ...facts, problem: `${place}${cause.problem}`, fix: cause.fix }, { cause });
   }
-  const message = (cause instanceof Error ? cause.message : String(cause)).trim().replace(/\s+/g, " ");
   const fix = cause instanceof NativeError ? nativeFixes[cause.code] : undefined;
   return new ModelLoadError(
     {
       ...facts,
-      problem: message.replace(/\.$/, ""),
+      problem: problemOf(cause),
       fix: fix ?? "Check where the package comes from, and convert it again",
     },
     { cause },

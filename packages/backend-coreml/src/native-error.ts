@@ -1,3 +1,5 @@
+import { messageOf } from "@crossrank/backend-support/runtime";
+
 /**
  * - `addon-missing`: this system has no Core ML, or the addon is not installed or does not load.
  * - `cache`: the folder for compiled models cannot be written, or the package cannot be read.
@@ -49,7 +51,7 @@ export class NativeError extends Error {
 
 /** An error of the addon: its message begins with a code and a colon (native/src/lib.rs). */
 export function fromAddon(error: unknown): NativeError {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   const [, code = "", text = ""] = /^([a-z-]+): (.*)$/s.exec(message) ?? [];
   return addonCodes.has(code)
     ? new NativeError(code as NativeErrorCode, text, { cause: error })

@@ -1,6 +1,7 @@
 import { basename } from "node:path";
+import { abortable } from "@crossrank/backend-support";
+import { messageOf } from "@crossrank/backend-support/runtime";
 import type { BackendDiagnosis } from "@crossrank/core";
-import { abortable } from "./abortable.js";
 import { type CompileRequest, defaultCompiledModelFolder, useCompiledModel } from "./compiled-model-cache.js";
 import type { ComputePlan } from "./compute-plan.js";
 import { type ComputeUnits, defaultComputeUnits } from "./compute-units.js";
@@ -90,7 +91,7 @@ export function diagnoseNative(): BackendDiagnosis {
     const runtime = { name: "Core ML", version: versionOf(system) };
     return { available: true, runtime, detail: describeSystem(system) };
   } catch (error) {
-    return { available: false, detail: error instanceof Error ? error.message : String(error) };
+    return { available: false, detail: messageOf(error) };
   }
 }
 

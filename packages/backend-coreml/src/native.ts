@@ -1,6 +1,6 @@
-import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
+import { findAddon } from "@crossrank/backend-support/runtime";
 import type { ComputeUnits } from "./compute-units.js";
 import { NativeError } from "./native-error.js";
 
@@ -76,27 +76,16 @@ export function loadAddon(): Addon {
       fix: "Use coreml({ reference }), which computes the same package through ONNX, or another backend",
     });
   }
-  const require = createRequire(import.meta.url);
-  const attempts: string[] = [];
-  let cause: unknown;
-  // What was built here is newer than what was installed, wherever somebody has both.
-  const built = fileURLToPath(new URL(`crossrank-backend-coreml.${platform}.node`, builtFolder));
-  for (const path of [...(existsSync(built) ? [built] : []), `@crossrank/backend-coreml-${platform}`]) {
-    try {
-      loaded = require(path) as Addon;
-      return loaded;
-    } catch (error) {
-      const isAbsent = (error as NodeJS.ErrnoException).code === "MODULE_NOT_FOUND";
-      attempts.push(isAbsent ? `package ${path} is not installed` : `${path}: ${firstLine(error)}`);
-      if (!isAbsent) cause = error;
-    }
+  const found = findAddon<Addon>({
+    require: createRequire(import.meta.url),
+    built: fileURLToPath(new URL(`crossrank-backend-coreml.${platform}.node`, builtFolder)),
+    packageName: `@crossrank/backend-coreml-${platform}`,
+  });
+  if (!("addon" in found)) {
+    const fix = `Install @crossrank/backend-coreml with its optional dependencies, or ${build}`;
+    const problem = `the addon for ${platform} is not there (${found.attempts.join("; ")})`;
+    throw new NativeError("addon-missing", problem, { fix, cause: found.cause });
   }
-  if (!existsSync(built)) attempts.push("none was built");
-  const fix = `Install @crossrank/backend-coreml with its optional dependencies, or ${build}`;
-  const problem = `the addon for ${platform} is not there (${attempts.join("; ")})`;
-  throw new NativeError("addon-missing", problem, { fix, cause });
-}
-
-function firstLine(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split("\n", 1)[0] ?? "";
+  loaded = found.addon;
+  return loaded;
 }

@@ -1,8 +1,6 @@
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { type ArtifactWish, hashFile, unknownDtypeError } from "@crossrank/backend-support";
 import {
   type ArtifactInfo,
-  InvalidInputError,
   type LoadRequest,
   type ModelFile,
   ModelFileNotFoundError,
@@ -37,11 +35,7 @@ export interface LocalArtifact {
 export function chooseArtifact(
   model: string,
   listed: readonly ModelFile[],
-  wanted: {
-    readonly file: string | undefined;
-    readonly dtype: string | undefined;
-    readonly defaultDtype: string | undefined;
-  },
+  wanted: ArtifactWish,
 ): ArtifactChoice {
   const candidates = listed
     .filter(({ path }) => /\.gguf$/i.test(path) && !/mmproj/i.test(path))
@@ -57,10 +51,7 @@ export function chooseArtifact(
   }
 
   if (wanted.dtype !== undefined && knownDtype(wanted.dtype) === undefined) {
-    throw new InvalidInputError(
-      "dtype",
-      `must be one of ${dtypes.join(", ")}, not ${JSON.stringify(wanted.dtype)}`,
-    );
+    throw unknownDtypeError(wanted.dtype, dtypes);
   }
   // The profile's default may be the name of another format's precision.
   const dtype = knownDtype(wanted.dtype ?? wanted.defaultDtype ?? "");
@@ -136,12 +127,4 @@ export async function describeArtifact(
 ): Promise<ArtifactInfo> {
   const sha256 = file.sha256 ?? (await hashFile(localPath, signal));
   return { format: "gguf", dtype, files: [{ path, sha256 }] };
-}
-
-async function hashFile(path: string, signal: AbortSignal | undefined): Promise<string> {
-  const hash = createHash("sha256");
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20, signal })) {
-    hash.update(chunk as Buffer);
-  }
-  return hash.digest("hex");
 }

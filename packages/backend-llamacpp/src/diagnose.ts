@@ -1,13 +1,16 @@
 import { availableParallelism } from "node:os";
+import type { RuntimeClient } from "@crossrank/backend-support";
+import { firstLine } from "@crossrank/backend-support/runtime";
 import type { BackendDiagnosis } from "@crossrank/core";
-import { ChildClient } from "./child-client.js";
+import { openChild } from "./client.js";
 import { runtimeFix } from "./load-error.js";
+import type { Calls } from "./protocol.js";
 
 /** Starts llama.cpp in a child process, and loads no model. Never throws. */
 export async function diagnose(): Promise<BackendDiagnosis> {
-  let client: ChildClient | undefined;
+  let client: RuntimeClient<Calls> | undefined;
   try {
-    client = new ChildClient();
+    client = openChild();
     const { version, buildType, features } = await client.call("diagnose", undefined);
     const binary = buildType === "prebuilt" ? "prebuilt binary" : "local build";
     return {
@@ -16,8 +19,7 @@ export async function diagnose(): Promise<BackendDiagnosis> {
       detail: `${binary} for the processor (${features.join(", ")}); ${availableParallelism()} processor threads`,
     };
   } catch (error) {
-    const reason = (error instanceof Error ? error.message : String(error)).split("\n", 1)[0];
-    return { available: false, detail: `node-llama-cpp does not load: ${reason}. ${runtimeFix}` };
+    return { available: false, detail: `node-llama-cpp does not load: ${firstLine(error)}. ${runtimeFix}` };
   } finally {
     await client?.close();
   }

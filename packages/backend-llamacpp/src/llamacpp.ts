@@ -1,3 +1,4 @@
+import { abortable, artifactWish, type RuntimeClient } from "@crossrank/backend-support";
 import {
   type Backend,
   type BackendSession,
@@ -9,7 +10,7 @@ import {
   ModelLoadError,
 } from "@crossrank/core";
 import { chooseArtifact, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
-import { ChildClient } from "./child-client.js";
+import { openChild, openLocal } from "./client.js";
 import {
   batchPreferenceFor,
   choosePlacement,
@@ -20,9 +21,8 @@ import {
 import { diagnose } from "./diagnose.js";
 import { judgeArtifact, offeredKinds } from "./judge-artifact.js";
 import { modelLoadError } from "./load-error.js";
-import { abortable, LocalClient } from "./local-client.js";
 import { checkOptions, type LlamaCppOptions } from "./options.js";
-import type { LoadedModel, RuntimeClient } from "./protocol.js";
+import type { Calls, LoadedModel } from "./protocol.js";
 import { Refusal } from "./refusal.js";
 import type { RunPlan } from "./run-plan.js";
 import { LlamaCppSession } from "./session.js";
@@ -45,19 +45,16 @@ export function llamacpp(options: LlamaCppOptions = {}): Backend {
 }
 
 async function load(options: LlamaCppOptions, request: LoadRequest): Promise<BackendSession> {
-  const { files, profile, signal } = request;
+  const { files, signal } = request;
   signal?.throwIfAborted();
   requireTokens(request.output);
-  const choice = chooseArtifact(files.id, await files.list({ signal }), {
-    file: options.file,
-    dtype: request.dtype,
-    defaultDtype: profile.defaultDtype,
-  });
+  const wish = artifactWish(options.file, request);
+  const choice = chooseArtifact(files.id, await files.list({ signal }), wish);
   const artifact = await fetchArtifact(files, choice, request);
   const plan = await judge(artifact, request);
   const placement = choosePlacement(options, estimateContextBytes(artifact.header, plan));
 
-  const client = (options.isolation ?? "process") === "process" ? new ChildClient() : new LocalClient();
+  const client = (options.isolation ?? "process") === "process" ? openChild() : openLocal();
   try {
     const [loaded, description] = await abortable(
       Promise.all([
@@ -84,16 +81,13 @@ async function load(options: LlamaCppOptions, request: LoadRequest): Promise<Bac
       plan,
     });
   } catch (error) {
-    if (signal?.aborted === true && client instanceof ChildClient) client.kill();
-    const closing = client.close();
-    // A caller that aborted does not wait for loading in this process, which cannot be interrupted.
-    if (signal?.aborted !== true || client instanceof ChildClient) await closing;
+    await (signal?.aborted === true ? client.abandon() : client.close());
     throw error;
   }
 }
 
 async function loadModel(
-  client: RuntimeClient,
+  client: RuntimeClient<Calls>,
   options: LlamaCppOptions,
   facts: {
     readonly artifact: LocalArtifact;

@@ -1,5 +1,6 @@
+import { problemOf, RuntimeFailure } from "@crossrank/backend-support/runtime";
 import { ModelLoadError } from "@crossrank/core";
-import { type FailureStage, RuntimeFailure } from "./protocol.js";
+import type { FailureStage } from "./protocol.js";
 
 export const runtimeFix: string =
   "Install it with `npm install node-llama-cpp`, optional dependencies included: they hold its binaries, for Linux " +
@@ -18,8 +19,8 @@ const memoryFix = "There is not enough memory: take fewer contexts or a smaller 
 
 /** What went wrong in the runtime while it loaded, as the contract's error. */
 export function modelLoadError(model: string, file: string, failure: unknown): ModelLoadError {
-  const stage = failure instanceof RuntimeFailure ? failure.stage : "model";
-  const message = oneLine(failure instanceof Error ? failure.message : String(failure));
+  const stage: FailureStage = failure instanceof RuntimeFailure ? failure.stage : "model";
+  const message = problemOf(failure);
   const problem = stage === "runtime" ? `node-llama-cpp does not start: ${message}` : message;
   const isMemory = stage === "model" && /memory|alloc|too large/i.test(message);
   const fix = isMemory ? memoryFix : fixes[stage];
@@ -27,8 +28,4 @@ export function modelLoadError(model: string, file: string, failure: unknown): M
     { model, backend: "llamacpp", file, problem, fix: fix.replace(/\.$/, "") },
     { cause: failure },
   );
-}
-
-function oneLine(message: string): string {
-  return message.trim().replace(/\s+/g, " ").replace(/\.$/, "");
 }

@@ -1,3 +1,4 @@
+import { requireCount } from "@crossrank/backend-support";
 import { InvalidInputError } from "@crossrank/core";
 
 /** How {@link llamacpp} runs models. Every default is chosen from the machine and the model when a model loads. */
@@ -39,12 +40,8 @@ const isolations: readonly unknown[] = [undefined, "process", "none"];
 
 /** @throws {InvalidInputError} naming the option at fault. */
 export function checkOptions(options: LlamaCppOptions): void {
-  for (const name of ["contexts", "threads"] as const) {
-    const value = options[name];
-    if (value !== undefined && !(Number.isInteger(value) && value >= 1)) {
-      throw new InvalidInputError(name, `must be a whole number of at least 1, not ${value}`);
-    }
-  }
+  requireCount("contexts", options.contexts);
+  requireCount("threads", options.threads);
   if (!gpus.includes(options.gpu)) {
     throw new InvalidInputError("gpu", 'must be "auto", "metal", "cuda", "vulkan" or false');
   }

@@ -49,46 +49,5 @@ export interface RunResult {
   readonly shape: readonly number[];
 }
 
-export type CallKind = keyof Calls;
-
-export type CallMessage =
-  | {
-      [Kind in CallKind]: {
-        readonly id: number;
-        readonly kind: Kind;
-        readonly argument: Calls[Kind]["argument"];
-      };
-    }[CallKind]
-  /** Stop the run of that id before its next sequence; it is answered with a failure. */
-  | { readonly id: number; readonly kind: "cancel" };
-
 /** Where a call failed: the native library, the device, the model file, a batch, or the process itself. */
 export type FailureStage = "runtime" | "device" | "model" | "run" | "crash";
-
-export type AnswerMessage =
-  | { readonly id: number; readonly result: Calls[CallKind]["result"] }
-  | { readonly id: number; readonly failure: { readonly stage: FailureStage; readonly message: string } };
-
-/** A failure of the runtime, as the session sees it. */
-export class RuntimeFailure extends Error {
-  readonly stage: FailureStage;
-  constructor(stage: FailureStage, message: string, options?: { cause?: unknown }) {
-    super(message, options);
-    this.name = "RuntimeFailure";
-    this.stage = stage;
-  }
-}
-
-/** A runtime in this process or in a child. */
-export interface RuntimeClient {
-  /** Why it is gone; undefined while it lives. */
-  readonly death: Error | undefined;
-  /** @throws {RuntimeFailure} */
-  call<Kind extends CallKind>(
-    kind: Kind,
-    argument: Calls[Kind]["argument"],
-    signal?: AbortSignal | undefined,
-  ): Promise<Calls[Kind]["result"]>;
-  /** Frees everything after the calls under way. Never rejects. */
-  close(): Promise<void>;
-}

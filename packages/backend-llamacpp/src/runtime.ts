@@ -1,13 +1,14 @@
 import { setImmediate } from "node:timers/promises";
+import { type Handlers, messageOf, RuntimeFailure } from "@crossrank/backend-support/runtime";
 import type { Llama, LlamaModel, LlamaModelOptions } from "node-llama-cpp";
 import { type Lane, openLane } from "./lane.js";
-import {
-  type LoadArgument,
-  type LoadedModel,
-  type RunArgument,
-  type RunResult,
-  type RuntimeDiagnosis,
-  RuntimeFailure,
+import type {
+  Calls,
+  LoadArgument,
+  LoadedModel,
+  RunArgument,
+  RunResult,
+  RuntimeDiagnosis,
 } from "./protocol.js";
 import { poolingTypes, type RunPlan, widthOf } from "./run-plan.js";
 
@@ -15,7 +16,7 @@ import { poolingTypes, type RunPlan, widthOf } from "./run-plan.js";
 const keptLines = 8;
 
 /** Contexts on one model, each running one sequence at a time. Lives in a child process, or in the caller's. */
-export class Runtime {
+export class Runtime implements Handlers<Calls> {
   readonly #write: (line: string) => void;
   readonly #log: string[] = [];
   readonly #waiting: ((lane: Lane) => void)[] = [];
@@ -77,12 +78,13 @@ export class Runtime {
   }
 
   /** Waits for the runs under way. */
-  async release(): Promise<void> {
+  async release(): Promise<undefined> {
     await Promise.all(this.#underWay);
     for (const lane of this.#lanes.splice(0)) await lane.dispose();
     await this.#model?.dispose();
     this.#model = undefined;
     for (const { listeners } of instances.values()) listeners.delete(this.#listener);
+    return undefined;
   }
 
   async #run({ rows, columns, inputIds, lengths }: RunArgument, signal?: AbortSignal): Promise<RunResult> {
@@ -127,7 +129,7 @@ export class Runtime {
     // Lines of the log arrive a turn later than the failure that they explain.
     await setImmediate();
     const lines = this.#log.splice(0);
-    return [error instanceof Error ? error.message : String(error), ...lines].join("; ");
+    return [messageOf(error), ...lines].join("; ");
   }
 }
 
@@ -224,8 +226,4 @@ function compareIds(a: readonly number[], b: readonly number[]): number {
     if (difference !== 0) return difference;
   }
   return a.length - b.length;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,3 +1,4 @@
+import type { Problem } from "@crossrank/backend-support";
 import type { Head, OutputKind, OutputRequest } from "@crossrank/core";
 
 /** An input or output of a graph. */
@@ -25,12 +26,6 @@ export interface GraphPlan {
   };
 }
 
-/** Why a graph cannot be run as it is. */
-export interface GraphProblem {
-  readonly problem: string;
-  readonly fix: string;
-}
-
 /** Names as Hugging Face's models and exporters use them. */
 const sources: Readonly<Record<string, InputSource>> = {
   input_ids: "inputIds",
@@ -47,7 +42,7 @@ const conversionFix =
   "Convert the model with `crossrank convert --to mnn`, whose graphs have free dimensions";
 
 /** How to feed the graph. */
-export function planInputs(inputs: readonly GraphTensor[]): readonly InputSource[] | GraphProblem {
+export function planInputs(inputs: readonly GraphTensor[]): readonly InputSource[] | Problem {
   const planned: InputSource[] = [];
   const wanted = inputs.map(describeTensor).join(", ");
   for (const { name, type, shape } of inputs) {
@@ -92,7 +87,7 @@ export function kindsToOffer(kinds: readonly OutputKind[], head: Head): readonly
 export function planOutput(
   outputs: readonly GraphTensor[],
   kinds: OutputRequest["kinds"],
-): GraphPlan["output"] | GraphProblem | undefined {
+): GraphPlan["output"] | Problem | undefined {
   for (const kind of kinds) {
     const wanted = outputNames[kind];
     const index = outputs.findIndex(({ name }) => wanted?.names.includes(name));

@@ -1,5 +1,6 @@
+import { problemOf, RuntimeFailure } from "@crossrank/backend-support/runtime";
 import { ModelLoadError } from "@crossrank/core";
-import { type FailureStage, RuntimeFailure } from "./protocol.js";
+import type { FailureStage } from "./protocol.js";
 
 const fixes: Readonly<Record<FailureStage, string>> = {
   // The addon's own message says what to install or build.
@@ -15,12 +16,8 @@ const fixes: Readonly<Record<FailureStage, string>> = {
 
 /** What went wrong in the runtime while it loaded, as the contract's error. */
 export function modelLoadError(model: string, file: string, failure: unknown): ModelLoadError {
-  const stage = failure instanceof RuntimeFailure ? failure.stage : "model";
-  const message = oneLine(failure instanceof Error ? failure.message : String(failure));
+  const stage: FailureStage = failure instanceof RuntimeFailure ? failure.stage : "model";
+  const message = problemOf(failure);
   const problem = stage === "runtime" ? `MNN does not start: ${message}` : message;
   return new ModelLoadError({ model, backend: "mnn", file, problem, fix: fixes[stage] }, { cause: failure });
-}
-
-function oneLine(message: string): string {
-  return message.trim().replace(/\s+/g, " ").replace(/\.$/, "");
 }

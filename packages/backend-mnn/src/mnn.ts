@@ -1,3 +1,4 @@
+import { abortable, artifactWish, type Problem, type RuntimeClient } from "@crossrank/backend-support";
 import {
   type Backend,
   type BackendSession,
@@ -6,21 +7,13 @@ import {
   ModelLoadError,
 } from "@crossrank/core";
 import { chooseArtifact, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
-import { ChildClient } from "./child-client.js";
+import { openChild, openLocal } from "./client.js";
 import { chooseBatchPreference, choosePlacement, type Placement } from "./defaults.js";
 import { diagnose } from "./diagnose.js";
-import {
-  describeTensor,
-  type GraphPlan,
-  type GraphProblem,
-  kindsToOffer,
-  planInputs,
-  planOutput,
-} from "./graph-plan.js";
+import { describeTensor, type GraphPlan, kindsToOffer, planInputs, planOutput } from "./graph-plan.js";
 import { modelLoadError } from "./load-error.js";
-import { LocalClient } from "./local-client.js";
 import { checkOptions, type MnnOptions } from "./options.js";
-import type { LoadedGraph, RuntimeClient } from "./protocol.js";
+import type { Calls, LoadedGraph } from "./protocol.js";
 import { rehearsalOf, rehearsalProblem } from "./rehearsal.js";
 import { MnnSession, type TableSizes } from "./session.js";
 
@@ -42,17 +35,14 @@ export function mnn(options: MnnOptions = {}): Backend {
 }
 
 async function load(options: MnnOptions, request: LoadRequest): Promise<BackendSession> {
-  const { files, profile, signal } = request;
+  const { files, signal } = request;
   signal?.throwIfAborted();
-  const choice = chooseArtifact(files.id, await files.list({ signal }), {
-    file: options.file,
-    dtype: request.dtype,
-    defaultDtype: profile.defaultDtype,
-  });
+  const wish = artifactWish(options.file, request);
+  const choice = chooseArtifact(files.id, await files.list({ signal }), wish);
   const { path } = choice.file;
   const local = await fetchArtifact(files, choice, request);
   const placement = choosePlacement(options, local.bytes);
-  const client = (options.isolation ?? "process") === "process" ? new ChildClient() : new LocalClient();
+  const client = (options.isolation ?? "process") === "process" ? openChild() : openLocal();
   try {
     const loading = loadGraph(client, options, { local, placement }).catch((failure) => {
       throw modelLoadError(files.id, path, failure);
@@ -82,17 +72,14 @@ async function load(options: MnnOptions, request: LoadRequest): Promise<BackendS
       sizes,
     });
   } catch (error) {
-    if (signal?.aborted === true && client instanceof ChildClient) client.kill();
-    const closing = client.close();
-    // A caller that aborted does not wait for loading in this process, which cannot be interrupted.
-    if (signal?.aborted !== true || client instanceof ChildClient) await closing;
+    await (signal?.aborted === true ? client.abandon() : client.close());
     throw error;
   }
 }
 
 /** @throws {ModelLoadError} when the graph's results depend on the batch. */
 async function rehearse(
-  client: RuntimeClient,
+  client: RuntimeClient<Calls>,
   { plan, sizes }: { readonly plan: GraphPlan; readonly sizes: TableSizes },
   { model, file }: { readonly model: string; readonly file: string },
 ): Promise<void> {
@@ -104,7 +91,7 @@ async function rehearse(
 }
 
 function loadGraph(
-  client: RuntimeClient,
+  client: RuntimeClient<Calls>,
   { precision = "high", memory = "normal", power = "normal" }: MnnOptions,
   { local, placement }: { readonly local: LocalArtifact; readonly placement: Placement },
 ): Promise<LoadedGraph> {
@@ -118,7 +105,7 @@ function planGraph(
   { files, output, profile }: LoadRequest,
   file: string,
 ): { readonly plan: GraphPlan; readonly sizes: TableSizes } {
-  const refuse = (problem: GraphProblem): ModelLoadError =>
+  const refuse = (problem: Problem): ModelLoadError =>
     new ModelLoadError({ model: files.id, backend: "mnn", file, ...problem });
   const inputs = planInputs(graph.inputs);
   if ("problem" in inputs) throw refuse(inputs);
@@ -141,20 +128,4 @@ function planGraph(
   }
   if ("problem" in planned) throw refuse(planned);
   return { plan: { inputs, output: planned }, sizes: { below, longest: graph.longest } };
-}
-
-/** Rejects with the signal's reason as soon as it aborts, whatever the work is at. */
-async function abortable<Result>(work: Promise<Result>, signal: AbortSignal | undefined): Promise<Result> {
-  if (signal === undefined) return work;
-  const listening = new AbortController();
-  const aborted = new Promise<never>((_, reject) => {
-    const stop = (): void => reject(signal.reason);
-    if (signal.aborted) stop();
-    signal.addEventListener("abort", stop, { once: true, signal: listening.signal });
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    listening.abort();
-  }
 }

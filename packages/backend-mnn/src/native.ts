@@ -1,6 +1,6 @@
-import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
+import { findAddon } from "@crossrank/backend-support/runtime";
 
 /** The addon (native/src/lib.rs). Its promises reject with messages that begin with a code and a colon. */
 export interface Addon {
@@ -76,24 +76,15 @@ let loaded: Addon | undefined;
  */
 export function loadAddon(): Addon {
   if (loaded !== undefined) return loaded;
-  const require = createRequire(import.meta.url);
-  const attempts: string[] = [];
-  let cause: unknown;
   const name = platformName();
-  // What was built here is newer than what was installed, wherever somebody has both.
-  const built = fileURLToPath(new URL(`crossrank-backend-mnn.${name}.node`, builtFolder));
-  for (const path of [...(existsSync(built) ? [built] : []), `@crossrank/backend-mnn-${name}`]) {
-    try {
-      loaded = require(path) as Addon;
-      return loaded;
-    } catch (error) {
-      const isAbsent = (error as NodeJS.ErrnoException).code === "MODULE_NOT_FOUND";
-      attempts.push(isAbsent ? `package ${path} is not installed` : `${path}: ${firstLine(error)}`);
-      if (!isAbsent) cause = error;
-    }
-  }
-  if (!existsSync(built)) attempts.push("none was built");
-  throw new AddonMissingError(attempts, fixFor(name), { cause });
+  const found = findAddon<Addon>({
+    require: createRequire(import.meta.url),
+    built: fileURLToPath(new URL(`crossrank-backend-mnn.${name}.node`, builtFolder)),
+    packageName: `@crossrank/backend-mnn-${name}`,
+  });
+  if (!("addon" in found)) throw new AddonMissingError(found.attempts, fixFor(name), { cause: found.cause });
+  loaded = found.addon;
+  return loaded;
 }
 
 /** E.g. `"linux-x64-gnu"`, as @napi-rs/cli has it. */
@@ -115,8 +106,4 @@ function fixFor(name: string): string {
   return packaged.includes(name)
     ? `Install @crossrank/backend-mnn with its optional dependencies, or ${build}`
     : `There is no package for this platform: ${build}`;
-}
-
-function firstLine(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split("\n", 1)[0] ?? "";
 }

@@ -1,3 +1,4 @@
+import { checkBatchOption, requireCount } from "@crossrank/backend-support";
 import { type BatchPreference, InvalidInputError } from "@crossrank/core";
 
 /** How {@link mnn} runs models. Every default is chosen from the machine and the model's size when a model loads. */
@@ -62,12 +63,7 @@ export function checkOptions(options: MnnOptions): void {
   if ((options.threads ?? 1) > mostThreads) {
     throw new InvalidInputError("threads", `must be at most ${mostThreads}, not ${options.threads}`);
   }
-  requireCount("batch.rows", options.batch?.rows);
-  requireCount("batch.tokens", options.batch?.tokens);
-  const padding = options.batch?.padding;
-  if (padding !== undefined && !(padding >= 0 && padding <= 1)) {
-    throw new InvalidInputError("batch.padding", `must be from 0 to 1, not ${padding}`);
-  }
+  checkBatchOption(options.batch);
   for (const [name, allowed] of Object.entries(choices)) {
     const value: string | undefined = options[name as keyof typeof choices];
     if (value !== undefined && !(allowed as readonly string[]).includes(value)) {
@@ -78,10 +74,4 @@ export function checkOptions(options: MnnOptions): void {
     }
   }
   if (options.file === "") throw new InvalidInputError("file", "must name a file of the model");
-}
-
-function requireCount(path: string, value: number | undefined): void {
-  if (value !== undefined && !(Number.isInteger(value) && value >= 1)) {
-    throw new InvalidInputError(path, `must be a whole number of at least 1, not ${value}`);
-  }
 }

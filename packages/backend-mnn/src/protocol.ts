@@ -60,37 +60,5 @@ export interface RunResult {
   readonly shape: readonly number[];
 }
 
-export type CallKind = keyof Calls;
-
-export type CallMessage = {
-  [Kind in CallKind]: {
-    readonly id: number;
-    readonly kind: Kind;
-    readonly argument: Calls[Kind]["argument"];
-  };
-}[CallKind];
-
 /** Where a call failed: the addon, the pool's threads, the model file, a batch, or the process itself. */
 export type FailureStage = "runtime" | "threads" | "memory" | "model" | "run" | "crash";
-
-export type AnswerMessage =
-  | { readonly id: number; readonly result: Calls[CallKind]["result"] }
-  | { readonly id: number; readonly failure: { readonly stage: FailureStage; readonly message: string } };
-
-/** A failure of the runtime, as the session sees it. */
-export class RuntimeFailure extends Error {
-  readonly stage: FailureStage;
-  constructor(stage: FailureStage, message: string, options?: { cause?: unknown }) {
-    super(message, options);
-    this.name = "RuntimeFailure";
-    this.stage = stage;
-  }
-}
-
-/** A runtime in this process or in a child. */
-export interface RuntimeClient {
-  /** @throws {RuntimeFailure} */
-  call<Kind extends CallKind>(kind: Kind, argument: Calls[Kind]["argument"]): Promise<Calls[Kind]["result"]>;
-  /** Frees everything after the calls under way. Never rejects. */
-  close(): Promise<void>;
-}

@@ -1,4 +1,5 @@
-import type { GraphPlan, GraphProblem } from "./graph-plan.js";
+import type { Problem } from "@crossrank/backend-support";
+import type { GraphPlan } from "./graph-plan.js";
 import type { Rehearsal, RehearsalArgument, RunArgument } from "./protocol.js";
 import type { TableSizes } from "./session.js";
 
@@ -40,7 +41,7 @@ export function rehearsalOf(
 const tolerated = 0.1;
 
 /** Why the graph is not to be trusted; undefined when it is. */
-export function rehearsalProblem({ difference, magnitude }: Rehearsal): GraphProblem | undefined {
+export function rehearsalProblem({ difference, magnitude }: Rehearsal): Problem | undefined {
   if (difference <= tolerated * Math.max(1, magnitude)) return undefined;
   const fix =
     "Convert the model with `crossrank convert`, which tries every artifact, or take another backend";

@@ -1,14 +1,15 @@
+import { type Handlers, messageOf, RuntimeFailure } from "@crossrank/backend-support/runtime";
 import type { GraphTensor } from "./graph-plan.js";
 import { type Addon, type AddonSession, type AddonTensor, loadAddon } from "./native.js";
-import {
-  type FailureStage,
-  type LoadArgument,
-  type LoadedGraph,
-  type Rehearsal,
-  type RehearsalArgument,
-  type RunArgument,
-  type RunResult,
-  RuntimeFailure,
+import type {
+  Calls,
+  FailureStage,
+  LoadArgument,
+  LoadedGraph,
+  Rehearsal,
+  RehearsalArgument,
+  RunArgument,
+  RunResult,
 } from "./protocol.js";
 
 interface Lane {
@@ -17,9 +18,9 @@ interface Lane {
 }
 
 /** MNN with one model, in as many sessions as were asked for. */
-export class Runtime {
+export class Runtime implements Handlers<Calls> {
   #sessions: readonly Lane[] = [];
-  #release: Promise<void> | undefined;
+  #release: Promise<undefined> | undefined;
 
   diagnose(): { readonly version: string } {
     return { version: addon().version() };
@@ -56,8 +57,8 @@ export class Runtime {
   /** All in one session: what a batch leaves behind in it is what the next one meets. */
   async rehearse({ alone, together }: RehearsalArgument): Promise<Rehearsal> {
     const [lane] = this.#sessions;
-    const { data: expected } = await this.run(alone, lane);
-    const found = [await this.run(together, lane), await this.run(alone, lane)];
+    const { data: expected } = await this.#run(lane, alone);
+    const found = [await this.#run(lane, together), await this.#run(lane, alone)];
     let difference = 0;
     let magnitude = 0;
     for (const [index, number] of expected.entries()) {
@@ -70,10 +71,11 @@ export class Runtime {
     return { difference, magnitude };
   }
 
-  async run(
-    { plan, rows, columns, inputs }: RunArgument,
-    lane: Lane | undefined = this.#freest(),
-  ): Promise<RunResult> {
+  run(argument: RunArgument): Promise<RunResult> {
+    return this.#run(this.#freest(), argument);
+  }
+
+  async #run(lane: Lane | undefined, { plan, rows, columns, inputs }: RunArgument): Promise<RunResult> {
     if (lane === undefined) throw new RuntimeFailure("run", "no model is loaded");
     lane.underWay += 1;
     try {
@@ -105,7 +107,7 @@ export class Runtime {
     );
   }
 
-  release(): Promise<void> {
+  release(): Promise<undefined> {
     this.#release ??= Promise.all(this.#sessions.map(({ session }) => session.close())).then(() => undefined);
     return this.#release;
   }
@@ -142,7 +144,7 @@ function addon(): Addon {
   try {
     return loadAddon();
   } catch (cause) {
-    throw new RuntimeFailure("runtime", cause instanceof Error ? cause.message : String(cause), { cause });
+    throw new RuntimeFailure("runtime", messageOf(cause), { cause });
   }
 }
 
@@ -151,7 +153,7 @@ const stages: Readonly<Record<string, FailureStage>> = { threads: "threads", "ou
 /** The addon's messages begin with a code. */
 function failureOf(error: unknown, stage: FailureStage): RuntimeFailure {
   if (error instanceof RuntimeFailure) return error;
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   const [, code = "", text = message] = /^([a-z-]+): (.*)$/s.exec(message) ?? [];
   return new RuntimeFailure(stages[code] ?? stage, text, { cause: error });
 }

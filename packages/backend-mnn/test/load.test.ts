@@ -222,7 +222,9 @@ test("without an addon: diagnose and load say what to install or build", async (
   mkdirSync(copy, { recursive: true });
   cpSync(join(packageFolder, "dist"), join(copy, "dist"), { recursive: true });
   cpSync(join(packageFolder, "package.json"), join(copy, "package.json"));
-  symlinkSync(join(packageFolder, "../core"), join(root, "node_modules/@crossrank/core"), "dir");
+  for (const name of ["core", "backend-support"]) {
+    symlinkSync(join(packageFolder, "..", name), join(root, "node_modules/@crossrank", name), "dir");
+  }
   const { mnn: other } = (await import(join(copy, "dist/index.js"))) as { mnn: typeof mnn };
   const wanted =
     /package @crossrank\/backend-mnn-\S+ is not installed.*build-native\.mjs.*cargo.*cmake and libclang/;

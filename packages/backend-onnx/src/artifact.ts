@@ -1,15 +1,18 @@
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { open, realpath, stat } from "node:fs/promises";
+import { realpath } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import {
+  type ArtifactWish,
+  artifactNotFoundError,
+  hashFiles,
+  requireContent,
+  unknownDtypeError,
+} from "@crossrank/backend-support";
+import {
   type ArtifactInfo,
-  InvalidInputError,
   type LoadRequest,
   type ModelFile,
   ModelFileNotFoundError,
   type ModelFiles,
-  ModelLoadError,
 } from "@crossrank/core";
 import { artifactPaths, dtypeOfFile, dtypes } from "./dtype.js";
 
@@ -38,11 +41,7 @@ export interface LocalArtifact {
 export function chooseArtifact(
   model: string,
   listed: readonly ModelFile[],
-  wanted: {
-    readonly file: string | undefined;
-    readonly dtype: string | undefined;
-    readonly defaultDtype: string | undefined;
-  },
+  wanted: ArtifactWish,
 ): ArtifactChoice {
   const byPath = new Map(listed.map((file) => [file.path, file]));
   const choice = (dtype: string, path: string): ArtifactChoice => ({
@@ -64,7 +63,7 @@ export function chooseArtifact(
 
   const dtype = wanted.dtype ?? wanted.defaultDtype;
   if (dtype !== undefined && !dtypes.includes(dtype)) {
-    throw new InvalidInputError("dtype", `must be one of ${dtypes.join(", ")}, not ${JSON.stringify(dtype)}`);
+    throw unknownDtypeError(dtype, dtypes);
   }
   for (const candidate of dtype === undefined ? dtypes : [dtype]) {
     const path = artifactPaths(candidate).find((name) => byPath.has(name));
@@ -72,7 +71,17 @@ export function chooseArtifact(
       return choice(candidate, path);
     }
   }
-  throw notFound(model, dtype, byPath);
+  throw artifactNotFoundError({
+    model,
+    expected: artifactPaths(dtype ?? "fp32"),
+    dtypes,
+    find: (name) => artifactPaths(name).filter((path) => byPath.has(path)),
+    found: onnxPaths(byPath),
+    fixes: {
+      named: "Name one of these in the option `file` of onnx().",
+      none: "Export the model to ONNX, or choose the backend of the format that it comes in.",
+    },
+  });
 }
 
 /** Fetches the files, one after the other, the small graph first. @throws {ModelLoadError} when one is empty or a Git LFS pointer. */
@@ -86,7 +95,7 @@ export async function fetchArtifact(
   for (const { path } of chosen) {
     const localPath = await files.localPath(path, options);
     options.signal?.throwIfAborted();
-    bytes += await checkContent(files.id, path, localPath);
+    bytes += await requireContent({ model: files.id, backend: "onnx", file: path }, localPath);
     paths.push(localPath);
   }
   const [modelPath = "", ...dataPaths] = paths;
@@ -106,14 +115,7 @@ export async function describeArtifact(
   { dtype, files: chosen }: ArtifactChoice,
   signal: AbortSignal | undefined,
 ): Promise<ArtifactInfo> {
-  const described: { path: string; sha256: string }[] = [];
-  for (const { path, sha256 } of chosen) {
-    described.push({
-      path,
-      sha256: sha256 ?? (await hashFile(await files.localPath(path, { signal }), signal)),
-    });
-  }
-  return { format: "onnx", dtype, files: described };
+  return { format: "onnx", dtype, files: await hashFiles(files, chosen, signal) };
 }
 
 /** Names as exporters write them: `model.onnx_data`, `model.onnx_data_1`, `model.onnx.data`. */
@@ -129,54 +131,6 @@ function onnxPaths(byPath: ReadonlyMap<string, ModelFile>): readonly string[] {
   return [...byPath.keys()].filter((path) => path.endsWith(".onnx")).sort();
 }
 
-function notFound(
-  model: string,
-  dtype: string | undefined,
-  byPath: ReadonlyMap<string, ModelFile>,
-): ModelFileNotFoundError {
-  const expected = artifactPaths(dtype ?? "fp32");
-  const others = dtypes.filter((name) => artifactPaths(name).some((path) => byPath.has(path)));
-  if (others.length > 0) {
-    const found = others.flatMap((name) => artifactPaths(name).filter((path) => byPath.has(path)));
-    return new ModelFileNotFoundError({
-      model,
-      expected,
-      found,
-      fix: `Ask for dtype ${others.join(" or ")}.`,
-    });
-  }
-  const found = onnxPaths(byPath);
-  return new ModelFileNotFoundError({
-    model,
-    expected,
-    found,
-    fix:
-      found.length > 0
-        ? "Name one of these in the option `file` of onnx()."
-        : "Export the model to ONNX, or choose the backend of the format that it comes in.",
-  });
-}
-
-/** Bytes of the file. */
-async function checkContent(model: string, path: string, localPath: string): Promise<number> {
-  const { size } = await stat(localPath);
-  const facts = { model, backend: "onnx", file: path };
-  if (size === 0) {
-    throw new ModelLoadError({ ...facts, problem: "the file is empty", fix: "Download it again." });
-  }
-  const handle = await open(localPath);
-  try {
-    const { buffer, bytesRead } = await handle.read(Buffer.alloc(64), 0, 64, 0);
-    if (buffer.toString("latin1", 0, bytesRead).startsWith("version https://git-lfs")) {
-      const fix = "Run `git lfs pull` in the model's folder.";
-      throw new ModelLoadError({ ...facts, problem: "it is a Git LFS pointer, not the file itself", fix });
-    }
-  } finally {
-    await handle.close();
-  }
-  return size;
-}
-
 /**
  * ONNX Runtime follows symbolic links and then refuses external data outside of the model's real folder
  * ("External data path escapes model directory"); and it looks for it under the name that the graph uses.
@@ -184,12 +138,4 @@ async function checkContent(model: string, path: string, localPath: string): Pro
 async function isDetached(modelPath: string, dataPath: string, name: string): Promise<boolean> {
   const beside = dirname(modelPath) === dirname(dataPath) && basename(dataPath) === name;
   return !beside || dirname(await realpath(modelPath)) !== dirname(await realpath(dataPath));
-}
-
-async function hashFile(path: string, signal: AbortSignal | undefined): Promise<string> {
-  const hash = createHash("sha256");
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20, signal })) {
-    hash.update(chunk as Buffer);
-  }
-  return hash.digest("hex");
 }

@@ -1,4 +1,5 @@
 import { availableParallelism } from "node:os";
+import { firstLine } from "@crossrank/backend-support/runtime";
 import type { BackendDiagnosis } from "@crossrank/core";
 import { runtimeFix } from "./load-error.js";
 
@@ -15,7 +16,6 @@ export async function diagnose(): Promise<BackendDiagnosis> {
       detail: `execution providers ${providers.join(", ")}; ${availableParallelism()} processor threads`,
     };
   } catch (error) {
-    const reason = (error instanceof Error ? error.message : String(error)).split("\n", 1)[0];
-    return { available: false, detail: `onnxruntime-node does not load: ${reason}. ${runtimeFix}` };
+    return { available: false, detail: `onnxruntime-node does not load: ${firstLine(error)}. ${runtimeFix}` };
   }
 }

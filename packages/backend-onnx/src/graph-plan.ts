@@ -54,12 +54,6 @@ export interface GraphPlan {
   readonly columns: number | undefined;
 }
 
-/** Why a graph cannot be run as it is. */
-export interface GraphProblem {
-  readonly problem: string;
-  readonly fix: string;
-}
-
 export function describeTensor({ name, type, shape }: GraphTensor): string {
   return `${name} ${type}${shape === undefined ? "" : `[${shape.join(", ")}]`}`;
 }

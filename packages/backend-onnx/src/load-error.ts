@@ -1,5 +1,6 @@
+import { messageOf, problemOf, RuntimeFailure } from "@crossrank/backend-support/runtime";
 import { ModelLoadError } from "@crossrank/core";
-import { WorkerFailure } from "./protocol.js";
+import type { FailureStage } from "./protocol.js";
 
 export const runtimeFix: string =
   "Install onnxruntime-node with its native files; it has them for Linux (glibc) x64 and arm64, Windows x64 and " +
@@ -27,17 +28,14 @@ const fixes: readonly (readonly [pattern: RegExp, fix: string])[] = [
 /** What went wrong in a worker while it loaded, as the contract's error. */
 export function modelLoadError(model: string, file: string, failure: unknown): ModelLoadError {
   const facts = { model, backend: "onnx", file };
-  const stage = failure instanceof WorkerFailure ? failure.stage : undefined;
-  const message = failure instanceof Error ? failure.message : String(failure);
+  const stage: FailureStage | undefined = failure instanceof RuntimeFailure ? failure.stage : undefined;
+  const problem = problemOf(failure);
   if (stage === "runtime") {
-    const problem = `onnxruntime-node does not start: ${oneLine(message)}`;
-    return new ModelLoadError({ ...facts, problem, fix: runtimeFix }, { cause: failure });
+    const start = `onnxruntime-node does not start: ${problem}`;
+    return new ModelLoadError({ ...facts, problem: start, fix: runtimeFix }, { cause: failure });
   }
+  const message = messageOf(failure);
   const fix =
     fixes.find(([pattern]) => pattern.test(message))?.[1] ?? "Check the file and the session options.";
-  return new ModelLoadError({ ...facts, problem: oneLine(message), fix }, { cause: failure });
-}
-
-function oneLine(message: string): string {
-  return message.trim().replace(/\s+/g, " ").replace(/\.$/, "");
+  return new ModelLoadError({ ...facts, problem, fix }, { cause: failure });
 }

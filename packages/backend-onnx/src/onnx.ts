@@ -1,3 +1,4 @@
+import { abortable, artifactWish, type Problem } from "@crossrank/backend-support";
 import {
   type Backend,
   type BackendSession,
@@ -12,7 +13,7 @@ import { chooseArtifact, describeArtifact, fetchArtifact, type LocalArtifact } f
 import { chooseBatchPreference, choosePlacement, type Placement } from "./defaults.js";
 import { diagnose } from "./diagnose.js";
 import { type FileMarks, readFileMarks } from "./file-marks.js";
-import { describeTensor, type GraphPlan, type GraphProblem } from "./graph-plan.js";
+import { describeTensor, type GraphPlan } from "./graph-plan.js";
 import { modelLoadError } from "./load-error.js";
 import { checkOptions, type OnnxOptions } from "./options.js";
 import { planInputs } from "./plan-inputs.js";
@@ -38,14 +39,11 @@ export function onnx(options: OnnxOptions = {}): Backend {
 }
 
 async function load(options: OnnxOptions, request: LoadRequest): Promise<BackendSession> {
-  const { files, profile, signal, onProgress } = request;
+  const { files, signal, onProgress } = request;
   signal?.throwIfAborted();
   requireTokens(request.output);
-  const choice = chooseArtifact(files.id, await files.list({ signal }), {
-    file: options.file,
-    dtype: request.dtype,
-    defaultDtype: profile.defaultDtype,
-  });
+  const wish = artifactWish(options.file, request);
+  const choice = chooseArtifact(files.id, await files.list({ signal }), wish);
   const local = await fetchArtifact(files, choice, { signal, onProgress });
   const mainFile = choice.files[0]?.path ?? files.id;
   const marks = await readFileMarks(local.modelPath);
@@ -118,7 +116,7 @@ function planGraph(
   { files, output, profile }: LoadRequest,
   { file, marks }: { readonly file: string; readonly marks: FileMarks },
 ): GraphPlan {
-  const refuse = (problem: GraphProblem): ModelLoadError =>
+  const refuse = (problem: Problem): ModelLoadError =>
     new ModelLoadError({ model: files.id, backend: "onnx", file, ...problem });
   const inputs = planInputs(graph.inputs);
   if ("problem" in inputs) {
@@ -163,24 +161,4 @@ function capabilitiesOf(
     concurrentRuns: 2 * workers,
     cancelsWithinBatch: false,
   };
-}
-
-/** Rejects with the signal's reason as soon as it aborts, whatever the work is at. */
-async function abortable<Result>(work: Promise<Result>, signal: AbortSignal | undefined): Promise<Result> {
-  if (signal === undefined) {
-    return work;
-  }
-  const listening = new AbortController();
-  const aborted = new Promise<never>((_, reject) => {
-    const stop = () => reject(signal.reason);
-    if (signal.aborted) {
-      stop();
-    }
-    signal.addEventListener("abort", stop, { once: true, signal: listening.signal });
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    listening.abort();
-  }
 }

@@ -1,3 +1,4 @@
+import { checkBatchOption, requireCount } from "@crossrank/backend-support";
 import { type BatchPreference, InvalidInputError } from "@crossrank/core";
 import type { InferenceSession } from "onnxruntime-node";
 
@@ -48,12 +49,7 @@ export interface OnnxOptions {
 export function checkOptions(options: OnnxOptions): void {
   requireCount("workers", options.workers);
   requireCount("threads", options.threads);
-  requireCount("batch.rows", options.batch?.rows);
-  requireCount("batch.tokens", options.batch?.tokens);
-  const padding = options.batch?.padding;
-  if (padding !== undefined && !(padding >= 0 && padding <= 1)) {
-    throw new InvalidInputError("batch.padding", `must be from 0 to 1, not ${padding}`);
-  }
+  checkBatchOption(options.batch);
   if (options.executionProviders?.length === 0) {
     throw new InvalidInputError("executionProviders", 'must name at least one provider, e.g. "cpu"');
   }
@@ -65,11 +61,5 @@ export function checkOptions(options: OnnxOptions): void {
       "must be plain data, because it travels to a worker thread",
       { cause },
     );
-  }
-}
-
-function requireCount(path: string, value: number | undefined): void {
-  if (value !== undefined && !(Number.isInteger(value) && value >= 1)) {
-    throw new InvalidInputError(path, `must be a whole number of at least 1, not ${value}`);
   }
 }

@@ -1,10 +1,5 @@
-import {
-  describeTensor,
-  type GraphPlan,
-  type GraphProblem,
-  type GraphTensor,
-  type PlannedInput,
-} from "./graph-plan.js";
+import type { Problem } from "@crossrank/backend-support";
+import { describeTensor, type GraphPlan, type GraphTensor, type PlannedInput } from "./graph-plan.js";
 
 /** Names as Hugging Face's models and exporters use them. */
 const tokenInputs = {
@@ -25,7 +20,7 @@ const tokenFix =
 /** Inputs of the graph → how to feed them. */
 export function planInputs(
   inputs: readonly GraphTensor[],
-): Pick<GraphPlan, "inputs" | "rows" | "columns"> | GraphProblem {
+): Pick<GraphPlan, "inputs" | "rows" | "columns"> | Problem {
   const wanted = inputs.map(describeTensor).join(", ");
   const planned: PlannedInput[] = [];
   for (const input of inputs) {
@@ -52,7 +47,7 @@ export function planInputs(
   return { inputs: planned, rows: fixedDimension(ofRows, 0), columns: fixedDimension(ofTokens, 1) };
 }
 
-function planInput({ name, type, shape }: GraphTensor): PlannedInput | GraphProblem {
+function planInput({ name, type, shape }: GraphTensor): PlannedInput | Problem {
   if (Object.hasOwn(tokenInputs, name)) {
     if (!isInteger(type)) {
       return { problem: `input "${name}" has type ${type}`, fix: tokenFix };
@@ -81,7 +76,7 @@ function planInput({ name, type, shape }: GraphTensor): PlannedInput | GraphProb
   return { problem: `unknown input "${name}"`, fix: tokenFix };
 }
 
-function planPast({ name, type, shape }: GraphTensor): PlannedInput | GraphProblem {
+function planPast({ name, type, shape }: GraphTensor): PlannedInput | Problem {
   const [, heads, past, size] = shape ?? [];
   if (shape?.length !== 4 || typeof heads !== "number" || typeof size !== "number") {
     return {

@@ -1,5 +1,6 @@
+import type { Problem } from "@crossrank/backend-support";
 import type { Head, OutputKind, OutputRequest } from "@crossrank/core";
-import type { GraphPlan, GraphProblem, GraphTensor, PlannedOutput } from "./graph-plan.js";
+import type { GraphPlan, GraphTensor, PlannedOutput } from "./graph-plan.js";
 
 const floatTypes: readonly string[] = ["float32", "float16", "float64"];
 
@@ -20,7 +21,7 @@ export function planOutput(
   outputs: readonly GraphTensor[],
   { kinds, tokens = [] }: OutputRequest,
   head: Head,
-): PlannedOutput | GraphProblem | undefined {
+): PlannedOutput | Problem | undefined {
   const floats = outputs.filter((output) => floatTypes.includes(output.type));
   for (const kind of kinds) {
     const found = findOutput(floats, kind);
@@ -59,7 +60,7 @@ export function planOutput(
 }
 
 /** What an output that wants unpadded rows and a fixed shape do to each other. */
-export function shapeProblem({ output, rows, columns }: GraphPlan): GraphProblem | undefined {
+export function shapeProblem({ output, rows, columns }: GraphPlan): Problem | undefined {
   if (!output.unpadded || (columns === undefined && (rows ?? 1) === 1)) {
     return undefined;
   }
@@ -77,7 +78,7 @@ export function poolingProblem(
   output: PlannedOutput,
   head: Head,
   pooling: string | undefined,
-): GraphProblem | undefined {
+): Problem | undefined {
   const wanted = "pooling" in head ? head.pooling : undefined;
   if (output.kind !== "pooled" || pooling === undefined || pooling === wanted) {
     return undefined;

@@ -46,29 +46,5 @@ export interface RunResult {
   readonly shape: readonly number[];
 }
 
-export type CallKind = keyof Calls;
-
-export type CallMessage = {
-  [Kind in CallKind]: {
-    readonly id: number;
-    readonly kind: Kind;
-    readonly argument: Calls[Kind]["argument"];
-  };
-}[CallKind];
-
 /** Where a call failed: the native library, a provider that is missing, the model file, or a batch. */
 export type FailureStage = "runtime" | "provider" | "model" | "run";
-
-export type AnswerMessage =
-  | { readonly id: number; readonly result: Calls[CallKind]["result"] }
-  | { readonly id: number; readonly failure: { readonly stage: FailureStage; readonly message: string } };
-
-/** A failure inside a worker, on the main thread. */
-export class WorkerFailure extends Error {
-  readonly stage: FailureStage;
-  constructor(stage: FailureStage, message: string) {
-    super(message);
-    this.name = "WorkerFailure";
-    this.stage = stage;
-  }
-}

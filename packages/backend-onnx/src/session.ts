@@ -1,64 +1,34 @@
-import {
-  type ArtifactInfo,
-  type BackendInfo,
-  BackendRunError,
-  type BackendSession,
-  type Batch,
-  type Capabilities,
-  DisposedError,
-  type RawOutput,
-} from "@crossrank/core";
+import { RuntimeSession, type SessionFacts } from "@crossrank/backend-support";
+import type { Batch, RawOutput } from "@crossrank/core";
 import type { GraphPlan } from "./graph-plan.js";
 import type { RunArgument, RunResult } from "./protocol.js";
 import type { WorkerClient } from "./worker-client.js";
 
 /** A model in the memory of one worker thread or several. */
-export class OnnxSession implements BackendSession {
-  readonly info: BackendInfo;
-  readonly artifact: ArtifactInfo;
-  readonly capabilities: Capabilities;
+export class OnnxSession extends RuntimeSession {
   readonly #workers: readonly WorkerClient[];
   readonly #plan: GraphPlan;
-  #disposal: Promise<void> | undefined;
 
-  constructor(facts: {
-    readonly info: BackendInfo;
-    readonly artifact: ArtifactInfo;
-    readonly capabilities: Capabilities;
-    readonly workers: readonly WorkerClient[];
-    readonly plan: GraphPlan;
-  }) {
-    this.info = facts.info;
-    this.artifact = facts.artifact;
-    this.capabilities = facts.capabilities;
+  constructor(facts: SessionFacts & { readonly workers: readonly WorkerClient[]; readonly plan: GraphPlan }) {
+    super(facts);
     this.#workers = facts.workers;
     this.#plan = facts.plan;
   }
 
-  async run(batch: Batch, options?: { readonly signal?: AbortSignal | undefined }): Promise<RawOutput> {
-    if (this.#disposal !== undefined) {
-      throw new DisposedError("onnx session");
-    }
-    options?.signal?.throwIfAborted();
+  protected override async compute(batch: Batch): Promise<RawOutput> {
     const worker = this.#leastLoaded();
     const { argument, transfer } = this.#runArgument(batch);
     let result: RunResult;
     try {
       result = await worker.call("run", argument, transfer);
     } catch (cause) {
-      const problem = cause instanceof Error ? cause.message : String(cause);
-      throw new BackendRunError({ backend: this.info.name, problem }, { cause });
+      throw this.runFailure(cause);
     }
     return { kind: this.#plan.output.kind, ...result };
   }
 
-  dispose(): Promise<void> {
-    this.#disposal ??= Promise.all(this.#workers.map((worker) => worker.close())).then(() => undefined);
-    return this.#disposal;
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.dispose();
+  protected override async close(): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.close()));
   }
 
   #leastLoaded(): WorkerClient {
@@ -66,8 +36,7 @@ export class OnnxSession implements BackendSession {
     const [first, ...others] = alive;
     if (first === undefined) {
       const cause = this.#workers[0]?.death;
-      const problem = `every worker thread is gone (${cause?.message}); load the model again`;
-      throw new BackendRunError({ backend: this.info.name, problem }, { cause });
+      throw this.runError(`every worker thread is gone (${cause?.message}); load the model again`, cause);
     }
     return others.reduce((least, worker) => (worker.underWay < least.underWay ? worker : least), first);
   }
@@ -77,10 +46,7 @@ export class OnnxSession implements BackendSession {
     const transfer = new Set<ArrayBuffer>();
     const take = (array: Int32Array): Int32Array => {
       // Node drops a message with a buffer that was transferred before, without a word, and its answer never comes.
-      if (array.length !== rows * columns) {
-        const problem = `an array of ${array.length} numbers for ${rows} rows of ${columns} tokens; a batch can be run once`;
-        throw new BackendRunError({ backend: this.info.name, problem });
-      }
+      this.requireFilled(array, batch);
       const own = transferable(array, transfer);
       transfer.add(own.buffer as ArrayBuffer);
       return own;

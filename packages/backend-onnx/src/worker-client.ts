@@ -1,11 +1,8 @@
 import { Worker } from "node:worker_threads";
+import { PendingCalls } from "@crossrank/backend-support";
+import type { AnswerMessage } from "@crossrank/backend-support/runtime";
 import { closeNativeSection, openNativeSection } from "./native-section.js";
-import { type AnswerMessage, type CallKind, type Calls, WorkerFailure } from "./protocol.js";
-
-interface Pending {
-  readonly resolve: (result: Calls[CallKind]["result"]) => void;
-  readonly reject: (error: Error) => void;
-}
+import type { Calls } from "./protocol.js";
 
 /**
  * The main thread's side of one worker thread. The thread keeps the process alive only while a call is under
@@ -14,9 +11,7 @@ interface Pending {
 export class WorkerClient {
   readonly #worker: Worker;
   readonly #exited: Promise<void>;
-  readonly #pending = new Map<number, Pending>();
-  #nextId = 0;
-  #death: Error | undefined;
+  readonly #pending: PendingCalls<Calls> = new PendingCalls();
 
   constructor() {
     const nativeSection = openNativeSection();
@@ -26,16 +21,19 @@ export class WorkerClient {
       execArgv: [],
       workerData: nativeSection,
     });
-    this.#worker.on("message", (message: AnswerMessage) => this.#answer(message));
+    this.#worker.on("message", (message: AnswerMessage<Calls>) => {
+      this.#pending.settle(message);
+      if (this.#pending.size === 0) this.#worker.unref();
+    });
     this.#worker.on("messageerror", (error) => {
-      this.#die(error);
+      this.#pending.end(error);
       void this.#worker.terminate();
     });
-    this.#worker.on("error", (error) => this.#die(error));
+    this.#worker.on("error", (error) => this.#pending.end(error));
     this.#exited = new Promise((resolve) => {
       this.#worker.on("exit", (code) => {
         closeNativeSection(nativeSection);
-        this.#die(new Error(`the worker thread ended with code ${code}`));
+        this.#pending.end(new Error(`the worker thread ended with code ${code}`));
         resolve();
       });
     });
@@ -49,57 +47,32 @@ export class WorkerClient {
 
   /** Why the thread is gone; undefined while it lives. */
   get death(): Error | undefined {
-    return this.#death;
+    return this.#pending.death;
   }
 
-  /** @throws {WorkerFailure} when the call fails inside the worker; another error when the worker dies. */
-  call<Kind extends CallKind>(
+  /** @throws {RuntimeFailure} when the call fails inside the worker; another error when the worker dies. */
+  async call<Kind extends keyof Calls>(
     kind: Kind,
     argument: Calls[Kind]["argument"],
     transfer: readonly ArrayBuffer[] = [],
   ): Promise<Calls[Kind]["result"]> {
-    if (this.#death !== undefined) {
-      return Promise.reject(this.#death);
-    }
-    const id = this.#nextId++;
-    this.#worker.postMessage({ id, kind, argument }, transfer);
-    this.#worker.ref();
-    return new Promise<Calls[CallKind]["result"]>((resolve, reject) => {
-      this.#pending.set(id, { resolve, reject });
-    }) as Promise<Calls[Kind]["result"]>;
+    if (this.#pending.death !== undefined) throw this.#pending.death;
+    const { answer } = this.#pending.add<Kind>((id) => {
+      this.#worker.postMessage({ id, kind, argument }, transfer);
+      this.#worker.ref();
+    });
+    return answer;
   }
 
   /**
    * Ends the thread after the calls under way. It ends itself, see native-section.ts.
    */
   async close(): Promise<void> {
-    if (this.#death === undefined) {
+    if (this.#pending.death === undefined) {
       // A worker that dies meanwhile has freed its memory too.
       await this.call("release", undefined).catch(() => undefined);
       this.#worker.ref();
     }
     await this.#exited;
-  }
-
-  #answer(message: AnswerMessage): void {
-    const pending = this.#pending.get(message.id);
-    this.#pending.delete(message.id);
-    if (this.#pending.size === 0) {
-      this.#worker.unref();
-    }
-    if ("failure" in message) {
-      pending?.reject(new WorkerFailure(message.failure.stage, message.failure.message));
-    } else {
-      pending?.resolve(message.result);
-    }
-  }
-
-  #die(error: unknown): void {
-    this.#death ??= error instanceof Error ? error : new Error(String(error));
-    const pending = [...this.#pending.values()];
-    this.#pending.clear();
-    for (const { reject } of pending) {
-      reject(this.#death);
-    }
   }
 }

@@ -2,18 +2,16 @@
 import { closeSync, openSync, readSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
-import type { InferenceSession } from "onnxruntime-node";
-import type { GraphTensor } from "./graph-plan.js";
-import { inNativeSection } from "./native-section.js";
 import {
   type AnswerMessage,
   type CallMessage,
-  type LoadArgument,
-  type LoadedGraph,
-  type RunArgument,
-  type RunResult,
-  WorkerFailure,
-} from "./protocol.js";
+  messageOf,
+  RuntimeFailure,
+} from "@crossrank/backend-support/runtime";
+import type { InferenceSession } from "onnxruntime-node";
+import type { GraphTensor } from "./graph-plan.js";
+import { inNativeSection } from "./native-section.js";
+import type { Calls, LoadArgument, LoadedGraph, RunArgument, RunResult } from "./protocol.js";
 import { runBatch } from "./run-batch.js";
 
 type Runtime = typeof import("onnxruntime-node");
@@ -28,12 +26,16 @@ if (parentPort !== null) {
 /** One call after the other, in the order of arrival. */
 function serve(port: MessagePort, nativeSection: Int32Array): void {
   let last: Promise<void> = Promise.resolve();
-  port.on("message", (call: CallMessage) => {
+  port.on("message", (call: CallMessage<Calls>) => {
     last = last.then(() => serveCall(port, nativeSection, call));
   });
 }
 
-async function serveCall(port: MessagePort, nativeSection: Int32Array, call: CallMessage): Promise<void> {
+async function serveCall(
+  port: MessagePort,
+  nativeSection: Int32Array,
+  call: CallMessage<Calls>,
+): Promise<void> {
   const { id, kind } = call;
   try {
     switch (kind) {
@@ -53,12 +55,12 @@ async function serveCall(port: MessagePort, nativeSection: Int32Array, call: Cal
         break;
     }
   } catch (error) {
-    const stage = error instanceof WorkerFailure ? error.stage : kind === "load" ? "model" : "run";
-    answer(port, { id, failure: { stage, message: messageOf(error) } });
+    const stage = error instanceof RuntimeFailure ? error.stage : kind === "load" ? "model" : "run";
+    answer(port, { id, failure: { stage, message: messageOf(error).trim() } });
   }
 }
 
-function answer(port: MessagePort, message: AnswerMessage, transfer: ArrayBuffer[] = []): void {
+function answer(port: MessagePort, message: AnswerMessage<Calls>, transfer: ArrayBuffer[] = []): void {
   port.postMessage(message, transfer);
 }
 
@@ -66,7 +68,7 @@ async function load(argument: LoadArgument): Promise<LoadedGraph> {
   try {
     runtime = await import("onnxruntime-node");
   } catch (error) {
-    throw new WorkerFailure("runtime", messageOf(error));
+    throw new RuntimeFailure("runtime", messageOf(error).trim());
   }
   const { sessionOptions } = argument;
   requireProviders(runtime, sessionOptions.executionProviders ?? []);
@@ -91,7 +93,7 @@ function requireProviders(
   for (const provider of providers) {
     const name = typeof provider === "string" ? provider : provider.name;
     if (!supported.includes(name)) {
-      throw new WorkerFailure(
+      throw new RuntimeFailure(
         "provider",
         `execution provider "${name}" is not in this build, which has ${supported.join(", ")}`,
       );
@@ -132,8 +134,4 @@ async function run(argument: RunArgument): Promise<RunResult> {
     throw new Error("the session is not loaded");
   }
   return runBatch(runtime, session, argument);
-}
-
-function messageOf(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).trim();
 }

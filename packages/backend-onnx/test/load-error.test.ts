@@ -113,7 +113,9 @@ test("without onnxruntime-node: diagnose says what to install, and so does a loa
     fileURLToPath(new URL("../package.json", import.meta.url)),
     join(scope, "backend-onnx/package.json"),
   );
-  await symlink(fileURLToPath(new URL("../../core", import.meta.url)), join(scope, "core"));
+  for (const name of ["core", "backend-support"]) {
+    await symlink(fileURLToPath(new URL(`../../${name}`, import.meta.url)), join(scope, name));
+  }
   const copy = (await import(join(scope, "backend-onnx/dist/index.js"))) as { onnx: typeof onnx };
 
   const diagnosis = await copy.onnx().diagnose();
