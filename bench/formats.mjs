@@ -25,11 +25,15 @@ node bench/formats.mjs [options]
   --only A,B         of ${formatNames.join(", ")}
   --json FILE        write everything that was measured
   --write            put the table into bench/README.md
+  --section NAME     which of its tables: formats (the default) or mnn
   --help
 
 Torch's exports, sentence-transformers and MNN's conversions run where $PYTHON, or python3, has them (pip install
 sentence-transformers onnx onnxscript onnxruntime MNN==3.6.1).
 `;
+
+/** Tables in bench/README.md. */
+const sections = ["formats", "mnn"];
 
 /** A run that takes longer than so many seconds is not repeated more often than this. */
 const patience = { seconds: 30, rounds: 2 };
@@ -55,6 +59,7 @@ async function main(args) {
       only: { type: "string", default: formatNames.join(",") },
       json: { type: "string" },
       write: { type: "boolean", default: false },
+      section: { type: "string", default: "formats" },
       help: { type: "boolean", default: false },
       // For the tests: a model of this shape.
       shape: { type: "string", default: "minilm" },
@@ -67,6 +72,8 @@ async function main(args) {
   const documents = readCount("documents", values.documents);
   const repeat = readCount("repeat", values.repeat);
   const only = readNames(values.only, formatNames);
+  const { section } = values;
+  if (!sections.includes(section)) throw new Error(`--section knows ${sections.join(", ")}, not ${section}`);
   const machine = describeMachine();
 
   const folder = await mkdtemp(join(tmpdir(), "crossrank-formats-"));
@@ -82,7 +89,7 @@ async function main(args) {
     const load = [before, loadavg()[0] ?? 0];
     progress("");
     const played = { measured, skipped: [...skipped, ...failed], load };
-    const report = judgeFormats(source.name, played, { artifacts, features: machine.features });
+    const report = judgeFormats(source.name, played, { artifacts, only, features: machine.features });
     const summary = [
       `${renderMachine(machine)}. Median of ${repeat} timed runs after one warm-up, contestants in turn; at most ${patience.rounds} runs of those that take longer than ${patience.seconds} s each.`,
       renderFormats(report, artifacts.versions),
@@ -91,7 +98,7 @@ async function main(args) {
     if (values.json !== undefined) {
       await writeFile(values.json, `${JSON.stringify({ machine, report }, undefined, 2)}\n`);
     }
-    if (values.write) await writeReadme("formats", { command: "node bench/formats.mjs", args, summary });
+    if (values.write) await writeReadme(section, { command: "node bench/formats.mjs", args, summary });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

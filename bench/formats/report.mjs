@@ -18,10 +18,10 @@ const wanted = /** @type {const} */ ([
 /**
  * @param {string} model
  * @param {{ measured: readonly Measured[], skipped: readonly Skipped[], load: FormatsReport["load"] }} played
- * @param {{ artifacts: Artifacts, features: readonly string[] | undefined }} facts
+ * @param {{ artifacts: Artifacts, only: readonly string[], features: readonly string[] | undefined }} facts
  * @returns {FormatsReport}
  */
-export function judgeFormats(model, { measured, skipped, load }, { artifacts, features }) {
+export function judgeFormats(model, { measured, skipped, load }, { artifacts, only, features }) {
   const first = measured.find(({ scored }) => scored.tokens !== undefined);
   if (first === undefined) {
     const reasons = skipped.map(({ title, reason }) => `${title}: ${reason}`);
@@ -34,7 +34,7 @@ export function judgeFormats(model, { measured, skipped, load }, { artifacts, fe
     load,
     results,
     skipped,
-    aims: aimsOf(results, features),
+    aims: aimsOf(results, only, features),
   };
 }
 
@@ -78,21 +78,25 @@ function resultOf({ contestant, version, scored, seconds, peakMemory }, all, { f
 
 /**
  * @param {readonly FormatResult[]} results
+ * @param {readonly string[]} only who was to compete: about the others there is nothing to say
  * @param {readonly string[] | undefined} features
  * @returns {Aim[]}
  */
-function aimsOf(results, features) {
+function aimsOf(results, only, features) {
   /** @param {string} name */
   const find = (name) => results.find((result) => result.name === name);
   /** @type {Aim[]} */
-  const aims = wanted.map(([name, least]) => {
-    const result = find(name);
-    const { lead, against = "crossrank", title = name } = result ?? {};
-    return {
-      text: `${against}, at least ${least} × ${title}: ${lead?.toFixed(2) ?? "?"} ×`,
-      met: lead === undefined ? undefined : lead >= least,
-    };
-  });
+  const aims = wanted
+    .filter(([name]) => only.includes(name))
+    .map(([name, least]) => {
+      const result = find(name);
+      const { lead, against = "crossrank", title = name } = result ?? {};
+      return {
+        text: `${against}, at least ${least} × ${title}: ${lead?.toFixed(2) ?? "?"} ×`,
+        met: lead === undefined ? undefined : lead >= least,
+      };
+    });
+  if (!only.includes("torch-bf16")) return aims;
   const lead = find("torch-bf16")?.lead;
   const hasAmx = features?.includes("amx_bf16") === true;
   return [
