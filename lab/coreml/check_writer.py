@@ -97,9 +97,9 @@ def facts_of(path):
     spec = coremltools.utils.load_spec(str(path))
     coremltools.models.MLModel(str(path), skip_model_load=True)
     description = spec.description
-    features = description
+    features, default = description, description.defaultFunctionName or "main"
     for function in description.functions:
-        if function.name == description.defaultFunctionName:
+        if function.name == default:
             features = function
     facts = {
         "kind": spec.WhichOneof("Type"),
@@ -113,9 +113,9 @@ def facts_of(path):
     weights = path / "Data" / "com.apple.CoreML" / "weights"
     load_program(spec, spec.specificationVersion, str(weights))
     histogram = collections.Counter()
-    for function in spec.mlProgram.functions.values():
-        for block in function.block_specializations.values():
-            histogram.update(operations_of(block))
+    runs = spec.mlProgram.functions[default]
+    histogram.update(operations_of(runs.block_specializations[runs.opset]))
+    facts["defaultFunction"] = default
     facts["opsets"] = sorted({function.opset for function in spec.mlProgram.functions.values()})
     facts["operations"] = dict(histogram)
     facts["immediates"] = {}

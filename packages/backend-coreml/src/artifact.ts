@@ -33,6 +33,7 @@ export interface ArtifactChoice {
 /** Written by Core ML's tools into every package; the manifest names the rest. */
 const manifestName = "Manifest.json";
 const programEnding = ".mlmodel";
+const weightsEnding = ".bin";
 const usualProgram = "Data/com.apple.CoreML/model.mlmodel";
 
 /**
@@ -82,7 +83,8 @@ export function chooseArtifact(
  * Fetches the files of a package.
  *
  * @returns absolute path of the package's folder.
- * @throws {ModelLoadError} when one is empty or a Git LFS pointer, or they do not lie together.
+ * @throws {ModelLoadError} when one is a Git LFS pointer, when one that Core ML reads is empty, or when they do not lie
+ *   together.
  */
 export async function fetchPackage(
   files: ModelFiles,
@@ -94,7 +96,9 @@ export async function fetchPackage(
   for (const part of parts) {
     const local = await files.localPath(part.path, options);
     options.signal?.throwIfAborted();
-    await requireContent({ model: files.id, backend, file: part.path }, local);
+    if (part.size !== 0 || isRead(part.path)) {
+      await requireContent({ model: files.id, backend, file: part.path }, local);
+    }
     const inside = part.path.slice(path.length).split("/").join(sep);
     roots.add(local.endsWith(inside) ? local.slice(0, -inside.length) : local);
   }
@@ -107,6 +111,11 @@ export async function fetchPackage(
     problem: `its files lie apart on this machine (${root}, ${others.join(", ")})`,
     fix: "Give the model as a folder",
   });
+}
+
+/** Whether Core ML reads it. Other files may be empty, such as a mark for Git to keep a folder. */
+function isRead(path: string): boolean {
+  return path.endsWith(programEnding) || path.endsWith(weightsEnding) || path.endsWith(`/${manifestName}`);
 }
 
 /** What was loaded, with the source's hashes, or the files' own where the source has none. */

@@ -4,7 +4,7 @@ import { type ComputeUnits, computeUnits } from "./compute-units.js";
 /** A kind of device that Core ML may give an operation to. */
 export type ComputeDevice = "neuralEngine" | "gpu" | "cpu";
 
-/** One operation of a model's main function, as `MLComputePlan` plans it. */
+/** One operation of a model's default function, as `MLComputePlan` plans it. */
 export interface PlannedOperation {
   /** With its opset, as Core ML writes it: `"ios18.conv"`. */
   readonly operator: string;

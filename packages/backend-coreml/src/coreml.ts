@@ -23,7 +23,9 @@ import {
   planOutput,
   planPackage,
 } from "./feature-plan.js";
+import { requireWholeSet } from "./length-set.js";
 import { modelLoadError } from "./load-error.js";
+import { findNarrowedIds } from "./narrowed-ids.js";
 import { diagnoseNative, openNativePredictor } from "./native-predictor.js";
 import { type CoreMlOptions, checkOptions, type ReferenceOptions } from "./options.js";
 import type { Predictor } from "./predictor.js";
@@ -72,6 +74,15 @@ async function load(backend: string, options: CoreMlOptions, request: LoadReques
   const choice = chooseArtifact(files.id, await files.list({ signal }), wish);
   const read = await readPackages(backend, choice, request);
   const { plans, output } = planAll(backend, read, request);
+  // A package that the caller named is taken alone.
+  if (wish.file === undefined) {
+    const set = read.map(({ choice: { path }, package: { model } }, index) => ({
+      path,
+      model,
+      lengths: plans[index]?.lengths ?? [],
+    }));
+    requireWholeSet({ model: files.id, backend }, set);
+  }
   const packages: OpenPackage[] = [];
   try {
     for (const [index, one] of read.entries()) {
@@ -142,6 +153,8 @@ function planAll(
     if ("problem" in planned) throw refuse(planned);
     const plan = planPackage(one.model);
     if ("problem" in plan) throw refuse(plan);
+    const narrowed = findNarrowedIds(one.model);
+    if (narrowed !== undefined) throw refuse(narrowed);
     const [first] = plans;
     if (first !== undefined && (!isLike(first, plan) || planned.name !== output?.name)) {
       const problem = "it has other inputs, rows or outputs than the packages of the other lengths";

@@ -25,6 +25,7 @@ export {
   type ResidencyPlace,
   type ResidencyReport,
   type ResidencyVerdict,
+  residencyNotes,
   residencyPlaces,
 } from "./residency.js";
 export { ResidencyFileError, readResidencyFingerprint, readResidencyReport } from "./residency-file.js";

@@ -4,10 +4,8 @@ import { ModelPackageError } from "@crossrank/formats/mlpackage";
 import { NativeError, type NativeErrorCode } from "./native-error.js";
 import { UntranslatableProgramError } from "./reference/errors.js";
 
+/** What to do about what Core ML itself refused. Where the error knows better, its own fix is taken. */
 const nativeFixes: Readonly<Partial<Record<NativeErrorCode, string>>> = {
-  "addon-missing":
-    "Core ML needs a Mac; elsewhere run another format of the model, or this package with the option `reference`",
-  cache: "Name a folder that can be written in the option `cacheFolder`",
   unsupported: "Take another format of the model, or this package with the option `reference`",
   compile: "Take other `computeUnits`, or convert the model for this version of macOS",
   load: "Take other `computeUnits`, or convert the model for this version of macOS",
@@ -31,13 +29,10 @@ export function modelLoadError(
     const place = cause.operation === undefined ? "" : `${cause.operation} "${cause.value}": `;
     return new ModelLoadError({ ...facts, problem: `${place}${cause.problem}`, fix: cause.fix }, { cause });
   }
-  const fix = cause instanceof NativeError ? nativeFixes[cause.code] : undefined;
-  return new ModelLoadError(
-    {
-      ...facts,
-      problem: problemOf(cause),
-      fix: fix ?? "Check where the package comes from, and convert it again",
-    },
-    { cause },
-  );
+  const usual = "Check where the package comes from, and convert it again";
+  if (!(cause instanceof NativeError)) {
+    return new ModelLoadError({ ...facts, problem: problemOf(cause), fix: usual }, { cause });
+  }
+  const { code, problem, fix = nativeFixes[code] ?? usual } = cause;
+  return new ModelLoadError({ ...facts, problem: problemOf(problem), fix }, { cause });
 }

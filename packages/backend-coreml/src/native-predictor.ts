@@ -2,6 +2,7 @@ import { basename } from "node:path";
 import { abortable } from "@crossrank/backend-support";
 import { messageOf } from "@crossrank/backend-support/runtime";
 import type { BackendDiagnosis } from "@crossrank/core";
+import { ModelPackageError, openModelPackage } from "@crossrank/formats/mlpackage";
 import { type CompileRequest, defaultCompiledModelFolder, useCompiledModel } from "./compiled-model-cache.js";
 import type { ComputePlan } from "./compute-plan.js";
 import { type ComputeUnits, defaultComputeUnits } from "./compute-units.js";
@@ -49,11 +50,11 @@ export async function openNativePredictor(
       throw error;
     }
   });
-  return new NativePredictor(model, { name: "Core ML", version: versionOf(started.system) });
+  return new NativePredictor(model, runtimeOf(started.system, computeUnits));
 }
 
 /**
- * Where Core ML means to run each operation of a package's main function. Needs macOS 14.4 or later.
+ * Where Core ML means to run each operation of a package's default function. Needs macOS 14.4 or later.
  *
  * @throws {NativeError}, see `NativeErrorCode`.
  * @throws the signal's reason once it is aborted.
@@ -62,10 +63,11 @@ export async function planNative(packagePath: string, options: NativeOptions = {
   const started = start();
   const { computeUnits = defaultComputeUnits, signal, onProgress } = options;
   const request = compileRequest(started, packagePath, options);
+  const planned = await defaultFunctionName(packagePath, signal);
   const operations = await useCompiledModel(request, async (compiledPath) => {
     onProgress?.("load");
     return abortable(
-      asNative(() => started.addon.computePlan(compiledPath, computeUnits)),
+      asNative(() => started.addon.computePlan(compiledPath, computeUnits, planned)),
       signal,
     );
   });
@@ -82,6 +84,16 @@ export async function planNative(packagePath: string, options: NativeOptions = {
       cost: cost ?? null,
     })),
   };
+}
+
+async function defaultFunctionName(packagePath: string, signal: AbortSignal | undefined): Promise<string> {
+  try {
+    const { model } = await openModelPackage(packagePath, { signal });
+    return model.defaultFunction ?? "main";
+  } catch (error) {
+    if (!ModelPackageError.isInstance(error)) throw error;
+    throw new NativeError("cache", error.problem, { fix: error.fix, cause: error });
+  }
 }
 
 /** Whether Core ML can be used here, without loading a model. Never throws. */
@@ -135,16 +147,21 @@ function describeSystem(system: AddonSystem): string {
   return chip ? `${version}, ${chip}` : version;
 }
 
+/** With the compute units, so that scores of one processor are never taken for those of another. */
+export function runtimeOf(system: AddonSystem, computeUnits: ComputeUnits): Predictor["runtime"] {
+  return { name: `Core ML (${computeUnits})`, version: versionOf(system) };
+}
+
 function versionOf({ product }: AddonSystem): string {
   return `macOS ${product ?? "?"}`;
 }
 
 class NativePredictor implements Predictor {
-  readonly runtime: { readonly name: string; readonly version: string };
+  readonly runtime: Predictor["runtime"];
   readonly #model: AddonModel;
   readonly #inputs: ReadonlySet<string>;
 
-  constructor(model: AddonModel, runtime: { name: string; version: string }) {
+  constructor(model: AddonModel, runtime: Predictor["runtime"]) {
     this.#model = model;
     this.#inputs = new Set(model.inputs.map(({ name }) => name));
     this.runtime = runtime;

@@ -10,7 +10,12 @@ export interface Addon {
   /** @returns the compiled model's folder in a temporary place, which is the caller's to move away. */
   compile(packagePath: string): Promise<string>;
   load(compiledPath: string, computeUnits: ComputeUnits): Promise<AddonModel>;
-  computePlan(compiledPath: string, computeUnits: ComputeUnits): Promise<readonly AddonOperation[]>;
+  /** @param functionName of the default function, which Core ML plans for. */
+  computePlan(
+    compiledPath: string,
+    computeUnits: ComputeUnits,
+    functionName: string,
+  ): Promise<readonly AddonOperation[]>;
 }
 
 export interface AddonSystem {

@@ -15,7 +15,7 @@ export interface PredictorOutput {
  * above it (shapes, padding, which output means what) is one code for both.
  */
 export interface Predictor {
-  /** E.g. `{ name: "Core ML", version: "macOS 15.1" }`. */
+  /** E.g. `{ name: "Core ML (cpuAndNeuralEngine)", version: "macOS 15.1" }`: what changes numbers is in it. */
   readonly runtime: { readonly name: string; readonly version: string };
   /** How many predictions may be under way at once; at least 1, which is the default. */
   readonly concurrentRuns?: number;

@@ -91,10 +91,25 @@ const reportSchema = z.object({
   operations: z.array(operation),
 });
 
+/** How many of each operator. zod's own record passes over a key `__proto__`, which a script may well write. */
+const operatorCounts = z.custom<object>(isObject, "must be an object").transform((value, context) => {
+  const counts = Object.entries(value);
+  for (const [operator, count] of counts) {
+    if (operator !== "" && Number.isInteger(count) && count >= 1) continue;
+    context.addIssue({ code: "custom", path: [operator], message: "must be a whole number of at least 1" });
+  }
+  // Its own property, also where its name is `__proto__`.
+  return Object.fromEntries(counts) as Record<string, number>;
+});
+
+function isObject(value: unknown): boolean {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 const placed = z
   .strictObject({
     total: z.int().min(0),
-    operators: z.record(z.string().min(1), z.int().min(1)),
+    operators: operatorCounts,
   })
   .superRefine(checkSum);
 
@@ -104,7 +119,7 @@ const fingerprintSchema = z.strictObject({
   neuralEngine: z
     .strictObject({
       total: z.int().min(1),
-      operators: z.record(z.string().min(1), z.int().min(1)).optional(),
+      operators: operatorCounts.optional(),
     })
     .superRefine(checkSum),
   cpu: placed,

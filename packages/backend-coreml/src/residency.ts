@@ -107,6 +107,24 @@ export function judgeResidency(report: ResidencyReport, baseline: ResidencyFinge
 }
 
 /**
+ * What {@link judgeResidency} could not hold against each other, as sentences: what a plan was allowed to use, where
+ * only one of the two says it. A plan for other compute units is a plan of another run.
+ */
+export function residencyNotes(report: ResidencyReport, baseline: ResidencyFingerprint): readonly string[] {
+  if (report.computeUnits !== undefined && baseline.computeUnits === undefined) {
+    return [
+      `The baseline does not say which compute units it is for, and the report was planned for ${report.computeUnits}.`,
+    ];
+  }
+  if (report.computeUnits === undefined && baseline.computeUnits !== undefined) {
+    return [
+      `The report does not say which compute units it was planned for, and the baseline is for ${baseline.computeUnits}.`,
+    ];
+  }
+  return [];
+}
+
+/**
  * The fingerprint that a report gives, with every operator pinned.
  * @throws {RangeError} when the report breaks the policy itself: an operation on the GPU, or none on the Neural Engine.
  */

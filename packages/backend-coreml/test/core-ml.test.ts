@@ -85,7 +85,7 @@ describe.skipIf(skipped)("Core ML", () => {
       const predictor = await openNativePredictor(seedPort, { cacheFolder, computeUnits });
       try {
         expect(predictor.runtime).toEqual({
-          name: "Core ML",
+          name: `Core ML (${computeUnits})`,
           version: expect.stringMatching(/^macOS \d+\.\d+/),
         });
         for (const columns of [16, 32, 64]) {

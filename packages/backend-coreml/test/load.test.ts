@@ -8,10 +8,17 @@ import {
   ModelFileNotFoundError,
   ModelLoadError,
 } from "@crossrank/core";
-import { type CoreMlModel, type Operation, writeModelPackage } from "@crossrank/formats/mlpackage";
+import {
+  type CoreMlModel,
+  type FunctionDefinition,
+  type Operation,
+  writeModelPackage,
+} from "@crossrank/formats/mlpackage";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { coreml } from "../src/coreml.js";
 import { planOutput, planPackage } from "../src/feature-plan.js";
+import { modelLoadError } from "../src/load-error.js";
+import { NativeError } from "../src/native-error.js";
 import { UntranslatableProgramError } from "../src/reference/errors.js";
 import { constant, modelOf, operation, tensorType } from "./programs.js";
 import { batchOf, load, modelFolder, reference, rejection, usual } from "./reference-fixtures.js";
@@ -129,6 +136,71 @@ describe("which package is run", () => {
     expect((await refused(twice, ModelLoadError)).message).toContain("it takes length 4, as another");
   });
 
+  test("a set of which a length is missing is refused, and so is one with a length of another", async () => {
+    const lengths = [4, 8, 16];
+    const part = (length: number, set = lengths): CoreMlModel => {
+      const model = sum(2, length);
+      const userDefined = { "crossrank.lengths": set.join() };
+      return { ...model, metadata: { ...model.metadata, userDefined } };
+    };
+    const path = (length: number): string => `mlpackage/model_${length}.mlpackage`;
+    const folder = await folderOf(Object.fromEntries(lengths.map((one) => [path(one), part(one)])));
+    const session = await load(reference(), folder);
+    onTestFinished(() => session.dispose());
+    expect(session.capabilities.sequenceLengths).toEqual(lengths);
+
+    for (const [gone, here] of [
+      [16, "4, 8"],
+      [8, "4"],
+    ] as const) {
+      rmSync(join(folder, path(gone)), { recursive: true });
+      const error = await refused(folder, ModelLoadError);
+      expect(error.file).toBe(path(4));
+      expect(error.message).toContain(`of the lengths 4, 8, 16, and the packages here take ${here}.`);
+    }
+    // By name it is the caller's choice.
+    const named = coreml({ file: path(4), reference: { backend: onnx({ workers: 1 }) } });
+    const alone = await load(named, folder);
+    onTestFinished(() => alone.dispose());
+    expect(alone.capabilities.maxSequenceLength).toBe(4);
+
+    const mixed = await folderOf({
+      [path(4)]: part(4, [4, 8]),
+      [path(8)]: part(8, [4, 8]),
+      [path(2)]: sum(2, 2),
+    });
+    expect((await refused(mixed, ModelLoadError)).message).toContain(
+      "lengths 4, 8, and the packages here take 2, 4, 8",
+    );
+  });
+
+  test("of a package with several functions the default one", async () => {
+    const main = sum(2, 4);
+    const doubled = sumOf(2, 4).flatMap((one) =>
+      one.type === "cast"
+        ? [
+            constant("two", "fp32", [2]),
+            { ...one, outputs: [{ name: "raw", type: tensorType("fp32", [2, 4]) }] },
+            operation("mul", { x: "raw", y: "two" }, { ids: tensorType("fp32", [2, 4]) }),
+          ]
+        : [one],
+    );
+    const functions = {
+      ...main.program?.functions,
+      double: modelOf({ rows: 2, length: 4, operations: doubled }).program?.functions["main"],
+    } as Readonly<Record<string, FunctionDefinition>>;
+    for (const [defaultFunction, logit] of [
+      ["main", 6],
+      ["double", 12],
+    ] as const) {
+      const model = { ...main, defaultFunction, program: { version: 1, attributes: {}, functions } };
+      const session = await load(reference(), await folderOf({ [usual]: model }));
+      onTestFinished(() => session.dispose());
+      const batch = batchOf([{ ids: [1, 2, 3], segmentIds: [] }], { rows: 2, columns: 4 });
+      expect([...(await session.run(batch)).data]).toEqual([logit, 0]);
+    }
+  });
+
   test("there is none", async () => {
     const bare = modelFolder("bert-logit");
     const error = await refused(bare, ModelFileNotFoundError);
@@ -173,6 +245,14 @@ describe("packages that are not whole", () => {
     const error = await refused(folder, ModelLoadError);
     expect(error.message).toMatch(message);
     expect(error.file).toBe(`${usual}/${weights}`);
+  });
+
+  test("but an empty file that nothing reads is none of its parts", async () => {
+    const folder = sound();
+    writeFileSync(join(folder, usual, ".gitkeep"), "");
+    const session = await load(reference(), folder);
+    onTestFinished(() => session.dispose());
+    expect(session.artifact.files.map(({ path }) => path)).toContain(`${usual}/.gitkeep`);
   });
 
   test("whose files a model keeps in different places", async () => {
@@ -435,8 +515,11 @@ describe("programs that are not covered", () => {
     };
     const folder = await folderOf({ [usual]: sum(2, 4, lookUp(32_769)) });
     const error = await refused(folder, ModelLoadError);
-    expect(error.message).toContain('cast "narrow": it narrows token ids to int16, up to 32767');
+    expect(error.message).toContain('cast "narrow": it narrows input_ids to int16, up to 32767');
     expect(error.message).toContain("32769 rows");
+    // Core ML itself is not even asked, nor missed where there is none.
+    const native = await refused(folder, ModelLoadError, {}, coreml());
+    expect(native.message).toBe(error.message.replace("coreml:reference cannot", "coreml cannot"));
     expect(error.message).toContain("common::add_int16_cast");
     // The largest id still fits.
     const session = await load(reference(), await folderOf({ [usual]: sum(2, 4, lookUp(32_768)) }));
@@ -483,7 +566,31 @@ describe("the backend", () => {
     const folder = await folderOf({ [usual]: sum(2, 4) });
     const error = await refused(folder, ModelLoadError, {}, coreml());
     expect(error.backend).toBe("coreml");
-    expect(error.message).toContain("the option `reference`");
+    expect(error.message).toContain(`: ${(error.cause as NativeError).message}`);
+    expect(error.message.match(/coreml\(\{ reference \}\)/g)).toHaveLength(1);
+  });
+
+  test.each([
+    [
+      new NativeError("cache", "it is full", { fix: "Name another folder" }),
+      "it is full",
+      "Name another folder",
+    ],
+    [
+      new NativeError("load", "it is too\nlarge."),
+      "it is too large",
+      "Take other `computeUnits`, or convert the model for this version of macOS",
+    ],
+    [
+      new NativeError("cache", "it changed"),
+      "it changed",
+      "Check where the package comes from, and convert it again",
+    ],
+    [new Error("it broke."), "it broke", "Check where the package comes from, and convert it again"],
+  ])("gives one advice for %s", (cause, problem, fix) => {
+    const error = modelLoadError({ model: "m", backend: "coreml", file: usual }, cause);
+    expect(error.cause).toBe(cause);
+    expect(error.message).toBe(`coreml cannot load ${usual}: ${problem}. ${fix}`);
   });
 
   test("a reference whose own backend cannot load is an error of this one", async () => {

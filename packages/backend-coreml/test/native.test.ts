@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { loadAddon } from "../src/native.js";
 import { fromAddon, NativeError } from "../src/native-error.js";
-import { diagnoseNative, openNativePredictor, planNative } from "../src/native-predictor.js";
+import { diagnoseNative, openNativePredictor, planNative, runtimeOf } from "../src/native-predictor.js";
 
 describe.skipIf(process.platform === "darwin")("without Core ML", () => {
   const missing = { code: "addon-missing", fix: expect.stringContaining("coreml({ reference })") };
@@ -21,6 +21,15 @@ describe.skipIf(process.platform === "darwin")("without Core ML", () => {
     expect({ available, runtime }).toEqual({ available: false, runtime: undefined });
     expect(detail).toContain("Core ML is on macOS only");
   });
+});
+
+test("the runtime names the compute units, which a cached score depends on", () => {
+  const system = { addon: "0.0.0", product: "15.1", build: "24B83", chip: "Apple M3" };
+  expect(runtimeOf(system, "cpuAndNeuralEngine")).toEqual({
+    name: "Core ML (cpuAndNeuralEngine)",
+    version: "macOS 15.1",
+  });
+  expect(runtimeOf(system, "cpuOnly")).toEqual({ name: "Core ML (cpuOnly)", version: "macOS 15.1" });
 });
 
 describe("errors of the addon", () => {

@@ -5,6 +5,7 @@ import {
   judgeResidency,
   type ResidencyFingerprint,
   type ResidencyReport,
+  residencyNotes,
 } from "../src/residency.js";
 import { ResidencyFileError, readResidencyFingerprint, readResidencyReport } from "../src/residency-file.js";
 
@@ -185,6 +186,19 @@ describe("judgeResidency", () => {
     expect(judgeResidency({ operations: report.operations }, pinned).passed).toBe(true);
   });
 
+  it("notes what only one of the two says", () => {
+    const pinned = { ...seed, computeUnits: "cpuAndNeuralEngine" } as const;
+    const report: ResidencyReport = { ...seedReport(), computeUnits: "all" };
+    expect(residencyNotes(report, seed)).toEqual([
+      "The baseline does not say which compute units it is for, and the report was planned for all.",
+    ]);
+    expect(residencyNotes({ operations: report.operations }, pinned)).toEqual([
+      "The report does not say which compute units it was planned for, and the baseline is for cpuAndNeuralEngine.",
+    ]);
+    expect(residencyNotes(report, pinned)).toEqual([]);
+    expect(residencyNotes({ operations: report.operations }, seed)).toEqual([]);
+  });
+
   it("sees a renamed operator on the Neural Engine exactly where its operators are pinned", () => {
     const report = seedReport();
     first(report, "ios18.gelu").operator = "ios18.tanh";
@@ -226,6 +240,31 @@ describe("fingerprintOf", () => {
     expect(judgeResidency(seedReport(), fingerprint).passed).toBe(true);
     expect(readResidencyFingerprint(JSON.stringify(fingerprint))).toEqual(fingerprint);
   });
+
+  it.each(["__proto__", "constructor", "ios18.conv"])(
+    "can be written and read back with an operator %s",
+    (operator) => {
+      const { operations } = seedReport();
+      const report = {
+        operations: [...operations, { operator, preferred: "cpu" }, { operator, preferred: "neuralEngine" }],
+      };
+      const plan = readResidencyReport(JSON.stringify(report));
+      const fingerprint = readResidencyFingerprint(JSON.stringify(fingerprintOf(plan)));
+      expect(Object.keys(fingerprint.cpu.operators)).toContain(operator);
+      expect(judgeResidency(plan, fingerprint)).toMatchObject({ passed: true, drifts: [] });
+      const drifts = [
+        { place: "neuralEngine", operator: null, expected: 925, found: 924 },
+        { place: "cpu", operator: null, expected: 32, found: 31 },
+      ];
+      const { drifts: found } = judgeResidency(seedReport(), fingerprint);
+      expect(found.filter((drift) => drift.place !== "computeUnits" && drift.operator === null)).toEqual(
+        drifts,
+      );
+      expect(
+        found.filter((drift) => drift.place !== "computeUnits" && drift.operator === operator),
+      ).toHaveLength(2);
+    },
+  );
 
   it("keeps operations without a device apart", () => {
     const report = seedReport();
@@ -317,6 +356,15 @@ describe("readResidencyFingerprint", () => {
     [{ cpu: { total: 31 } }, "cpu.operators"],
     [{ cpu: { total: 32, operators: onProcessor } }, "cpu.total"],
     [{ cpu: { total: 1, operators: { "ios18.cast": -1, "ios18.gather": 2 } } }, "cpu.operators.ios18.cast"],
+    [
+      { cpu: { total: 1, operators: { "ios18.cast": 0.5, "ios18.gather": 0.5 } } },
+      "cpu.operators.ios18.cast",
+    ],
+    [{ cpu: { total: 1, operators: { "": 1 } } }, "cpu.operators."],
+    [{ cpu: { total: 1, operators: { "ios18.cast": "1" } } }, "cpu.operators.ios18.cast"],
+    [{ cpu: { total: 1, operators: [1] } }, "cpu.operators"],
+    [{ cpu: { total: 0, operators: null } }, "cpu.operators"],
+    [{ neuralEngine: { total: 924, operators: 924 } }, "neuralEngine.operators"],
     [{ gpu: { total: 1 } }, "gpu.total"],
   ])("refuses %j", (change, field) => {
     const error = fault(() => readResidencyFingerprint(JSON.stringify({ ...seed, ...change })));

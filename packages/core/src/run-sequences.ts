@@ -26,7 +26,10 @@ export interface RunSequencesOptions {
   readonly afterBatch: () => void;
 }
 
-/** Runs sequences through a session in batches within its declared limits. Rejects with the first failure. */
+/**
+ * Runs sequences through a session in batches within its declared limits. Rejects with a failure; with the signal's
+ * reason only where nothing else failed, so that an abort hides no failure of the runtime.
+ */
 export async function runSequences(
   sequences: readonly EncodedSequence[],
   options: RunSequencesOptions,
@@ -71,8 +74,10 @@ export async function runSequences(
       throw error;
     }),
   );
-  // All lanes come to rest before the first failure is reported, so that no run outlives its call.
-  const outcomes = await Promise.allSettled(lanes);
-  const failure = outcomes.find((outcome) => outcome.status === "rejected");
+  // All lanes come to rest before a failure is reported, so that no run outlives its call.
+  const failures = (await Promise.allSettled(lanes)).filter((outcome) => outcome.status === "rejected");
+  const isAbort = ({ reason }: PromiseRejectedResult): boolean =>
+    signal?.aborted === true && reason === signal.reason;
+  const failure = failures.find((one) => !isAbort(one)) ?? failures[0];
   if (failure !== undefined) throw failure.reason;
 }

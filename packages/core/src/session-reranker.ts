@@ -179,11 +179,16 @@ export class SessionReranker implements Reranker {
     );
   }
 
-  /** Scores pairs that were checked, or what of them can be scored until the deadline. */
+  /**
+   * Scores pairs that were checked, or what of them can be scored until the deadline.
+   *
+   * @param onLateFailure as {@link Deadline.limit} has it.
+   */
   async scoreWithin(
     pairs: readonly CheckedPair[],
     options: ScoreOptions,
     deadline: Deadline,
+    onLateFailure?: (error: unknown) => void,
   ): Promise<ScoreResult> {
     const within = { ...options, signal: deadline.signal };
     const call = new ScoringCall(this.#resources, within, deadline.started);
@@ -193,6 +198,7 @@ export class SessionReranker implements Reranker {
         const part = call.interrupt(deadline.statusWhenStopped());
         return { ...part, warnings: [...part.warnings, ...deadline.warnings(part.scores)] };
       },
+      onLateFailure,
     );
     return { ...this.#provenance(options), ...scoring };
   }

@@ -1,9 +1,11 @@
 import { getEventListeners } from "node:events";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import {
+  BackendRunError,
   createFallbackReranker,
   createReranker,
   DisposedError,
+  type FallbackReranker,
   type ModelFiles,
   NonFiniteScoreError,
   type Reranker,
@@ -270,5 +272,136 @@ describe("a chain of variants", () => {
     expect(result).toMatchObject({ status: "partial", variant: "held", fallbacks: [] });
     expect(result.results.filter(({ logit }) => logit !== null)).toHaveLength(scored);
     held.open();
+    // Also once the work has noticed, which the next call has waited for.
+    const after = await reranker.rerank({ query, documents });
+    expect(after).toMatchObject({ status: "reranked", variant: "held", fallbacks: [] });
+  });
+});
+
+describe("a variant that fails after the budget has answered the call", () => {
+  /** The batch that is under way then. */
+  const underWay = probeBatches + 1;
+  const poisoned = documents.slice(0, 3).map((document) => `${document} ${poison}`);
+  const budget = (whenExceeded: "partial" | "passthrough" | "throw") => ({
+    query,
+    documents: poisoned,
+    timeBudget: { milliseconds: enough, whenExceeded },
+  });
+
+  interface LateScene {
+    readonly reranker: FallbackReranker;
+    readonly runtime: Watched;
+    readonly held: Gate;
+    readonly events: string[];
+    readonly unhandled: unknown[];
+  }
+
+  /** Its first variant hangs in its first batch, and fails when the gate opens. */
+  async function lateScene(faults: Parameters<typeof watched>[1], thrown?: Error): Promise<LateScene> {
+    const unhandled: unknown[] = [];
+    const note = (reason: unknown): void => {
+      unhandled.push(reason);
+    };
+    process.on("unhandledRejection", note);
+    const held = gate();
+    const runtime = watched("first", { holdFrom: probeBatches, gate: held, ...faults });
+    const events: string[] = [];
+    const reranker = createFallbackReranker({
+      variants: [
+        { name: "first", model: fixture("bert-logit"), backend: runtime.backend },
+        { name: "second", model: fixture("roberta-logit"), backend: watched("second").backend },
+      ],
+      onFallback: ({ variant, during, reason, next }) => {
+        events.push(`${variant} ${during} ${reason} ${next}`);
+        if (thrown !== undefined) throw thrown;
+      },
+    });
+    onTestFinished(async () => {
+      held.open();
+      await reranker.dispose();
+      process.off("unhandledRejection", note);
+    });
+    await reranker.load();
+    return { reranker, runtime, held, events, unhandled };
+  }
+
+  const soon = { timeout: 60_000 };
+  /** Until a rejection that nobody handles would have been reported. */
+  const settled = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 20));
+
+  it.each([
+    ["backend-run", "partial", { breaksAt: underWay }],
+    ["backend-run", "passthrough", { breaksAt: underWay }],
+    ["backend-run", "throw", { breaksAt: underWay }],
+    ["non-finite-score", "passthrough", { poisoned: true }],
+    // The first lane ends well and then hears the abort, which must not stand for both.
+    ["backend-run", "passthrough", { breaksAt: underWay + 1, concurrentRuns: 2 }],
+  ] as const)("falls out: %s, %s, %o", async (reason, whenExceeded, faults) => {
+    const { reranker, held, events, unhandled } = await lateScene(faults);
+    const call = reranker.rerank(budget(whenExceeded));
+    if (whenExceeded === "throw")
+      expect(TimeBudgetExceededError.isInstance(await rejection(call))).toBe(true);
+    else expect(await call).toMatchObject({ status: whenExceeded, variant: "first", fallbacks: [] });
+    expect([reranker.variant, reranker.fallbacks, events]).toEqual(["first", [], []]);
+    held.open();
+    await vi.waitFor(() => expect(reranker.fallbacks).toHaveLength(1), soon);
+    expect(reranker.variant).toBeNull();
+    const next = await reranker.rerank({ query, documents });
+    expect(next).toMatchObject({
+      status: "reranked",
+      variant: "second",
+      fallbacks: [{ variant: "first", during: "run", reason }],
+    });
+    expect(events).toEqual([`first run ${reason} second`]);
+    expect(unhandled).toEqual([]);
+  });
+
+  it("falls out once, however many calls it had answered", async () => {
+    const { reranker, runtime, held, events } = await lateScene({ poisoned: true, concurrentRuns: 3 });
+    const calls = poisoned.map((document) =>
+      reranker.rerank({ ...budget("passthrough"), documents: [document] }),
+    );
+    for (const { variant } of await Promise.all(calls)) expect(variant).toBe("first");
+    held.open();
+    await vi.waitFor(() => expect(runtime.events.at(-1)).toBe("first: disposed"), soon);
+    expect(events).toEqual(["first run non-finite-score second"]);
+    expect((await reranker.rerank({ query, documents: poisoned })).variant).toBe("second");
+  });
+
+  it("an error that onFallback throws is dropped, and the next variant is used", async () => {
+    const { reranker, held, events, unhandled } = await lateScene({ breaksAt: underWay }, new Error("mine"));
+    await reranker.rerank(budget("passthrough"));
+    held.open();
+    await vi.waitFor(() => expect(events).toEqual(["first run backend-run second"]), soon);
+    await settled();
+    expect(unhandled).toEqual([]);
+    expect((await reranker.rerank({ query, documents })).variant).toBe("second");
+  });
+
+  it("the caller's own reason is no failure, whatever it is", async () => {
+    const { reranker, runtime, held, events } = await lateScene({});
+    const reason = new BackendRunError({ backend: "caller's", problem: "another request failed" });
+    const controller = new AbortController();
+    const call = rejection(reranker.rerank({ ...budget("passthrough"), signal: controller.signal }));
+    await runtime.atGate;
+    controller.abort(reason);
+    // The budget ends the wait for the batch, and the abort came first.
+    expect(await call).toBe(reason);
+    held.open();
+    expect((await reranker.rerank({ query, documents })).variant).toBe("first");
+    expect(events).toEqual([]);
+  });
+
+  it("dispose waits for it, and nothing falls out any more", async () => {
+    const { reranker, runtime, held, events, unhandled } = await lateScene({ breaksAt: underWay });
+    await reranker.rerank(budget("passthrough"));
+    const disposing = reranker.dispose();
+    await settled();
+    expect(runtime.events).toEqual(["first: load", "first: loaded"]);
+    held.open();
+    await disposing;
+    expect(runtime.events.at(-1)).toBe("first: disposed");
+    await settled();
+    expect([reranker.fallbacks, events, unhandled]).toEqual([[], [], []]);
   });
 });

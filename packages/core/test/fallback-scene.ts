@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { referenceBackend } from "../../conformance/src/reference-backend.js";
-import type { Backend, BackendSession, ModelFiles } from "../src/index.js";
+import { type Backend, BackendRunError, type BackendSession, type ModelFiles } from "../src/index.js";
 import { fixtures, folderFiles } from "./folder-files.js";
 
 export const query = "which tokens does the model read";
@@ -98,7 +98,8 @@ export interface Watched {
 /**
  * The float64 reference, one row a batch, with its events on record. From batch `holdFrom` on (the probe's count), a
  * batch waits at the gate first, deaf to its signal: a runtime that cannot be interrupted. With `poisoned`, bert-logit
- * gives NaN wherever {@link poison} is read.
+ * gives NaN wherever {@link poison} is read. The batch `breaksAt` fails, after the gate, and later than one beside it
+ * ends.
  */
 export function watched(
   name: string,
@@ -107,6 +108,7 @@ export function watched(
     holdFrom?: number;
     gate?: Gate;
     poisoned?: boolean;
+    breaksAt?: number;
     concurrentRuns?: number;
     /** `load` and `dispose` wait for these; the load does not hear its signal. */
     loadGate?: Gate;
@@ -124,9 +126,14 @@ export function watched(
     const running = new Set<Promise<unknown>>();
     const run: BackendSession["run"] = async (batch) => {
       batches += 1;
+      const breaks = batches === options.breaksAt;
       if (batches > (options.holdFrom ?? Number.POSITIVE_INFINITY)) {
         reached.open();
         await options.gate?.opened;
+      }
+      if (breaks) {
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        throw new BackendRunError({ backend: name, problem: "the device was lost" });
       }
       const ids = batch.inputIds.slice();
       const output = await session.run(batch);

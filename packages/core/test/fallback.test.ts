@@ -59,6 +59,11 @@ describe("a variant that cannot be loaded", () => {
     ["its probe fails", "probe-failed", headlessModel],
     ["it cannot be opened", "unexpected", async () => Promise.reject(new Error("connection refused"))],
     ["it is not even an error", "unexpected", async () => Promise.reject("no")],
+    [
+      "its folder is gone",
+      "invalid-input",
+      async () => Promise.reject(new InvalidInputError("source", "names a folder that does not exist")),
+    ],
   ])("because %s, gives way to the next, on record", async (_, reason, model) => {
     const events: FallbackEvent[] = [];
     const broken = watched("broken");
@@ -96,6 +101,33 @@ describe("a variant that cannot be loaded", () => {
       broken.events.filter((event) => event.endsWith("disposed")).length,
     );
     expect(others).toBe(0);
+  });
+
+  it("because its backend cannot be made, gives way as well", async () => {
+    const wrong = new InvalidInputError("threads", "must be at most 8, not 9");
+    const reranker = chain({
+      variants: [
+        { name: "rejects", model: fixture(sound), backend: async () => Promise.reject(wrong) },
+        {
+          name: "throws",
+          model: fixture(sound),
+          backend: () => {
+            throw wrong;
+          },
+        },
+      ],
+      whenExhausted: "passthrough",
+    });
+    const result = await reranker.rerank({ query, documents });
+    expect(result).toMatchObject({ status: "passthrough", variant: null });
+    expect(result.fallbacks).toEqual(
+      ["rejects", "throws"].map((variant) => ({
+        variant,
+        during: "load",
+        reason: "invalid-input",
+        error: wrong,
+      })),
+    );
   });
 
   it("is loaded by load() already, and by the first call otherwise", async () => {
@@ -229,6 +261,7 @@ describe("a variant that fails while it scores", () => {
       { query, documents, topN: 0 },
       { query, documents, timeBudget: { milliseconds: 0, whenExceeded: "partial" } },
       { query, documents, timeBudget: { milliseconds: 2 ** 31, whenExceeded: "partial" } },
+      { query, documents, timeBudget: { milliseconds: "5" as unknown as number, whenExceeded: "partial" } },
       { query, documents, timeBudget: { milliseconds: 5, whenExceeded: "reranked" as "partial" } },
     ] as const)
       expect(InvalidInputError.isInstance(await rejection(reranker.rerank(wrong)))).toBe(true);

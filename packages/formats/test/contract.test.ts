@@ -1,7 +1,6 @@
 import { InvalidInputError } from "@crossrank/core";
 import { describe, expect, test } from "vitest";
 import {
-  type ArtifactContract,
   describeModelPackage,
   fixedSeedContract,
   openModelPackage,
@@ -155,27 +154,35 @@ describe("a declared contract", () => {
   test("is read from JSON, and what it leaves out is free", async () => {
     expect(readContract(JSON.parse(JSON.stringify(seedContract)))).toEqual(seedContract);
     const report = await reportOf("range.mlpackage");
-    expect(validateContract(report, readContract({}))).toEqual([]);
-    expect(validateContract(report, readContract({ specificationVersion: { minimum: 6 } }))).toEqual([]);
-    expect(validateContract(report, readContract({ specificationVersion: { minimum: 8 } }))).toEqual([
+    const outputs = [{ name: "logit", element: "float32", shapes: [[20, 1]] }];
+    const judge = (given: object): unknown => validateContract(report, readContract({ outputs, ...given }));
+    expect(judge({})).toEqual([]);
+    expect(judge({ specificationVersion: { minimum: 6 } })).toEqual([]);
+    expect(judge({ specificationVersion: { minimum: 8 } })).toEqual([
       { subject: "specification version", expected: "8 or later", found: "7" },
     ]);
-    expect(validateContract(report, readContract({ specificationVersion: { maximum: 6 } }))).toEqual([
+    expect(judge({ specificationVersion: { maximum: 6 } })).toEqual([
       { subject: "specification version", expected: "at most 6", found: "7" },
     ]);
-    const weights: ArtifactContract = readContract({ weights: ["fp32"] });
-    expect(validateContract(report, weights)).toEqual([]);
+    expect(judge({ specificationVersion: { minimum: 7, maximum: 7 }, weights: ["fp32"] })).toEqual([]);
   });
 
   const feature = { name: "x", element: "int32", shapes: [[1, 2]] };
   const cases: readonly (readonly [unknown, string])[] = [
     [null, "contract"],
     [[], "contract"],
+    [{}, "contract"],
+    [{ kind: "mlProgram", inputs: [], outputs: [] }, "contract"],
     [{ input: [] }, "contract.input"],
     [{ kind: 3 }, "contract.kind"],
     [{ specificationVersion: 9 }, "contract.specificationVersion"],
     [{ specificationVersion: { min: 9 } }, "contract.specificationVersion.min"],
     [{ specificationVersion: { minimum: "9" } }, "contract.specificationVersion.minimum"],
+    [
+      { specificationVersion: { minimum: 9, maximum: 7 }, inputs: [feature] },
+      "contract.specificationVersion",
+    ],
+    [{ inputs: [feature, feature] }, "contract.inputs[1].name"],
     [{ inputs: {} }, "contract.inputs"],
     [{ inputs: [feature, { ...feature, name: "" }] }, "contract.inputs[1].name"],
     [{ outputs: [{ ...feature, element: "int7" }] }, "contract.outputs[0].element"],

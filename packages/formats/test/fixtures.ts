@@ -28,6 +28,8 @@ export const programFixtures: readonly string[] = ["enumerated", "fixed", "funct
 export interface ExpectedFacts {
   readonly kind: string;
   readonly specificationVersion: number;
+  /** Of an ML Program. */
+  readonly defaultFunction?: string;
   readonly inputs: readonly ExpectedFeature[];
   readonly outputs: readonly ExpectedFeature[];
   readonly userDefined: Readonly<Record<string, string>>;

@@ -53,6 +53,7 @@ describe.each(Object.keys(expected))("%s", (name) => {
     expect(report.outputs.map((output) => asExpected(output.name, output.type))).toEqual(facts?.outputs);
     // What a fixture is made of is in expected.json; two runs of the builder differ in their date only.
     expect(report.metadata.userDefined).toEqual(facts?.userDefined);
+    expect(report.function?.name).toBe(facts?.defaultFunction);
     expect(report.operations).toEqual(facts?.operations ?? {});
     expect(report.opsets).toEqual(facts?.opsets ?? []);
   });

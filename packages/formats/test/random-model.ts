@@ -167,6 +167,7 @@ export function randomModel(seed: number): {
   };
   const model: CoreMlModel = {
     specificationVersion: 1 + below(12),
+    defaultFunction: pick(["main", "all", "größe", "__proto__"]),
     inputs: many(3, feature),
     outputs: many(3, feature),
     metadata: {

@@ -1,6 +1,11 @@
 import { mkdir, symlink, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
-import { InvalidInputError, ModelFileNotFoundError } from "@crossrank/core";
+import {
+  type Backend,
+  createFallbackReranker,
+  InvalidInputError,
+  ModelFileNotFoundError,
+} from "@crossrank/core";
 import { describe, expect, it } from "vitest";
 import { isFolderSource, openFolder, openModel, UnsafePathError } from "../src/index.js";
 import { commit, failureOf, model, useScene } from "./scene.js";
@@ -81,6 +86,26 @@ describe("a folder", () => {
       expect(scene.hub.log).toEqual([]);
     },
   );
+
+  it("that is gone falls out of a chain of variants, with the reason", async () => {
+    const reranker = createFallbackReranker({
+      variants: [
+        {
+          name: "gone",
+          model: ({ signal }) => openModel(join(scene.folder, "gone"), { ...scene.options, signal }),
+          backend: (): Backend => {
+            throw new Error("no backend is needed where no model was opened");
+          },
+        },
+      ],
+      whenExhausted: "passthrough",
+    });
+    const result = await reranker.rerank({ query: "q", documents: ["a", "b"] });
+    expect(result).toMatchObject({ status: "passthrough", results: [{ index: 0 }, { index: 1 }] });
+    expect(result.fallbacks).toMatchObject([{ variant: "gone", during: "load", reason: "invalid-input" }]);
+    expect(result.fallbacks[0]?.error.message).toContain("does not exist");
+    await reranker.dispose();
+  });
 
   it("is not a file", async () => {
     const folder = await writeModel();

@@ -79,11 +79,15 @@ pub fn compile(package: String) -> AsyncTask<Compilation> {
     AsyncTask::new(Compilation(package))
 }
 
-/// Plans a compiled model on a thread of Node's pool. Needs macOS 14.4.
+/// Plans the function of that name of a compiled model, on a thread of Node's pool. Needs macOS 14.4.
 #[napi(ts_return_type = "Promise<Array<PlannedOperation>>")]
-pub fn compute_plan(compiled: String, compute_units: String) -> Result<AsyncTask<Planning>> {
+pub fn compute_plan(
+    compiled: String,
+    compute_units: String,
+    function: String,
+) -> Result<AsyncTask<Planning>> {
     let units = units_of(&compute_units).map_err(rejection)?;
-    Ok(AsyncTask::new(Planning(compiled, units)))
+    Ok(AsyncTask::new(Planning { compiled, units, function }))
 }
 
 /// Loads a compiled model. The first load may take long: the system then prepares it for the Neural Engine.
@@ -180,14 +184,18 @@ impl Task for Compilation {
     }
 }
 
-pub struct Planning(String, MLComputeUnits);
+pub struct Planning {
+    compiled: String,
+    units: MLComputeUnits,
+    function: String,
+}
 
 impl Task for Planning {
     type Output = Vec<plan::Operation>;
     type JsValue = Vec<PlannedOperation>;
 
     fn compute(&mut self) -> Result<Vec<plan::Operation>> {
-        plan::plan(&self.0, self.1).map_err(rejection)
+        plan::plan(&self.compiled, self.units, &self.function).map_err(rejection)
     }
 
     fn resolve(&mut self, _: Env, operations: Vec<plan::Operation>) -> Result<Vec<PlannedOperation>> {

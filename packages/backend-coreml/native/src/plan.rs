@@ -25,13 +25,15 @@ pub struct Operation {
     pub cost: Option<f64>,
 }
 
-/// Plans a compiled model, and waits for it.
-pub fn plan(compiled: &str, units: MLComputeUnits) -> Result<Vec<Operation>> {
+/// Plans a function of a compiled model, and waits for it. Core ML plans for the default one, which is the caller's to
+/// name: the plan lists every function, and does not say which that is.
+pub fn plan(compiled: &str, units: MLComputeUnits, function: &str) -> Result<Vec<Operation>> {
     // Asking for a class that is not there would be a panic.
     if AnyClass::get(c"MLComputePlan").is_none() {
         return Err(Failure::new("unsupported", "compute plans need macOS 14.4 or later"));
     }
     let (sender, receiver) = channel();
+    let function = function.to_owned();
     guarded(|| {
         let url = url_of(compiled)?;
         let handler = RcBlock::new(move |plan: *mut MLComputePlan, error: *mut NSError| {
@@ -39,7 +41,7 @@ pub fn plan(compiled: &str, units: MLComputeUnits) -> Result<Vec<Operation>> {
             let operations = guarded(|| {
                 // SAFETY: Core ML keeps both alive while its handler runs.
                 let plan = unsafe { completed("plan", plan, error) }?;
-                operations_of(&plan)
+                operations_of(&plan, &function)
             });
             // Nobody waits for a second answer.
             let _ = sender.send(operations);
@@ -59,13 +61,14 @@ pub fn plan(compiled: &str, units: MLComputeUnits) -> Result<Vec<Operation>> {
     receiver.recv().unwrap_or_else(|_| Err(Failure::new("plan", "Core ML did not answer")))
 }
 
-fn operations_of(plan: &MLComputePlan) -> Result<Vec<Operation>> {
+fn operations_of(plan: &MLComputePlan, function: &str) -> Result<Vec<Operation>> {
     // SAFETY: a plan and its structure do not change, and this thread is the only one that has them.
     let block = unsafe {
         let program = plan.modelStructure().program();
         let program = program.ok_or_else(|| Failure::new("unsupported", "the model is no ML Program"))?;
-        let main = program.functions().objectForKey(&NSString::from_str("main"));
-        main.ok_or_else(|| Failure::new("unsupported", "the ML Program has no function main"))?.block()
+        let found = program.functions().objectForKey(&NSString::from_str(function));
+        let missing = || Failure::new("unsupported", format!("the ML Program has no function {function}"));
+        found.ok_or_else(missing)?.block()
     };
     let mut operations = Vec::new();
     add_block(plan, &block, &mut operations)?;

@@ -1,10 +1,15 @@
-import type { Block, FunctionDefinition, ModelPackage, Operation } from "@crossrank/formats/mlpackage";
+import {
+  type Block,
+  defaultFunctionOf,
+  type FunctionDefinition,
+  type ModelPackage,
+  type Operation,
+} from "@crossrank/formats/mlpackage";
 import { Graph } from "@crossrank/formats/onnx";
 import { carrierOf, withParametersInPlace } from "./constant.js";
 import { elementwise } from "./elementwise.js";
 import { UntranslatableProgramError } from "./errors.js";
 import { layout } from "./layout.js";
-import { refuseNarrowedIds } from "./narrowed-ids.js";
 import { products } from "./products.js";
 import type { Rules } from "./rule.js";
 import { type Arithmetic, Call, Translation } from "./translation.js";
@@ -25,7 +30,7 @@ export interface TranslationRequest {
 export const graphOutput = "logits";
 
 /**
- * An ML Program as an ONNX graph. Inputs keep their names and are int32 (rows, columns), whether the program has them
+ * The default function of an ML Program as an ONNX graph. Inputs keep their names and are int32 (rows, columns), whether the program has them
  * so or as (rows, 1, 1, columns); a dimension that the program leaves open is free.
  *
  * @param model of a package whose inputs and output were checked.
@@ -35,27 +40,27 @@ export async function translate(
   model: ModelPackage,
   { output, arithmetic }: TranslationRequest,
 ): Promise<Graph> {
-  const main = mainOf(model);
-  const block = main.blocks[main.opset];
+  const definition = functionOf(model);
+  const block = definition.blocks[definition.opset];
   if (block === undefined) {
-    throw new UntranslatableProgramError({ problem: `its function has no body for ${main.opset}` });
+    throw new UntranslatableProgramError({ problem: `its function has no body for ${definition.opset}` });
   }
-  refuseNarrowedIds(block);
   const graph = new Graph();
   const translation = new Translation({ graph, package: model, arithmetic });
-  defineInputs(main, translation);
+  defineInputs(definition, translation);
   for (const operation of block.operations) await translateOperation(model, translation, operation);
   defineOutput(block, translation, output);
   return graph;
 }
 
-function mainOf({ model }: ModelPackage): FunctionDefinition {
-  const main = model.program?.functions["main"];
-  if (main !== undefined) return main;
+function functionOf({ model }: ModelPackage): FunctionDefinition {
+  const definition = defaultFunctionOf(model);
+  if (definition !== undefined) return definition;
+  const { program, kind, defaultFunction = "main" } = model;
   const problem =
-    model.program === undefined
-      ? `the model is a ${model.kind}, not an ML Program`
-      : `it has no function "main", only ${Object.keys(model.program.functions).join(", ")}`;
+    program === undefined
+      ? `the model is a ${kind}, not an ML Program`
+      : `it has no function "${defaultFunction}", only ${Object.keys(program.functions).join(", ")}`;
   throw new UntranslatableProgramError({ problem });
 }
 

@@ -56,10 +56,11 @@ export class Deadline {
     this.signal = signal;
     if (timeBudget === undefined) return;
     const { milliseconds, whenExceeded } = timeBudget;
-    if (!(milliseconds > 0 && milliseconds <= mostMilliseconds)) {
+    if (!(typeof milliseconds === "number" && milliseconds > 0 && milliseconds <= mostMilliseconds)) {
+      const found = typeof milliseconds === "number" ? milliseconds : typeof milliseconds;
       throw new InvalidInputError(
         "timeBudget.milliseconds",
-        `must be a number above 0 and at most ${mostMilliseconds}, not ${String(milliseconds)}`,
+        `must be a number above 0 and at most ${mostMilliseconds}, not ${found}`,
       );
     }
     if (!endings.includes(whenExceeded)) {
@@ -97,11 +98,18 @@ export class Deadline {
   /**
    * The work's own outcome; or, at the moment the budget runs out, `answer`'s. The work goes on until it notices the
    * signal, and nobody waits for that.
+   *
+   * @param onLateFailure told what the work rejects with after the answer, the signal's reason excepted. Must not throw.
    */
-  async limit<T>(work: Promise<T>, answer: () => T): Promise<T> {
+  async limit<T>(work: Promise<T>, answer: () => T, onLateFailure?: (error: unknown) => void): Promise<T> {
     if (this.#expiry === undefined) return work;
     const outcome = await Promise.race([work.then((value) => ({ value })), this.#expiry]);
-    return outcome === undefined ? answer() : outcome.value;
+    if (outcome !== undefined) return outcome.value;
+    // Before the answer, which may throw.
+    work.catch((error: unknown) => {
+      if (!this.isReason(error)) onLateFailure?.(error);
+    });
+    return answer();
   }
 
   /** What a call that was stopped answers. @throws the signal's reason where the caller asked for that. */

@@ -21,10 +21,14 @@ export interface Variant extends Omit<CreateRerankerOptions, "model" | "backend"
   readonly name: string;
   /**
    * The model's files; or a function that opens them, called when the variant is needed, so that a download that
-   * fails or a hash that does not fit belongs to the variant. The signal aborts on `dispose`.
+   * fails, a folder that is gone or a hash that does not fit belongs to the variant, whatever the error's class. The
+   * signal aborts on `dispose`.
    */
   readonly model: ModelFiles | ((options: FileRequestOptions) => Promise<ModelFiles>);
-  /** The backend; or a function that makes it when the variant is needed, e.g. `async () => (await import(…)).mnn()`. */
+  /**
+   * The backend; or a function that makes it when the variant is needed, e.g. `async () => (await import(…)).mnn()`.
+   * What the function throws belongs to the variant, whatever its class.
+   */
   readonly backend: Backend | (() => Backend | Promise<Backend>);
 }
 
@@ -36,7 +40,10 @@ export interface FallbackOptions {
    * caller's order with null scores and status `passthrough`.
    */
   readonly whenExhausted?: "throw" | "passthrough" | undefined;
-  /** Called once for each variant that falls out. An error that it throws fails the call that noticed. */
+  /**
+   * Called once for each variant that falls out. An error that it throws fails the call that noticed; it is dropped
+   * where that call had been answered, because its time budget had run out.
+   */
   readonly onFallback?: ((event: FallbackEvent) => void) | undefined;
 }
 
@@ -49,7 +56,9 @@ export interface FallbackEvent extends StepDown {
 /**
  * A chain of variants that behaves as one reranker. Calls may overlap. What makes a variant fall out, for this call
  * and all later ones: that it cannot be opened or loaded, or that its probe fails; `BackendRunError` and
- * `NonFiniteScoreError` while scoring. What does not: `InvalidInputError`, an abort, a time budget.
+ * `NonFiniteScoreError` while scoring, also in a batch that ends after a time budget has answered the call: then the
+ * calls after it go to the next. What does not: `InvalidInputError` from anything but a variant's `model` and `backend`
+ * functions, an abort, a time budget that runs out.
  *
  * All scores of a result are of one variant: where one fails half way, the next scores the whole call again (and
  * `onProgress` starts anew). Vectors are not to be had: those of two variants may not share an index.
@@ -186,8 +195,11 @@ class ChainReranker implements FallbackReranker {
       }
       if (ready === undefined) return this.#unscored(pairs.length, "passthrough", deadline);
       try {
-        const { name, reranker, fallbacks } = ready;
-        const result = await reranker.scoreWithin(pairs, options, deadline);
+        const used = ready;
+        const { name, reranker, fallbacks } = used;
+        const result = await reranker.scoreWithin(pairs, options, deadline, (error) =>
+          this.#chain.stepDownLate(used, error),
+        );
         return {
           ...result,
           variant: name,

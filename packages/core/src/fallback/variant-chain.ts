@@ -1,3 +1,4 @@
+import type { Backend } from "../contract/backend.js";
 import {
   BackendRunError,
   CrossrankError,
@@ -5,6 +6,7 @@ import {
   InvalidInputError,
   NonFiniteScoreError,
 } from "../contract/errors.js";
+import type { ModelFiles } from "../contract/model-files.js";
 import type { StepDown } from "../contract/result.js";
 import { loadReranker, type SessionReranker } from "../session-reranker.js";
 import { untilAborted } from "./deadline.js";
@@ -16,6 +18,14 @@ export interface LoadedVariant {
   readonly reranker: SessionReranker;
   /** Why those before it fell out. */
   readonly fallbacks: readonly StepDown[];
+}
+
+/** What a variant's `model` or `backend` function threw. */
+class OpeningFailure {
+  readonly error: unknown;
+  constructor(error: unknown) {
+    this.error = error;
+  }
 }
 
 /**
@@ -63,7 +73,7 @@ export class VariantChain {
         this.#requireAlive();
         if (this.#loading === loading) this.#loading = undefined;
         if (InvalidInputError.isInstance(error)) throw error;
-        this.#stepDown(place, "load", error);
+        this.#stepDown(place, "load", error instanceof OpeningFailure ? error.error : error);
       }
     }
   }
@@ -82,6 +92,16 @@ export class VariantChain {
     return true;
   }
 
+  /**
+   * As {@link stepDownFrom}, for a call that has been answered already. Nobody is left to hear that the chain was
+   * disposed, or what `onFallback` throws: both are dropped.
+   */
+  stepDownLate(variant: LoadedVariant, error: unknown): void {
+    try {
+      this.stepDownFrom(variant, error);
+    } catch {}
+  }
+
   dispose(): Promise<void> {
     this.#disposal ??= (async () => {
       const loading = this.#loading;
@@ -93,19 +113,31 @@ export class VariantChain {
   }
 
   async #load(variant: Variant): Promise<LoadedVariant> {
-    const { name, model, backend, ...options } = variant;
+    const { name, model: _model, backend: _backend, ...options } = variant;
     const { signal } = this.#lifetime;
     await this.#retired;
     signal.throwIfAborted();
-    const files = typeof model === "function" ? await model({ signal }) : model;
-    const runtime = typeof backend === "function" ? await backend() : backend;
-    const reranker = await loadReranker({ ...options, model: files, backend: runtime, signal }, name);
+    const opened = await this.#open(variant);
+    const reranker = await loadReranker({ ...options, ...opened, signal }, name);
     if (signal.aborted) {
       await reranker.dispose();
       throw signal.reason;
     }
     this.#loaded = { name, reranker, fallbacks: this.fallbacks };
     return this.#loaded;
+  }
+
+  /** @throws {OpeningFailure} so that a folder that is gone (an `InvalidInputError`) is not taken for the caller's. */
+  async #open({ model, backend }: Variant): Promise<{ model: ModelFiles; backend: Backend }> {
+    const { signal } = this.#lifetime;
+    try {
+      return {
+        model: typeof model === "function" ? await model({ signal }) : model,
+        backend: typeof backend === "function" ? await backend() : backend,
+      };
+    } catch (error) {
+      throw new OpeningFailure(error);
+    }
   }
 
   /** Once a variant, however many calls notice. */

@@ -1,12 +1,12 @@
-import { InvalidInputError } from "@crossrank/core";
-import type { DescribedOutput, PackageReport } from "./describe.js";
-import { arrayElements, elementCodes } from "./fields.js";
-import type { Feature, MultiArrayType } from "./model.js";
+import type { DescribedFeature, PackageReport } from "./describe.js";
+import type { MultiArrayType } from "./model.js";
+import type { NarrowedIds } from "./narrowed-ids.js";
 import type { ElementType } from "./program.js";
 
 /**
  * What an application relies on in an artifact. It is plain JSON, so that one can be declared in a file
- * ({@link readContract}). What is left out is free.
+ * (`readContract`). What is left out is free, but that there is a function to run is not; and where inputs or
+ * outputs are given, the program must have those of the description.
  */
 export interface ArtifactContract {
   /** E.g. `"mlProgram"`. */
@@ -53,8 +53,12 @@ export function validateContract(report: PackageReport, contract: ArtifactContra
         found: String(found),
       });
   }
-  if (inputs !== undefined) deviations.push(...compareFeatures("input", report.inputs, inputs));
-  if (outputs !== undefined) deviations.push(...compareFeatures("output", report.outputs, outputs));
+  deviations.push(...compareFunction(report));
+  if (inputs !== undefined) {
+    deviations.push(...compareFeatures("input", report, inputs));
+    if (report.narrowedIds !== undefined) deviations.push(narrowing(report.narrowedIds));
+  }
+  if (outputs !== undefined) deviations.push(...compareFeatures("output", report, outputs));
   for (const { element, tensors, bytes } of weights === undefined ? [] : report.weights) {
     if (!weights?.includes(element))
       deviations.push({
@@ -72,44 +76,113 @@ function rangeText(minimum: number, maximum: number): string {
   return maximum === Number.POSITIVE_INFINITY ? `${minimum} or later` : `${minimum} to ${maximum}`;
 }
 
+/** No contract leaves it free whether there is something to run. */
+function compareFunction({ kind, function: described }: PackageReport): readonly Deviation[] {
+  if (kind !== "mlProgram") return [];
+  if (described === undefined)
+    return [{ subject: "default function", expected: "one of the program's", found: "there is none" }];
+  const { name, opset, hasBody } = described;
+  return hasBody
+    ? []
+    : [{ subject: `function ${name}`, expected: `a body for ${opset}`, found: "there is none" }];
+}
+
+function narrowing({ input, operation, value, element, largest, rows }: NarrowedIds): Deviation {
+  return {
+    subject: `input ${input} in the program`,
+    expected: `whole up to the table of ${rows} rows that it looks up`,
+    found: `cut to ${element}, up to ${largest}, by ${operation} ${value}`,
+  };
+}
+
+type Role = "input" | "output";
+
 function compareFeatures(
-  role: "input" | "output",
-  found: readonly (Feature | DescribedOutput)[],
+  role: Role,
+  report: PackageReport,
   expected: readonly FeatureContract[],
 ): readonly Deviation[] {
-  const deviations: Deviation[] = [];
-  for (const { name, element, shapes } of expected) {
-    const subject = `${role} ${name}`;
-    const wanted = `${element} ${shapesText(shapes)}`;
-    const feature = found.find((one) => one.name === name);
-    if (feature === undefined) {
-      deviations.push({ subject, expected: wanted, found: "there is none" });
-      continue;
-    }
-    const { type } = feature;
-    const text = featureText(feature);
-    const isKept =
-      type.kind === "multi-array" && type.element === element && sameShapes(shapesOf(feature), shapes);
-    if (!isKept) deviations.push({ subject, expected: wanted, found: text });
-    const inProgram = "inProgram" in feature ? feature.inProgram : undefined;
-    // Where the program gives what the description says, one deviation is enough.
-    const described =
-      type.kind === "multi-array"
-        ? { element: type.element, shapes: shapesOf(feature) ?? shapes }
-        : { element, shapes };
-    if (inProgram !== undefined && !agrees(inProgram, described))
-      deviations.push({
-        subject: `${subject} in the program`,
-        expected: wanted,
-        found: `${inProgram.element} (${inProgram.dimensions.map((size) => size ?? "any").join(", ")})`,
-      });
-  }
+  const found = report[`${role}s`];
+  const deviations = expected.flatMap((one) => compareFeature(role, found, one));
   for (const feature of found) {
     if (!expected.some(({ name }) => name === feature.name))
       deviations.push({
         subject: `${role} ${feature.name}`,
         expected: "there is none",
-        found: featureText(feature),
+        found: featureText(role, feature),
+      });
+  }
+  const inProgram = namesInProgram(role, report);
+  return inProgram === undefined
+    ? deviations
+    : [...deviations, ...compareProgram({ role, found, inProgram, expected })];
+}
+
+/** The description of one input or output. */
+function compareFeature(
+  role: Role,
+  found: readonly DescribedFeature[],
+  { name, element, shapes }: FeatureContract,
+): Deviation[] {
+  const subject = `${role} ${name}`;
+  const wanted = `${element} ${shapesText(shapes)}`;
+  const [feature, ...repeated] = found.filter((one) => one.name === name);
+  if (feature === undefined) return [{ subject, expected: wanted, found: "there is none" }];
+  const deviations: Deviation[] = [];
+  const { type, optional } = feature;
+  const isKept =
+    type.kind === "multi-array" && type.element === element && sameShapes(shapesOf(role, feature), shapes);
+  if (!isKept || (role === "input" && optional))
+    deviations.push({ subject, expected: wanted, found: featureText(role, feature) });
+  if (repeated.length > 0)
+    deviations.push({ subject, expected: "once", found: `${repeated.length + 1} times` });
+  return deviations;
+}
+
+/** @returns undefined where there is nothing to compare with, which is a deviation of its own. */
+function namesInProgram(role: Role, report: PackageReport): readonly string[] | undefined {
+  const { kind, function: described } = report;
+  if (kind !== "mlProgram" || described === undefined) return undefined;
+  return role === "output" && !described.hasBody ? undefined : described[`${role}s`];
+}
+
+/** An application feeds and reads what the description says; what runs is the program. */
+function compareProgram({
+  role,
+  found,
+  inProgram,
+  expected,
+}: {
+  readonly role: Role;
+  readonly found: readonly DescribedFeature[];
+  readonly inProgram: readonly string[];
+  readonly expected: readonly FeatureContract[];
+}): readonly Deviation[] {
+  const deviations: Deviation[] = [];
+  for (const contract of expected) {
+    const feature = found.find(({ name }) => name === contract.name);
+    // Where neither has it, one deviation is enough.
+    if (feature === undefined) continue;
+    const subject = `${role} ${contract.name} in the program`;
+    const wanted = `${contract.element} ${shapesText(contract.shapes)}`;
+    const times = inProgram.filter((name) => name === contract.name).length;
+    if (times > 1) deviations.push({ subject, expected: "once", found: `${times} times` });
+    const type = feature.inProgram;
+    if (type === undefined)
+      deviations.push({ subject, expected: wanted, found: times === 0 ? "there is none" : "no tensor" });
+    else if (!agrees(role, type, feature, contract))
+      deviations.push({
+        subject,
+        expected: wanted,
+        found: `${type.element} (${type.dimensions.map((size) => size ?? "any").join(", ")})`,
+      });
+  }
+  for (const name of new Set(inProgram)) {
+    if (![...expected, ...found].some((one) => one.name === name))
+      deviations.push({
+        subject: `${role} ${name} in the program`,
+        expected: "there is none",
+        found: "there is one",
       });
   }
   return deviations;
@@ -124,18 +197,37 @@ const programElements: Readonly<Record<string, ElementType>> = {
   int32: "int32",
 };
 
+/**
+ * Whether the program has the type that the description has. What the contract wants instead is a deviation of the
+ * description, and one is enough; its shapes count where the description lists none.
+ */
 function agrees(
-  { element, dimensions }: NonNullable<DescribedOutput["inProgram"]>,
-  expected: Pick<FeatureContract, "element" | "shapes">,
+  role: Role,
+  { element, dimensions }: NonNullable<DescribedFeature["inProgram"]>,
+  feature: DescribedFeature,
+  contract: FeatureContract,
 ): boolean {
+  const { type } = feature;
+  const described = type.kind === "multi-array" ? type : undefined;
+  if (element !== programElements[described?.element ?? contract.element]) return false;
+  if (described?.flexibility?.kind === "range") {
+    const { ranges } = described.flexibility;
+    return (
+      ranges.length === dimensions.length &&
+      ranges.every(({ lower, upper }, index) => {
+        const size = dimensions[index] ?? null;
+        return size === null || (size === lower && size === upper);
+      })
+    );
+  }
   const fits = (shape: readonly number[]): boolean =>
     shape.length === dimensions.length &&
     dimensions.every((size, index) => size === null || size === shape[index]);
-  return element === programElements[expected.element] && expected.shapes.every(fits);
+  return (shapesOf(role, feature) ?? contract.shapes).every(fits);
 }
 
 /** @returns undefined where they are not listed: a range, or no shape at all. */
-function shapesOf(feature: Feature | DescribedOutput): readonly (readonly number[])[] | undefined {
+function shapesOf(role: Role, feature: DescribedFeature): readonly (readonly number[])[] | undefined {
   if (feature.type.kind !== "multi-array") return undefined;
   const { shape, flexibility } = feature.type;
   if (flexibility?.kind === "enumerated") return [shape, ...flexibility.shapes];
@@ -145,7 +237,7 @@ function shapesOf(feature: Feature | DescribedOutput): readonly (readonly number
   }
   if (shape.length > 0) return [shape];
   // coremltools leaves the shape of an output out where it depends on the input's; the program may still fix it.
-  const dimensions = "inProgram" in feature ? feature.inProgram?.dimensions : undefined;
+  const dimensions = role === "output" ? feature.inProgram?.dimensions : undefined;
   if (dimensions === undefined || dimensions.includes(null)) return undefined;
   return [dimensions.map((size) => size ?? 0)];
 }
@@ -160,10 +252,15 @@ function sameShapes(
   return texts.size === wanted.size && [...texts].every((text) => wanted.has(text));
 }
 
-function featureText(feature: Feature | DescribedOutput): string {
+function featureText(role: Role, feature: DescribedFeature): string {
+  const text = typeText(role, feature);
+  return role === "input" && feature.optional ? `${text}, optional` : text;
+}
+
+function typeText(role: Role, feature: DescribedFeature): string {
   const { type } = feature;
   if (type.kind === "other") return type.as;
-  const shapes = shapesOf(feature);
+  const shapes = shapesOf(role, feature);
   if (shapes !== undefined) return `${type.element} ${shapesText(shapes)}`;
   if (type.flexibility?.kind !== "range") return `${type.element} without a shape`;
   const sizes = type.flexibility.ranges.map(({ lower, upper }) =>
@@ -178,102 +275,4 @@ function shapesText(shapes: readonly (readonly number[])[]): string {
 
 function shapeText(shape: readonly number[]): string {
   return `(${shape.join(", ")})`;
-}
-
-/**
- * A contract from parsed JSON. A field that it does not know is an error: a slip of the pen would loosen the contract.
- * @throws {InvalidInputError} naming the field.
- */
-export function readContract(value: unknown): ArtifactContract {
-  const fields = objectOf("contract", value, [
-    "kind",
-    "specificationVersion",
-    "inputs",
-    "outputs",
-    "weights",
-  ] as const);
-  const versions = optional(fields.specificationVersion, (given) => {
-    const ends = objectOf("contract.specificationVersion", given, ["minimum", "maximum"] as const);
-    return {
-      minimum: optional(ends.minimum, (end) => countOf("contract.specificationVersion.minimum", end)),
-      maximum: optional(ends.maximum, (end) => countOf("contract.specificationVersion.maximum", end)),
-    };
-  });
-  return {
-    kind: optional(fields.kind, (given) => textOf("contract.kind", given)),
-    specificationVersion: versions,
-    inputs: optional(fields.inputs, (given) => featuresOf("contract.inputs", given)),
-    outputs: optional(fields.outputs, (given) => featuresOf("contract.outputs", given)),
-    weights: optional(fields.weights, (given) =>
-      listOf("contract.weights", given).map((element, index) =>
-        memberOf(`contract.weights[${index}]`, element, elementCodes),
-      ),
-    ),
-  };
-}
-
-function featuresOf(path: string, value: unknown): readonly FeatureContract[] {
-  return listOf(path, value).map((item, index) => {
-    const place = `${path}[${index}]`;
-    const { name, element, shapes } = objectOf(place, item, ["name", "element", "shapes"] as const);
-    return {
-      name: textOf(`${place}.name`, name),
-      element: memberOf(`${place}.element`, element, arrayElements),
-      shapes: filledListOf(`${place}.shapes`, shapes).map((shape, number) =>
-        listOf(`${place}.shapes[${number}]`, shape).map((size, axis) =>
-          countOf(`${place}.shapes[${number}][${axis}]`, size),
-        ),
-      ),
-    };
-  });
-}
-
-function optional<Result>(value: unknown, read: (value: unknown) => Result): Result | undefined {
-  return value === undefined ? undefined : read(value);
-}
-
-function objectOf<Name extends string>(
-  path: string,
-  value: unknown,
-  names: readonly Name[],
-): Readonly<Partial<Record<Name, unknown>>> {
-  if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw new InvalidInputError(path, "is no object");
-  for (const name of Object.keys(value))
-    if (!(names as readonly string[]).includes(name))
-      throw new InvalidInputError(`${path}.${name}`, `is no field of it; there are ${names.join(", ")}`);
-  return value as Readonly<Partial<Record<Name, unknown>>>;
-}
-
-function listOf(path: string, value: unknown): readonly unknown[] {
-  if (!Array.isArray(value)) throw new InvalidInputError(path, "is no list");
-  return value;
-}
-
-function filledListOf(path: string, value: unknown): readonly unknown[] {
-  const list = listOf(path, value);
-  if (list.length === 0) throw new InvalidInputError(path, "is empty");
-  return list;
-}
-
-function textOf(path: string, value: unknown): string {
-  if (typeof value !== "string" || value === "") throw new InvalidInputError(path, "is no text");
-  return value;
-}
-
-function countOf(path: string, value: unknown): number {
-  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 1)
-    throw new InvalidInputError(path, "is no whole number from 1 on");
-  return value;
-}
-
-function memberOf<Name extends string>(
-  path: string,
-  value: unknown,
-  members: Readonly<Record<Name, unknown>>,
-): Name {
-  const text = textOf(path, value);
-  if (!Object.hasOwn(members, text))
-    throw new InvalidInputError(path, `is ${text}, and must be one of ${Object.keys(members).join(", ")}`);
-  return text as Name;
 }

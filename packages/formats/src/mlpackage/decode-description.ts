@@ -1,6 +1,7 @@
 import type { WireType } from "@bufbuild/protobuf/wire";
 import { decodeEntry } from "./decode-value.js";
 import { beyond, type Decoder, MessageProblem, once } from "./decoder.js";
+import { mainFunction } from "./default-function.js";
 import {
   arrayElements,
   arrayFields,
@@ -16,12 +17,14 @@ import {
 import type { Feature, FeatureType, ModelMetadata, MultiArrayType } from "./model.js";
 
 export interface Description {
+  readonly defaultFunction: string;
   readonly inputs: readonly Feature[];
   readonly outputs: readonly Feature[];
   readonly metadata: ModelMetadata;
 }
 
 export const noDescription: Description = {
+  defaultFunction: mainFunction,
   inputs: [],
   outputs: [],
   metadata: { shortDescription: "", version: "", author: "", license: "", userDefined: {} },
@@ -32,21 +35,21 @@ export function decodeDescription(decoder: Decoder): Description {
   const inputs: Feature[] = [];
   const outputs: Feature[] = [];
   let metadata: ModelMetadata | undefined;
-  let defaultFunction = "";
+  let defaultFunction = mainFunction;
   const functions = new Map<string, Pick<Description, "inputs" | "outputs">>();
   decoder.root((field, wire) => {
     if (field === descriptionFields.input) inputs.push(decodeFeature(decoder, wire));
     else if (field === descriptionFields.output) outputs.push(decodeFeature(decoder, wire));
     else if (field === descriptionFields.functions) decodeFunction(decoder, wire, functions);
-    else if (field === descriptionFields.defaultFunctionName) defaultFunction = decoder.text(wire);
+    else if (field === descriptionFields.defaultFunctionName)
+      defaultFunction = decoder.text(wire) || mainFunction;
     else if (field === descriptionFields.metadata)
       metadata = once("metadata", metadata, decodeMetadata(decoder, wire));
     else return false;
   });
   // A model of several functions describes each, and the model as a whole has no inputs of its own.
-  const first = functions.get(defaultFunction);
-  const features = inputs.length === 0 && first !== undefined ? first : { inputs, outputs };
-  return { ...features, metadata: metadata ?? noDescription.metadata };
+  const features = functions.get(defaultFunction) ?? { inputs, outputs };
+  return { defaultFunction, ...features, metadata: metadata ?? noDescription.metadata };
 }
 
 function decodeFunction(

@@ -1,4 +1,5 @@
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import { mainFunction } from "./default-function.js";
 import { encodeArgument, encodeNamedType, encodeValue, map, nested, text } from "./encode-value.js";
 import {
   arrayElements,
@@ -9,6 +10,7 @@ import {
   featureFields,
   featureTypeFields,
   flexibilityFields,
+  functionDescriptionFields,
   functionFields,
   metadataFields,
   modelFields,
@@ -26,12 +28,34 @@ export function encodeModel(model: CoreMlModel): Uint8Array {
   const writer = new BinaryWriter();
   writer.tag(modelFields.specificationVersion, WireType.Varint).int32(model.specificationVersion);
   nested(writer, modelFields.description, () => {
-    for (const input of model.inputs) encodeFeature(writer, descriptionFields.input, input);
-    for (const output of model.outputs) encodeFeature(writer, descriptionFields.output, output);
+    encodeFeatures(writer, model);
     nested(writer, descriptionFields.metadata, () => encodeMetadata(writer, model.metadata));
   });
   nested(writer, modelFields.mlProgram, () => encodeProgram(writer, program));
   return writer.finish();
+}
+
+/**
+ * A function of another name than "main" is described as one of several, as coremltools does it
+ * (`save_multifunction` of coremltools 9.0): the model as a whole has no inputs of its own then.
+ */
+function encodeFeatures(
+  writer: BinaryWriter,
+  { defaultFunction = mainFunction, ...model }: CoreMlModel,
+): void {
+  const features = (fields: { readonly input: number; readonly output: number }): void => {
+    for (const input of model.inputs) encodeFeature(writer, fields.input, input);
+    for (const output of model.outputs) encodeFeature(writer, fields.output, output);
+  };
+  if (defaultFunction === mainFunction) {
+    features(descriptionFields);
+    return;
+  }
+  nested(writer, descriptionFields.functions, () => {
+    text(writer, functionDescriptionFields.name, defaultFunction);
+    features(functionDescriptionFields);
+  });
+  text(writer, descriptionFields.defaultFunctionName, defaultFunction);
 }
 
 function encodeMetadata(writer: BinaryWriter, metadata: ModelMetadata): void {

@@ -3,11 +3,12 @@ export {
   type ArtifactContract,
   type Deviation,
   type FeatureContract,
-  readContract,
   validateContract,
 } from "./contract.js";
+export { bodyOf, defaultFunctionOf } from "./default-function.js";
 export {
-  type DescribedOutput,
+  type DescribedFeature,
+  type DescribedFunction,
   describeModelPackage,
   type PackageReport,
   type WeightType,
@@ -15,8 +16,10 @@ export {
 export { ModelPackageError } from "./errors.js";
 export { defaultLimits, type Limits } from "./limits.js";
 export type * from "./model.js";
+export { type NarrowedIds, narrowedIds } from "./narrowed-ids.js";
 export { type OpenOptions, openModelPackage } from "./open.js";
 export type * from "./package.js";
 export type * from "./program.js";
+export { readContract } from "./read-contract.js";
 export { fixedSeedContract, seedContract } from "./seed-contract.js";
 export { type PackageRequest, writeModelPackage } from "./write.js";

@@ -4,6 +4,11 @@ import type { Program } from "./program.js";
 export interface CoreMlModel {
   /** 7: iOS 16, macOS 13. 8: iOS 17, macOS 14. 9: iOS 18, macOS 15. */
   readonly specificationVersion: number;
+  /**
+   * The function that runs when an application asks for none by name. The reader always gives it, `"main"` where the
+   * file names none; left out of what is written, it is `"main"`. `inputs` and `outputs` are this function's.
+   */
+  readonly defaultFunction?: string | undefined;
   readonly inputs: readonly Feature[];
   readonly outputs: readonly Feature[];
   readonly metadata: ModelMetadata;
