@@ -140,12 +140,15 @@ export function backendPackages(name: string): readonly string[] {
 }
 
 /**
- * The backend that runs a format and judges what was converted to it. Core ML's artifacts have the same judge on every
- * system, which is not Core ML.
+ * The backends that judge what was converted to a format; each has to agree. Core ML's artifacts have the same judges
+ * on every system, neither of which is Core ML: in float32, which sees the weights, and for what is computed in half
+ * precision in that too, which sees numbers that overflow there.
+ *
+ * @param dtype undefined: the format's own choice.
  */
-export function backendOfFormat(format: ArtifactFormat): string {
-  if (format === "mlpackage") return "coreml:reference";
-  return backendNames.find((name) => entryOf(name).format === format) as string;
+export function judgesOf(format: ArtifactFormat, dtype: string | undefined): readonly string[] {
+  if (format !== "mlpackage") return backendNames.filter((name) => entryOf(name).format === format);
+  return dtype === "fp32" ? ["coreml:reference"] : ["coreml:reference", "coreml:reference-half"];
 }
 
 /**

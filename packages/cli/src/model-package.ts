@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import type { ArtifactContract, Deviation, Feature, PackageReport } from "@crossrank/formats/mlpackage";
 import { type Context, print } from "./context.js";
-import { CommandError, describeSystemError } from "./failure.js";
+import { CommandError, describeSystemError, UsageError } from "./failure.js";
 import { alignColumns, formatBytes, formatCount, toSingleLine } from "./text.js";
 
 export interface PackageInspectionOptions {
@@ -48,7 +48,10 @@ async function readContractOption(value: string): Promise<ArtifactContract> {
   const { fixedSeedContract, readContract, seedContract } = await import("@crossrank/formats/mlpackage");
   if (value === "seed") return seedContract;
   const length = /^seed:(\d+)$/.exec(value)?.[1];
-  if (length !== undefined) return fixedSeedContract(Number(length));
+  if (length !== undefined) {
+    if (Number(length) > 0) return fixedSeedContract(Number(length));
+    throw new UsageError(`--contract seed: needs a length above 0, and ${value} has none`);
+  }
   try {
     return readContract(JSON.parse((await readFile(value, "utf8")).replace(/^\ufeff/, "")));
   } catch (cause) {

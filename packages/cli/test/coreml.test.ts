@@ -80,6 +80,7 @@ describe("options of Core ML packages", () => {
       /--dtype must be one of .*fp16.* for mlpackage/,
     ],
     [["inspect", model, "--contract", "seed"], /--contract is of a Core ML package/],
+    [["inspect", "x.mlpackage", "--contract", "seed:0"], /--contract seed: needs a length above 0/],
     [["inspect", "x.mlpackage", "--revision", "main"], /--revision is of a model/],
   ])("are refused where they do not belong: %j", async (args, problem) => {
     const { code, stdout, stderr } = await crossrank(args);
@@ -110,11 +111,15 @@ describe("a model as a Core ML package", () => {
   it("was written, and held against its source by the reference", () => {
     const { code, stdout, stderr } = converted;
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-    expect(stdout).toMatch(/^mlpackage\/model\.mlpackage +fp16 +[\d.]+ kB +its weights +11 .* max 0\.04$/m);
     expect(stdout).toMatch(
-      /^mlpackage\/model_fp32\.mlpackage +fp32 +[\d.]+ kB +its weights +11 .* max 0\.0001$/m,
+      /^mlpackage\/model\.mlpackage +fp16 +[\d.]+ kB +its weights, coreml:reference +11 .* max 0\.04$/m,
     );
-    expect(stdout).toMatch(/^ +golden\.json +108 .* max 0\.0001$/m);
+    expect(stdout).toMatch(/^ +its weights, coreml:reference-half +11 .* max 0\.04$/m);
+    expect(stdout).toMatch(/^ +golden\.json, coreml:reference-half +108 .* max 0\.04$/m);
+    expect(stdout).toMatch(
+      /^mlpackage\/model_fp32\.mlpackage +fp32 +[\d.]+ kB +its weights, coreml:reference +11 .* max 0\.0001$/m,
+    );
+    expect(stdout).toMatch(/^ +golden\.json, coreml:reference +108 .* max 0\.0001$/m);
   });
 
   it("is fp16 and for macOS 15 unless something else is asked for, or has one package a length", async () => {
@@ -142,6 +147,15 @@ describe("a model as a Core ML package", () => {
     expect(model.stdout).toMatch(/^ {2}fp16 +mlpackage\/model_64\.mlpackage +[\d.]+ kB +default$/m);
     const verified = await crossrank(["verify", older, "--backend", "coreml:reference"]);
     expect(verified.stdout).toMatch(/\nPASS: /);
+  });
+
+  it("says how many cases fit where it is shorter than its source", async () => {
+    const args = ["--dtype", "fp32", "--lengths", "16", "--output", folder.path("short")];
+    const { code, stdout, stderr } = await crossrank(["convert", model, "--to", "mlpackage", ...args]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    // Every case is from one artifact and one backend, which then goes without saying.
+    expect(stdout).toMatch(/^mlpackage\/model_fp32\.mlpackage .* its weights +\d+ /m);
+    expect(stdout).toMatch(/^ +golden\.json +\d+ of 112 .* max 0\.0001$/m);
   });
 
   async function verify(backend: string, tolerance: string): Promise<Outcome & { readonly worst: number }> {

@@ -31,7 +31,9 @@ describe("residency", () => {
     expect(stdout).toMatch(/^report +.*report\.json, 955 operations, planned for cpuAndNeuralEngine$/m);
     expect(stdout).toMatch(/^Neural Engine +924 +924$/m);
     expect(stdout).toMatch(/^CPU +31 +31$/m);
-    expect(stdout).toMatch(/\n\nPASS: it keeps to the fingerprint\.\n$/);
+    expect(stdout).toMatch(
+      /\n\nnote: The baseline does not say which compute units .* cpuAndNeuralEngine\.\n\nPASS: it keeps to the fingerprint\.\n$/,
+    );
   });
 
   it("fails for drifts, and shows each", async () => {
@@ -68,6 +70,7 @@ describe("residency", () => {
     expect(JSON.parse(json.stdout)).toEqual({
       report: path,
       baseline,
+      notes: [expect.stringContaining("does not say which compute units")],
       passed: false,
       totals: {
         neuralEngine: { expected: 924, found: 924 },
@@ -99,6 +102,20 @@ describe("residency", () => {
     expect(code).toBe(1);
     expect(stdout).toMatch(/^compute units +cpuAndNeuralEngine +all$/m);
     expect(stderr).toMatch(/it was planned for all and not for cpuAndNeuralEngine\n$/);
+  });
+
+  it("leaves a baseline that is there as it is, unless it is forced", async () => {
+    const path = await folder.write("again.json", report());
+    const baseline = await folder.write("pinned.json", "reviewed");
+    const args = ["residency", path, "--write-baseline", baseline];
+    const refused = await crossrank(args);
+    expect({ code: refused.code, stdout: refused.stdout }).toEqual({ code: 1, stdout: "" });
+    expect(refused.stderr).toMatch(/pinned\.json is there already\. --force replaces/);
+    expect(await readFile(baseline, "utf8")).toBe("reviewed");
+    expect((await crossrank([...args, "--force"])).code).toBe(0);
+    expect(await readFile(baseline, "utf8")).toContain("crossrank.residency/1");
+    const without = await crossrank(["residency", path, "--baseline", baseline, "--force"]);
+    expect(without.code).toBe(2);
   });
 
   it("writes none from a report with operations on the GPU", async () => {

@@ -1,5 +1,6 @@
 import type { ModelFiles, ModelProfile } from "@crossrank/core";
 import type { WriteProgress } from "@crossrank/formats";
+import type { ArtifactProvenance } from "./provenance.js";
 import type { ModelDescription } from "./source/description.js";
 
 /** What every writer is asked for. It writes into a folder of its own; nothing else sees it before it is whole. */
@@ -29,6 +30,9 @@ export interface StoredTensorFacts {
   readonly dtype: string;
 }
 
+/** What an artifact is written for besides its precision, defaults filled in. */
+export type ArtifactSettings = Pick<ArtifactProvenance["options"], "deployment" | "batch" | "lengths">;
+
 /** One output format. */
 export interface ArtifactWriter {
   readonly format: "onnx" | "gguf" | "mnn" | "mlpackage";
@@ -41,6 +45,8 @@ export interface ArtifactWriter {
    * @throws {UnsupportedConversionError} with the reason.
    */
   check(description: ModelDescription, profile: ModelProfile, dtype?: string): void;
+  /** Those that the artifact will have. Absent where the format has none. */
+  settings?(description: ModelDescription): ArtifactSettings;
   /**
    * Looks for programs that the writer drives, before anything is computed. Absent where it drives none.
    * @returns their versions by name, for provenance.json.

@@ -26,7 +26,6 @@ import {
   type CoreMlDeployment,
   createMlpackageWriter,
   type MlpackageWriterOptions,
-  mlpackageDefaults,
 } from "./mlpackage/write-mlpackage.js";
 import { createMnnWriter } from "./mnn/write-mnn.js";
 import { copyModel, openStaged, recordReads, writeGoldens } from "./model-folder.js";
@@ -39,6 +38,7 @@ import {
   type VerificationRecord,
   withArtifact,
 } from "./provenance.js";
+import { countCases, goldensOfAnyLength, goldensWithin } from "./reference/shorter-goldens.js";
 import { sourceGoldens } from "./reference/source-goldens.js";
 import { describeModel } from "./source/describe-model.js";
 import type { ModelDescription } from "./source/description.js";
@@ -71,13 +71,19 @@ export interface ConvertOptions {
   readonly output: string;
   /** Replace an artifact of that name. Default false. */
   readonly force?: boolean | undefined;
-  /** Runs the artifact for verification: one that loads this format. Not needed without verification. */
-  readonly backend?: Backend | undefined;
+  /**
+   * Runs the artifact for verification: one that loads this format, or several of which each has to agree. Not needed
+   * without verification.
+   */
+  readonly backend?: Backend | readonly Backend[] | undefined;
   /** Default true. False keeps whatever was written, and provenance.json says that nobody looked. */
   readonly verify?: boolean | undefined;
   /** Largest |Δ logit| allowed. Default: core's bound for the precision. */
   readonly tolerance?: number | undefined;
-  /** What the source gives, from an earlier conversion of the same model: {@link Conversion.goldens}. Default: computed. */
+  /**
+   * What the source gives, from an earlier conversion of the same model: {@link Conversion.goldens}. Cases with more
+   * tokens than the artifact takes are left out. Default: computed.
+   */
   readonly goldens?: Goldens | undefined;
   /** Facts about the model that override its files. A separate output folder keeps them in its crossrank.json. */
   readonly profile?: CrossrankJson | undefined;
@@ -106,9 +112,14 @@ export interface Conversion {
     readonly against: VerificationRecord["against"];
     /** Undefined where the backend chose. */
     readonly batches?: BatchUse | undefined;
+    /** As {@link VerificationRecord.leftOut}. */
+    readonly leftOut?: number | undefined;
     readonly verification: Verification;
   }[];
-  /** What the source gives; undefined where nothing was verified. For the next conversion of the same model. */
+  /**
+   * What the source gives, at the artifact's length; undefined where nothing was verified. For the next conversion of
+   * the same model to the same lengths.
+   */
   readonly goldens: Goldens | undefined;
 }
 
@@ -123,7 +134,7 @@ export function conversionDtypes(format: ConversionFormat, target?: OnnxTarget):
  * nothing else was touched.
  *
  * @throws {InvalidInputError} an option is wrong: `dtype`, `target`, `python`, `deployment`, `batch`, `lengths`, `tolerance`,
- *   `backend`, `profile`.
+ *   `backend`, `goldens`, `profile`.
  * @throws {UnsupportedConversionError} the model cannot be written in this format, and why.
  * @throws {ExternalConverterError} a program that the format is written with is not there, or failed.
  * @throws {ConversionNotFaithfulError} the artifact does not give what its source gives.
@@ -147,6 +158,8 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
   const { profile } = await readProfile(files, options.profile, signal);
   const description = await describeModel(model, profile, download);
   writer.check(description, profile, dtype);
+  const settings = writer.settings?.(description) ?? {};
+  const taken = Math.min(profile.maxLength, settings.lengths?.at(-1) ?? Number.POSITIVE_INFINITY);
   const tools = await writer.prepare?.(signal);
   const weights = await fetchWeights(model, download);
 
@@ -170,9 +183,13 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
 
     const source = await hashWeights(weights, options);
     const own = await readGoldens(model, { signal });
-    const goldens = options.verify === false ? undefined : await computeGoldens(options, profile);
-    if (own === undefined && goldens !== undefined)
-      companions.push(await writeGoldens(goldens, staging.path));
+    const goldens =
+      options.verify === false ? undefined : await computeGoldens(options, { ...profile, maxLength: taken });
+    if (own === undefined && goldens !== undefined) {
+      // Other artifacts of the folder may take longer sequences.
+      const kept = taken < profile.maxLength ? goldensOfAnyLength(goldens, taken) : goldens;
+      if (kept !== undefined) companions.push(await writeGoldens(kept, staging.path));
+    }
 
     const tensors: StoredTensorFacts[] = [];
     const onTensor = (tensor: StoredTensorFacts): void => void tensors.push(tensor);
@@ -180,7 +197,16 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
     const paths = await write(options, { writer, dtype, description, profile, source, folder, onTensor });
     const artifact = await hashFiles(staging.path, paths, options);
     const id = inPlace ? model.id : options.output;
-    const verifications = await verifyAgainst(options, { folder: staging.path, id, dtype, goldens, own });
+    const within = async (all: Goldens | undefined): Promise<Goldens | undefined> =>
+      all === undefined || taken === profile.maxLength ? all : goldensWithin(all, taken, files, profile);
+    const expected: Expected[] = [
+      { against: "source", all: goldens, within: await within(goldens) },
+      { against: "golden.json", all: own, within: await within(own) },
+    ];
+    // Those that were computed here are of that length.
+    if (goldens !== undefined && expected[0]?.within === undefined)
+      throw new InvalidInputError("goldens", `hold no case of at most ${taken} tokens`);
+    const verifications = await verifyAgainst(options, { folder: staging.path, id, dtype, expected });
     await requireUnchanged(weights, model.id);
 
     const provenance: ArtifactProvenance = {
@@ -196,15 +222,16 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
       },
       options: {
         ...(to === "onnx" ? { target: options.target ?? "onnxruntime" } : {}),
-        ...(to === "mlpackage" ? coreMlOptions(options) : {}),
+        ...settings,
         ...(options.tolerance === undefined ? {} : { tolerance: options.tolerance }),
         ...(options.profile === undefined ? {} : { profile: options.profile }),
       },
       ...precisionsOf(tensors, dtype),
       verified: verifications.length > 0,
-      verifications: verifications.map(({ against, batches, verification }) => ({
+      verifications: verifications.map(({ against, batches, leftOut, verification }) => ({
         against,
         ...(batches === undefined ? {} : { batches }),
+        ...(leftOut === undefined ? {} : { leftOut }),
         reference: verification.reference,
         backend: verification.backend,
         bound: verification.bound,
@@ -229,7 +256,7 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
 }
 
 function chooseWriter(options: ConvertOptions): { readonly writer: ArtifactWriter; readonly dtype: string } {
-  const { to, target, python, dtype, tolerance, backend } = options;
+  const { to, target, python, dtype, tolerance } = options;
   if (target !== undefined && to !== "onnx") {
     throw new InvalidInputError("target", `is of ONNX graphs; ${to} has none`);
   }
@@ -244,7 +271,7 @@ function chooseWriter(options: ConvertOptions): { readonly writer: ArtifactWrite
   if (tolerance !== undefined && !(tolerance > 0)) {
     throw new InvalidInputError("tolerance", `must be a number above 0, not ${tolerance}`);
   }
-  if (options.verify !== false && backend === undefined) {
+  if (options.verify !== false && backendsOf(options).length === 0) {
     throw new InvalidInputError(
       "backend",
       `is needed to verify the artifact: one that loads ${to}, or verify: false`,
@@ -284,12 +311,8 @@ function writerOf(
   }
 }
 
-/** What a package's files do not tell each by itself. */
-function coreMlOptions(
-  options: MlpackageWriterOptions,
-): Pick<ArtifactProvenance["options"], "deployment" | "batch" | "lengths"> {
-  const { deployment = mlpackageDefaults.deployment, batch = mlpackageDefaults.batch, lengths } = options;
-  return { deployment, batch, ...(lengths === undefined ? {} : { lengths }) };
+function backendsOf({ backend = [] }: Pick<ConvertOptions, "backend">): readonly Backend[] {
+  return "load" in backend ? [backend] : backend;
 }
 
 /** Where the backends look for it, relative to the model. */
@@ -454,45 +477,66 @@ function precisionsOf(
   return { tensors: counts, otherPrecision: other };
 }
 
+/** Goldens to hold an artifact against. */
+interface Expected {
+  readonly against: VerificationRecord["against"];
+  readonly all: Goldens | undefined;
+  /** Those of them that the artifact can take. */
+  readonly within: Goldens | undefined;
+}
+
 async function verifyAgainst(
   options: ConvertOptions,
   staged: {
     readonly folder: string;
     readonly id: string;
     readonly dtype: string;
-    readonly goldens: Goldens | undefined;
-    readonly own: Goldens | undefined;
+    readonly expected: readonly Expected[];
   },
 ): Promise<Conversion["verifications"]> {
+  if (options.verify === false) return [];
+  options.onProgress?.({ step: "verifying" });
+  const verifications: Conversion["verifications"][number][] = [];
+  for (const backend of backendsOf(options)) {
+    const shared = shareSession(backend);
+    try {
+      verifications.push(...(await verifyOn(shared, options, staged)));
+    } finally {
+      await shared.dispose();
+    }
+  }
+  return verifications;
+}
+
+async function verifyOn(
+  backend: Backend,
+  options: ConvertOptions,
+  { folder, id, dtype, expected }: Parameters<typeof verifyAgainst>[1],
+): Promise<Conversion["verifications"]> {
   const { model, to, tolerance, signal, onProgress } = options;
-  const { folder, id, dtype, goldens, own } = staged;
-  if (goldens === undefined || options.backend === undefined) return [];
-  onProgress?.({ step: "verifying" });
-  const backend = shareSession(options.backend);
-  try {
-    const verifications: Conversion["verifications"][number][] = [];
-    for (const { against, batches } of looks(to)) {
-      const expected = against === "source" ? goldens : own;
-      if (expected === undefined) continue;
+  const verifications: Conversion["verifications"][number][] = [];
+  for (const { against, all, within } of expected) {
+    if (all === undefined || within === undefined) continue;
+    const leftOut = countCases(all) - countCases(within);
+    for (const batches of batchesOf(to)) {
       const verification = await verify({
         model: openStaged(folder, id),
         backend: batches === undefined ? backend : inBatches(backend, batches),
         dtype,
-        goldens: expected,
+        goldens: within,
         tolerance,
         signal,
         onScored: (progress) => onProgress?.({ step: "verifying", ...progress }),
       });
       if (!verification.passed) {
-        const facts = { model: model.id, format: to, dtype, against, batches, verification };
+        const isOneOfSeveral = backendsOf(options).length > 1;
+        const facts = { model: model.id, format: to, dtype, against, batches, isOneOfSeveral, verification };
         throw new ConversionNotFaithfulError(facts);
       }
-      verifications.push({ against, batches, verification });
+      verifications.push({ against, batches, ...(leftOut === 0 ? {} : { leftOut }), verification });
     }
-    return verifications;
-  } finally {
-    await backend.dispose();
   }
+  return verifications;
 }
 
 /**
@@ -500,14 +544,8 @@ async function verifyAgainst(
  * first had one row (MNN 3.6.1). So one row at a time comes first, then padded batches, then what the backend chooses,
  * in the same session.
  */
-function looks(format: ConversionFormat): readonly {
-  readonly against: VerificationRecord["against"];
-  readonly batches: BatchUse | undefined;
-}[] {
-  const batches = format === "mnn" ? [...batchUses, undefined] : [undefined];
-  return (["source", "golden.json"] as const).flatMap((against) =>
-    batches.map((use) => ({ against, batches: use })),
-  );
+function batchesOf(format: ConversionFormat): readonly (BatchUse | undefined)[] {
+  return format === "mnn" ? [...batchUses, undefined] : [undefined];
 }
 
 /** Whether the model is a plain folder, and the output is that folder. */

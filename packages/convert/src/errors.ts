@@ -29,6 +29,8 @@ export class ConversionNotFaithfulError extends CrossrankError {
   readonly against: "source" | "golden.json";
   /** How its sequences were put into batches; undefined where the backend chose. */
   readonly batches: BatchUse | undefined;
+  /** The backend that computed it. */
+  readonly backend: string;
   /** By how much, and where. */
   readonly verification: Verification;
 
@@ -38,14 +40,20 @@ export class ConversionNotFaithfulError extends CrossrankError {
     dtype: string;
     against: "source" | "golden.json";
     batches?: BatchUse | undefined;
+    /** Whether the artifact is held against its source by other backends as well. */
+    isOneOfSeveral?: boolean | undefined;
     verification: Verification;
   }) {
-    const { model, format, dtype, against, batches, verification } = facts;
+    const { model, format, dtype, against, batches, isOneOfSeveral = false, verification } = facts;
+    const backend = verification.backend.name;
     const problem =
       against === "source"
         ? `does not give what its weights give: ${verification.reason}`
         : `gives what its weights give, but not what its golden.json says: ${verification.reason}; the two are not of one model`;
-    const where = batches === undefined ? "" : ` (${batches})`;
+    const how = [isOneOfSeveral ? `computed by ${backend}` : undefined, batches].filter(
+      (one) => one !== undefined,
+    );
+    const where = how.length === 0 ? "" : ` (${how.join(", ")})`;
     super(
       "conversion-not-faithful",
       `${model} as ${format} ${dtype}${where} ${problem}. Nothing of it was kept.`,
@@ -55,6 +63,7 @@ export class ConversionNotFaithfulError extends CrossrankError {
     this.dtype = dtype;
     this.against = against;
     this.batches = batches;
+    this.backend = backend;
     this.verification = verification;
   }
 }

@@ -95,7 +95,7 @@ export class OutputFolder {
   async stage(): Promise<StagingFolder> {
     return this.#system(async () => {
       const parent = dirname(this.#stagingPrefix);
-      const created = await mkdir(parent, { recursive: true });
+      const created = await makeFolder(parent);
       try {
         await removeLeftovers(parent, basename(this.#stagingPrefix));
         // The owner is part of the name: a folder is never without one, however early its process is killed.
@@ -197,7 +197,7 @@ export class OutputFolder {
   /** What the file system refused, with the folder's name and what to do; any other error as it is. */
   translate(error: unknown): unknown {
     const { code, path, syscall } = error as NodeJS.ErrnoException;
-    const refusal = refusals[code ?? ""];
+    const refusal = refusals[code ?? ""] ?? this.#otherRefusal(error as NodeJS.ErrnoException);
     if (refusal === undefined) return error;
     // A write that failed names no file. A source that cannot be read is not our folder's fault, also where it is inside.
     const ours =
@@ -211,6 +211,13 @@ export class OutputFolder {
       { output: this.#given, path: path ?? this.path, reason: "system", problem, fix },
       { cause: error },
     );
+  }
+
+  /** Any other code says something about this folder only where it comes of a place that is ours. Within /proc, say, it is ENOENT. */
+  #otherRefusal({ code, path, syscall }: NodeJS.ErrnoException): readonly [string, string] | undefined {
+    if (code === undefined || path === undefined || syscall === undefined) return undefined;
+    const ours = path.startsWith(this.#stagingPrefix) || (syscall === "mkdir" && this.path.startsWith(path));
+    return ours ? [`the system refuses to write there (${code})`, "Choose another folder."] : undefined;
   }
 }
 
@@ -257,6 +264,24 @@ export class StagingFolder {
     await rm(this.path, { recursive: true, force: true });
     if (this.#created !== undefined) await removeEmpty(this.#created.to, this.#created.from);
   }
+}
+
+/**
+ * With the folders above it. The first is made by itself: where the system answers with ENOENT, as within /proc, Node's
+ * recursive mkdir never ends.
+ *
+ * @returns the highest folder that was made; undefined when it was there.
+ */
+async function makeFolder(folder: string): Promise<string | undefined> {
+  let highest: string | undefined;
+  for (let path = folder; !(await exists(path)) && path !== dirname(path); path = dirname(path))
+    highest = path;
+  if (highest === undefined) return undefined;
+  await mkdir(highest).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "EEXIST") throw error;
+  });
+  await mkdir(folder, { recursive: true });
+  return highest;
 }
 
 /** From the deepest one upwards, as far as they are empty. */

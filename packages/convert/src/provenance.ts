@@ -41,6 +41,7 @@ export interface ArtifactProvenance {
     readonly target?: string | undefined;
     readonly deployment?: string | undefined;
     readonly batch?: number | undefined;
+    /** Tokens of a sequence, ascending: all that the artifact takes. Absent where it takes any length. */
     readonly lengths?: readonly number[] | undefined;
     readonly tolerance?: number | undefined;
     /** Facts that overrode the source's own files. */
@@ -60,6 +61,8 @@ export interface VerificationRecord {
   readonly against: "source" | "golden.json";
   /** How its sequences were put into batches; absent where the backend chose. */
   readonly batches?: BatchUse | undefined;
+  /** How many cases have more tokens than the artifact takes, and were not compared. Absent for none. */
+  readonly leftOut?: number | undefined;
   readonly reference: Goldens["reference"];
   readonly backend: BackendInfo;
   readonly bound: Bound;

@@ -306,6 +306,16 @@ describe("what cannot be done", () => {
     expect(await filesIn(root)).toEqual(["file"]);
   });
 
+  // The system says there that nothing is found, for ever.
+  it.runIf(process.platform === "linux").each(["/proc/crossrank", "/proc/crossrank/below/out"])(
+    "names an output that no system lets be made: %s",
+    async (output) => {
+      const error = await failure(toOnnx(await fixture("bert-logit"), output));
+      expect(error).toBeInstanceOf(OutputFolderError);
+      expect(error).toMatchObject({ reason: "system", output });
+    },
+  );
+
   it("leaves another model's folder alone", async () => {
     const output = join(root, "out");
     await mkdir(output);

@@ -4,13 +4,24 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { coreml } from "@crossrank/backend-coreml";
 import { onnx } from "@crossrank/backend-onnx";
-import { type Backend, createReranker, InvalidInputError, type ModelFiles } from "@crossrank/core";
+import {
+  type Backend,
+  createReranker,
+  type GoldenCase,
+  type GoldenScore,
+  type Goldens,
+  InvalidInputError,
+  type ModelFiles,
+  readGoldens,
+  verify,
+} from "@crossrank/core";
 import { openModel } from "@crossrank/hub";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type ConversionProgress, type ConvertOptions, conversionDtypes, convert } from "../src/convert.js";
 import { ConversionNotFaithfulError, OutputFolderError } from "../src/errors.js";
 import type { ArtifactProvenance } from "../src/provenance.js";
 import { filesIn, hashesOf } from "./mlpackage-files.js";
+import { floatTensor, numbersOf, readFixture, withFiles, withTensors } from "./source-files.js";
 
 const fixtures = fileURLToPath(new URL("../../conformance/fixtures", import.meta.url));
 
@@ -24,7 +35,8 @@ afterEach(async () => {
 
 const fixture = (name: string): Promise<ModelFiles> => openModel(join(fixtures, name));
 
-const backend = (): Backend => coreml({ reference: { backend: onnx({ threads: 1, workers: 1 }) } });
+const backend = (arithmetic: "single" | "half" = "single"): Backend =>
+  coreml({ reference: { backend: onnx({ threads: 1, workers: 1 }), arithmetic } });
 
 function toPackage(model: ModelFiles, rest: Partial<ConvertOptions> = {}): ConvertOptions {
   return { model, to: "mlpackage", output: join(root, "out"), backend: backend(), ...rest };
@@ -76,7 +88,7 @@ describe("convert to mlpackage", () => {
     expect(provenance).toMatchObject({
       format: "mlpackage",
       dtype: "fp16",
-      options: { deployment: "macos15", batch: 20 },
+      options: { deployment: "macos15", batch: 20, lengths: [64] },
       tensors: { fp16: 41 },
       otherPrecision: {},
       verified: true,
@@ -100,7 +112,7 @@ describe("convert to mlpackage", () => {
     );
     expect(provenance).toMatchObject({
       dtype: "fp32",
-      options: { deployment: "macos13", batch: 4, lengths: [64, 32] },
+      options: { deployment: "macos13", batch: 4, lengths: [32, 64] },
       tensors: { fp32: 37 },
       verified: true,
     });
@@ -175,6 +187,113 @@ describe("convert to mlpackage", () => {
     expect(await readdir(root)).toEqual([]);
   });
 
+  it("keeps nothing of what one of several backends finds wrong: a number that half precision cannot hold", async () => {
+    const model = await readFixture("bert-logit");
+    const files = withTensors(model, (tensors) => {
+      const scaled = (name: string, change: (values: Float32Array) => void): void => {
+        const stored = tensors.get(name) ?? expect.fail(name);
+        const values = numbersOf(stored);
+        change(values);
+        tensors.set(name, floatTensor(stored.shape, values));
+      };
+      // Each weight fits; what the first unit gives does not.
+      scaled("bert.encoder.layer.0.intermediate.dense.bias", (values) => values.fill(65_000, 0, 1));
+      scaled("bert.encoder.layer.0.intermediate.dense.weight", (values) => {
+        for (let index = 0; index < 32; index += 1) values[index] = (values[index] ?? 0) * 300;
+      });
+      scaled("bert.encoder.layer.0.output.dense.weight", (values) => {
+        for (let row = 0; row < 32; row += 1) values[row * 64] = (values[row * 64] ?? 0) * 1e-4;
+      });
+    });
+    // Its golden.json is of the weights as they were.
+    const source = withFiles({ ...model, files }, { "golden.json": undefined });
+    const error = await failure(toPackage(source, { backend: [backend(), backend("half")] }));
+    expect(error).toBeInstanceOf(ConversionNotFaithfulError);
+    expect(error).toMatchObject({
+      backend: "coreml:reference-half",
+      message: expect.stringMatching(/computed by coreml:reference-half.* of 11 numbers are not finite/),
+    });
+    expect(await readdir(root)).toEqual([]);
+    // Float32 arithmetic does not see it.
+    const { verifications } = await convert(toPackage(source));
+    expect(verifications.map(({ verification }) => verification.backend.name)).toEqual(["coreml:reference"]);
+  });
+
+  it("is held against its source by each backend", async () => {
+    const backends = [backend(), backend("half")];
+    const { provenance } = await convert(toPackage(await fixture("bert-cosine-cls"), { backend: backends }));
+    expect(provenance.verifications.map(({ against, backend }) => [against, backend.name])).toEqual([
+      ["source", "coreml:reference"],
+      ["golden.json", "coreml:reference"],
+      ["source", "coreml:reference-half"],
+      ["golden.json", "coreml:reference-half"],
+    ]);
+  });
+
+  it.each(["xlm-roberta-logit", "bert-cosine-mean"])(
+    "is verified at its own length where %s takes longer ones",
+    async (name) => {
+      const { folder, provenance, goldens } = await convert(
+        toPackage(await fixture(name), { dtype: "fp32", lengths: [32] }),
+      );
+      const own = await readGoldens(await openModel(folder));
+      const tokens = (one: GoldenScore | undefined): number =>
+        Math.max(one?.ids?.length ?? 0, one?.queryIds?.length ?? 0);
+      const all = (own?.cases ?? []).flatMap(({ expected }) => Object.values(expected));
+      const fitting = all.filter((one) => tokens(one) <= 32);
+      expect(fitting.length).toBeLessThan(all.length);
+      const [bySource, byGolden] = provenance.verifications;
+      expect(bySource).toMatchObject({ against: "source", summary: { cases: 11, tokensDifferent: 0 } });
+      expect(bySource?.leftOut).toBeUndefined();
+      expect(byGolden).toMatchObject({
+        against: "golden.json",
+        leftOut: all.length - fitting.length,
+        summary: { cases: fitting.length },
+      });
+      // The longest of our own pairs fills the artifact, and no more.
+      const longest = goldens?.cases.map(({ expected }) => tokens(Object.values(expected)[0])) ?? [];
+      expect(Math.max(...longest)).toBe(32);
+    },
+  );
+
+  it("counts the tokens itself where goldens give numbers alone", async () => {
+    const model = await readFixture("xlm-roberta-logit");
+    const golden = JSON.parse(await model.files.readText("golden.json")) as Goldens;
+    const cases = golden.cases.map(({ expected, ...one }) => {
+      const stripped = Object.entries(expected).map(([mode, one]) => [
+        mode,
+        { logit: one?.logit, score: one?.score },
+      ]);
+      return { ...one, expected: Object.fromEntries(stripped) as GoldenCase["expected"] };
+    });
+    const leftOut = async (goldens: Goldens): Promise<number | undefined> => {
+      const files = withFiles(model, { "golden.json": JSON.stringify(goldens) });
+      const { provenance } = await convert(toPackage(files, { dtype: "fp32", lengths: [32], force: true }));
+      return provenance.verifications[1]?.leftOut;
+    };
+    expect(await leftOut({ ...golden, cases })).toBe(await leftOut(golden));
+    // The weights' own numbers are not left out without a word.
+    const ids = Array.from({ length: 33 }, () => 5);
+    const tooLong = [{ ...cases[0], expected: { "document-only": { ids, logit: 1 } } }] as GoldenCase[];
+    const options = { dtype: "fp32", lengths: [32], force: true, goldens: { ...golden, cases: tooLong } };
+    expect(await failure(toPackage(model.files, options))).toMatchObject({ path: "goldens" });
+  });
+
+  it("leaves a golden.json behind that holds at every length", async () => {
+    const model = withFiles(await readFixture("xlm-roberta-logit"), { "golden.json": undefined });
+    const { folder, goldens } = await convert(toPackage(model, { dtype: "fp32", lengths: [32] }));
+    const written = await readGoldens(await openModel(folder));
+    expect(written?.cases.length).toBeGreaterThan(0);
+    expect(written?.cases.length).toBeLessThan(goldens?.cases.length ?? 0);
+    // Nothing was cut at 32: the model itself, which takes 64, gives the same tokens and numbers.
+    const { passed } = await verify({
+      model: await fixture("xlm-roberta-logit"),
+      backend: onnx({ threads: 1, workers: 1 }),
+      goldens: written ?? expect.fail("no golden.json"),
+    });
+    expect(passed).toBe(true);
+  });
+
   it("leaves a folder of another model alone", async () => {
     const output = join(root, "out");
     await mkdir(output);
@@ -204,6 +323,7 @@ describe("options of Core ML", () => {
     ["no lengths", { lengths: [] }, "lengths", /at least one/],
     ["a batch of nothing", { batch: 0 }, "batch", /above 0/],
     ["an unknown system", { deployment: "ios9" as never }, "deployment", /macos15, macos13/],
+    ["no backends", { backend: [] }, "backend", /needed to verify/],
     ["int8", { dtype: "int8" }, "dtype", /one of fp32, fp16 for mlpackage/],
     ["a target", { target: "plain" }, "target", /is of ONNX graphs/],
   ])("refuse %s", async (_, options, path, message) => {

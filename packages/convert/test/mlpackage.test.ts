@@ -111,6 +111,7 @@ describe.each(packageFixtures)("%s as a package for macOS 15", async (name) => {
       sha256: "0".repeat(64),
       "crossrank.dtype": "fp16",
       "crossrank.deployment": "macos15",
+      "crossrank.lengths": "16,32,64",
       ...(name.includes("cosine") ? { "crossrank.pooling": name.slice("bert-cosine-".length) } : {}),
     });
   });

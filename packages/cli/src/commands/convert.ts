@@ -55,7 +55,8 @@ model's golden.json where there is one, within the bounds of crossrank verify. O
 does not agree is removed. --no-verify keeps it unseen, and provenance.json says so.
 The backend must be installed: gguf needs @crossrank/backend-llamacpp and node-llama-cpp,
 mnn needs @crossrank/backend-mnn, mlpackage needs @crossrank/backend-coreml: it is verified
-as coreml:reference, which computes the package in ONNX Runtime and not on the Neural Engine.
+as coreml:reference, which computes the package in ONNX Runtime and not on the Neural Engine,
+and of fp16 also as coreml:reference-half. Goldens longer than --lengths are left out.
 
 The output becomes a complete model folder: the model's small files, the artifact
 (onnx/model*.onnx, gguf/model-*.gguf, mnn/model*.mnn, mlpackage/model*.mlpackage), and

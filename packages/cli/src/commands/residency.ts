@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import type {
   ResidencyDrift,
@@ -18,6 +19,7 @@ import { writeWholeFile } from "../whole-file.js";
 interface ResidencyCommandOptions {
   readonly baseline?: string;
   readonly writeBaseline?: string;
+  readonly force?: true;
   readonly format: "table" | "json";
 }
 
@@ -34,6 +36,7 @@ Baseline:
   the pinned ones; as many operations on the Neural Engine as pinned, and where the baseline
   has its operators, those. An operation without a device fails unless it is pinned.
   --write-baseline makes the file from a report. Review it, and commit it beside the model.
+  One that is there already stays, unless --force.
 
 A plan is what Core ML means to do on that Mac and that system; it is no measurement.
 
@@ -55,12 +58,18 @@ export function addResidencyCommand(program: Command, { log, signal }: Context):
     .addOption(
       new Option("--write-baseline <file>", "make the fingerprint from this report").conflicts("baseline"),
     )
+    .addOption(new Option("--force", "replace a baseline that is there already").conflicts("baseline"))
     .addOption(tableOrJson())
     .addHelpText("after", help)
     .action(async (reportPath: string, options: ResidencyCommandOptions) => {
-      const { baseline, writeBaseline, format } = options;
+      const { baseline, writeBaseline, force, format } = options;
       if (baseline === undefined && writeBaseline === undefined) {
         throw new UsageError("give the fingerprint with --baseline, or make one with --write-baseline");
+      }
+      if (writeBaseline !== undefined && !force && existsSync(writeBaseline)) {
+        throw new CommandError(
+          `${writeBaseline} is there already. --force replaces what it pins; hold the report against it with --baseline`,
+        );
       }
       const coreml = await installed("coreml", () => import("@crossrank/backend-coreml"));
       const report = isModelPackage(reportPath)
@@ -77,10 +86,11 @@ export function addResidencyCommand(program: Command, { log, signal }: Context):
       const named = `--baseline ${baseline}`;
       const fingerprint = await readFileAs(named, baseline, coreml.readResidencyFingerprint);
       const verdict = coreml.judgeResidency(report, fingerprint);
+      const notes = coreml.residencyNotes(report, fingerprint);
       await print(
         format === "json"
-          ? `${JSON.stringify({ report: reportPath, baseline, ...verdict }, undefined, 2)}\n`
-          : verdictTable(reportPath, baseline, report, verdict),
+          ? `${JSON.stringify({ report: reportPath, baseline, ...verdict, notes }, undefined, 2)}\n`
+          : verdictTable({ reportPath, baseline, notes }, report, verdict),
       );
       if (!verdict.passed) {
         throw new CommandError(`${reportPath} does not keep to ${baseline}: ${summaryOf(verdict)}`);
@@ -147,8 +157,11 @@ function writtenTable(path: string, { neuralEngine, cpu, noDevice }: ResidencyFi
 }
 
 function verdictTable(
-  reportPath: string,
-  baseline: string,
+  {
+    reportPath,
+    baseline,
+    notes,
+  }: { readonly reportPath: string; readonly baseline: string; readonly notes: readonly string[] },
   { computeUnits, operations }: ResidencyReport,
   { passed, totals, drifts }: ResidencyVerdict,
 ): string {
@@ -179,6 +192,7 @@ function verdictTable(
             ["left", "left", "right", "right"],
           ),
         ]),
+    ...(notes.length === 0 ? [] : ["", ...notes.map((note) => `note: ${toSingleLine(note)}`)]),
     "",
     passed ? "PASS: it keeps to the fingerprint." : `FAIL: ${summaryOf({ drifts })}.`,
   ];

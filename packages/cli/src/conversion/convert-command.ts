@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import { type Conversion, type ConversionProgress, conversionDtypes, convert } from "@crossrank/convert";
 import type { Backend, Bound, CrossrankJson, Goldens, ModelFiles } from "@crossrank/core";
 import { isFolderSource } from "@crossrank/hub";
-import { backendOfFormat, createBackend, packagesAmong } from "../backends.js";
+import { createBackend, judgesOf, packagesAmong } from "../backends.js";
 import type { ConvertCommandOptions } from "../commands/convert.js";
 import { type Context, print } from "../context.js";
 import { CommandError, translateInputError, UsageError } from "../failure.js";
@@ -18,7 +18,7 @@ export async function runConvertCommand(
 ): Promise<void> {
   const dtypes = chosenDtypes(options);
   const profile = await readProfileFile(options.profile);
-  const backend = options.verify ? await workingBackend(options.to) : undefined;
+  const judges = options.verify ? await workingJudges(options.to, dtypes) : new Map<string, Backend>();
   const model = await openModelFiles(source, options, context.signal);
   const output = options.output ?? (await defaultOutput(source));
   const done: Conversion[] = [];
@@ -27,6 +27,8 @@ export async function runConvertCommand(
   try {
     for (const dtype of dtypes) {
       const goldens = done[0]?.goldens;
+      const names = judgesOf(options.to, dtype);
+      const backend = [...judges].flatMap(([name, judge]) => (names.includes(name) ? [judge] : []));
       done.push(await convertOne({ model, output, dtype, backend, profile, goldens }, options, context));
     }
   } catch (error) {
@@ -48,9 +50,19 @@ function chosenDtypes({ to, target, dtype }: ConvertCommandOptions): readonly (s
   return [...new Set(chosen)];
 }
 
-/** The one that will run the artifact; that it does not work here should not be found out at the end. */
-async function workingBackend(format: ConvertCommandOptions["to"]): Promise<Backend> {
-  const name = backendOfFormat(format);
+/** Those that will run the artifacts, by name; that one does not work here should not be found out at the end. */
+async function workingJudges(
+  format: ConvertCommandOptions["to"],
+  dtypes: readonly (string | undefined)[],
+): Promise<ReadonlyMap<string, Backend>> {
+  const judges = new Map<string, Backend>();
+  for (const name of new Set(dtypes.flatMap((dtype) => judgesOf(format, dtype)))) {
+    judges.set(name, await workingBackend(name));
+  }
+  return judges;
+}
+
+async function workingBackend(name: string): Promise<Backend> {
   const way = "or pass --no-verify, which keeps the artifact without looking at what it gives";
   const backend = await createBackend(name).catch((cause: unknown) => {
     if (!(cause instanceof CommandError)) throw cause;
@@ -74,7 +86,7 @@ async function convertOne(
     readonly model: ModelFiles;
     readonly output: string;
     readonly dtype: string | undefined;
-    readonly backend: Backend | undefined;
+    readonly backend: readonly Backend[];
     readonly profile: CrossrankJson | undefined;
     readonly goldens: Goldens | undefined;
   },
@@ -147,9 +159,21 @@ function conversionJson(model: ModelFiles, done: readonly Conversion[]): string 
     artifacts: done.map(({ provenance, verifications }) => ({
       ...provenance,
       // Case by case here; provenance.json has the sums.
-      verifications: verifications.map(({ against, batches, verification }) => {
+      verifications: verifications.map(({ against, batches, leftOut, verification }) => {
         const { passed, reason, reference, backend, scale, bound, summary, cases } = verification;
-        return { against, batches, passed, reason, reference, backend, scale, bound, summary, cases };
+        return {
+          against,
+          batches,
+          leftOut,
+          passed,
+          reason,
+          reference,
+          backend,
+          scale,
+          bound,
+          summary,
+          cases,
+        };
       }),
     })),
   };
@@ -164,6 +188,10 @@ function conversionTable(model: ModelFiles, output: string, done: readonly Conve
     ["model", `${model.id}${revision}, ${weights.map(({ path }) => path).join(", ")} (${size})`],
     ["output", output],
   ];
+  const judges = done.flatMap(({ verifications }) =>
+    verifications.map(({ verification }) => verification.backend.name),
+  );
+  const isOneJudge = new Set(judges).size <= 1;
   const rows = done.flatMap(({ provenance, verifications }) => {
     const bytes = provenance.files.reduce((sum, file) => sum + file.size, 0);
     const own = [
@@ -172,13 +200,17 @@ function conversionTable(model: ModelFiles, output: string, done: readonly Conve
       formatBytes(bytes),
     ];
     if (verifications.length === 0) return [[...own, "nothing: not verified", "", "", "", ""]];
-    return verifications.map(({ against, batches, verification }, index) => {
-      const reference = against === "source" ? "its weights" : against;
-      const { summary, bound } = verification;
+    return verifications.map(({ against, batches, leftOut = 0, verification }, index) => {
+      const { summary, bound, backend } = verification;
+      const held = [
+        against === "source" ? "its weights" : against,
+        ...(isOneJudge ? [] : [backend.name]),
+        ...(batches === undefined ? [] : [batches]),
+      ];
       return [
         ...(index === 0 ? own : ["", "", ""]),
-        batches === undefined ? reference : `${reference}, ${batches}`,
-        String(summary.compared),
+        held.join(", "),
+        leftOut === 0 ? String(summary.compared) : `${summary.compared} of ${summary.cases + leftOut}`,
         delta(summary.maximum),
         delta(summary.median),
         describeBound(bound),

@@ -32,10 +32,7 @@ export interface MlpackageWriterOptions {
 }
 
 /** The seed's batch: as many candidates as it reranks. */
-export const mlpackageDefaults: { readonly deployment: CoreMlDeployment; readonly batch: number } = {
-  deployment: "macos15",
-  batch: 20,
-};
+const defaultBatch = 20;
 
 /** Specification versions as coremltools has them (`coremltools/__init__.py`), and the operation sets that go with them. */
 const deployments: Readonly<
@@ -58,7 +55,7 @@ const usualLengths: readonly number[] = [128, 256, 512];
  * @throws {InvalidInputError} an option is wrong: `deployment`, `batch`, `lengths`.
  */
 export function createMlpackageWriter(options: MlpackageWriterOptions = {}): ArtifactWriter {
-  const { deployment = mlpackageDefaults.deployment, batch = mlpackageDefaults.batch } = options;
+  const { deployment = "macos15", batch = defaultBatch } = options;
   const lengths = options.lengths === undefined ? undefined : soundLengths(options.lengths);
   if (!Object.hasOwn(deployments, deployment)) {
     const known = Object.keys(deployments).join(", ");
@@ -74,6 +71,7 @@ export function createMlpackageWriter(options: MlpackageWriterOptions = {}): Art
     dtypes,
     defaultDtype: "fp16",
     check,
+    settings: (description) => ({ deployment, batch, lengths: lengthsOf(description, lengths) }),
     async write(request) {
       const { description, profile, signal } = request;
       signal?.throwIfAborted();
@@ -95,7 +93,7 @@ export function createMlpackageWriter(options: MlpackageWriterOptions = {}): Art
       for (const { name, element, dimensions } of plans[0]?.program.builder.tensors ?? []) {
         request.onTensor?.({ name, shape: dimensions, dtype: element });
       }
-      return writePackages(request, plans, { specificationVersion, batch, output, deployment });
+      return writePackages(request, plans, { specificationVersion, batch, output, deployment, lengths: all });
     },
   };
 }
@@ -113,6 +111,8 @@ interface PackageFacts {
   readonly batch: number;
   readonly output: EncoderOutput;
   readonly deployment: CoreMlDeployment;
+  /** Of the artifact: of all its packages. */
+  readonly lengths: readonly number[];
 }
 
 async function writePackages(
@@ -150,7 +150,7 @@ async function writePackages(
 function modelOf(
   { description, dtype, metadata }: WriteRequest,
   { lengths, program }: PackagePlan,
-  { specificationVersion, batch, output, deployment }: PackageFacts,
+  { specificationVersion, batch, output, deployment, lengths: all }: PackageFacts,
 ): CoreMlModel {
   const { builder } = program;
   const shapes = lengths.map((length) => [batch, 1, 1, length]);
@@ -182,6 +182,8 @@ function modelOf(
         ...metadata,
         "crossrank.dtype": dtype,
         "crossrank.deployment": deployment,
+        // By these a reader sees that a package of a set is missing.
+        "crossrank.lengths": all.join(","),
         ...(output.kind === "pooled" ? { "crossrank.pooling": output.pooling } : {}),
       },
     },

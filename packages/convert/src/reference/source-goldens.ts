@@ -101,10 +101,14 @@ function numbersOf({ logit, score }: PairScore): Pick<GoldenScore, "logit" | "sc
 
 type GoldenTokens = Omit<GoldenScore, "logit" | "score">;
 
-function goldenEncoder(profile: ModelProfile, tokenizer: TextTokenizer): (pair: GoldenPair) => GoldenTokens {
+/** The tokens of a pair, cut to the profile's length. */
+export function goldenEncoder(
+  profile: ModelProfile,
+  tokenizer: TextTokenizer,
+): (pair: Pick<GoldenCase, "query" | "document" | "instruction">) => GoldenTokens {
   const encoder = createPairEncoder(tokenizer, profile);
-  const { family, queryPrefix, documentPrefix, instruction } = profile;
-  return ({ query, document }) => {
+  const { family, queryPrefix, documentPrefix, instruction: own } = profile;
+  return ({ query, document, instruction = own }) => {
     if (family === "bi-encoder") {
       const ofQuery = encoder.encodeSingle(queryPrefix + query);
       return { ...tokensOf(encoder.encodeSingle(documentPrefix + document)), queryIds: [...ofQuery.ids] };
