@@ -63,6 +63,16 @@ const sections = [
     }),
   ),
   {
+    name: "xlm-roberta-compare",
+    needs: ["lab/runs/xlm-roberta"],
+    arguments: [
+      "compare",
+      ...["--task", "examples/task", "--model", "lab/runs/xlm-roberta"],
+      ...["onnx:fp32", "llamacpp:F16", "mnn:fp16", ...coreml].flatMap((backend) => ["--backend", backend]),
+      ...["--top", "5"],
+    ],
+  },
+  {
     name: "minilm-compare",
     needs: ["lab/runs/minilm", "../shared/data/eval/feedbackqa"],
     arguments: [
