@@ -2,19 +2,16 @@ import { cp, open, readdir, readFile, stat, truncate, writeFile } from "node:fs/
 import { dirname, join } from "node:path";
 import {
   type Backend,
-  BackendRunError,
   type Batch,
   InvalidInputError,
+  ModelLoadError,
   type RawOutput,
   readGoldens,
   readProfile,
-  shareSession,
-  type Verification,
   verify,
 } from "@crossrank/core";
 import { openModel } from "@crossrank/hub";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type BatchUse, inBatches } from "../src/batch-use.js";
 import { type ConvertOptions, convert } from "../src/convert.js";
 import {
   ConversionNotFaithfulError,
@@ -417,7 +414,7 @@ describeWithConverter("a model by MNN's own converter", () => {
     ]);
   });
 
-  it("is right in the first shape and wrong in the second for DeBERTa, which is why it is refused", async () => {
+  it("is converted without a complaint for DeBERTa, and refused by the backend, which is why convert refuses it", async () => {
     const { model } = await toMnn("deberta-v2-logit");
     const { profile } = await readProfile(model);
     const description = await describeModel(model, profile, {});
@@ -439,19 +436,12 @@ describeWithConverter("a model by MNN's own converter", () => {
       { folder, signal: undefined },
     );
     const goldens = (await readGoldens(model)) ?? expect.fail("no goldens");
-    const shared = shareSession(backend());
-    try {
-      const look = async (use: BatchUse): Promise<Verification> =>
-        verify({ model: await openModel(copy), backend: inBatches(shared, use), goldens });
-      expect(await look("one row at a time")).toMatchObject({ passed: true });
-      // It depends on memory that MNN has not written; it may also crash, in its own process.
-      const second = await look("padded batches").catch((error: unknown) => {
-        if (!BackendRunError.isInstance(error)) throw error;
-        return { passed: false };
-      });
-      expect(second).toMatchObject({ passed: false });
-    } finally {
-      await shared.dispose();
-    }
+    const outcome = verify({ model: await openModel(copy), backend: backend(), goldens });
+    const error = await outcome.catch((thrown: unknown) => thrown);
+    expect(ModelLoadError.isInstance(error)).toBe(true);
+    // It depends on memory that MNN has not written; it may also crash, in its own process.
+    expect((error as ModelLoadError).message).toMatch(
+      /another result beside others than alone|not finite|ended/,
+    );
   });
 });
