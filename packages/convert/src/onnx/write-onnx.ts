@@ -102,8 +102,6 @@ export function createOnnxWriter(options: OnnxWriterOptions = {}): ArtifactWrite
   };
 }
 
-export const onnxWriter: ArtifactWriter = createOnnxWriter();
-
 /** What a loader can know without reading the graph: that no further fusion helps, and which pooling is inside. */
 function marks(
   operators: Operators,

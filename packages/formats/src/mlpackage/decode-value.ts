@@ -51,7 +51,7 @@ export function decodeNamedType(decoder: Decoder, wire: WireType): NamedType {
   return { name, type: type ?? { kind: "other", as: "" } };
 }
 
-export function decodeValueType(decoder: Decoder, wire: WireType): ValueType {
+function decodeValueType(decoder: Decoder, wire: WireType): ValueType {
   decoder.count("entries");
   let type: ValueType | undefined;
   decoder.message(wire, (field, inner) => {
