@@ -97,7 +97,7 @@ const commands = {
       install();
       build("crossrank");
       node(
-        "packages/cli/bin/crossrank.js",
+        "packages/crossrank/bin/crossrank.js",
         "rerank",
         "--query",
         "How do vaccines teach the immune system to recognise a virus?",

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const output = (...args) => execFileSync(process.execPath, args, { cwd: root, encoding: "utf8" }).trimEnd();
-const crossrank = (...args) => `\`\`\`\n${output("packages/cli/bin/crossrank.js", ...args)}\n\`\`\``;
+const crossrank = (...args) => `\`\`\`\n${output("packages/crossrank/bin/crossrank.js", ...args)}\n\`\`\``;
 
 /** A tiny model in a folder of its own, as one that was just downloaded, converted there. */
 function conversion(...args) {
@@ -19,7 +19,7 @@ function conversion(...args) {
       recursive: true,
       filter: (path) => path !== join(fixture, "onnx"),
     });
-    const command = [`${root}packages/cli/bin/crossrank.js`, "convert", "./my-model", ...args];
+    const command = [`${root}packages/crossrank/bin/crossrank.js`, "convert", "./my-model", ...args];
     const printed = execFileSync(process.execPath, command, { cwd, encoding: "utf8" }).trimEnd();
     return `\`\`\`\n${printed}\n\`\`\``;
   } finally {
@@ -34,7 +34,7 @@ const sections = {
     demo: crossrank("rerank", "--query", query, "--documents", "examples/documents.jsonl"),
     snippet: `\`\`\`js\n${readFileSync(`${root}examples/rerank.mjs`, "utf8").trimEnd()}\n\`\`\`\n\nIt prints:\n\n\`\`\`\n${output("examples/rerank.mjs")}\n\`\`\``,
   },
-  "packages/cli/README.md": {
+  "packages/crossrank/README.md": {
     verify: crossrank("verify", "nano"),
     inspect: crossrank("inspect", "packages/conformance/fixtures/qwen3-system-user"),
   },

@@ -119,7 +119,7 @@ for (const { name, needs, arguments: argv } of sections) {
     continue;
   }
   const started = performance.now();
-  const { status, stdout, stderr } = spawnSync(process.execPath, ["packages/cli/bin/crossrank.js", ...argv], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, ["packages/crossrank/bin/crossrank.js", ...argv], {
     cwd: root,
     encoding: "utf8",
     maxBuffer: 1 << 28,

@@ -5,7 +5,7 @@ import {
   dtypesToTry,
   hashFiles,
   requireContent,
-} from "@crossrank/backend-support";
+} from "@crossrank/backend-kit";
 import {
   type ArtifactInfo,
   type LoadRequest,

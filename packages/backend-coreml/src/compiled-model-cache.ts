@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import { cp, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { abortable } from "@crossrank/backend-support";
+import { abortable } from "@crossrank/backend-kit";
 import { NativeError } from "./native-error.js";
 
 export interface CompileRequest {

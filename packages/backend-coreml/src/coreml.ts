@@ -1,4 +1,4 @@
-import { artifactWish, type Problem } from "@crossrank/backend-support";
+import { artifactWish, type Problem } from "@crossrank/backend-kit";
 import {
   type Backend,
   type BackendDiagnosis,

@@ -1,4 +1,4 @@
-import type { Problem } from "@crossrank/backend-support";
+import type { Problem } from "@crossrank/backend-kit";
 import type { OutputKind } from "@crossrank/core";
 import type { CoreMlModel, Feature, MultiArrayType } from "@crossrank/formats/mlpackage";
 

@@ -1,4 +1,4 @@
-import { problemOf } from "@crossrank/backend-support/runtime";
+import { problemOf } from "@crossrank/backend-kit/runtime";
 import { ModelLoadError } from "@crossrank/core";
 import { ModelPackageError } from "@crossrank/formats/mlpackage";
 import { NativeError, type NativeErrorCode } from "./native-error.js";

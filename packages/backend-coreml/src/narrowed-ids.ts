@@ -1,4 +1,4 @@
-import type { Problem } from "@crossrank/backend-support";
+import type { Problem } from "@crossrank/backend-kit";
 import { type CoreMlModel, defaultFunctionOf, narrowedIds } from "@crossrank/formats/mlpackage";
 
 /**

@@ -1,4 +1,4 @@
-import { messageOf } from "@crossrank/backend-support/runtime";
+import { messageOf } from "@crossrank/backend-kit/runtime";
 
 /**
  * - `addon-missing`: this system has no Core ML, or the addon is not installed or does not load.

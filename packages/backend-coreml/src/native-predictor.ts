@@ -1,6 +1,6 @@
 import { basename } from "node:path";
-import { abortable } from "@crossrank/backend-support";
-import { messageOf } from "@crossrank/backend-support/runtime";
+import { abortable } from "@crossrank/backend-kit";
+import { messageOf } from "@crossrank/backend-kit/runtime";
 import type { BackendDiagnosis } from "@crossrank/core";
 import { ModelPackageError, openModelPackage } from "@crossrank/formats/mlpackage";
 import { type CompileRequest, defaultCompiledModelFolder, useCompiledModel } from "./compiled-model-cache.js";

@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
-import { findAddon } from "@crossrank/backend-support/runtime";
+import { findAddon } from "@crossrank/backend-kit/runtime";
 import type { ComputeUnits } from "./compute-units.js";
 import { NativeError } from "./native-error.js";
 

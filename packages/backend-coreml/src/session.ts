@@ -1,4 +1,4 @@
-import { RuntimeSession, type SessionFacts } from "@crossrank/backend-support";
+import { RuntimeSession, type SessionFacts } from "@crossrank/backend-kit";
 import type { Batch, RawOutput } from "@crossrank/core";
 import type { PlannedInput, PlannedOutput } from "./feature-plan.js";
 import type { Predictor, PredictorInput, PredictorOutput } from "./predictor.js";

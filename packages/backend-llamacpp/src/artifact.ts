@@ -1,4 +1,4 @@
-import { type ArtifactWish, hashFile, unknownDtypeError } from "@crossrank/backend-support";
+import { type ArtifactWish, hashFile, unknownDtypeError } from "@crossrank/backend-kit";
 import {
   type ArtifactInfo,
   type LoadRequest,

@@ -1,5 +1,5 @@
 import { availableParallelism } from "node:os";
-import { ChildClient, LocalClient, type RuntimeClient } from "@crossrank/backend-support";
+import { ChildClient, LocalClient, type RuntimeClient } from "@crossrank/backend-kit";
 import type { Calls } from "./protocol.js";
 import { Runtime } from "./runtime.js";
 

@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
-import type { RuntimeClient } from "@crossrank/backend-support";
-import { firstLine } from "@crossrank/backend-support/runtime";
+import type { RuntimeClient } from "@crossrank/backend-kit";
+import { firstLine } from "@crossrank/backend-kit/runtime";
 import type { BackendDiagnosis } from "@crossrank/core";
 import { openChild } from "./client.js";
 import { runtimeFix } from "./load-error.js";

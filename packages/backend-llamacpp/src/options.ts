@@ -1,4 +1,4 @@
-import { requireCount } from "@crossrank/backend-support";
+import { requireCount } from "@crossrank/backend-kit";
 import { InvalidInputError } from "@crossrank/core";
 
 /** How {@link llamacpp} runs models. Every default is chosen from the machine and the model when a model loads. */

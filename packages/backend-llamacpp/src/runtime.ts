@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import { type Handlers, messageOf, RuntimeFailure } from "@crossrank/backend-support/runtime";
+import { type Handlers, messageOf, RuntimeFailure } from "@crossrank/backend-kit/runtime";
 import type { Llama, LlamaModel, LlamaModelOptions } from "node-llama-cpp";
 import { type Lane, openLane } from "./lane.js";
 import type {

@@ -1,6 +1,6 @@
 // Entry of the child process: one runtime, fed by messages.
 import { writeSync } from "node:fs";
-import { serveCalls } from "@crossrank/backend-support/runtime";
+import { serveCalls } from "@crossrank/backend-kit/runtime";
 import type { Calls } from "./protocol.js";
 import { Runtime } from "./runtime.js";
 

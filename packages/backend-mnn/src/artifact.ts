@@ -4,7 +4,7 @@ import {
   dtypesToTry,
   hashFile,
   requireContent,
-} from "@crossrank/backend-support";
+} from "@crossrank/backend-kit";
 import {
   type ArtifactInfo,
   type LoadRequest,

@@ -1,4 +1,4 @@
-import { ChildClient, LocalClient, type RuntimeClient } from "@crossrank/backend-support";
+import { ChildClient, LocalClient, type RuntimeClient } from "@crossrank/backend-kit";
 import type { Calls } from "./protocol.js";
 import { Runtime } from "./runtime.js";
 

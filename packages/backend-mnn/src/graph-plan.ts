@@ -1,4 +1,4 @@
-import type { Problem } from "@crossrank/backend-support";
+import type { Problem } from "@crossrank/backend-kit";
 import type { Head, OutputKind, OutputRequest } from "@crossrank/core";
 
 /** An input or output of a graph. */

@@ -1,4 +1,4 @@
-import { problemOf, RuntimeFailure } from "@crossrank/backend-support/runtime";
+import { problemOf, RuntimeFailure } from "@crossrank/backend-kit/runtime";
 import { ModelLoadError } from "@crossrank/core";
 import type { FailureStage } from "./protocol.js";
 

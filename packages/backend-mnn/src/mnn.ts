@@ -1,4 +1,4 @@
-import { abortable, artifactWish, type Problem, type RuntimeClient } from "@crossrank/backend-support";
+import { abortable, artifactWish, type Problem, type RuntimeClient } from "@crossrank/backend-kit";
 import {
   type Backend,
   type BackendSession,

@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
-import { findAddon } from "@crossrank/backend-support/runtime";
+import { findAddon } from "@crossrank/backend-kit/runtime";
 
 /** The addon (native/src/lib.rs). Its promises reject with messages that begin with a code and a colon. */
 export interface Addon {

@@ -1,4 +1,4 @@
-import { checkBatchOption, requireCount } from "@crossrank/backend-support";
+import { checkBatchOption, requireCount } from "@crossrank/backend-kit";
 import { type BatchPreference, InvalidInputError } from "@crossrank/core";
 
 /** How {@link mnn} runs models. Every default is chosen from the machine and the model's size when a model loads. */

@@ -1,4 +1,4 @@
-import type { Problem } from "@crossrank/backend-support";
+import type { Problem } from "@crossrank/backend-kit";
 import type { GraphPlan } from "./graph-plan.js";
 import type { Rehearsal, RehearsalArgument, RunArgument } from "./protocol.js";
 import type { TableSizes } from "./session.js";

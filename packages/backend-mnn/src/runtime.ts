@@ -1,4 +1,4 @@
-import { type Handlers, messageOf, RuntimeFailure } from "@crossrank/backend-support/runtime";
+import { type Handlers, messageOf, RuntimeFailure } from "@crossrank/backend-kit/runtime";
 import type { GraphTensor } from "./graph-plan.js";
 import { type Addon, type AddonSession, type AddonTensor, loadAddon } from "./native.js";
 import type {

@@ -1,4 +1,4 @@
-import { type RuntimeClient, RuntimeSession, type SessionFacts } from "@crossrank/backend-support";
+import { type RuntimeClient, RuntimeSession, type SessionFacts } from "@crossrank/backend-kit";
 import type { Batch, RawOutput } from "@crossrank/core";
 import type { GraphPlan, InputSource } from "./graph-plan.js";
 import type { Calls, RunArgument } from "./protocol.js";

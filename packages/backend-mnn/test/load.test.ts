@@ -222,7 +222,7 @@ test("without an addon: diagnose and load say what to install or build", async (
   mkdirSync(copy, { recursive: true });
   cpSync(join(packageFolder, "dist"), join(copy, "dist"), { recursive: true });
   cpSync(join(packageFolder, "package.json"), join(copy, "package.json"));
-  for (const name of ["core", "backend-support"]) {
+  for (const name of ["core", "backend-kit"]) {
     symlinkSync(join(packageFolder, "..", name), join(root, "node_modules/@crossrank", name), "dir");
   }
   const { mnn: other } = (await import(join(copy, "dist/index.js"))) as { mnn: typeof mnn };

@@ -6,7 +6,7 @@ import {
   hashFiles,
   requireContent,
   unknownDtypeError,
-} from "@crossrank/backend-support";
+} from "@crossrank/backend-kit";
 import {
   type ArtifactInfo,
   type LoadRequest,

@@ -1,5 +1,5 @@
 import { availableParallelism } from "node:os";
-import { firstLine } from "@crossrank/backend-support/runtime";
+import { firstLine } from "@crossrank/backend-kit/runtime";
 import type { BackendDiagnosis } from "@crossrank/core";
 import { runtimeFix } from "./load-error.js";
 

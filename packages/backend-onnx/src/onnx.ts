@@ -1,4 +1,4 @@
-import { abortable, artifactWish, type Problem } from "@crossrank/backend-support";
+import { abortable, artifactWish, type Problem } from "@crossrank/backend-kit";
 import {
   type Backend,
   type BackendSession,

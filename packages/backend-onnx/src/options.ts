@@ -1,4 +1,4 @@
-import { checkBatchOption, requireCount } from "@crossrank/backend-support";
+import { checkBatchOption, requireCount } from "@crossrank/backend-kit";
 import { type BatchPreference, InvalidInputError } from "@crossrank/core";
 import type { InferenceSession } from "onnxruntime-node";
 

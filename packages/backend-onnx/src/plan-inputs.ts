@@ -1,4 +1,4 @@
-import type { Problem } from "@crossrank/backend-support";
+import type { Problem } from "@crossrank/backend-kit";
 import { describeTensor, type GraphPlan, type GraphTensor, type PlannedInput } from "./graph-plan.js";
 
 /** Names as Hugging Face's models and exporters use them. */

@@ -1,4 +1,4 @@
-import { RuntimeSession, type SessionFacts } from "@crossrank/backend-support";
+import { RuntimeSession, type SessionFacts } from "@crossrank/backend-kit";
 import type { Batch, RawOutput } from "@crossrank/core";
 import type { GraphPlan } from "./graph-plan.js";
 import type { RunArgument, RunResult } from "./protocol.js";

@@ -1,6 +1,6 @@
 import { Worker } from "node:worker_threads";
-import { PendingCalls } from "@crossrank/backend-support";
-import type { AnswerMessage } from "@crossrank/backend-support/runtime";
+import { PendingCalls } from "@crossrank/backend-kit";
+import type { AnswerMessage } from "@crossrank/backend-kit/runtime";
 import { closeNativeSection, openNativeSection } from "./native-section.js";
 import type { Calls } from "./protocol.js";
 

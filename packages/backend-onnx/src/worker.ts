@@ -7,7 +7,7 @@ import {
   type CallMessage,
   messageOf,
   RuntimeFailure,
-} from "@crossrank/backend-support/runtime";
+} from "@crossrank/backend-kit/runtime";
 import type { InferenceSession } from "onnxruntime-node";
 import type { GraphTensor } from "./graph-plan.js";
 import { inNativeSection } from "./native-section.js";

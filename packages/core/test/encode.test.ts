@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { readTemplates } from "../src/encode/template.js";
-import { truncate } from "../src/encode/truncation.js";
+import { readTemplates } from "../src/encoding/template.js";
+import { truncate } from "../src/encoding/truncation.js";
 import {
   createPairEncoder,
   createTextTokenizer,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { ProbeFailedError } from "../src/index.js";
-import { probe } from "../src/probe.js";
+import { probe } from "../src/load/probe.js";
 
 const facts = { model: "some/model", backend: "onnx", file: "onnx/model.onnx", expectations: undefined };
 type Score = Parameters<typeof probe>[0];

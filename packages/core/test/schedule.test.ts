@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { EncodedSequence } from "../src/index.js";
-import { fillBatch, planBatches } from "../src/schedule/scheduler.js";
+import { fillBatch, planBatches } from "../src/run/scheduler.js";
 
 const preference = { rows: 8, tokens: 1024, padding: 0.1 };
 const limits = fc.record({

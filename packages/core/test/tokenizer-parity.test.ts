@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { createNormalizer } from "../src/encode/tokenizer-normalizer.js";
-import { createPreTokenizer } from "../src/encode/tokenizer-pre-tokenizer.js";
+import { createNormalizer } from "../src/tokenizer/normalizer.js";
+import { createPreTokenizer } from "../src/tokenizer/pre-tokenizer.js";
 import { createTextTokenizer } from "../src/index.js";
 
 // Expectations by Rust's tokenizers: lab/fixtures/build_tokenizer_parity.py.

@@ -8,7 +8,7 @@ import {
   shareSession,
   verify,
 } from "../src/index.js";
-import { boundFor, judge, type VerifiedCase } from "../src/verify-judgement.js";
+import { boundFor, judge, type VerifiedCase } from "../src/verify/judge.js";
 import { memoryFiles } from "./memory-files.js";
 import { wordPiece } from "./tokenizers.js";
 

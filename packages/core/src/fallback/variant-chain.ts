@@ -8,9 +8,9 @@ import {
 } from "../contract/errors.js";
 import type { ModelFiles } from "../contract/model-files.js";
 import type { StepDown } from "../contract/result.js";
-import { loadReranker, type SessionReranker } from "../session-reranker.js";
-import { untilAborted } from "./deadline.js";
-import type { FallbackOptions, Variant } from "./fallback-reranker.js";
+import { loadReranker, type SessionReranker } from "../load/session-reranker.js";
+import { untilAborted } from "../call/deadline.js";
+import type { FallbackOptions, Variant } from "../contract/fallback.js";
 
 /** A variant that can score. */
 export interface LoadedVariant {

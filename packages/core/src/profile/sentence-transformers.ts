@@ -1,6 +1,6 @@
 import * as z from "zod/mini";
 import type { Head, HeadModule, Pooling } from "../contract/model-profile.js";
-import type { ModelReader } from "./model-reader.js";
+import type { ModelReader } from "../files/model-reader.js";
 
 /** An entry of modules.json. */
 interface ModuleEntry {

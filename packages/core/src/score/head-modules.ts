@@ -1,7 +1,7 @@
 import { ModelProfileError } from "../contract/errors.js";
 import type { FileRequestOptions, ModelFiles } from "../contract/model-files.js";
 import type { HeadModule } from "../contract/model-profile.js";
-import { openSafetensors, type Tensor, type TensorFile } from "../safetensors.js";
+import { openSafetensors, type Tensor, type TensorFile } from "../files/safetensors.js";
 import { dot, normalize } from "./vector.js";
 
 /** The modules of a head, applied one after the other, in float64. */

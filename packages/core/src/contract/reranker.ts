@@ -1,0 +1,141 @@
+import type { Backend, BackendSession } from "./backend.js";
+import type { FileProgress, ModelFiles } from "./model-files.js";
+import type {
+  CrossrankJson,
+  ModelProfile,
+  ProfileSources,
+  TruncationStrategy,
+} from "./model-profile.js";
+import type { Provenance, RerankResult, ScoreResult, Usage } from "./result.js";
+
+/** How long a call may take, and what it answers when that is over. */
+export interface TimeBudget {
+  /** Wall-clock milliseconds from the call on, loading and queueing included. Above 0, at most 2³¹ − 1. */
+  readonly milliseconds: number;
+  /**
+   * - `partial`: what was scored is ranked first; the others come last, in the caller's order, with null scores.
+   * - `passthrough`: everything in the caller's order, every score null, whatever was scored by then.
+   * - `throw`: rejects with {@link TimeBudgetExceededError}.
+   */
+  readonly whenExceeded: "partial" | "passthrough" | "throw";
+}
+
+/** Vectors of texts; provenance is the reranker's. */
+export interface Embedding {
+  /** One a text, in their order: L2-normalised, float32. */
+  readonly vectors: readonly Float32Array[];
+  /** Tokens cut from each text. */
+  readonly truncatedTokens: readonly number[];
+  readonly usage: Usage;
+}
+
+export interface CreateRerankerOptions {
+  readonly model: ModelFiles;
+  readonly backend: Backend;
+  /** Precision to load, e.g. `"fp32"` or `"int8"`. Default: the model's own default, else the most precise there is. */
+  readonly dtype?: string | undefined;
+  /** Longest sequence in tokens. Default and most: what the model and the artifact allow. */
+  readonly maxLength?: number | undefined;
+  /** Default `"document-only"`. */
+  readonly truncation?: TruncationStrategy | undefined;
+  /** The instruction of calls that give none. Default: the model's own. `""` for none. */
+  readonly instruction?: string | undefined;
+  /** Facts about the model that override its files, in the form of a crossrank.json. */
+  readonly profile?: CrossrankJson | undefined;
+  /** Score a few fixed pairs after loading and refuse a model that does not behave like a reranker. Default true. */
+  readonly probe?: boolean | undefined;
+  /** Stops reading and downloading. */
+  readonly signal?: AbortSignal | undefined;
+  /** Downloads, if there are any. */
+  readonly onProgress?: ((progress: FileProgress) => void) | undefined;
+}
+
+/** A document: its text, or an object that carries it. */
+export type DocumentInput = string | { readonly text: string };
+
+export interface Pair {
+  readonly query: string;
+  readonly document: DocumentInput;
+}
+
+export interface ScoringProgress {
+  /** Pairs done so far. */
+  readonly completed: number;
+  readonly total: number;
+}
+
+export interface ScoreOptions {
+  /** Stops between batches. */
+  readonly signal?: AbortSignal | undefined;
+  /** What an abort does: reject with the signal's reason (`"throw"`, the default), or return what was scored. */
+  readonly whenAborted?: "throw" | "partial" | undefined;
+  /**
+   * When the call is to answer at the latest, and with what. The answer does not wait for a batch that cannot be
+   * interrupted: that one ends in the background and is dropped. Default: no limit.
+   */
+  readonly timeBudget?: TimeBudget | undefined;
+  /**
+   * What counts as relevant, for models that take an instruction. Default: that of `createReranker`, else the
+   * model's own; `""` for none.
+   */
+  readonly instruction?: string | undefined;
+  /** Called after each batch. An error that it throws fails the call. */
+  readonly onProgress?: ((progress: ScoringProgress) => void) | undefined;
+}
+
+export interface EmbedOptions extends Pick<ScoreOptions, "signal" | "onProgress"> {
+  readonly as: "query" | "document";
+}
+
+/** Vectors and how they came about. */
+export type EmbedResult = Embedding & Omit<Provenance, "scale" | "scoring">;
+
+export interface RerankOptions<Document extends DocumentInput> extends ScoreOptions {
+  /** Not empty, and not white space alone. */
+  readonly query: string;
+  /** Any number; none gives an empty result. */
+  readonly documents: readonly Document[];
+  /** Return the best n only; all are scored. Default: all. */
+  readonly topN?: number | undefined;
+  /** Put the caller's document into each result. Default false. */
+  readonly returnDocuments?: boolean | undefined;
+}
+
+/** A model on a backend, ready to score. Calls may overlap; they share the backend's capacity. */
+export interface Reranker extends AsyncDisposable {
+  readonly profile: ModelProfile;
+  /** Where each field of the profile came from. */
+  readonly sources: ProfileSources;
+  readonly session: BackendSession;
+  /**
+   * Scores every document against the query and orders them, best first.
+   *
+   * @throws {InvalidInputError} empty query, a document that is not text, a bad option.
+   * @throws {NonFiniteScoreError} when the model returns NaN or an infinity for any pair.
+   * @throws {BackendRunError} when the runtime fails.
+   * @throws {DisposedError} when the reranker is disposed before or during the call.
+   * @throws {TimeBudgetExceededError} where the time budget says so.
+   * @throws the signal's reason, once aborted.
+   */
+  rerank<Document extends DocumentInput>(options: RerankOptions<Document>): Promise<RerankResult<Document>>;
+  /** Scores pairs, in their own order. Throws as `rerank` does. */
+  score(pairs: readonly Pair[], options?: ScoreOptions): Promise<ScoreResult>;
+  /**
+   * Vectors of texts, for retrieval over a whole corpus: their dot products are the cosines that `score` gives.
+   * Bi-encoders only. The prefix of a query or of a document is put before each text.
+   *
+   * @throws {InvalidInputError} when the model is no bi-encoder, or a text is no string; otherwise as `rerank`.
+   */
+  embed(texts: readonly string[], options: EmbedOptions): Promise<EmbedResult>;
+  /**
+   * What the results of calls with these options will have as `cacheKey`: for looking scores up before a call.
+   * Computed anew each time; it costs some ten microseconds.
+   */
+  cacheKey(options?: Pick<ScoreOptions, "instruction">): string;
+  /**
+   * Frees the model. Calls under way reject with {@link DisposedError} after the batch they are in; resolves when
+   * nothing runs any more. Safe to call twice.
+   */
+  dispose(): Promise<void>;
+}
+

@@ -1,0 +1,379 @@
+import { InvalidInputError } from "../contract/errors.js";
+import type { ModelProfile, TemplatePiece, TextSlot } from "../contract/model-profile.js";
+import { type CompiledTemplate, compileTemplate, type Run } from "./template.js";
+import type { TextTokenizer, TokenizedText } from "../tokenizer/tokenizer.js";
+import { truncate } from "./truncation.js";
+
+/** One input sequence of the model, and what was cut to make it. */
+export interface EncodedSequence {
+  /** Token ids, special tokens included, no padding. Its length is the true length. */
+  readonly ids: Int32Array;
+  /** 0 or 1 for each id. */
+  readonly segmentIds: Int32Array;
+  /** Tokens cut from the document (of a pair), or from the text. */
+  readonly truncatedTokens: number;
+  readonly truncatedTokensIsMinimum: boolean;
+  /** Tokens cut from the query of a pair (`longest-first` only). */
+  readonly truncatedQueryTokens: number;
+  /** The query alone fills the sequence: do not run this one. */
+  readonly queryOverflow: boolean;
+  /** The document (or text) held lone surrogates. */
+  readonly illFormed: boolean;
+}
+
+/** The part of a profile that decides about ids. */
+export type EncodingRules = Pick<
+  ModelProfile,
+  "pairTemplate" | "instructedTemplate" | "singleTemplate" | "maxLength" | "truncation"
+>;
+
+/** A query (and its instruction) tokenised for a template, to be joined with any number of documents. */
+export interface EncodedQuery {
+  /** The query or the instruction held lone surrogates. */
+  readonly illFormed: boolean;
+  /** @internal */
+  readonly prepared: PreparedQuery;
+}
+
+interface PreparedQuery {
+  readonly sections: readonly PreparedSection[];
+  /** Tokens that every sequence of this query has: special tokens and wording. */
+  readonly fixed: number;
+  /** Tokens of the texts that do not share a string with the document. */
+  readonly apart: number;
+  readonly isPrompt: boolean;
+}
+
+type PreparedSection =
+  | { readonly kind: "fixed"; readonly ids: readonly number[]; readonly segment: 0 | 1 }
+  | {
+      readonly kind: "query";
+      readonly ids: readonly number[];
+      readonly segment: 0 | 1;
+      /** Tokens that were not even kept in `ids`, which hold no more than the maximum length. */
+      readonly more: number;
+    }
+  | {
+      readonly kind: "document";
+      readonly segment: 0 | 1;
+      readonly before: string;
+      readonly beforeIds: readonly number[];
+      /** Whether `beforeIds` or `afterIds` have no room for all of it. */
+      readonly isTooLong: boolean;
+      /** The wording right before and right behind the document. */
+      readonly touching: { readonly before: string; readonly after: string };
+      readonly after: string;
+      readonly afterIds: readonly number[];
+      /** Tokens of `after`, also those that `afterIds` has no room for. */
+      readonly afterLength: number;
+      /** Whether white space at both ends of the document is cut first. */
+      readonly trim: boolean;
+    };
+
+/** Texts → input sequences, by the model's own template and the profile's truncation. Pure. */
+export interface PairEncoder {
+  /** Tokens of the shortest sequence that holds something of each text. */
+  readonly leastLength: number;
+  /**
+   * Tokenised once, used for every document.
+   * @throws {InvalidInputError} when there is an instruction and the model takes none.
+   */
+  encodeQuery(query: string, instruction?: string): EncodedQuery;
+  /** The sequence of a pair. */
+  encodePair(query: EncodedQuery, document: string): EncodedSequence;
+  /** The sequence of one text by itself; cut from the right. */
+  encodeSingle(text: string): EncodedSequence;
+}
+
+/** @throws {InvalidInputError} when `maxLength` leaves no room beside the template's own tokens. */
+export function createPairEncoder(tokenizer: TextTokenizer, rules: EncodingRules): PairEncoder {
+  const { maxLength } = rules;
+  const encode = (text: string): TokenizedText => tokenizer.encode(text, maxLength);
+  const compile = (template: readonly TemplatePiece[]): CompiledTemplate =>
+    compileTemplate(template, tokenizer);
+  const plain = compile(rules.pairTemplate);
+  const instructed = rules.instructedTemplate && compile(rules.instructedTemplate);
+  const single = compile(rules.singleTemplate);
+  const singleSections = sectionsOfSingle(single);
+  const leastLength =
+    rules.pairTemplate.length > 0 ? Math.max(plain.fixed, instructed?.fixed ?? 0) + 2 : single.fixed + 1;
+  if (leastLength > maxLength) {
+    throw new InvalidInputError(
+      "maxLength",
+      `is ${maxLength}, and the template alone needs at least ${leastLength} tokens`,
+    );
+  }
+
+  return {
+    leastLength,
+
+    encodeQuery(query, instruction = "") {
+      if (instruction !== "" && instructed === undefined) {
+        throw new InvalidInputError(
+          "instruction",
+          "was given, and this model's template has no place for one. Leave it out, or choose an instruction-following reranker",
+        );
+      }
+      const template = instruction === "" ? plain : (instructed as CompiledTemplate);
+      return prepare(template, { query, instruction, document: "" }, encode);
+    },
+
+    encodePair({ prepared }, document) {
+      const run = prepared.sections.find((section) => section.kind === "document");
+      if (run === undefined) throw new TypeError("a pair template has a place for the document");
+      const text = run.trim ? stripLikePython(document) : document;
+      const tokens = encode(run.before + text + run.after);
+      const tail = run.afterLength;
+      const { head, own } = measureDocument(run, text, tokens, encode);
+      const facts = {
+        truncatedTokensIsMinimum: tokens.truncatedTokensIsMinimum,
+        illFormed: !document.isWellFormed(),
+      };
+      if (rules.truncation === "longest-first" && prepared.isPrompt) {
+        return { ...cutPrompt(prepared.sections, tokens.ids, { own, head, maxLength }), ...facts };
+      }
+      const room = maxLength - prepared.fixed;
+      const kept = fit(rules.truncation, { apart: prepared.apart, room, own, head, tail });
+      const cut = kept.document < head + own;
+      const documentIds = cut ? [...tokens.ids.slice(0, kept.document), ...run.afterIds] : tokens.ids;
+      const sequence = kept.queryOverflow
+        ? { ids: new Int32Array(), segmentIds: new Int32Array() }
+        : assemble(prepared.sections, documentIds, kept.apart);
+      return {
+        ...sequence,
+        truncatedTokens: cut ? head + own - Math.max(kept.document, head) : 0,
+        truncatedQueryTokens: prepared.apart - kept.apart + (cut ? Math.max(0, head - kept.document) : 0),
+        queryOverflow: kept.queryOverflow,
+        ...facts,
+      };
+    },
+
+    encodeSingle(text) {
+      const tokens = tokenizer.encode(text, maxLength - single.fixed);
+      return {
+        ...assemble(singleSections, tokens.ids, 0),
+        truncatedTokens: tokens.truncatedTokens,
+        truncatedTokensIsMinimum: tokens.truncatedTokensIsMinimum,
+        truncatedQueryTokens: 0,
+        queryOverflow: false,
+        illFormed: tokens.illFormed,
+      };
+    },
+  };
+}
+
+type DocumentRun = Extract<PreparedSection, { kind: "document" }>;
+
+/**
+ * Where the document begins in the string that it shares with wording and other texts, and how many tokens are its
+ * own: what the string does not have in common with its beginning, nor with its tail. Where beginning or tail are too
+ * long to be compared, the wording that touches the document stands in for them.
+ */
+function measureDocument(
+  run: DocumentRun,
+  document: string,
+  whole: TokenizedText,
+  encode: (text: string) => TokenizedText,
+): { readonly head: number; readonly own: number } {
+  const length = ({ ids, truncatedTokens }: TokenizedText): number => ids.length + truncatedTokens;
+  // A very long document is not read to its end, and so not to the tail.
+  const tail = whole.truncatedTokensIsMinimum ? 0 : run.afterLength;
+  if (!run.isTooLong) {
+    const head = commonPrefix(run.beforeIds, whole.ids);
+    return { head, own: Math.max(0, length(whole) - tail - head) };
+  }
+  const alone = encode(run.touching.before + document + run.touching.after);
+  const before = commonPrefix(encode(run.touching.before).ids, alone.ids);
+  const own = Math.max(0, length(alone) - before - length(encode(run.touching.after)));
+  return { head: Math.max(0, length(whole) - tail - own), own };
+}
+
+/** What is kept of a pair. Lengths in tokens; wording in the document's string counts as part of the string. */
+interface Fit {
+  /** Of the texts apart from the document. */
+  readonly apart: number;
+  /** Of the document's string, counted from its start and without its tail. */
+  readonly document: number;
+  readonly queryOverflow: boolean;
+}
+
+function fit(
+  truncation: EncodingRules["truncation"],
+  lengths: {
+    readonly apart: number;
+    readonly room: number;
+    readonly own: number;
+    readonly head: number;
+    readonly tail: number;
+  },
+): Fit {
+  const { apart, room, own, head, tail } = lengths;
+  if (truncation === "document-only") {
+    // The wording before the document is as untouchable as the query.
+    const { document, queryOverflow } = truncate(
+      "document-only",
+      { query: apart + head + tail, document: own },
+      room,
+    );
+    return { apart, document: head + document, queryOverflow };
+  }
+  const kept = truncate("longest-first", { query: apart, document: head + own }, room - tail);
+  return { apart: kept.query, document: kept.document, queryOverflow: false };
+}
+
+/**
+ * `longest-first` of a prompt, which is one long text to its reference: cut from the right, and what ends the
+ * template put behind the cut (sentence-transformers, `Transformer._restore_chat_template_suffix`).
+ */
+function cutPrompt(
+  sections: readonly PreparedSection[],
+  documentIds: readonly number[],
+  lengths: { readonly own: number; readonly head: number; readonly maxLength: number },
+): Omit<EncodedSequence, "truncatedTokensIsMinimum" | "illFormed"> {
+  const { head, maxLength } = lengths;
+  const at = sections.findIndex((section) => section.kind === "document");
+  const run = sections[at] as DocumentRun;
+  const tail = run.afterLength;
+  const listed = (part: readonly PreparedSection[]): [number, 0 | 1][] =>
+    part.flatMap((section) =>
+      section.kind === "document" ? [] : section.ids.map((id): [number, 0 | 1] => [id, section.segment]),
+    );
+  const before = listed(sections.slice(0, at));
+  const after = listed(sections.slice(at + 1));
+  const beforeLength = sections
+    .slice(0, at)
+    .reduce(
+      (sum, section) =>
+        sum +
+        (section.kind === "document"
+          ? 0
+          : section.ids.length + (section.kind === "query" ? section.more : 0)),
+      0,
+    );
+  const total = head + lengths.own + tail;
+  const own = documentIds.map((id): [number, 0 | 1] => [id, run.segment]);
+  const fits = beforeLength + total + after.length <= maxLength;
+  const end = fits ? after : [...run.afterIds.map((id): [number, 0 | 1] => [id, run.segment]), ...after];
+  const room = fits ? beforeLength + total : Math.max(0, maxLength - end.length);
+  const pieces = [...[...before, ...own].slice(0, room), ...end].slice(-maxLength);
+  const keptDocument = Math.max(0, room - beforeLength - head);
+  return {
+    ids: Int32Array.from(pieces, ([id]) => id),
+    segmentIds: Int32Array.from(pieces, ([, segment]) => segment),
+    truncatedTokens: fits ? 0 : Math.max(0, lengths.own - keptDocument),
+    truncatedQueryTokens: fits ? 0 : Math.max(0, beforeLength + head - room),
+    queryOverflow: false,
+  };
+}
+
+function prepare(
+  template: CompiledTemplate,
+  texts: Readonly<Record<TextSlot, string>>,
+  encode: (text: string) => TokenizedText,
+): EncodedQuery {
+  let apart = 0;
+  const sections = template.sections.map((section): PreparedSection => {
+    if (!("parts" in section)) return { kind: "fixed", ids: section.ids, segment: section.segment };
+    const at = section.parts.findIndex((part) => typeof part !== "string" && part.text === "document");
+    if (at < 0) {
+      const { ids, truncatedTokens } = encode(fill(section.parts, texts));
+      apart += ids.length + truncatedTokens;
+      return { kind: "query", ids, segment: section.segment, more: truncatedTokens };
+    }
+    const before = fill(section.parts.slice(0, at), texts);
+    const after = fill(section.parts.slice(at + 1), texts);
+    const place = section.parts[at];
+    const beforeTokens = before === "" ? undefined : encode(before);
+    const afterTokens = after === "" ? undefined : encode(after);
+    return {
+      kind: "document",
+      segment: section.segment,
+      before,
+      beforeIds: beforeTokens?.ids ?? [],
+      isTooLong: [beforeTokens, afterTokens].some(
+        (tokens) => tokens !== undefined && tokens.truncatedTokens > 0,
+      ),
+      touching: { before: wording(section.parts[at - 1]), after: wording(section.parts[at + 1]) },
+      after,
+      afterIds: afterTokens?.ids ?? [],
+      afterLength: (afterTokens?.ids.length ?? 0) + (afterTokens?.truncatedTokens ?? 0),
+      trim: typeof place === "object" && place.trim,
+    };
+  });
+  return {
+    illFormed: !texts.query.isWellFormed() || !texts.instruction.isWellFormed(),
+    prepared: { sections, fixed: template.fixed, apart, isPrompt: template.isPrompt },
+  };
+}
+
+/** The only text of a single template takes the document's place. */
+function sectionsOfSingle(template: CompiledTemplate): PreparedSection[] {
+  return template.sections.map(
+    (section): PreparedSection =>
+      "parts" in section
+        ? {
+            kind: "document",
+            segment: section.segment,
+            before: "",
+            beforeIds: [],
+            isTooLong: false,
+            touching: { before: "", after: "" },
+            after: "",
+            afterIds: [],
+            afterLength: 0,
+            trim: false,
+          }
+        : { kind: "fixed", ids: section.ids, segment: section.segment },
+  );
+}
+
+function wording(part: Run["parts"][number] | undefined): string {
+  return typeof part === "string" ? part : "";
+}
+
+function fill(parts: Run["parts"], texts: Readonly<Record<TextSlot, string>>): string {
+  return parts
+    .map((part) => {
+      if (typeof part === "string") return part;
+      return part.trim ? stripLikePython(texts[part.text]) : texts[part.text];
+    })
+    .join("");
+}
+
+/** @param apart tokens kept of the texts that stand apart from the document, counted over all of them. */
+function assemble(
+  sections: readonly PreparedSection[],
+  documentIds: readonly number[],
+  apart: number,
+): { ids: Int32Array; segmentIds: Int32Array } {
+  const ids: number[] = [];
+  const segmentIds: number[] = [];
+  let left = apart;
+  for (const section of sections) {
+    let own = section.kind === "document" ? documentIds : section.ids;
+    if (section.kind === "query") {
+      own = own.slice(0, left);
+      left -= own.length;
+    }
+    for (const id of own) {
+      ids.push(id);
+      segmentIds.push(section.segment);
+    }
+  }
+  return { ids: Int32Array.from(ids), segmentIds: Int32Array.from(segmentIds) };
+}
+
+function commonPrefix(a: readonly number[], b: readonly number[]): number {
+  let length = 0;
+  while (length < a.length && a[length] === b[length]) length += 1;
+  return length;
+}
+
+const pythonSpace =
+  "[\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]+";
+const pythonEnds = new RegExp(`^${pythonSpace}|${pythonSpace}$`, "g");
+
+/** Python's `str.strip`, which jinja's `trim` is; JavaScript's `trim` knows other white space. */
+function stripLikePython(text: string): string {
+  return text.replace(pythonEnds, "");
+}

@@ -1,0 +1,86 @@
+import type { Batch, Capabilities } from "../contract/backend.js";
+import type { EncodedSequence } from "../encoding/pair-encoder.js";
+
+/** Which sequences go into one batch, and its shape. */
+export interface PlannedBatch {
+  /** Positions of the sequences in the list that was planned. */
+  readonly members: readonly number[];
+  /** Rows of the batch; more than `members.length` where the backend wants an exact number. */
+  readonly rows: number;
+  readonly columns: number;
+}
+
+type Limits = Pick<Capabilities, "sequenceLengths" | "batchSize" | "batchPreference">;
+
+/**
+ * Cuts sequences into batches within a backend's declared limits: longest first, neighbours in length together.
+ * Deterministic; equal lengths keep their order.
+ *
+ * @param lengths tokens of each sequence, each within the longest length that the backend allows.
+ */
+export function planBatches(lengths: readonly number[], limits: Limits): PlannedBatch[] {
+  const columnsOf = lengths.map((length) => paddedLength(length, limits.sequenceLengths));
+  const order = lengths.map((_, index) => index).sort((a, b) => at(columnsOf, b) - at(columnsOf, a) || a - b);
+  const batches: PlannedBatch[] = [];
+  for (let next = 0; next < order.length; ) {
+    const columns = at(columnsOf, at(order, next));
+    const room = rowsFor(columns, limits);
+    const members: number[] = [];
+    let tokens = 0;
+    while (next < order.length && members.length < room) {
+      const candidate = at(order, next);
+      const width = at(columnsOf, candidate);
+      const padding = 1 - (tokens + width) / ((members.length + 1) * columns);
+      // A row of an exact batch is computed whether it is filled or not, so padding is no reason to leave it empty.
+      if (!("exactly" in limits.batchSize) && padding > limits.batchPreference.padding) break;
+      members.push(candidate);
+      tokens += width;
+      next += 1;
+    }
+    batches.push({
+      members,
+      rows: "exactly" in limits.batchSize ? limits.batchSize.exactly : members.length,
+      columns,
+    });
+  }
+  return batches;
+}
+
+/** Lays the sequences of a planned batch into padded arrays. */
+export function fillBatch(
+  plan: PlannedBatch,
+  sequences: readonly EncodedSequence[],
+  paddingId: number,
+): Batch {
+  const { rows, columns } = plan;
+  const inputIds = new Int32Array(rows * columns).fill(paddingId);
+  const attentionMask = new Int32Array(rows * columns);
+  const segmentIds = new Int32Array(rows * columns);
+  const lengths = new Int32Array(rows);
+  plan.members.forEach((member, row) => {
+    const sequence = at(sequences, member);
+    const start = row * columns;
+    inputIds.set(sequence.ids, start);
+    segmentIds.set(sequence.segmentIds, start);
+    attentionMask.fill(1, start, start + sequence.ids.length);
+    lengths[row] = sequence.ids.length;
+  });
+  return { rows, columns, inputIds, attentionMask, segmentIds, lengths };
+}
+
+function paddedLength(length: number, allowed: Capabilities["sequenceLengths"]): number {
+  if (allowed === "any") return length;
+  const fit = allowed.find((candidate) => candidate >= length);
+  if (fit === undefined) throw new RangeError(`a sequence of ${length} tokens exceeds ${allowed.join(", ")}`);
+  return fit;
+}
+
+function rowsFor(columns: number, { batchSize, batchPreference }: Limits): number {
+  if ("exactly" in batchSize) return batchSize.exactly;
+  const byTokens = Math.floor(batchPreference.tokens / Math.max(columns, 1));
+  return Math.max(1, Math.min(batchSize.max, batchPreference.rows, byTokens));
+}
+
+function at<T>(list: readonly T[], index: number): T {
+  return list[index] as T;
+}

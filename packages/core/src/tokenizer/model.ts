@@ -1,0 +1,348 @@
+import { TokenTrie } from "./trie.js";
+
+/** `model` of tokenizer.json, as far as it decides about ids. */
+export interface ModelJson {
+  readonly type?: string;
+  readonly vocab: Readonly<Record<string, number>> | readonly (readonly [string, number])[];
+  readonly merges?: readonly (string | readonly [string, string])[];
+  readonly unk_token?: string | null;
+  readonly unk_id?: number | null;
+  readonly continuing_subword_prefix?: string | null;
+  readonly end_of_word_suffix?: string | null;
+  readonly max_input_chars_per_word?: number;
+  readonly fuse_unk?: boolean;
+  readonly byte_fallback?: boolean;
+  readonly ignore_merges?: boolean;
+}
+
+/** Appends the ids of one word (one piece of the pre-tokenizer; never empty) to `ids`. */
+export type WordModel = (word: string, ids: number[]) => void;
+
+/** Words and their ids that are remembered; texts repeat themselves. */
+const rememberedWords = 20_000;
+const rememberedLength = 48;
+
+/**
+ * The model of tokenizer.json, as in Rust's tokenizers 0.23.3 (`src/models`). `hidden` are vocabulary entries that
+ * no text may become: they keep their ids and weigh in Unigram's lowest score, but match nothing.
+ *
+ * @throws {Error} for a model of another kind.
+ */
+export function createWordModel(json: ModelJson, hidden: ReadonlySet<string>): WordModel {
+  const encode = create(json, hidden);
+  let remembered = new Map<string, readonly number[]>();
+  return (word, ids) => {
+    if (word.length > rememberedLength) return encode(word, ids);
+    let found = remembered.get(word);
+    if (found === undefined) {
+      const fresh: number[] = [];
+      encode(word, fresh);
+      found = fresh;
+      if (remembered.size >= rememberedWords) remembered = new Map();
+      remembered.set(word, found);
+    }
+    for (const id of found) ids.push(id);
+  };
+}
+
+function create(json: ModelJson, hidden: ReadonlySet<string>): WordModel {
+  const { vocab } = json;
+  // Old files leave the type out.
+  const type = json.type ?? (Array.isArray(vocab) ? "Unigram" : json.merges ? "BPE" : "WordPiece");
+  if (type === "Unigram" && Array.isArray(vocab)) {
+    return createUnigram(json, vocab as readonly (readonly [string, number])[], hidden);
+  }
+  const byToken = vocab as Readonly<Record<string, number>>;
+  const unknown =
+    typeof json.unk_token === "string" && Object.hasOwn(byToken, json.unk_token)
+      ? byToken[json.unk_token]
+      : undefined;
+  const visible = Object.entries(byToken).filter(([token]) => !hidden.has(token));
+  switch (type) {
+    case "WordPiece":
+      return createWordPiece(json, visible, unknown);
+    case "BPE":
+      return createBytePair(json, new Map(visible), unknown);
+    case "WordLevel": {
+      const ids = new Map(visible);
+      return (word, out) => {
+        out.push(ids.get(word) ?? required(unknown));
+      };
+    }
+    default:
+      throw new Error(`unknown model type ${type}`);
+  }
+}
+
+/** Rust refuses such a text too (`MissingUnkToken`, `MissingUnkId`). */
+function required(unknown: number | undefined): number {
+  if (unknown === undefined) {
+    throw new Error("the text holds something unknown to tokenizer.json, whose model has no unknown token");
+  }
+  return unknown;
+}
+
+/** Longest match first; a word that is too long or does not come out even is unknown as a whole. */
+function createWordPiece(
+  json: ModelJson,
+  entries: readonly [string, number][],
+  unknown: number | undefined,
+): WordModel {
+  const trie = new TokenTrie();
+  for (const [token, id] of entries) trie.set(token, id);
+  const continuation = trie.walk(json.continuing_subword_prefix ?? "##");
+  const longest = json.max_input_chars_per_word ?? 100;
+
+  return (word, ids) => {
+    const count = ids.length;
+    let start = isLongerThan(word, longest) ? -1 : 0;
+    while (start >= 0 && start < word.length) {
+      let node = start === 0 ? 0 : continuation;
+      let end = -1;
+      for (let position = start; node >= 0 && position < word.length; position += 1) {
+        node = trie.step(node, word.charCodeAt(position));
+        if (node === 0) break;
+        const id = trie.values[node] as number;
+        if (id < 0) continue;
+        ids[end < 0 ? ids.length : ids.length - 1] = id;
+        end = position + 1;
+      }
+      start = end;
+    }
+    if (start < 0) {
+      ids.length = count;
+      ids.push(required(unknown));
+    }
+  };
+}
+
+/** Characters are code points. */
+function isLongerThan(word: string, characters: number): boolean {
+  return word.length > characters && (word.length > characters * 2 || [...word].length > characters);
+}
+
+/** What an unknown character costs beside the worst piece (`K_UNK_PENALTY`). */
+const unknownPenalty = 10;
+
+/** The best-scored segmentation; of two equal ones the first found (`encode_optimized` of `unigram/model.rs`). */
+function createUnigram(
+  json: ModelJson,
+  vocab: readonly (readonly [string, number])[],
+  hidden: ReadonlySet<string>,
+): WordModel {
+  const trie = new TokenTrie();
+  let lowest = Number.POSITIVE_INFINITY;
+  vocab.forEach(([token, score], id) => {
+    if (score < lowest) lowest = score;
+    if (!hidden.has(token) && token !== "") trie.set(token, id);
+  });
+  const scores = Float64Array.from(vocab, ([, score]) => score);
+  const unknownScore = lowest - unknownPenalty;
+  const unknown = json.unk_id ?? undefined;
+  const idOf = (token: string): number => trie.values[trie.walk(token)] ?? -1;
+  const bytes = json.byte_fallback ? readByteTokens(idOf) : undefined;
+
+  return (word, ids) => {
+    const length = word.length;
+    const best = new Float64Array(length + 1);
+    const from = new Int32Array(length + 1).fill(-1);
+    const piece = new Int32Array(length + 1);
+    const offer = (end: number, score: number, start: number, id: number): void => {
+      if (from[end] !== -1 && !(score > (best[end] as number))) return;
+      best[end] = score;
+      from[end] = start;
+      piece[end] = id;
+    };
+    for (let start = 0; start < length; ) {
+      const next = start + unitsAt(word, start);
+      const here = best[start] as number;
+      let single = false;
+      let node = 0;
+      for (let end = start + 1; end <= length; end += 1) {
+        node = trie.step(node, word.charCodeAt(end - 1));
+        if (node === 0) break;
+        const id = trie.values[node] as number;
+        if (id < 0) continue;
+        offer(end, (scores[id] as number) + here, start, id);
+        if (end === next) single = true;
+      }
+      if (!single) offer(next, unknownScore + here, start, unknown ?? -1);
+      start = next;
+    }
+
+    const path: number[] = [];
+    for (let end = length; end > 0; ) {
+      let start = from[end] as number;
+      const id = piece[end] as number;
+      if (id === (unknown ?? -1)) {
+        while (start > 0 && piece[start] === id) start = from[start] as number;
+        const text = word.slice(start, end);
+        // The unknown token itself, spelled out, is no unknown.
+        const fallback = bytes && idOf(text) < 0 ? toByteIds(text, bytes) : undefined;
+        if (fallback) for (const byte of fallback.reverse()) path.push(byte);
+        else path.push(required(unknown));
+      } else {
+        path.push(id);
+      }
+      end = start;
+    }
+    for (let index = path.length - 1; index >= 0; index -= 1) ids.push(path[index] as number);
+  };
+}
+
+/** Pairs and positions share one double, so neither may outgrow its half; both are far below in any vocabulary. */
+const pairBase = 2 ** 24;
+const positionBase = 2 ** 28;
+
+/** Merges by rank, then from the left (`bpe/model.rs`, `bpe/word.rs`). */
+function createBytePair(
+  json: ModelJson,
+  vocab: ReadonlyMap<string, number>,
+  unknown: number | undefined,
+): WordModel {
+  const prefix = json.continuing_subword_prefix ?? "";
+  const suffix = json.end_of_word_suffix ?? "";
+  const ranks = new Map<number, number>();
+  const merged: number[] = [];
+  for (const merge of json.merges ?? []) {
+    const [left = "", right = ""] = typeof merge === "string" ? merge.split(" ") : merge;
+    const ids = [vocab.get(left), vocab.get(right), vocab.get(left + right.slice(prefix.length))];
+    // A merge into a hidden token, or of one, cannot happen.
+    const rank = merged.push(ids[2] ?? -1) - 1;
+    if (ids[0] === undefined || ids[1] === undefined || ids[2] === undefined) continue;
+    ranks.set(ids[0] * pairBase + ids[1], rank);
+  }
+  const bytes = json.byte_fallback ? readByteTokens((token) => vocab.get(token) ?? -1) : undefined;
+
+  /** The word's characters, bytes of characters and unknowns, before any merge. */
+  const split = (word: string): number[] => {
+    const symbols: number[] = [];
+    let pending = 0;
+    const flush = (): void => {
+      for (; pending > 0; pending -= 1) symbols.push(required(unknown));
+    };
+    for (let start = 0; start < word.length; ) {
+      const end = start + unitsAt(word, start);
+      let character = word.slice(start, end);
+      if (start > 0) character = prefix + character;
+      if (end === word.length) character += suffix;
+      start = end;
+      const id = vocab.get(character);
+      if (id !== undefined) {
+        flush();
+        symbols.push(id);
+        continue;
+      }
+      // Rust lets the bytes overtake an unknown that is still open.
+      const fallback = bytes && toByteIds(character, bytes);
+      if (fallback) for (const byte of fallback) symbols.push(byte);
+      else if (typeof json.unk_token === "string") {
+        if (!json.fuse_unk) flush();
+        pending = 1;
+      }
+    }
+    flush();
+    return symbols;
+  };
+
+  return (word, ids) => {
+    const whole = json.ignore_merges ? vocab.get(word) : undefined;
+    if (whole !== undefined) {
+      ids.push(whole);
+      return;
+    }
+    const symbols = split(word);
+    merge(symbols, ranks, merged);
+    for (const id of symbols) if (id >= 0) ids.push(id);
+  };
+}
+
+/** Merges in place; what has been merged into its left neighbour becomes −1. */
+function merge(symbols: number[], ranks: ReadonlyMap<number, number>, merged: readonly number[]): void {
+  const count = symbols.length;
+  const next = new Int32Array(count);
+  const previous = new Int32Array(count);
+  for (let position = 0; position < count; position += 1) {
+    next[position] = position + 1;
+    previous[position] = position - 1;
+  }
+  const rankAt = (position: number): number | undefined => {
+    const right = next[position] as number;
+    return right < count
+      ? ranks.get((symbols[position] as number) * pairBase + (symbols[right] as number))
+      : undefined;
+  };
+  const heap: number[] = [];
+  const offer = (position: number): void => {
+    const rank = rankAt(position);
+    if (rank !== undefined) push(heap, rank * positionBase + position);
+  };
+  for (let position = 0; position < count - 1; position += 1) offer(position);
+
+  while (heap.length > 0) {
+    const top = pop(heap);
+    const rank = Math.floor(top / positionBase);
+    const position = top - rank * positionBase;
+    // Outdated: the left one is gone, or has another right neighbour by now.
+    if (symbols[position] === -1 || rankAt(position) !== rank) continue;
+    const right = next[position] as number;
+    symbols[position] = merged[rank] as number;
+    symbols[right] = -1;
+    const after = next[right] as number;
+    next[position] = after;
+    if (after < count) {
+      previous[after] = position;
+      offer(position);
+    }
+    const before = previous[position] as number;
+    if (before >= 0) offer(before);
+  }
+}
+
+/** A binary heap, smallest first. */
+function push(heap: number[], value: number): void {
+  let child = heap.push(value) - 1;
+  while (child > 0) {
+    const parent = (child - 1) >> 1;
+    const above = heap[parent] as number;
+    if (above <= value) break;
+    heap[child] = above;
+    child = parent;
+  }
+  heap[child] = value;
+}
+
+function pop(heap: number[]): number {
+  const top = heap[0] as number;
+  const value = heap.pop() as number;
+  const count = heap.length;
+  if (count === 0) return top;
+  let parent = 0;
+  for (let child = 1; child < count; child = parent * 2 + 1) {
+    if (child + 1 < count && (heap[child + 1] as number) < (heap[child] as number)) child += 1;
+    if ((heap[child] as number) >= value) break;
+    heap[parent] = heap[child] as number;
+    parent = child;
+  }
+  heap[parent] = value;
+  return top;
+}
+
+/** `<0x00>` … `<0xFF>`; −1 for those that the vocabulary lacks. */
+function readByteTokens(idOf: (token: string) => number): readonly number[] {
+  return Array.from({ length: 256 }, (_, byte) =>
+    idOf(`<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`),
+  );
+}
+
+/** Undefined when one of the bytes has no token: then the character is unknown. */
+function toByteIds(text: string, bytes: readonly number[]): number[] | undefined {
+  const ids = Array.from(new TextEncoder().encode(text), (byte) => bytes[byte] as number);
+  return ids.includes(-1) ? undefined : ids;
+}
+
+/** UTF-16 code units of the character at a position. */
+function unitsAt(text: string, position: number): number {
+  const unit = text.charCodeAt(position);
+  return unit >= 0xd800 && unit <= 0xdbff ? 2 : 1;
+}

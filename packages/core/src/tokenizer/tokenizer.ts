@@ -1,0 +1,195 @@
+import * as library from "@huggingface/tokenizers";
+import { ModelProfileError } from "../contract/errors.js";
+import { type AddedTokenJson, createAddedTokenSplitter } from "./added-tokens.js";
+import { fromByteAlphabet } from "./bytes.js";
+import { createWordModel, type ModelJson } from "./model.js";
+import { createNormalizer } from "./normalizer.js";
+import { createPreTokenizer } from "./pre-tokenizer.js";
+
+/** The ids of one text, cut to a limit. */
+export interface TokenizedText {
+  /** At most the limit asked for. */
+  readonly ids: readonly number[];
+  /** Tokens beyond the limit. */
+  readonly truncatedTokens: number;
+  /** True when the text was not read to its end, so that more was cut than `truncatedTokens` says. */
+  readonly truncatedTokensIsMinimum: boolean;
+  /** True when the part that was read held lone surrogates, now U+FFFD. */
+  readonly illFormed: boolean;
+}
+
+/** Text → token ids, without template. Special tokens spelled in the text come out as ordinary text. */
+export interface TextTokenizer {
+  encode(text: string, limit: number): TokenizedText;
+  /**
+   * The text of tokens, special ones included, nothing cleaned up: `decode(ids)` of a transformers tokenizer whose
+   * `clean_up_tokenization_spaces` is false. Ids that the tokenizer does not have give nothing.
+   */
+  decode(ids: readonly number[]): string;
+}
+
+/** The parts of tokenizer.json that are read here. */
+interface TokenizerJson {
+  readonly added_tokens?: readonly AddedTokenJson[] | null;
+  readonly normalizer?: unknown;
+  readonly pre_tokenizer?: unknown;
+  readonly decoder?: { readonly type?: string } | null;
+  readonly model: ModelJson;
+}
+
+/** Everything between a text and its ids. Appends to `ids`, and returns how many of them the last two words gave. */
+type Pipeline = (text: string, ids: number[]) => number;
+
+/**
+ * Characters read per token kept, at first. A long document is cut before it is tokenised, so that a 10 MB file
+ * costs what is kept of it. Sixteen is about four times what prose needs, so that almost every document is still
+ * read whole and its truncation counted exactly.
+ */
+const charactersPerToken = 16;
+
+/**
+ * Tokens at the cut that are not trusted: where a text is cut inside a word, its last tokens may differ from those of
+ * the whole text. At least the last two words (a regular expression may look one word ahead), unless these are so
+ * long that there are no words: there, longer than any piece's reach in practice.
+ */
+const untrustedTokens = 16;
+const longestWord = 128;
+
+/**
+ * @param tokenizerJson parsed `tokenizer.json`. Rust's `tokenizers` reads this file alone, and so do we:
+ * tokenizer_config.json changes no id.
+ * @param model id, for error messages.
+ * @throws {ModelProfileError} when a part of the tokenizer is not known here.
+ */
+export function createTextTokenizer(tokenizerJson: unknown, model: string): TextTokenizer {
+  const json = tokenizerJson as TokenizerJson;
+  let pipeline: Pipeline;
+  try {
+    pipeline = createPipeline(json);
+  } catch (cause) {
+    throw new ModelProfileError(
+      {
+        model,
+        file: "tokenizer.json",
+        problem: `cannot be used (${(cause as Error).message})`,
+        fix: "Download it again, or save it anew with a current version of transformers",
+      },
+      { cause },
+    );
+  }
+  let decode: TextTokenizer["decode"] | undefined;
+
+  return {
+    encode(text, limit) {
+      for (let window = Math.max(limit, untrustedTokens) * charactersPerToken; ; window *= 4) {
+        const whole = text.length <= window;
+        const part = whole ? text : text.slice(0, cutAt(text, window));
+        const illFormed = !part.isWellFormed();
+        const ids: number[] = [];
+        const last = part === "" ? 0 : pipeline(illFormed ? part.toWellFormed() : part, ids);
+        const untrusted = Math.max(untrustedTokens, last <= longestWord ? last : 0);
+        const trusted = whole ? ids.length : ids.length - untrusted;
+        if (!whole && trusted < limit) continue;
+        return {
+          ids: ids.slice(0, limit),
+          truncatedTokens: Math.max(0, trusted - limit),
+          truncatedTokensIsMinimum: !whole,
+          illFormed,
+        };
+      }
+    },
+    decode(ids) {
+      decode ??= createDecoder(json);
+      return decode(ids);
+    },
+  };
+}
+
+/** The last whitespace in the second half of the window, else the window itself, never inside a surrogate pair. */
+function cutAt(text: string, window: number): number {
+  for (let position = window; position > window / 2; position -= 1) {
+    if (/\s/.test(text.charAt(position))) return position;
+  }
+  const previous = text.charCodeAt(window - 1);
+  return previous >= 0xd800 && previous <= 0xdbff ? window - 1 : window;
+}
+
+/**
+ * The steps of Rust's tokenizers, in their order. No text can become a special token: they are not looked for among
+ * the added tokens, and the model does not know them either, so that Unigram or BPE cannot assemble them. (Rust's
+ * `encode_special_tokens` does the first half only.)
+ */
+function createPipeline(json: TokenizerJson): Pipeline {
+  const added = json.added_tokens ?? [];
+  const special = new Set(added.filter((token) => token.special).map((token) => token.content));
+  const visible = added.filter((token) => !token.special);
+  const normalize = createNormalizer(json.normalizer);
+  const preTokenize = createPreTokenizer(json.pre_tokenizer);
+  const tokenizeWord = createWordModel(json.model, special);
+  const splitRaw = createAddedTokenSplitter(
+    visible.filter((token) => !isNormalized(token)),
+    (token) => token.content,
+  );
+  const splitNormalized = createAddedTokenSplitter(visible.filter(isNormalized), (token) =>
+    normalize(token.content),
+  );
+
+  return (text, ids) => {
+    // Where the ids of the last word, and of the one before it, begin.
+    let last = 0;
+    let secondLast = 0;
+    const nextWord = (): void => {
+      secondLast = last;
+      last = ids.length;
+    };
+    let atStart = true;
+    for (const raw of splitRaw(text)) {
+      for (const section of typeof raw === "number" ? [raw] : splitNormalized(normalize(raw))) {
+        if (typeof section === "number") {
+          nextWord();
+          ids.push(section);
+        } else if (section !== "") {
+          for (const word of preTokenize([section], atStart)) {
+            nextWord();
+            tokenizeWord(word, ids);
+          }
+        }
+        atStart = false;
+      }
+      atStart = false;
+    }
+    return ids.length - secondLast;
+  };
+}
+
+/** As in Rust, where the file always says so. */
+function isNormalized(token: AddedTokenJson): boolean {
+  return token.normalized ?? !token.special;
+}
+
+function createDecoder({ added_tokens, normalizer, decoder, model }: TokenizerJson): TextTokenizer["decode"] {
+  const tokens = new Map<number, string>();
+  if (Array.isArray(model.vocab)) {
+    (model.vocab as [string, number][]).forEach(([token], id) => void tokens.set(id, token));
+  } else {
+    for (const [token, id] of Object.entries(model.vocab)) tokens.set(id, token);
+  }
+  const normalize = createNormalizer(normalizer);
+  for (const token of added_tokens ?? []) {
+    tokens.set(token.id, isNormalized(token) ? normalize(token.content) : token.content);
+  }
+  const toText = createTokenDecoder(decoder);
+  return (ids) => toText(ids.map((id) => tokens.get(id)).filter((token) => token !== undefined));
+}
+
+// As SplitPreTokenizer in tokenizer-pattern.ts.
+const SequenceDecoder = (library as unknown as { SequenceDecoder: DecoderConstructor }).SequenceDecoder;
+type DecoderConstructor = new (config: object) => { decode(tokens: readonly string[]): string };
+
+/** Exact for byte-level tokenizers; the other decoders are the library's. */
+function createTokenDecoder(decoder: TokenizerJson["decoder"]): (tokens: string[]) => string {
+  if (!decoder) return (tokens) => tokens.join(" ");
+  if (decoder.type === "ByteLevel") return fromByteAlphabet;
+  const library = new SequenceDecoder({ type: "Sequence", decoders: [decoder] });
+  return (tokens) => library.decode(tokens);
+}

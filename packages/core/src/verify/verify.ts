@@ -1,0 +1,388 @@
+import type { Backend, BackendSession } from "../contract/backend.js";
+import { InvalidInputError, NonFiniteScoreError } from "../contract/errors.js";
+import type { FileProgress, ModelFiles } from "../contract/model-files.js";
+import type { CrossrankJson, ModelProfile, TruncationStrategy } from "../contract/model-profile.js";
+import type { PairScore, Provenance } from "../contract/result.js";
+import { createListEncoder, type EncodedList } from "../encoding/list-encoder.js";
+import { createPairEncoder, type EncodedSequence } from "../encoding/pair-encoder.js";
+import { createTextTokenizer, type TextTokenizer } from "../tokenizer/tokenizer.js";
+import type { GoldenCase, GoldenList, GoldenScore, Goldens } from "./goldens.js";
+import { readProfile } from "../profile/read-profile.js";
+import type { Pair, Reranker, ScoringProgress } from "../contract/reranker.js";
+import { createReranker } from "../load/create-reranker.js";
+import {
+  type Bound,
+  boundFor,
+  type Judgement,
+  judge,
+  type TokenDifference,
+  type VerifiedCase,
+} from "./judge.js";
+
+export interface VerifyOptions {
+  readonly model: ModelFiles;
+  readonly backend: Backend;
+  /** Precision to load; as in `createReranker`. */
+  readonly dtype?: string | undefined;
+  /** Facts about the model that override its files. */
+  readonly profile?: CrossrankJson | undefined;
+  /** What the reference gives, e.g. from {@link readGoldens}. */
+  readonly goldens: Goldens;
+  /**
+   * Largest |Δ| allowed, in the goldens' unit (logits, or scores where they give only these). Default: by the
+   * precision that was loaded, and never less than the goldens' own.
+   */
+  readonly tolerance?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Downloads, if there are any. */
+  readonly onProgress?: ((progress: FileProgress) => void) | undefined;
+  /** Called as cases are scored. */
+  readonly onScored?: ((progress: ScoringProgress) => void) | undefined;
+}
+
+/** A model on a backend, held against what its reference implementation gives. */
+export interface Verification extends Judgement, Omit<Provenance, "scoring" | "cacheKey"> {
+  readonly reference: Goldens["reference"];
+  readonly bound: Bound;
+  readonly cases: readonly VerifiedCase[];
+}
+
+/**
+ * Encodes and scores every golden and compares: token ids, segments, truncation and overflow exactly, numbers within
+ * a bound. A model whose numbers are wrong is a result that did not pass, and no error.
+ *
+ * @throws {InvalidInputError} the goldens hold nothing for a model of this family, or `tolerance` is no positive number.
+ * @throws what `createReranker` throws when the model cannot be read or loaded, and `score` when the runtime fails.
+ * @throws the signal's reason, once aborted.
+ */
+export async function verify(options: VerifyOptions): Promise<Verification> {
+  const { model, goldens, dtype, profile, signal, onProgress, tolerance } = options;
+  if (tolerance !== undefined && !(tolerance > 0)) {
+    throw new InvalidInputError("tolerance", `must be a number above 0, not ${tolerance}`);
+  }
+  const reading = await readProfile(model, profile, signal);
+  const tokenizer = createTextTokenizer(reading.tokenizerJson, model.id);
+  const modes = (["document-only", "longest-first"] as const).filter((mode) =>
+    goldens.cases.some(({ expected }) => expected[mode] !== undefined),
+  );
+  const lists = goldens.lists ?? [];
+  const total =
+    modes.reduce((sum, mode) => sum + goldens.cases.filter((one) => one.expected[mode]).length, 0) +
+    lists.reduce((sum, { documents }) => sum + documents.length, 0);
+
+  const backend = shareSession(options.backend);
+  try {
+    // No probe: what it would refuse is to be shown here, case by case.
+    const load = (truncation?: TruncationStrategy): Promise<Reranker> =>
+      createReranker({ model, backend, dtype, profile, truncation, probe: false, signal, onProgress });
+    const first = await load(modes[0]);
+    requireFit(first.profile, goldens, model.id);
+    const cases: VerifiedCase[] = [];
+    for (const mode of modes) {
+      const reranker = mode === modes[0] ? first : await load(mode);
+      cases.push(...(await verifyPairs(reranker, tokenizer, goldens.cases, mode, signal)));
+      options.onScored?.({ completed: cases.length, total });
+    }
+    for (const list of lists) {
+      cases.push(...(await verifyList(first, tokenizer, list, signal)));
+      options.onScored?.({ completed: cases.length, total });
+    }
+    const { session } = first;
+    const { scale } = await first.score([]);
+    const bound =
+      tolerance === undefined
+        ? boundFor({
+            dtype: session.artifact.dtype,
+            format: session.artifact.format,
+            scale,
+            measure: cases.every(({ measure }) => measure === "score") ? "score" : "logit",
+            reference: goldens.tolerance,
+          })
+        : { name: "the tolerance asked for", maximum: tolerance };
+    const judgement = judge(cases, bound, scale);
+    const [taken, own] = [first.profile.maxLength, reading.profile.maxLength];
+    const shorter = !judgement.passed && taken < own;
+    return {
+      ...judgement,
+      ...(shorter
+        ? { reason: `${judgement.reason}; the artifact takes ${taken} tokens where the model takes ${own}` }
+        : {}),
+      model: { id: model.id, revision: model.revision, artifact: session.artifact },
+      backend: session.info,
+      scale,
+      reference: goldens.reference,
+      bound,
+      cases,
+    };
+  } finally {
+    await backend.dispose();
+  }
+}
+
+/** A backend that loads a model once and hands out the same session for as long as it is not disposed. */
+export interface SharedBackend extends Backend, AsyncDisposable {
+  dispose(): Promise<void>;
+}
+
+/**
+ * For several rerankers of one model that differ in what they do around it (truncation, say): the model is in memory
+ * once. Disposing such a reranker leaves it there; disposing this frees it.
+ */
+export function shareSession(backend: Backend): SharedBackend {
+  const sessions = new Map<string, Promise<BackendSession>>();
+  const dispose = async (): Promise<void> => {
+    const loaded = await Promise.allSettled(sessions.values());
+    sessions.clear();
+    for (const session of loaded) if (session.status === "fulfilled") await session.value.dispose();
+  };
+  return {
+    specificationVersion: backend.specificationVersion,
+    name: backend.name,
+    families: backend.families,
+    diagnose: () => backend.diagnose(),
+    async load(request) {
+      const { files, profile, output, dtype } = request;
+      const key = JSON.stringify([
+        files.id,
+        files.revision,
+        dtype ?? profile.defaultDtype,
+        output,
+        profile.head,
+      ]);
+      const known = sessions.get(key) ?? backend.load(request);
+      sessions.set(key, known);
+      // A load that failed or was aborted may succeed the next time.
+      known.catch(() => sessions.delete(key));
+      const session = await known;
+      const stay = async (): Promise<void> => undefined;
+      return {
+        info: session.info,
+        artifact: session.artifact,
+        capabilities: session.capabilities,
+        run: (batch, options) => session.run(batch, options),
+        dispose: stay,
+        [Symbol.asyncDispose]: stay,
+      };
+    },
+    dispose,
+    [Symbol.asyncDispose]: dispose,
+  };
+}
+
+function requireFit({ family }: ModelProfile, goldens: Goldens, model: string): void {
+  const lists = goldens.lists ?? [];
+  const fitting = family === "listwise" ? lists.length : goldens.cases.length;
+  const unfit = family === "listwise" ? goldens.cases.length : lists.length;
+  if (fitting > 0 && unfit === 0) return;
+  throw new InvalidInputError(
+    "goldens",
+    `${fitting === 0 ? "hold nothing" : "hold something else as well"}: ${model} is a ${family} model, whose goldens are ` +
+      `${family === "listwise" ? "`lists`, and `cases` is empty" : "`cases`, and there are no `lists`"}`,
+  );
+}
+
+async function verifyPairs(
+  reranker: Reranker,
+  tokenizer: TextTokenizer,
+  goldens: readonly GoldenCase[],
+  truncation: TruncationStrategy,
+  signal: AbortSignal | undefined,
+): Promise<VerifiedCase[]> {
+  const given = goldens.flatMap((golden) => {
+    const expected = golden.expected[truncation];
+    return expected === undefined ? [] : [{ golden, expected }];
+  });
+  const encode = pairEncoding(reranker.profile, tokenizer);
+  const actual = new Map<GoldenCase, Measured>();
+  for (const instruction of new Set(given.map(({ golden }) => golden.instruction))) {
+    const group = given.map(({ golden }) => golden).filter((golden) => golden.instruction === instruction);
+    const scorable = group.filter(({ query }) => query.trim() !== "");
+    const measured = await scoreEach(reranker, scorable, { instruction, signal });
+    for (const [index, golden] of scorable.entries()) actual.set(golden, measured[index] as Measured);
+  }
+  return given.map(({ golden, expected }): VerifiedCase => {
+    const difference = expected.ids && differenceOf(expected, encode(golden));
+    return {
+      name: golden.name,
+      truncation,
+      tokens: expected.ids === undefined ? "unknown" : difference === undefined ? "same" : "different",
+      ...(difference === undefined ? {} : { difference }),
+      ...compare(expected, actual.get(golden)),
+    };
+  });
+}
+
+/** What a bi-encoder's query and a pair have in common. */
+interface EncodedCase {
+  readonly sequence: EncodedSequence;
+  /** Bi-encoder only. */
+  readonly query: EncodedSequence | undefined;
+}
+
+function pairEncoding(profile: ModelProfile, tokenizer: TextTokenizer): (golden: GoldenCase) => EncodedCase {
+  const encoder = createPairEncoder(tokenizer, profile);
+  const { family, queryPrefix, documentPrefix, instruction: own } = profile;
+  return ({ query, document, instruction = own }) =>
+    family === "bi-encoder"
+      ? {
+          sequence: encoder.encodeSingle(documentPrefix + document),
+          query: encoder.encodeSingle(queryPrefix + query),
+        }
+      : {
+          sequence: encoder.encodePair(
+            encoder.encodeQuery(queryPrefix + query, instruction),
+            documentPrefix + document,
+          ),
+          query: undefined,
+        };
+}
+
+function differenceOf(expected: GoldenScore, { sequence, query }: EncodedCase): TokenDifference | undefined {
+  const { ids = [], segmentIds, queryIds } = expected;
+  const overflow = expected.queryOverflow ?? false;
+  if (overflow !== sequence.queryOverflow) {
+    return { what: "queryOverflow", expected: overflow, actual: sequence.queryOverflow };
+  }
+  return (
+    firstDifference("ids", ids, sequence.ids) ??
+    firstDifference("segmentIds", segmentIds ?? ids.map(() => 0), sequence.segmentIds) ??
+    (queryIds && query && firstDifference("queryIds", queryIds, query.ids)) ??
+    truncationDifference(expected.truncatedTokens, sequence)
+  );
+}
+
+/** What was cut of a text. Of one that was not read to its end, at least that much. */
+type Cut = Pick<EncodedSequence, "truncatedTokens" | "truncatedTokensIsMinimum">;
+
+function truncationDifference(
+  expected: number | undefined,
+  actual: Cut | undefined,
+): TokenDifference | undefined {
+  if (expected === undefined || actual === undefined) return undefined;
+  const { truncatedTokens, truncatedTokensIsMinimum } = actual;
+  if (truncatedTokensIsMinimum ? truncatedTokens <= expected : truncatedTokens === expected) return undefined;
+  return { what: "truncatedTokens", expected, actual: truncatedTokens };
+}
+
+function firstDifference(
+  what: TokenDifference["what"],
+  expected: readonly number[],
+  actual: ArrayLike<number>,
+): TokenDifference | undefined {
+  for (let position = 0; position < Math.max(expected.length, actual.length); position += 1) {
+    if (expected[position] === actual[position]) continue;
+    return { what, position, expected: expected[position], actual: actual[position] };
+  }
+  return undefined;
+}
+
+async function verifyList(
+  reranker: Reranker,
+  tokenizer: TextTokenizer,
+  golden: GoldenList,
+  signal: AbortSignal | undefined,
+): Promise<VerifiedCase[]> {
+  const { query, documents } = golden;
+  const { differences, cut } = compareList(reranker.profile, tokenizer, golden);
+  const pairs = documents.map((document) => ({ query, document }));
+  const measured = query.trim() === "" ? [] : await scoreEach(reranker, pairs, { signal });
+  return documents.map((_, document): VerifiedCase => {
+    const difference =
+      differences.get(document) ?? truncationDifference(golden.truncatedTokens[document], cut?.[document]);
+    const [logit, score] = [golden.logits[document], golden.scores[document]];
+    return {
+      name: golden.name,
+      document,
+      tokens: difference === undefined ? "same" : "different",
+      ...(difference === undefined ? {} : { difference }),
+      ...compare({ logit, score }, measured[document]),
+    };
+  });
+}
+
+/** @returns the first difference that concerns each document; `cut` is undefined for a query overflow. */
+function compareList(
+  profile: ModelProfile,
+  tokenizer: TextTokenizer,
+  { query, documents, sequences }: GoldenList,
+): {
+  readonly differences: ReadonlyMap<number, TokenDifference>;
+  readonly cut: readonly Cut[] | undefined;
+} {
+  const { listTemplate, maxLength, queryPrefix, documentPrefix } = profile;
+  if (listTemplate === undefined) throw new TypeError("a listwise model has a list template");
+  const encoder = createListEncoder(tokenizer, listTemplate, maxLength);
+  const overflow = encoder.measureQuery(queryPrefix + query) === undefined;
+  const cut = overflow
+    ? undefined
+    : documents.map((document) => encoder.cutDocument(documentPrefix + document));
+  const actual: EncodedList[] = cut === undefined ? [] : [...encoder.encodeList(queryPrefix + query, cut)];
+  const differences = new Map<number, TokenDifference>();
+  const note = (concerned: readonly number[], difference: TokenDifference | undefined): void => {
+    if (difference === undefined) return;
+    for (const document of concerned) if (!differences.has(document)) differences.set(document, difference);
+  };
+  for (const [index, expected] of sequences.entries()) {
+    const found = actual[index];
+    const concerned = expected.documents;
+    note(concerned, firstDifference("documents", expected.documents, found?.documents ?? []));
+    note(concerned, firstDifference("ids", expected.ids, found?.sequence.ids ?? []));
+  }
+  if (sequences.length !== actual.length) {
+    note([...documents.keys()], { what: "sequences", expected: sequences.length, actual: actual.length });
+  }
+  return { differences, cut };
+}
+
+/** NaN where the model gave something that is not finite. */
+type Measured = Pick<PairScore, "logit" | "score">;
+
+function compare(
+  { logit, score }: GoldenScore,
+  actual: Measured | undefined,
+): Pick<VerifiedCase, "measure" | "expected" | "actual" | "delta" | "scoreDelta" | "refused"> {
+  const measure = logit === undefined ? "score" : "logit";
+  const expected = (measure === "logit" ? logit : score) ?? null;
+  // Only a query that is empty is not even tried.
+  if (actual === undefined) return { measure, expected, actual: null, delta: null, refused: true };
+  const found = actual[measure];
+  const delta = (a: number | null | undefined, b: number | null): number | null =>
+    typeof a === "number" && b !== null ? Math.abs(b - a) : null;
+  const scoreDelta = measure === "logit" ? delta(score, actual.score) : null;
+  return {
+    measure,
+    expected,
+    actual: found,
+    delta: delta(expected, found),
+    ...(scoreDelta === null ? {} : { scoreDelta }),
+  };
+}
+
+/** Scores of pairs; where one is not finite, which fails a whole call, one pair at a time, to find out which. */
+async function scoreEach(
+  reranker: Reranker,
+  pairs: readonly Pair[],
+  options: { readonly instruction?: string | undefined; readonly signal: AbortSignal | undefined },
+): Promise<Measured[]> {
+  try {
+    return [...(await reranker.score(pairs, options)).scores];
+  } catch (error) {
+    if (!NonFiniteScoreError.isInstance(error)) throw error;
+  }
+  const notFinite: Measured = { logit: Number.NaN, score: Number.NaN };
+  // Documents of a list cannot be told apart that way: alone, they would be another list.
+  if (reranker.profile.family === "listwise") return pairs.map(() => notFinite);
+  const measured: Measured[] = [];
+  for (const pair of pairs) {
+    measured.push(
+      await reranker.score([pair], options).then(
+        ({ scores }) => scores[0] as PairScore,
+        (error: unknown) => {
+          if (NonFiniteScoreError.isInstance(error)) return notFinite;
+          throw error;
+        },
+      ),
+    );
+  }
+  return measured;
+}

@@ -1,0 +1,268 @@
+import { resolve } from "node:path";
+import { type Conversion, type ConversionProgress, conversionDtypes, convert } from "@crossrank/convert";
+import type { Backend, Bound, CrossrankJson, Goldens, ModelFiles } from "@crossrank/core";
+import { isFolderSource } from "@crossrank/hub";
+import { createBackend, judgesOf, packagesAmong } from "../backends.js";
+import { type Context, print } from "../context.js";
+import { CommandError, translateInputError, UsageError } from "../failure.js";
+import { defaultModel, openModelFiles, readProfileFile } from "../model.js";
+import type { ProfiledModelOptions } from "../options.js";
+import { createProgress, type Progress } from "../progress.js";
+import { alignColumns, formatBytes, toSingleLine } from "../text.js";
+
+export interface ConvertCommandOptions extends ProfiledModelOptions {
+  readonly model?: string;
+  readonly to: "onnx" | "gguf" | "mnn" | "mlpackage";
+  /** Undefined for the format's own choice. */
+  readonly dtype?: readonly string[];
+  readonly output?: string;
+  readonly target?: "onnxruntime" | "mnn" | "plain";
+  readonly python?: string;
+  readonly batch?: number;
+  readonly lengths?: readonly number[];
+  readonly deployment?: "macos15" | "macos13";
+  readonly force?: true;
+  /** False with `--no-verify`. */
+  readonly verify: boolean;
+  readonly tolerance?: number;
+  readonly format: "table" | "json";
+}
+
+/** One model in several precisions, one after the other. What was done before one fails is kept, and shown. */
+export async function runConvertCommand(
+  source: string,
+  options: ConvertCommandOptions,
+  context: Context,
+): Promise<void> {
+  const dtypes = chosenDtypes(options);
+  const profile = await readProfileFile(options.profile);
+  const judges = options.verify ? await workingJudges(options.to, dtypes) : new Map<string, Backend>();
+  const model = await openModelFiles(source, options, context.signal);
+  const output = options.output ?? (await defaultOutput(source));
+  const done: Conversion[] = [];
+  const show = (): Promise<void> =>
+    print(options.format === "json" ? conversionJson(model, done) : conversionTable(model, output, done));
+  try {
+    for (const dtype of dtypes) {
+      const goldens = done[0]?.goldens;
+      const names = judgesOf(options.to, dtype);
+      const backend = [...judges].flatMap(([name, judge]) => (names.includes(name) ? [judge] : []));
+      done.push(await convertOne({ model, output, dtype, backend, profile, goldens }, options, context));
+    }
+  } catch (error) {
+    if (done.length > 0 && !context.signal.aborted) await show();
+    throw error;
+  }
+  await show();
+}
+
+/** Checked before anything is computed. Undefined: the format's own choice. */
+function chosenDtypes({ to, target, dtype }: ConvertCommandOptions): readonly (string | undefined)[] {
+  if (dtype === undefined) return [undefined];
+  const known = conversionDtypes(to, target);
+  const chosen = dtype.map((name) => {
+    const found = known.find((one) => one.toLowerCase() === name.toLowerCase());
+    if (found !== undefined) return found;
+    throw new UsageError(`--dtype must be one of ${known.join(", ")} for ${target ?? to}, not ${name}`);
+  });
+  return [...new Set(chosen)];
+}
+
+/** Those that will run the artifacts, by name; that one does not work here should not be found out at the end. */
+async function workingJudges(
+  format: ConvertCommandOptions["to"],
+  dtypes: readonly (string | undefined)[],
+): Promise<ReadonlyMap<string, Backend>> {
+  const judges = new Map<string, Backend>();
+  for (const name of new Set(dtypes.flatMap((dtype) => judgesOf(format, dtype)))) {
+    judges.set(name, await workingBackend(name));
+  }
+  return judges;
+}
+
+async function workingBackend(name: string): Promise<Backend> {
+  const way = "or pass --no-verify, which keeps the artifact without looking at what it gives";
+  const backend = await createBackend(name).catch((cause: unknown) => {
+    if (!(cause instanceof CommandError)) throw cause;
+    throw new CommandError(`the artifact cannot be verified: ${cause.message}, ${way}`, { cause });
+  });
+  const { available, detail } = await backend.diagnose();
+  if (available) return backend;
+  throw new CommandError(
+    `the artifact cannot be verified, since ${name} does not work here: ${detail}; ${way}`,
+  );
+}
+
+async function defaultOutput(source: string): Promise<string> {
+  if (source !== defaultModel && (await isFolderSource(source))) return source;
+  const [id = ""] = source.split("@");
+  return `./${id.slice(id.lastIndexOf("/") + 1)}`;
+}
+
+async function convertOne(
+  parts: {
+    readonly model: ModelFiles;
+    readonly output: string;
+    readonly dtype: string | undefined;
+    readonly backend: readonly Backend[];
+    readonly profile: CrossrankJson | undefined;
+    readonly goldens: Goldens | undefined;
+  },
+  options: ConvertCommandOptions,
+  { signal, log }: Context,
+): Promise<Conversion> {
+  const { to, target, python, batch, lengths, deployment, verify, tolerance, force } = options;
+  const name = parts.dtype ?? to;
+  const progress = createProgress(process.stderr);
+  try {
+    log(
+      `converting ${parts.model.id} to ${name === to ? to : `${to} ${name}`}, into ${resolve(parts.output)}`,
+    );
+    return await convert({
+      ...parts,
+      to,
+      target,
+      python,
+      batch,
+      lengths,
+      deployment,
+      verify,
+      tolerance,
+      force,
+      signal,
+      onProgress: (now) => showProgress(progress, name, now),
+    });
+  } catch (error) {
+    throw translateInputError(error, {
+      profile: options.profile && `--profile ${options.profile}`,
+      ...Object.fromEntries(["batch", "lengths", "deployment"].map((option) => [option, `--${option}`])),
+    });
+  } finally {
+    progress.clear();
+  }
+}
+
+function showProgress(progress: Progress, dtype: string, now: ConversionProgress): void {
+  switch (now.step) {
+    case "downloading":
+      progress.download(now);
+      break;
+    case "reading":
+      progress.step("reading the model");
+      break;
+    case "hashing":
+      progress.bytes(`hashing ${now.path}`, now.read, now.total);
+      break;
+    case "writing":
+      if (now.written === undefined || now.total === undefined) progress.step(`writing ${dtype}`);
+      else progress.bytes(`writing ${dtype}`, now.written, now.total);
+      break;
+    case "reference":
+      progress.step(`computing what the weights give${share(now)}`);
+      break;
+    case "verifying":
+      progress.step(`verifying ${dtype}${share(now)}`);
+      break;
+  }
+}
+
+function share({ completed, total }: { readonly completed?: number; readonly total?: number }): string {
+  return completed === undefined || total === undefined ? "" : `, ${completed} of ${total}`;
+}
+
+function conversionJson(model: ModelFiles, done: readonly Conversion[]): string {
+  const value = {
+    model: { id: model.id, revision: model.revision ?? null },
+    output: done[0]?.folder,
+    artifacts: done.map(({ provenance, verifications }) => ({
+      ...provenance,
+      // Case by case here; provenance.json has the sums.
+      verifications: verifications.map(({ against, batches, leftOut, verification }) => {
+        const { passed, reason, reference, backend, scale, bound, summary, cases } = verification;
+        return {
+          against,
+          batches,
+          leftOut,
+          passed,
+          reason,
+          reference,
+          backend,
+          scale,
+          bound,
+          summary,
+          cases,
+        };
+      }),
+    })),
+  };
+  return `${JSON.stringify(value, undefined, 2)}\n`;
+}
+
+function conversionTable(model: ModelFiles, output: string, done: readonly Conversion[]): string {
+  const revision = model.revision === undefined ? "" : ` at ${model.revision.slice(0, 12)}`;
+  const weights = done[0]?.provenance.source.files ?? [];
+  const size = formatBytes(weights.reduce((sum, file) => sum + file.size, 0));
+  const facts = [
+    ["model", `${model.id}${revision}, ${weights.map(({ path }) => path).join(", ")} (${size})`],
+    ["output", output],
+  ];
+  const judges = done.flatMap(({ verifications }) =>
+    verifications.map(({ verification }) => verification.backend.name),
+  );
+  const isOneJudge = new Set(judges).size <= 1;
+  const rows = done.flatMap(({ provenance, verifications }) => {
+    const bytes = provenance.files.reduce((sum, file) => sum + file.size, 0);
+    const own = [
+      artifactName(provenance.files.map(({ path }) => path)),
+      provenance.dtype,
+      formatBytes(bytes),
+    ];
+    if (verifications.length === 0) return [[...own, "nothing: not verified", "", "", "", ""]];
+    return verifications.map(({ against, batches, leftOut = 0, verification }, index) => {
+      const { summary, bound, backend } = verification;
+      const held = [
+        against === "source" ? "its weights" : against,
+        ...(isOneJudge ? [] : [backend.name]),
+        ...(batches === undefined ? [] : [batches]),
+      ];
+      return [
+        ...(index === 0 ? own : ["", "", ""]),
+        held.join(", "),
+        leftOut === 0 ? String(summary.compared) : `${summary.compared} of ${summary.cases + leftOut}`,
+        delta(summary.maximum),
+        delta(summary.median),
+        describeBound(bound),
+      ];
+    });
+  });
+  const heading = ["artifact", "dtype", "size", "held against", "cases", "max |Δ|", "median |Δ|", "bound"];
+  const lines = [
+    ...alignColumns(
+      facts.map((row) => row.map(toSingleLine)),
+      ["left", "left"],
+    ),
+    "",
+    ...alignColumns(
+      [heading, ...rows.map((row) => row.map(toSingleLine))],
+      ["left", "left", "right", "left", "right", "right", "right", "left"],
+    ),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+/** The main file, or the packages that the files lie in. */
+function artifactName(paths: readonly string[]): string {
+  const packages = packagesAmong(paths);
+  return packages.length > 0 ? packages.join(", ") : (paths[0] ?? "");
+}
+
+function describeBound({ maximum, median, signMargin }: Bound): string {
+  if (maximum !== undefined) return `max ${maximum}`;
+  if (median === undefined) return "none: reported";
+  return `median ${median}${signMargin === undefined ? "" : ", signs stable"}`;
+}
+
+function delta(value: number | null): string {
+  if (value === null) return "–";
+  return value === 0 || value >= 1e-3 ? value.toFixed(4) : value.toExponential(1);
+}
