@@ -5,7 +5,9 @@ import { type ComputeUnits, computeUnits } from "./compute-units.js";
 import type { ResidencyFingerprint, ResidencyReport } from "./residency.js";
 
 /** A text is no residency report, or no fingerprint. */
-export class ResidencyFileError extends CrossrankError {
+export class ResidencyFileError extends CrossrankError<"residency-file"> {
+  static override readonly code = "residency-file";
+
   /** The first field at fault, e.g. `"operations[3].preferred"`; `""` where the whole is. */
   readonly field: string;
   /** Every fault, each with its field. */

@@ -1,3 +1,4 @@
+export type { BackendDescriptor, CommonBackendOptions, FoundArtifact } from "./descriptor.js";
 export { abortable } from "./abortable.js";
 export { hashFile, hashFiles, requireContent } from "./artifact-file.js";
 export {

@@ -2,7 +2,9 @@ import { CrossrankError, type Verification } from "@crossrank/core";
 import type { BatchUse } from "./batch-use.js";
 
 /** A model cannot be written in a format: nobody's runtime computes it there, or we do not write it. */
-export class UnsupportedConversionError extends CrossrankError {
+export class UnsupportedConversionError extends CrossrankError<"unsupported-conversion"> {
+  static override readonly code = "unsupported-conversion";
+
   /** Model id or folder. */
   readonly model: string;
   /** `"onnx"`, `"gguf"`, `"mnn"`, `"mlpackage"`, or `"description"` where the architecture itself is not known. */
@@ -20,7 +22,9 @@ export class UnsupportedConversionError extends CrossrankError {
 }
 
 /** An artifact was written, and what it gives is not what its source gives. It was removed. */
-export class ConversionNotFaithfulError extends CrossrankError {
+export class ConversionNotFaithfulError extends CrossrankError<"conversion-not-faithful"> {
+  static override readonly code = "conversion-not-faithful";
+
   /** Model id or folder. */
   readonly model: string;
   readonly format: string;
@@ -69,7 +73,9 @@ export class ConversionNotFaithfulError extends CrossrankError {
 }
 
 /** A program of somebody else's that a format is written with is not there, or failed. */
-export class ExternalConverterError extends CrossrankError {
+export class ExternalConverterError extends CrossrankError<"external-converter"> {
+  static override readonly code = "external-converter";
+
   /** E.g. `"MNN"`. */
   readonly converter: string;
   /** `missing`: it, or what it runs on, is not installed. `version`: it writes for another runtime. `failed`: it did. */
@@ -92,7 +98,9 @@ export class ExternalConverterError extends CrossrankError {
 }
 
 /** The source's weights are not what they were when the conversion began. */
-export class SourceChangedError extends CrossrankError {
+export class SourceChangedError extends CrossrankError<"source-changed"> {
+  static override readonly code = "source-changed";
+
   readonly model: string;
   /** Relative to the model. */
   readonly path: string;
@@ -108,7 +116,9 @@ export class SourceChangedError extends CrossrankError {
 }
 
 /** The output folder cannot take the artifact. Nothing in it was changed. */
-export class OutputFolderError extends CrossrankError {
+export class OutputFolderError extends CrossrankError<"output-folder"> {
+  static override readonly code = "output-folder";
+
   /** As it was given. */
   readonly output: string;
   /** The file or folder at fault. */

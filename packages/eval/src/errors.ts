@@ -1,7 +1,9 @@
 import { CrossrankError } from "@crossrank/core";
 
 /** A score of a run or of a score table that is no finite number. No metric is made from it; trec_eval would make one. */
-export class NonFiniteRunScoreError extends CrossrankError {
+export class NonFiniteRunScoreError extends CrossrankError<"non-finite-run-score"> {
+  static override readonly code = "non-finite-run-score";
+
   readonly query: string;
   readonly document: string;
   /** As text: `"NaN"`, `"Infinity"`, `"-Infinity"`. */
@@ -20,7 +22,9 @@ export class NonFiniteRunScoreError extends CrossrankError {
 }
 
 /** A document that stands twice under one query, in a run or in the qrels. */
-export class DuplicateDocumentError extends CrossrankError {
+export class DuplicateDocumentError extends CrossrankError<"duplicate-document"> {
+  static override readonly code = "duplicate-document";
+
   readonly query: string;
   readonly document: string;
 
@@ -36,7 +40,9 @@ export class DuplicateDocumentError extends CrossrankError {
 }
 
 /** There are no judgements, for any query or for one of those listed. */
-export class EmptyQrelsError extends CrossrankError {
+export class EmptyQrelsError extends CrossrankError<"empty-qrels"> {
+  static override readonly code = "empty-qrels";
+
   /** The query without judgements; undefined when there is no query at all. */
   readonly query: string | undefined;
 
@@ -52,7 +58,9 @@ export class EmptyQrelsError extends CrossrankError {
 }
 
 /** A grade that is no integer. */
-export class InvalidGradeError extends CrossrankError {
+export class InvalidGradeError extends CrossrankError<"invalid-grade"> {
+  static override readonly code = "invalid-grade";
+
   readonly query: string;
   readonly document: string;
   readonly value: number;
@@ -70,7 +78,9 @@ export class InvalidGradeError extends CrossrankError {
 }
 
 /** Run and qrels share no query: almost always ids of two different data sets. */
-export class NoCommonQueryError extends CrossrankError {
+export class NoCommonQueryError extends CrossrankError<"no-common-query"> {
+  static override readonly code = "no-common-query";
+
   /** One query id of each side. */
   readonly judged: string;
   readonly ranked: string | undefined;
@@ -87,7 +97,9 @@ export class NoCommonQueryError extends CrossrankError {
 }
 
 /** A metric's name that is not known. */
-export class UnknownMetricError extends CrossrankError {
+export class UnknownMetricError extends CrossrankError<"unknown-metric"> {
+  static override readonly code = "unknown-metric";
+
   readonly metric: string;
   /** Patterns of names that exist. */
   readonly supported: readonly string[];
@@ -103,7 +115,9 @@ export class UnknownMetricError extends CrossrankError {
 }
 
 /** Two lists of values per query that are not of the same queries, so that no paired statistic exists. */
-export class UnpairedQueriesError extends CrossrankError {
+export class UnpairedQueriesError extends CrossrankError<"unpaired-queries"> {
+  static override readonly code = "unpaired-queries";
+
   readonly onlyCandidate: readonly string[];
   readonly onlyReference: readonly string[];
 
@@ -131,7 +145,9 @@ export interface RerankingViolation {
 }
 
 /** A reranking run whose scores are not one a candidate: what it measures is not the reranker. */
-export class RerankingInvariantError extends CrossrankError {
+export class RerankingInvariantError extends CrossrankError<"reranking-invariant"> {
+  static override readonly code = "reranking-invariant";
+
   readonly violations: readonly RerankingViolation[];
 
   constructor(violations: readonly RerankingViolation[]) {
@@ -148,7 +164,9 @@ export class RerankingInvariantError extends CrossrankError {
 }
 
 /** A dtype that no precision class covers, so that no gate is known for it. */
-export class UnknownPrecisionError extends CrossrankError {
+export class UnknownPrecisionError extends CrossrankError<"unknown-precision"> {
+  static override readonly code = "unknown-precision";
+
   readonly dtype: string;
   readonly supported: readonly string[];
 

@@ -2,18 +2,22 @@ import { CrossrankError } from "@crossrank/core";
 import { reasonOf } from "./reason.js";
 
 /** Base of the errors about one model on the hub, in its cache or in its lock file. */
-export class HubError extends CrossrankError {
+export class HubError<Code extends string = string> extends CrossrankError<Code> {
+  static override readonly code: string = "hub";
+
   /** Repository id, e.g. `"BAAI/bge-reranker-base"`. */
   readonly model: string;
 
-  constructor(code: string, model: string, message: string, options?: { cause?: unknown }) {
+  constructor(code: Code, model: string, message: string, options?: { cause?: unknown }) {
     super(code, message, options);
     this.model = model;
   }
 }
 
 /** The hub says (404) that there is no such repository, revision or file. */
-export class HubNotFoundError extends HubError {
+export class HubNotFoundError extends HubError<"hub-not-found"> {
+  static override readonly code = "hub-not-found";
+
   readonly what: "repository" | "revision" | "file";
   /** The revision or file in question; undefined for a repository. */
   readonly missing: string | undefined;
@@ -41,7 +45,9 @@ export class HubNotFoundError extends HubError {
 }
 
 /** The hub refuses access (401, 403): the repository is private, gated, or does not exist for this caller. */
-export class HubUnauthorizedError extends HubError {
+export class HubUnauthorizedError extends HubError<"hub-unauthorized"> {
+  static override readonly code = "hub-unauthorized";
+
   readonly url: string;
   readonly status: number;
   /** Whether the hub said that the model is gated: its terms must be accepted on its page. */
@@ -76,7 +82,9 @@ export class HubUnauthorizedError extends HubError {
 }
 
 /** The hub still answered 429 after the last attempt, or asks for a longer wait than is allowed. */
-export class HubRateLimitedError extends HubError {
+export class HubRateLimitedError extends HubError<"hub-rate-limited"> {
+  static override readonly code = "hub-rate-limited";
+
   readonly url: string;
   readonly status = 429;
   readonly attempts: number;
@@ -104,7 +112,9 @@ export class HubRateLimitedError extends HubError {
 }
 
 /** No usable answer after the last attempt: no connection, a cut one, a stalled one, or a server error (5xx). */
-export class HubNetworkError extends HubError {
+export class HubNetworkError extends HubError<"hub-network"> {
+  static override readonly code = "hub-network";
+
   readonly url: string;
   /** HTTP status, where there was an answer. */
   readonly status: number | undefined;
@@ -128,7 +138,9 @@ export class HubNetworkError extends HubError {
 }
 
 /** The server's answer is not what the hub's protocol says. Usually HF_ENDPOINT names something else than a hub. */
-export class HubResponseError extends HubError {
+export class HubResponseError extends HubError<"hub-response"> {
+  static override readonly code = "hub-response";
+
   readonly url: string;
   readonly status: number | undefined;
 
@@ -148,7 +160,9 @@ export class HubResponseError extends HubError {
 }
 
 /** The bytes are not those that the hub lists for the file. The bad copy was removed. */
-export class HashMismatchError extends HubError {
+export class HashMismatchError extends HubError<"hash-mismatch"> {
+  static override readonly code = "hash-mismatch";
+
   readonly path: string;
   readonly algorithm: DigestAlgorithm;
   /** Lower-case hex. */
@@ -180,7 +194,9 @@ export class HashMismatchError extends HubError {
 export type DigestAlgorithm = "sha256" | "git-sha1";
 
 /** Offline, and the cache does not hold what was asked for. */
-export class OfflineMissingError extends HubError {
+export class OfflineMissingError extends HubError<"offline-missing"> {
+  static override readonly code = "offline-missing";
+
   /** The cache folder that was looked in, absolute. */
   readonly cacheFolder: string;
   readonly revision: string;
@@ -211,7 +227,9 @@ export class OfflineMissingError extends HubError {
 }
 
 /** A path that would leave the model's folder. Refused wherever it comes from. */
-export class UnsafePathError extends HubError {
+export class UnsafePathError extends HubError<"unsafe-path"> {
+  static override readonly code = "unsafe-path";
+
   readonly path: string;
 
   constructor(facts: { model: string; path: string }) {
@@ -226,7 +244,9 @@ export class UnsafePathError extends HubError {
 }
 
 /** The cache cannot be written or read: no space, no permission, no such disk. */
-export class CacheError extends HubError {
+export class CacheError extends HubError<"cache"> {
+  static override readonly code = "cache";
+
   readonly path: string;
 
   constructor(facts: { model: string; path: string }, options: { cause: unknown }) {
@@ -242,7 +262,9 @@ export class CacheError extends HubError {
 }
 
 /** The lock file cannot be read or written, or is not one. */
-export class LockFileError extends CrossrankError {
+export class LockFileError extends CrossrankError<"lock-file"> {
+  static override readonly code = "lock-file";
+
   readonly lockFile: string;
 
   constructor(facts: { lockFile: string; problem: string }, options?: { cause?: unknown }) {
@@ -256,7 +278,9 @@ export class LockFileError extends CrossrankError {
 }
 
 /** What is there is not what the lock file pins. */
-export class LockMismatchError extends HubError {
+export class LockMismatchError extends HubError<"lock-mismatch"> {
+  static override readonly code = "lock-mismatch";
+
   readonly lockFile: string;
   /** The file whose sha256 differs; undefined when the revision does. */
   readonly path: string | undefined;

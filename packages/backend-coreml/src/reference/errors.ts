@@ -1,7 +1,9 @@
 import { CrossrankError } from "@crossrank/core";
 
 /** A program that the reference execution does not cover. It is refused: a guess would be a score of something else. */
-export class UntranslatableProgramError extends CrossrankError {
+export class UntranslatableProgramError extends CrossrankError<"untranslatable-program"> {
+  static override readonly code = "untranslatable-program";
+
   /** Type of the operation at fault, e.g. `"conv"`; undefined where the program as a whole is. */
   readonly operation: string | undefined;
   /** Name of the value that it makes. */

@@ -1,4 +1,4 @@
-import type { BackendInfo } from "../contract/backend.js";
+import type { BackendInfo, Settings } from "../contract/backend.js";
 import type { ModelFiles } from "../contract/model-files.js";
 import type { ModelProfile } from "../contract/model-profile.js";
 import type { Provenance } from "../contract/result.js";
@@ -7,35 +7,45 @@ import type { Provenance } from "../contract/result.js";
 export interface CacheKeyFacts {
   readonly model: Provenance["model"];
   readonly backend: BackendInfo;
+  readonly settings: Settings;
   /** As it was used: `maxLength` and `truncation` are those of the reranker. */
   readonly profile: ModelProfile;
   /** The call's instruction, where it gave one. */
   readonly instruction?: string | undefined;
-  /** Name in a chain of variants. It stands for what no artifact shows, e.g. the compute units. */
+  /** Name in a chain of variants. */
   readonly variant?: string | undefined;
   /** Content of the files beside the artifact, where no revision stands for them. */
   readonly contents?: readonly string[] | undefined;
 }
 
 /**
- * One string for everything that a score depends on beside the texts: the same facts give the same string in every
- * process, and another model, revision, variant, artifact (by sha256), precision, backend, runtime version, template,
- * head, maximum length, truncation or instruction gives another. It is canonical JSON after a version number: readable,
- * and some hundred to some thousand characters long, so hash it together with the texts where a store wants short keys.
+ * `crossrank:2:` and the sha256 of everything that a score depends on beside the texts. The same facts give the same
+ * key in every process and on every host: a folder's path is no part of it, its content is. Where the platform has no
+ * digest (a page that was not served securely) the key is the facts themselves.
  */
-export function cacheKey(facts: CacheKeyFacts): string {
-  const { model, backend, variant, contents } = facts;
-  // Neither of the two changes a score: a check at load, and a choice that the artifact shows.
-  const { expectations: _expectations, defaultDtype: _defaultDtype, ...profile } = facts.profile;
+export async function cacheKey(facts: CacheKeyFacts): Promise<string> {
+  const { backend, settings, variant, contents } = facts;
+  const { id, revision, artifact } = facts.model;
+  const profile = scoredProfile(facts.profile);
   const instruction = facts.instruction ?? profile.instruction ?? "";
-  const files = model.artifact.files.map(({ path, sha256 }) => `${path} ${sha256}`).sort();
-  return `crossrank:1:${canonical({
-    model: { ...model, artifact: { ...model.artifact, files } },
+  const files = artifact.files.map(({ path, sha256 }) => `${path} ${sha256}`).sort();
+  const text = canonical({
+    model: revision === undefined ? undefined : { id, revision },
+    artifact: { ...artifact, files },
     backend,
+    settings,
     variant,
     contents: contents === undefined ? undefined : [...contents].sort(),
     profile: { ...profile, instruction },
-  })}`;
+  });
+  const { subtle } = globalThis.crypto ?? {};
+  return `crossrank:2:${subtle === undefined ? text : await sha256(new TextEncoder().encode(text), subtle)}`;
+}
+
+/** The fields of a profile that a score depends on. The others are a check at load, and a choice that the artifact shows. */
+export function scoredProfile(profile: ModelProfile): Omit<ModelProfile, "expectations" | "defaultDtype"> {
+  const { expectations: _expectations, defaultDtype: _defaultDtype, ...scored } = profile;
+  return scored;
 }
 
 /**
@@ -55,14 +65,18 @@ export async function contentsOf(
   for (const { path, size } of await model.list({ signal })) {
     if (!files.includes(path)) continue;
     const bytes = await model.readBytes(path, { start: 0, end: size }, { signal });
-    const digest = new Uint8Array(await subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>));
-    contents.push(`${path} ${[...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`);
+    contents.push(`${path} ${await sha256(bytes, subtle)}`);
   }
   return contents;
 }
 
+async function sha256(bytes: Uint8Array, subtle: SubtleCrypto): Promise<string> {
+  const digest = new Uint8Array(await subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>));
+  return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 /** JSON with sorted keys. */
-function canonical(value: unknown): string {
+export function canonical(value: unknown): string {
   return JSON.stringify(value, (_, part: unknown) =>
     typeof part === "object" && part !== null && !Array.isArray(part)
       ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))

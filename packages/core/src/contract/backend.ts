@@ -69,6 +69,12 @@ export interface Capabilities {
   readonly batchPreference: BatchPreference;
   /** Whether the artifact reads segment ids. False while the template has segment 1 is a warning, not an error. */
   readonly segmentIds: boolean;
+  /**
+   * Whether a row's numbers depend on the other rows of its batch beyond the rounding of float32, as with activations
+   * that are quantised for the batch as a whole. Core then measures at loading by how much, and says it in a warning
+   * where `batchPreference` or `batchSize` puts several rows together; conformance does not hold batches to one by one.
+   */
+  readonly rowsAffectScores: boolean;
   /** How many `run` calls core may have under way at once; at least 1. */
   readonly concurrentRuns: number;
   /** Whether `run` stops within a batch when its signal aborts. Otherwise core stops between batches. */
@@ -77,8 +83,8 @@ export interface Capabilities {
 
 /** Which exported form of the model a session runs. */
 export interface ArtifactInfo {
-  /** `safetensors`: the model's own weights, run by a reference implementation. */
-  readonly format: "onnx" | "gguf" | "mnn" | "mlpackage" | "safetensors";
+  /** The file format's usual name, e.g. `"onnx"`, `"gguf"`; `"safetensors"` for weights that a reference runs. */
+  readonly format: string;
   /** The field's usual name: fp32, fp16, int8, uint8, q8, q4, Q8_0 … */
   readonly dtype: string;
   /** Files relative to the model, the main one first, each with its lower-case hex sha256. */
@@ -90,6 +96,24 @@ export interface BackendInfo {
   readonly name: string;
   /** E.g. `{ name: "onnxruntime-node", version: "1.30.0" }`. */
   readonly runtime: { readonly name: string; readonly version: string };
+}
+
+/**
+ * Everything that a session was told, or chose itself, that can change a number: name → value, e.g.
+ * `{ flashAttention: "true", batch: "1 row" }`. What cannot change a number (threads, folders) is left out. Part of the
+ * cache key, of every result's provenance, and of what `eval` takes for one system.
+ */
+export type Settings = Readonly<Record<string, string>>;
+
+/**
+ * How far a runtime's numbers may lie from those of a float32 reference, where that is more than the artifact's
+ * precision explains. Largest |Δ logit| and |Δ cosine|.
+ */
+export interface NumericBounds {
+  readonly logit: number;
+  readonly cosine: number;
+  /** What in the runtime's arithmetic makes it so, as a clause: `"GELU is looked up in a table of half floats"`. */
+  readonly reason: string;
 }
 
 export interface LoadRequest {
@@ -110,6 +134,10 @@ export interface BackendSession extends AsyncDisposable {
   readonly info: BackendInfo;
   readonly artifact: ArtifactInfo;
   readonly capabilities: Capabilities;
+  /** `{}` where nothing can be set that changes a number. */
+  readonly settings: Settings;
+  /** Undefined where the runtime computes as the artifact's precision says. Measured, not wished. */
+  readonly bounds?: NumericBounds | undefined;
   /**
    * Runs one batch that keeps to `capabilities`.
    * @throws {BackendRunError} when the runtime fails.
@@ -121,9 +149,21 @@ export interface BackendSession extends AsyncDisposable {
   dispose(): Promise<void>;
 }
 
+/** Versions of this contract that this core understands. */
+export const supportedSpecificationVersions: readonly string[] = ["v1"];
+
+/** What can be known about a loaded session, without the means to run or to dispose it. */
+export type SessionFacts = Pick<
+  BackendSession,
+  "info" | "artifact" | "capabilities" | "settings" | "bounds"
+>;
+
 /** A runtime that can load models. Made by a factory of its package, e.g. `onnx({ threads: 4 })`. */
 export interface Backend {
-  /** Lets a second version of this contract live beside the first. */
+  /**
+   * Lets a second version of this contract live beside the first. `createReranker` refuses any other than those in
+   * `supportedSpecificationVersions`, with an {@link UnsupportedSpecificationError}.
+   */
   readonly specificationVersion: "v1";
   readonly name: string;
   readonly families: readonly Family[];

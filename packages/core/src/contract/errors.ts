@@ -5,41 +5,53 @@ const marker = Symbol.for("crossrank.error");
  * message that names the cause and the fix. An abort is not one of them: it rejects with the signal's own
  * reason, as `fetch` does.
  *
- * `isInstance` works across duplicated copies of this package, where `instanceof` does not, and on every
- * subclass: `InvalidInputError.isInstance(error)`.
+ * A subclass is identified by its `code`, a literal that minification cannot change: switch on `error.code`, or ask
+ * `InvalidInputError.isInstance(error)`. `isInstance` also recognises errors of another copy of this package, which
+ * `instanceof` does not.
  */
-export class CrossrankError extends Error {
-  /** Stable identifier for programs, e.g. `"invalid-input"`. */
-  readonly code: string;
+export class CrossrankError<Code extends string = string> extends Error {
+  /** The code of the class, one for each class. A subclass declares its own. */
+  static readonly code: string = "crossrank";
 
-  constructor(code: string, message: string, options?: { cause?: unknown }) {
+  /** Stable identifier for programs, e.g. `"invalid-input"`. */
+  readonly code: Code;
+
+  /** @param code the `code` of the class that is constructed. */
+  constructor(code: Code, message: string, options?: { cause?: unknown }) {
     super(message, options);
     this.code = code;
-    this.name = new.target.name;
-    Object.defineProperty(this, marker, { value: lineage(new.target) });
+    this.name = nameOf(code);
+    Object.defineProperty(this, marker, { value: codesOf(new.target) });
   }
 
   static isInstance<Class extends abstract new (...facts: never[]) => unknown>(
     this: Class,
     value: unknown,
   ): value is InstanceType<Class> {
-    const names = typeof value === "object" && value !== null ? Reflect.get(value, marker) : undefined;
+    const codes = typeof value === "object" && value !== null ? Reflect.get(value, marker) : undefined;
     // biome-ignore lint/complexity/noThisInStatic: the class that was asked is the point
-    return Array.isArray(names) && names.includes(this.name);
+    return Array.isArray(codes) && Object.hasOwn(this, "code") && codes.includes(Reflect.get(this, "code"));
   }
 }
 
-/** Names of a class and those it extends, up to CrossrankError. */
-function lineage(start: typeof CrossrankError): string[] {
-  const names: string[] = [];
+/** Codes of a class and of those that it extends, up to CrossrankError's. */
+function codesOf(start: typeof CrossrankError): string[] {
+  const codes: string[] = [];
   for (let current = start; current.prototype instanceof Error; current = Object.getPrototypeOf(current)) {
-    names.push(current.name);
+    if (Object.hasOwn(current, "code")) codes.push(current.code);
   }
-  return names;
+  return codes;
+}
+
+/** `"invalid-input"` → `"InvalidInputError"`: the name in a stack trace, also where class names were minified. */
+function nameOf(code: string): string {
+  return `${code.replace(/(?:^|-)([a-z])/g, (_, letter: string) => letter.toUpperCase())}Error`;
 }
 
 /** The caller passed something that cannot be ranked: an empty query, a document without text, a bad option. */
-export class InvalidInputError extends CrossrankError {
+export class InvalidInputError extends CrossrankError<"invalid-input"> {
+  static override readonly code = "invalid-input";
+
   /** Where, as a path into the arguments, e.g. `"documents[3]"`. */
   readonly path: string;
   constructor(path: string, problem: string, options?: { cause?: unknown }) {
@@ -49,7 +61,9 @@ export class InvalidInputError extends CrossrankError {
 }
 
 /** The model's files contradict each other, lack a fact, or describe something that crossrank does not support. */
-export class ModelProfileError extends CrossrankError {
+export class ModelProfileError extends CrossrankError<"model-profile"> {
+  static override readonly code = "model-profile";
+
   /** Model id or folder. */
   readonly model: string;
   /** The file at fault, relative to the model, where one is known. */
@@ -66,7 +80,9 @@ export class ModelProfileError extends CrossrankError {
 }
 
 /** A file that the model needs is not there. */
-export class ModelFileNotFoundError extends CrossrankError {
+export class ModelFileNotFoundError extends CrossrankError<"model-file-not-found"> {
+  static override readonly code = "model-file-not-found";
+
   readonly model: string;
   /** The path or paths looked for, relative to the model. */
   readonly expected: readonly string[];
@@ -90,7 +106,9 @@ export class ModelFileNotFoundError extends CrossrankError {
 }
 
 /** The runtime could not open the model: corrupt or truncated file, unsupported operator, wrong inputs or outputs. */
-export class ModelLoadError extends CrossrankError {
+export class ModelLoadError extends CrossrankError<"model-load"> {
+  static override readonly code = "model-load";
+
   readonly model: string;
   readonly backend: string;
   /** The artifact file that failed, where one is known. */
@@ -111,7 +129,9 @@ export class ModelLoadError extends CrossrankError {
 }
 
 /** Model and backend are both sound but do not go together; nothing was scored. */
-export class IncompatibleModelError extends CrossrankError {
+export class IncompatibleModelError extends CrossrankError<"incompatible-model"> {
+  static override readonly code = "incompatible-model";
+
   readonly model: string;
   readonly backend: string;
   /** The capability in question, e.g. `"family"` or `"output"`. */
@@ -139,7 +159,9 @@ export class IncompatibleModelError extends CrossrankError {
 }
 
 /** The model loaded but did not behave like a reranker on the fixed probe pairs. */
-export class ProbeFailedError extends CrossrankError {
+export class ProbeFailedError extends CrossrankError<"probe-failed"> {
+  static override readonly code = "probe-failed";
+
   readonly model: string;
   readonly backend: string;
   /** Logits seen on the probe pairs, in order. */
@@ -159,7 +181,9 @@ export class ProbeFailedError extends CrossrankError {
 }
 
 /** The model returned NaN or an infinity for one sequence. The whole call fails: no ranking is made from it. */
-export class NonFiniteScoreError extends CrossrankError {
+export class NonFiniteScoreError extends CrossrankError<"non-finite-score"> {
+  static override readonly code = "non-finite-score";
+
   /** Position of the pair in `documents` or `pairs`; -1 when it is the query of a bi-encoder. */
   readonly index: number;
   /** What the head read, as text (`"NaN"`, `"Infinity"`, `"-Infinity"`). */
@@ -178,7 +202,9 @@ export class NonFiniteScoreError extends CrossrankError {
 }
 
 /** The backend broke its contract or its runtime failed while running a batch. */
-export class BackendRunError extends CrossrankError {
+export class BackendRunError extends CrossrankError<"backend-run"> {
+  static override readonly code = "backend-run";
+
   readonly backend: string;
   constructor(facts: { backend: string; problem: string }, options?: { cause?: unknown }) {
     super("backend-run", `${facts.backend}: ${facts.problem}`, options);
@@ -187,8 +213,31 @@ export class BackendRunError extends CrossrankError {
 }
 
 /** The reranker was disposed before or during the call. */
-export class DisposedError extends CrossrankError {
+export class DisposedError extends CrossrankError<"disposed"> {
+  static override readonly code = "disposed";
+
   constructor(what = "reranker") {
     super("disposed", `This ${what} was disposed. Create a new one; a disposed one cannot be used again.`);
+  }
+}
+
+/** The backend was written for a version of the contract that this core does not have. */
+export class UnsupportedSpecificationError extends CrossrankError<"unsupported-specification"> {
+  static override readonly code = "unsupported-specification";
+
+  readonly backend: string;
+  /** What the backend says; undefined where it says nothing. */
+  readonly found: string | undefined;
+  readonly supported: readonly string[];
+  constructor(facts: { backend: string; found: string | undefined; supported: readonly string[] }) {
+    const found = facts.found === undefined ? "no specificationVersion" : `specificationVersion "${facts.found}"`;
+    super(
+      "unsupported-specification",
+      `Backend ${facts.backend} has ${found}, and this core supports ${facts.supported.join(", ")}. ` +
+        "Install versions of the backend and of @crossrank/core that belong together.",
+    );
+    this.backend = facts.backend;
+    this.found = facts.found;
+    this.supported = facts.supported;
   }
 }

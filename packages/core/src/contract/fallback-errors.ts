@@ -2,7 +2,9 @@ import { CrossrankError } from "./errors.js";
 import type { StepDown } from "./result.js";
 
 /** The call's time budget ran out, and `whenExceeded` was `"throw"`. */
-export class TimeBudgetExceededError extends CrossrankError {
+export class TimeBudgetExceededError extends CrossrankError<"time-budget-exceeded"> {
+  static override readonly code = "time-budget-exceeded";
+
   /** The budget. */
   readonly milliseconds: number;
   constructor(milliseconds: number) {
@@ -16,7 +18,9 @@ export class TimeBudgetExceededError extends CrossrankError {
 }
 
 /** No variant is left, and `whenExhausted` was `"throw"`. */
-export class VariantsExhaustedError extends CrossrankError {
+export class VariantsExhaustedError extends CrossrankError<"variants-exhausted"> {
+  static override readonly code = "variants-exhausted";
+
   /** Why each of them fell out, in order. */
   readonly fallbacks: readonly StepDown[];
   constructor(fallbacks: readonly StepDown[]) {

@@ -80,7 +80,7 @@ export interface FallbackReranker extends AsyncDisposable {
    * As `Reranker.cacheKey`, of the variant that is loaded; null while there is none. Store scores under the result's
    * own key: a call may step down.
    */
-  cacheKey(options?: Pick<ScoreOptions, "instruction">): string | null;
+  cacheKey(options?: Pick<ScoreOptions, "instruction">): Promise<string | null>;
   /** Stops loading, frees the model. Calls under way reject with `DisposedError`. Safe to call twice. */
   dispose(): Promise<void>;
 }

@@ -1,4 +1,4 @@
-import type { Backend, BackendSession } from "./backend.js";
+import type { Backend, SessionFacts } from "./backend.js";
 import type { FileProgress, ModelFiles } from "./model-files.js";
 import type {
   CrossrankJson,
@@ -79,11 +79,13 @@ export interface ScoreOptions {
    * model's own; `""` for none.
    */
   readonly instruction?: string | undefined;
+  /** Put the call's `cacheKey` into the result. Default false. */
+  readonly returnCacheKey?: boolean | undefined;
   /** Called after each batch. An error that it throws fails the call. */
   readonly onProgress?: ((progress: ScoringProgress) => void) | undefined;
 }
 
-export interface EmbedOptions extends Pick<ScoreOptions, "signal" | "onProgress"> {
+export interface EmbedOptions extends Pick<ScoreOptions, "signal" | "onProgress" | "returnCacheKey"> {
   readonly as: "query" | "document";
 }
 
@@ -106,7 +108,8 @@ export interface Reranker extends AsyncDisposable {
   readonly profile: ModelProfile;
   /** Where each field of the profile came from. */
   readonly sources: ProfileSources;
-  readonly session: BackendSession;
+  /** What was loaded, and what it can do. */
+  readonly session: SessionFacts;
   /**
    * Scores every document against the query and orders them, best first.
    *
@@ -128,10 +131,11 @@ export interface Reranker extends AsyncDisposable {
    */
   embed(texts: readonly string[], options: EmbedOptions): Promise<EmbedResult>;
   /**
-   * What the results of calls with these options will have as `cacheKey`: for looking scores up before a call.
-   * Computed anew each time; it costs some ten microseconds.
+   * A short string for everything that the scores of calls with these options depend on beside the texts: model files
+   * (by content, wherever they lie), artifact, settings, backend, runtime version, template, head, maximum length,
+   * truncation and instruction. For a cache of scores. Of a folder and of a repository the keys differ.
    */
-  cacheKey(options?: Pick<ScoreOptions, "instruction">): string;
+  cacheKey(options?: Pick<ScoreOptions, "instruction">): Promise<string>;
   /**
    * Frees the model. Calls under way reject with {@link DisposedError} after the batch they are in; resolves when
    * nothing runs any more. Safe to call twice.

@@ -1,4 +1,4 @@
-import type { ArtifactInfo, BackendInfo } from "./backend.js";
+import type { ArtifactInfo, BackendInfo, Settings } from "./backend.js";
 import type { CrossrankWarning } from "./warnings.js";
 
 /**
@@ -64,6 +64,8 @@ export interface Provenance {
     readonly artifact: ArtifactInfo;
   };
   readonly backend: BackendInfo;
+  /** What the backend's session was told that can change a number. */
+  readonly settings: Settings;
   readonly scale: Scale;
   /**
    * `pointwise`: a score depends on its query and its document alone. `listwise`: the model saw the documents of a
@@ -71,11 +73,11 @@ export interface Provenance {
    */
   readonly scoring: "pointwise" | "listwise";
   /**
-   * One string for everything that these scores depend on beside the texts, for a cache of scores. Another model,
-   * revision, variant, artifact, runtime version or setting has another. Of a `listwise` model the other documents of
-   * the call, in their order, belong to the texts.
+   * A short string for everything that these scores depend on beside the texts, for a cache of scores; as
+   * `Reranker.cacheKey` gives it. Only with `returnCacheKey`. Of a `listwise` model the other documents of the call, in
+   * their order, belong to the texts.
    */
-  readonly cacheKey: string;
+  readonly cacheKey?: string;
 }
 
 export interface RerankResult<Document> extends Provenance {

@@ -45,6 +45,15 @@ export type CrossrankWarning =
       readonly message: string;
     }
   | {
+      /** Scores depend on which texts share a batch: activations are quantised for the batch as a whole. */
+      readonly code: "rows-affect-scores";
+      readonly message: string;
+      /** Largest |Δ logit| between a pair alone and in company, seen on the probe pairs; null without a probe. */
+      readonly measured: number | null;
+      /** Most rows that share a batch. */
+      readonly rows: number;
+    }
+  | {
       /** The time budget ran out before everything was scored. */
       readonly code: "time-budget-exceeded";
       readonly message: string;

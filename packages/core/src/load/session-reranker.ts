@@ -1,7 +1,17 @@
 import pLimit from "p-limit";
 import { type CheckedPair, checkTexts, pairsToRank, pairsToScore, rankedDocuments } from "../call/input.js";
-import type { BackendSession } from "../contract/backend.js";
-import { DisposedError, IncompatibleModelError, InvalidInputError } from "../contract/errors.js";
+import {
+  type Backend,
+  type BackendSession,
+  type SessionFacts,
+  supportedSpecificationVersions,
+} from "../contract/backend.js";
+import {
+  DisposedError,
+  IncompatibleModelError,
+  InvalidInputError,
+  UnsupportedSpecificationError,
+} from "../contract/errors.js";
 import type { ModelFiles } from "../contract/model-files.js";
 import type {
   CrossrankJson,
@@ -57,6 +67,7 @@ export async function loadReranker(
     ...(options.truncation === undefined ? {} : { truncation: options.truncation }),
     ...(options.instruction === undefined ? {} : { instruction: options.instruction }),
   };
+  requireSpecification(backend);
   const reading = await readProfile(model, overrides, signal);
   const { profile } = reading;
   if (!backend.families.includes(profile.family)) {
@@ -111,17 +122,27 @@ export async function loadReranker(
     }
     const reranker = create(wanted, profile.truncation);
     if (options.probe ?? true) {
-      await probe((pairs) => whole.logits(pairs, signal), {
+      const { rowsAffectScores } = session.capabilities;
+      const { movedInCompany } = await probe((pairs) => whole.logits(pairs, signal), {
         model: model.id,
         backend: session.info.name,
         file: session.artifact.files[0]?.path ?? model.id,
+        rowsAffectScores,
         expectations: profile.expectations,
       });
+      if (rowsAffectScores) reranker.noteCompany(movedInCompany);
     }
     return reranker;
   } catch (error) {
     await session.dispose();
     throw error;
+  }
+}
+
+/** @throws {UnsupportedSpecificationError} */
+function requireSpecification({ name, specificationVersion: found }: Backend): void {
+  if (!supportedSpecificationVersions.includes(found)) {
+    throw new UnsupportedSpecificationError({ backend: name, found, supported: supportedSpecificationVersions });
   }
 }
 
@@ -138,7 +159,7 @@ function longestSequence(profile: ModelProfile, session: BackendSession): number
 export class SessionReranker implements Reranker {
   readonly profile: ModelProfile;
   readonly sources: ProfileSources;
-  readonly session: BackendSession;
+  readonly session: SessionFacts;
   readonly #facts: RerankerFacts;
   readonly #resources: ScoringResources;
   readonly #calls = new Set<Promise<unknown>>();
@@ -149,7 +170,8 @@ export class SessionReranker implements Reranker {
     this.#facts = facts;
     this.profile = profile;
     this.sources = facts.sources;
-    this.session = session;
+    const { info, artifact, capabilities, settings, bounds } = session;
+    this.session = { info, artifact, capabilities, settings, bounds };
     this.#resources = {
       model,
       profile,
@@ -200,7 +222,7 @@ export class SessionReranker implements Reranker {
       },
       onLateFailure,
     );
-    return { ...this.#provenance(options), ...scoring };
+    return { ...(await this.#provenance(options)), ...scoring };
   }
 
   async embed(texts: readonly string[], options: EmbedOptions): Promise<EmbedResult> {
@@ -215,14 +237,14 @@ export class SessionReranker implements Reranker {
     const embedding = await this.#tracked(() =>
       new ScoringCall(this.#resources, { signal, onProgress }).embed(texts, as),
     );
-    const { model, backend, cacheKey } = this.#provenance();
-    return { model, backend, cacheKey, ...embedding };
+    const { scale: _scale, scoring: _scoring, ...provenance } = await this.#provenance(options);
+    return { ...provenance, ...embedding };
   }
 
   dispose(): Promise<void> {
     this.#disposing ??= (async () => {
       await Promise.allSettled(this.#calls);
-      await this.session.dispose();
+      await this.#facts.session.dispose();
     })();
     return this.#disposing;
   }
@@ -258,19 +280,21 @@ export class SessionReranker implements Reranker {
     }
   }
 
-  cacheKey({ instruction }: Pick<ScoreOptions, "instruction"> = {}): string {
+  cacheKey({ instruction }: Pick<ScoreOptions, "instruction"> = {}): Promise<string> {
     const { variant, contents } = this.#facts;
     const { profile, session } = this;
-    return cacheKey({ model: this.#model(), backend: session.info, profile, instruction, variant, contents });
+    const { info: backend, settings } = session;
+    return cacheKey({ model: this.#model(), backend, settings, profile, instruction, variant, contents });
   }
 
-  #provenance(options: Pick<ScoreOptions, "instruction"> = {}): Provenance {
+  async #provenance(options: Pick<ScoreOptions, "instruction" | "returnCacheKey">): Promise<Provenance> {
     return {
       model: this.#model(),
       backend: this.session.info,
+      settings: this.session.settings,
       scale: scaleOf(this.profile),
       scoring: this.profile.family === "listwise" ? "listwise" : "pointwise",
-      cacheKey: this.cacheKey(options),
+      ...(options.returnCacheKey === true ? { cacheKey: await this.cacheKey(options) } : {}),
     };
   }
 

@@ -64,7 +64,9 @@ export interface BaselineInput {
 }
 
 /** A text that is no baseline of this version. */
-export class BaselineFormatError extends CrossrankError {
+export class BaselineFormatError extends CrossrankError<"baseline-format"> {
+  static override readonly code = "baseline-format";
+
   readonly problem: string;
 
   constructor(problem: string, cause?: unknown) {

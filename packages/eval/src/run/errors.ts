@@ -1,7 +1,9 @@
 import { CrossrankError } from "@crossrank/core";
 
 /** Scores of an earlier run that were made of something else: they cannot be continued. */
-export class ScoreIdentityError extends CrossrankError {
+export class ScoreIdentityError extends CrossrankError<"score-identity"> {
+  static override readonly code = "score-identity";
+
   readonly path: string;
   /** What differs, each as it was and as it is. */
   readonly differences: readonly { readonly what: string; readonly before: string; readonly now: string }[];
@@ -22,7 +24,9 @@ export class ScoreIdentityError extends CrossrankError {
 }
 
 /** A file of stored scores or vectors that cannot be read on. */
-export class ScoreStoreError extends CrossrankError {
+export class ScoreStoreError extends CrossrankError<"score-store"> {
+  static override readonly code = "score-store";
+
   readonly path: string;
   /** From 1; undefined where the file as a whole is meant. */
   readonly line: number | undefined;
@@ -39,7 +43,9 @@ export class ScoreStoreError extends CrossrankError {
 }
 
 /** A gate file with an entry that says nothing to us: a gate that was misspelt would pass for ever. */
-export class GateRulesError extends CrossrankError {
+export class GateRulesError extends CrossrankError<"gate-rules"> {
+  static override readonly code = "gate-rules";
+
   /** Place in the file, e.g. `"systems.onnx:int8.margin"`. */
   readonly field: string;
 
@@ -50,7 +56,9 @@ export class GateRulesError extends CrossrankError {
 }
 
 /** A system gave a score that is no finite number. No metric is made of any of its scores. */
-export class NonFiniteSystemScoreError extends CrossrankError {
+export class NonFiniteSystemScoreError extends CrossrankError<"non-finite-system-score"> {
+  static override readonly code = "non-finite-system-score";
+
   readonly system: string;
   /** Ids; undefined where the text at fault is not a pair. */
   readonly query: string | undefined;
@@ -80,7 +88,9 @@ export class NonFiniteSystemScoreError extends CrossrankError {
 }
 
 /** Nothing was asked that could be evaluated. */
-export class EvaluationSetupError extends CrossrankError {
+export class EvaluationSetupError extends CrossrankError<"evaluation-setup"> {
+  static override readonly code = "evaluation-setup";
+
   constructor(message: string) {
     super("evaluation-setup", message);
   }

@@ -1,7 +1,9 @@
 import { CrossrankError } from "@crossrank/core";
 
 /** The files are of no layout that is known, or lack a part of the one that they seem to be. */
-export class TaskLayoutError extends CrossrankError {
+export class TaskLayoutError extends CrossrankError<"task-layout"> {
+  static override readonly code = "task-layout";
+
   /** Dataset id or folder. */
   readonly task: string;
   /** What was looked for, one a layout or part. */
@@ -41,7 +43,9 @@ export type TaskFault =
   | "non-finite";
 
 /** A row of a task's file that cannot be used. Nothing is evaluated on the rest. */
-export class TaskDataError extends CrossrankError {
+export class TaskDataError extends CrossrankError<"task-data"> {
+  static override readonly code = "task-data";
+
   readonly fault: TaskFault;
   /** Relative to the task, or as the caller named it. */
   readonly file: string;

@@ -1,7 +1,9 @@
 import { CrossrankError } from "@crossrank/core";
 
 /** A Core ML package or model file cannot be read or written: damaged, hostile, beyond a limit, or of a kind that is not supported. */
-export class ModelPackageError extends CrossrankError {
+export class ModelPackageError extends CrossrankError<"model-package"> {
+  static override readonly code = "model-package";
+
   /** The package, or the file in it that is at fault. */
   readonly path: string;
   /** What is wrong, as a clause. */
