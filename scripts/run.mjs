@@ -123,11 +123,12 @@ const commands = {
     },
   },
   check: {
-    help: "lint, format, types, and the packed packages (publint, attw)",
+    help: "lint, format, types, the public API, and the packed packages (publint, attw)",
     run() {
       install();
       node("node_modules/@biomejs/biome/bin/biome", "ci", ".");
       pnpm("exec", "turbo", "run", "build", "typecheck", "--output-logs=errors-only");
+      node("scripts/api-report.mjs", "--check");
       checkPackages();
     },
   },

@@ -369,7 +369,7 @@ def golden_case(encoder: nano.Encoder, pair: tuple[str, str, str], maximum: int,
 
 
 def write_golden(folder: Path, cases: list[dict]) -> None:
-    """golden.json as crossrank reads it (packages/core/src/goldens.ts), one case a line."""
+    """golden.json as crossrank reads it (packages/core/src/verify/goldens.ts), one case a line."""
     packages = ("transformers", "torch", "tokenizers")
     versions = {package: importlib.metadata.version(package).split("+")[0] for package in packages}
     reference = {"name": "transformers BertForSequenceClassification", "versions": versions, "dtype": "float32"}

@@ -48,6 +48,8 @@ export interface Outcome {
 interface Opened {
   readonly reranker: Reranker;
   readonly recorder: Recorder;
+  /** The reranker's own, which shows only facts about it. */
+  readonly session: BackendSession;
 }
 
 /** What the checks of one fixture share. Models are loaded when first asked for, and closed together. */
@@ -101,7 +103,7 @@ export class FixtureContext {
       truncation,
     }).then((reranker) => {
       recorder.take();
-      return { reranker, recorder };
+      return { reranker, recorder, session: recorder.sessions[0] as BackendSession };
     });
     this.#opened.set(truncation, opening);
     return opening;
@@ -192,6 +194,12 @@ export function optionsOf(item: Item): { instruction?: string } {
 /** Rows that one batch may have at most. */
 export function mostRows({ batchSize }: Capabilities): number {
   return "exactly" in batchSize ? batchSize.exactly : batchSize.max;
+}
+
+/** Whether core may put several rows into one batch whose numbers then depend on each other, as the session says. */
+export function isMovedByCompany(capabilities: Capabilities): boolean {
+  const { rowsAffectScores, batchPreference } = capabilities;
+  return rowsAffectScores && Math.min(mostRows(capabilities), batchPreference.rows) > 1;
 }
 
 /** The fewest columns allowed that hold so many tokens. */

@@ -3,7 +3,13 @@ import { copyFile, mkdir, mkdtemp, open, readdir, readFile, rm, stat, writeFile 
 import { tmpdir } from "node:os";
 import { basename, dirname, join, sep } from "node:path";
 import { fileURLToPath } from "node:url";
-import { InvalidInputError, type ModelFile, ModelFileNotFoundError, type ModelFiles } from "@crossrank/core";
+import {
+  type Family,
+  InvalidInputError,
+  type ModelFile,
+  ModelFileNotFoundError,
+  type ModelFiles,
+} from "@crossrank/core";
 
 /** A model that the suite runs: a folder in Hugging Face's layout with a golden.json, and the backend's artifact. */
 export interface Fixture {
@@ -23,19 +29,50 @@ export function fixtureNames(): string[] {
     .sort();
 }
 
+/** Which of this package's own fixtures to open: those that meet every condition given. */
+export interface FixtureFilter {
+  /** Families of the models, e.g. `backend.families`. Default: all. */
+  readonly families?: readonly Family[] | undefined;
+  /** Names of fixtures. Default: all. */
+  readonly names?: readonly string[] | undefined;
+}
+
 /**
- * This package's own fixtures by name.
- * @param names default: all there are.
- * @throws {InvalidInputError} when there is none of a name.
+ * This package's own fixtures, by name or by family.
+ * @param wanted names, or a filter. Default: all there are, in alphabetical order.
+ * @throws {InvalidInputError} when a name is that of no fixture, or no fixture meets the filter.
  */
-export function openFixtures(names: readonly string[] = fixtureNames()): Fixture[] {
+export function openFixtures(wanted: readonly string[] | FixtureFilter = {}): Fixture[] {
   const known = fixtureNames();
-  return names.map((name) => {
-    if (!known.includes(name)) {
-      throw new InvalidInputError("names", `has no fixture "${name}"; there are ${known.join(", ")}`);
-    }
-    return { name, files: openFolder(join(ownFolder, name), name) };
-  });
+  const { families, names = known }: FixtureFilter = isNames(wanted) ? { names: wanted } : wanted;
+  for (const name of names) {
+    if (known.includes(name)) continue;
+    throw new InvalidInputError("names", `has no fixture "${name}"; there are ${known.join(", ")}`);
+  }
+  const chosen = names.filter((name) => families === undefined || families.includes(familyOf(name)));
+  if (chosen.length === 0 && names.length > 0) {
+    const present = [...new Set(names.map(familyOf))].sort().join(", ");
+    throw new InvalidInputError(
+      "families",
+      `match no fixture: asked for ${families?.join(", ") || "none"}, and there are ${present}`,
+    );
+  }
+  return chosen.map((name) => ({ name, files: openFolder(join(ownFolder, name), name) }));
+}
+
+function isNames(wanted: readonly string[] | FixtureFilter): wanted is readonly string[] {
+  return Array.isArray(wanted);
+}
+
+/** Families of the fixtures, by their names. A test holds it against their profiles. */
+const familyByName: readonly (readonly [pattern: RegExp, family: Family])[] = [
+  [/^(bert|qwen3)-cosine-/, "bi-encoder"],
+  [/-listwise$/, "listwise"],
+  [/^(qwen|gemma)/, "causal-lm"],
+];
+
+function familyOf(name: string): Family {
+  return familyByName.find(([pattern]) => pattern.test(name))?.[1] ?? "cross-encoder";
 }
 
 /**

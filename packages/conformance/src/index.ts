@@ -1,5 +1,11 @@
 export type { CheckName } from "./checks/index.js";
-export { type Fixture, fixtureNames, openFixtureFolder, openFixtures } from "./fixtures.js";
+export {
+  type Fixture,
+  type FixtureFilter,
+  fixtureNames,
+  openFixtureFolder,
+  openFixtures,
+} from "./fixtures.js";
 export { type ReferenceBackendOptions, referenceBackend } from "./reference-backend.js";
 export {
   type BackendCheckName,

@@ -11,17 +11,22 @@ export interface Recorder {
   readonly backend: Backend;
   /** Every load, in order. */
   readonly requests: readonly LoadRequest[];
+  /** Every session that was loaded, in order. */
+  readonly sessions: readonly BackendSession[];
   /** The batches since the last call, in order. */
   take(): Batch[];
 }
 
 export function record(inner: Backend): Recorder {
   const requests: LoadRequest[] = [];
+  const sessions: BackendSession[] = [];
   let batches: Batch[] = [];
   const recorded = (session: BackendSession): BackendSession => ({
     info: session.info,
     artifact: session.artifact,
     capabilities: session.capabilities,
+    settings: session.settings,
+    bounds: session.bounds,
     run(batch, options) {
       // Copies: the arrays belong to the backend from here on, which may hand them to another thread.
       batches.push({
@@ -38,6 +43,7 @@ export function record(inner: Backend): Recorder {
   });
   return {
     requests,
+    sessions,
     backend: {
       specificationVersion: inner.specificationVersion,
       name: inner.name,
@@ -45,7 +51,9 @@ export function record(inner: Backend): Recorder {
       diagnose: () => inner.diagnose(),
       async load(request) {
         requests.push(request);
-        return recorded(await inner.load(request));
+        const session = recorded(await inner.load(request));
+        sessions.push(session);
+        return session;
       },
     },
     take() {

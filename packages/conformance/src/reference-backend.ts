@@ -17,6 +17,7 @@ import {
   ModelProfileError,
   type OutputKind,
   type RawOutput,
+  type Settings,
 } from "@crossrank/core";
 import {
   openReferenceModel,
@@ -99,6 +100,7 @@ async function load(options: ReferenceBackendOptions, request: LoadRequest): Pro
     batchSize: options.batchSize ?? { max: 64 },
     batchPreference: options.batchPreference ?? { rows: 4, tokens: 1024, padding: 0.5 },
     segmentIds: model.readsSegments,
+    rowsAffectScores: false,
     concurrentRuns: options.concurrentRuns ?? 1,
     cancelsWithinBatch: true,
   });
@@ -136,6 +138,8 @@ class ReferenceSession implements BackendSession {
   readonly info: BackendInfo = { name, runtime };
   readonly artifact: ArtifactInfo;
   readonly capabilities: Capabilities;
+  /** Limits and batches, the options of this backend, change no number: each row is computed by itself. */
+  readonly settings: Settings = {};
   readonly #underWay = new Set<Promise<unknown>>();
   #model: ReferenceModel | undefined;
   #disposal: Promise<void> | undefined;
@@ -197,15 +201,23 @@ class ReferenceSession implements BackendSession {
   }
 
   /** A caller that breaks what is declared would break a runtime that has no choice. */
-  #check({ rows, columns }: Batch): void {
+  #check({ rows, columns, inputIds }: Batch): void {
     const { batchSize, sequenceLengths, maxSequenceLength } = this.capabilities;
     const rowsFit = "exactly" in batchSize ? rows === batchSize.exactly : rows > 0 && rows <= batchSize.max;
     const columnsFit =
       sequenceLengths === "any"
         ? columns <= (maxSequenceLength ?? Number.POSITIVE_INFINITY)
         : sequenceLengths.includes(columns);
-    if (rowsFit && columnsFit) return;
-    throw new BackendRunError({ backend: name, problem: `a batch of ${rows} × ${columns} was not declared` });
+    if (!rowsFit || !columnsFit) {
+      throw new BackendRunError({
+        backend: name,
+        problem: `a batch of ${rows} × ${columns} was not declared`,
+      });
+    }
+    if (inputIds.length !== rows * columns) {
+      const problem = `${inputIds.length} ids for a batch of ${rows} × ${columns}`;
+      throw new BackendRunError({ backend: name, problem });
+    }
   }
 }
 

@@ -74,7 +74,7 @@ export async function defineConformanceSuite(options: ConformanceOptions): Promi
   runner.describe(`backend ${backend.name}`, () => {
     const define = (check: BackendCheckName, title: string, run: () => Promise<void>): void => {
       const deviation = deviations.find((candidate) => candidate.check === check);
-      if (deviation === undefined) runner.test(title, run);
+      if (deviation === undefined) runner.test(title, () => withAdvice({ check }, run));
       else runner.test(titleOf(title, deviation), () => requireDeviation(deviation, run, noTerms));
     };
     define("identity", "says who it is", async () => checkIdentity(backend));
@@ -121,7 +121,9 @@ function defineFixture(options: ConformanceOptions, context: FixtureContext): vo
     if (concerned.some(({ cases }) => cases === undefined)) return;
     const excepted = new Set(concerned.flatMap(({ cases }) => cases ?? []));
     runner.test(title, () =>
-      run({ ...terms, items: terms.items.filter((item) => !excepted.has(item.name)) }),
+      withAdvice({ check: name, fixture: context.fixture.name }, () =>
+        run({ ...terms, items: terms.items.filter((item) => !excepted.has(item.name)) }),
+      ),
     );
   };
 
@@ -138,6 +140,22 @@ function defineFixture(options: ConformanceOptions, context: FixtureContext): vo
 
 function titleOf(title: string, { reason, cases }: Deviation): string {
   return `${title} (deviates${cases === undefined ? "" : ` in ${cases.join(", ")}`}: ${reason})`;
+}
+
+/** A failure ends with what to do where it is no fault of the backend's. The error keeps its type and its stack. */
+async function withAdvice(
+  place: Pick<Deviation, "check" | "fixture">,
+  run: () => Promise<void>,
+): Promise<void> {
+  try {
+    await run();
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    const at = Object.entries(place).map(([field, value]) => `${field}: ${JSON.stringify(value)}`);
+    const declaration = `{ ${[...at, 'reason: "…"', "expect: /…/"].join(", ")} }`;
+    const advice = `Mend the backend; where its runtime cannot do better, declare a deviation: ${declaration}`;
+    throw Object.assign(error, { message: `${error.message}\n${advice}` });
+  }
 }
 
 /** Passes when the check fails in the way declared, and only then. */

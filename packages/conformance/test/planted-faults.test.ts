@@ -99,6 +99,7 @@ function override(session: BackendSession, changes: Partial<BackendSession>): Ba
     info: session.info,
     artifact: session.artifact,
     capabilities: session.capabilities,
+    settings: session.settings,
     run: (batch, options) => session.run(batch, options),
     dispose: () => session.dispose(),
     [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
@@ -263,7 +264,7 @@ const planted: Readonly<Record<string, () => Planted>> = {
     },
   }),
   "a score that depends on its neighbours": () => ({
-    fails: ["batching", "padding", "dispose"],
+    fails: ["batching", "independentRows", "dispose"],
     run: async (run, batch) => {
       const output = await run(batch);
       return mapOutput(output, (value) => value + 1e-2 * (batch.rows - 1));
@@ -339,6 +340,39 @@ const planted: Readonly<Record<string, () => Planted>> = {
           void session.dispose();
         },
       }),
+  }),
+  "a session without settings": () => ({
+    fails: ["settings"],
+    session: (session) => override(session, { settings: undefined as unknown as BackendSession["settings"] }),
+  }),
+  "settings that are no text": () => ({
+    fails: ["settings"],
+    session: (session) =>
+      override(session, { settings: { rows: 8 } as unknown as BackendSession["settings"] }),
+  }),
+  "settings that are others after every load": () => {
+    let loads = 0;
+    return {
+      fails: ["settings"],
+      session: (session) => override(session, { settings: { load: String(loads++) } }),
+    };
+  },
+  "a failed run without a type": () => ({
+    fails: ["failures"],
+    session: (session) =>
+      override(session, {
+        run: (batch, options) =>
+          session.run(batch, options).catch((error: Error) => {
+            throw BackendRunError.isInstance(error) ? new RangeError(error.message) : error;
+          }),
+      }),
+  }),
+  "a batch without ids that gives numbers": () => ({
+    fails: ["failures"],
+    run: async (run, batch) =>
+      batch.inputIds.length > 0
+        ? run(batch)
+        : { kind: "class-logits", data: new Float32Array(batch.rows), shape: [batch.rows, 1] },
   }),
   "an abort that comes back as a failure": () => ({
     fails: ["abort"],
@@ -427,6 +461,41 @@ describe("the suite fails on", () => {
       expect(await failedChecks(faulty(fault))).toEqual(fails);
     });
   }
+});
+
+describe("rows that affect each other's scores, and declare it,", () => {
+  const affecting = (rows: number): (() => Backend) =>
+    faulty({
+      run: async (run, batch) => {
+        const output = await run(batch);
+        return mapOutput(output, (value) => value + 0.2 * (batch.rows - 1));
+      },
+      session: (session) =>
+        override(session, {
+          capabilities: {
+            ...session.capabilities,
+            rowsAffectScores: true,
+            batchPreference: { ...session.capabilities.batchPreference, rows },
+          },
+        }),
+    });
+
+  test("are not held to one by one", async () => {
+    expect(await failedChecks(affecting(4))).toEqual([]);
+  });
+
+  test("score alike in any company where the preference is one row a batch", async () => {
+    expect(await failedChecks(affecting(1))).toEqual([]);
+  });
+});
+
+test("a failure ends with the deviation that could be declared", async () => {
+  const found = await outcomes({
+    backend: faulty({ run: async (run, batch) => mapOutput(await run(batch), sigmoid) }),
+  });
+  expect(found.get("scores")).toMatch(
+    /instead of [\s\S]*\nMend the backend; where its runtime cannot do better, declare a deviation: \{ check: "scores", fixture: "bert-logit", reason: "…", expect: \/…\/ \}$/,
+  );
 });
 
 test("the suite fails on hidden states that are one token off", async () => {

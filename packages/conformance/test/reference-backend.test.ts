@@ -1,3 +1,4 @@
+import { readProfile } from "@crossrank/core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   type Deviation,
@@ -17,6 +18,37 @@ test("erf is that of the tables", () => {
   expect(erf(0.5)).toBeCloseTo(0.5204998778, 10);
   expect(erf(-1)).toBeCloseTo(-0.8427007929, 10);
   expect(erf(2)).toBeCloseTo(0.995322265, 10);
+});
+
+describe("openFixtures", () => {
+  test("opens those of a family, as their own files say it", async () => {
+    const families = ["cross-encoder", "bi-encoder", "causal-lm", "listwise"] as const;
+    const opened = families.flatMap((family) =>
+      openFixtures({ families: [family] }).map((fixture) => ({ family, fixture })),
+    );
+    for (const { family, fixture } of opened) {
+      expect([fixture.name, (await readProfile(fixture.files)).profile.family]).toEqual([
+        fixture.name,
+        family,
+      ]);
+    }
+    expect(opened.map(({ fixture }) => fixture.name).sort()).toEqual(fixtureNames());
+  });
+
+  test("takes names and families together", () => {
+    const filter = { families: ["bi-encoder"], names: ["bert-logit", "bert-cosine-cls"] } as const;
+    expect(openFixtures(filter).map(({ name }) => name)).toEqual(["bert-cosine-cls"]);
+    expect(openFixtures(["bert-logit"]).map(({ name }) => name)).toEqual(["bert-logit"]);
+  });
+
+  test("refuses a name and a family that nothing has, with those that there are", () => {
+    expect(() => openFixtures({ names: ["bart"] })).toThrow(
+      /has no fixture "bart"; there are bert-cosine-cls/,
+    );
+    expect(() => openFixtures({ families: ["listwise"], names: ["bert-logit"] })).toThrow(
+      "families match no fixture: asked for listwise, and there are cross-encoder",
+    );
+  });
 });
 
 /** Encoders of the families that the reference declares, whose forward pass it does not have. */

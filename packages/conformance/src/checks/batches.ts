@@ -1,6 +1,14 @@
 import { strict as assert } from "node:assert";
 import { createPairEncoder, createTextTokenizer, type Pair } from "@crossrank/core";
-import { columnsFor, type FixtureContext, type Item, isRefused, mostRows, optionsOf } from "../context.js";
+import {
+  columnsFor,
+  type FixtureContext,
+  type Item,
+  isMovedByCompany,
+  isRefused,
+  mostRows,
+  optionsOf,
+} from "../context.js";
 import type { Row } from "../recorder.js";
 import {
   alone,
@@ -11,6 +19,7 @@ import {
   rejection,
   report,
   requireClose,
+  requireFinite,
   type Terms,
 } from "./common.js";
 
@@ -41,6 +50,8 @@ async function aloneLogits(context: FixtureContext, item: Item): Promise<(number
 
 export const batching: Check = async (context, terms) => {
   const { reranker, recorder } = await context.opened();
+  // Scores of rows that affect each other are as the company they are in; only that there are some can be asked.
+  const isHeld = !isMovedByCompany(reranker.session.capabilities);
   const problems: string[] = [];
   let together = 0;
   for (const items of (await groups(context, terms)).values()) {
@@ -65,7 +76,9 @@ export const batching: Check = async (context, terms) => {
       );
       for (const [position, { item, index }] of order.entries()) {
         const wanted = (await aloneLogits(context, item))[index];
-        if (isClose(found[position]?.logit, wanted, terms.batchTolerance)) continue;
+        const logit = found[position]?.logit;
+        if (isClose(logit, wanted, terms.batchTolerance)) continue;
+        if (!isHeld && Number.isFinite(logit) && Number.isFinite(wanted)) continue;
         problems.push(`${item.name}: ${found[position]?.logit} among ${order.length}, ${wanted} alone`);
       }
     }
@@ -79,7 +92,7 @@ export const batching: Check = async (context, terms) => {
 };
 
 export const padding: Check = async (context, { batchTolerance }) => {
-  const { session } = (await context.opened()).reranker;
+  const { session } = await context.opened();
   const { sequenceLengths, batchSize } = session.capabilities;
   const rows = await context.sequences();
   const longest = Math.min(
@@ -106,12 +119,29 @@ export const padding: Check = async (context, { batchTolerance }) => {
       }
     }
   }
+};
+
+/** Rows of one batch, against each of them alone. Where rows affect scores, numbers have only to be finite. */
+export const independentRows: Check = async (context, { batchTolerance }) => {
+  const { session } = await context.opened();
+  const { rowsAffectScores } = session.capabilities;
+  const rows = await context.sequences();
   const room = Math.min(mostRows(session.capabilities), rows.length);
   for (const order of [rows.slice(0, room), rows.toReversed().slice(0, room)]) {
     const found = await context.run(session, order);
     for (const [slot, row] of order.entries()) {
       const what = `${row.ids.length} tokens as row ${slot} of ${order.length}`;
-      requireClose(found[slot] as number[], wanted.get(row) as number[], batchTolerance, what);
+      const numbers = found[slot] as number[];
+      if (rowsAffectScores) {
+        requireFinite(numbers, what);
+        continue;
+      }
+      const apart = distance(numbers, await alone(context, session, row));
+      assert.ok(
+        apart <= batchTolerance,
+        `${what}: numbers differ by ${apart} from those alone, more than ${batchTolerance}. ` +
+          "A backend whose rows affect each other declares capabilities.rowsAffectScores: true",
+      );
     }
   }
 };
@@ -199,7 +229,7 @@ export const limits: Check = async (context, { batchTolerance }) => {
 };
 
 export const repetition: Check = async (context, { repeatTolerance }) => {
-  const { session } = (await context.opened()).reranker;
+  const { session } = await context.opened();
   const rows = await context.sequences();
   const [a, b] = [rows[0] as Row, rows.at(-1) as Row];
   const first = await alone(context, session, a);
@@ -214,7 +244,7 @@ export const repetition: Check = async (context, { repeatTolerance }) => {
 export const sessions: Check = async (context, { batchTolerance }) => {
   const rows = await context.sequences();
   const [a, b] = [rows[0] as Row, rows.at(-1) as Row];
-  const { session } = (await context.opened()).reranker;
+  const { session } = await context.opened();
   const wanted = [await alone(context, session, a), await alone(context, session, b)] as const;
   const [left, right] = await Promise.all([context.load(), context.load()]);
   try {
@@ -230,8 +260,7 @@ export const sessions: Check = async (context, { batchTolerance }) => {
 };
 
 export const concurrency: Check = async (context, terms) => {
-  const { reranker } = await context.opened();
-  const { session } = reranker;
+  const { reranker, session } = await context.opened();
   const rows = await context.sequences();
   const wanted = new Map<Row, number[]>();
   for (const row of rows) wanted.set(row, await alone(context, session, row));

@@ -42,6 +42,15 @@ export function requireClose(
   assert.ok(apart <= tolerance, `${what}: numbers differ by ${apart}, more than ${tolerance}`);
 }
 
+/** For numbers that may lie anywhere, as those of rows that affect each other. */
+export function requireFinite(found: readonly (number | null | undefined)[], what: string): void {
+  const isSound = found.length > 0 && found.every(Number.isFinite);
+  assert.ok(
+    isSound,
+    `${what}: ${found.slice(0, 3).join(", ") || "no numbers"}, which are not finite numbers`,
+  );
+}
+
 export function logits(scores: readonly PairScore[]): (number | null)[] {
   return scores.map(({ logit }) => logit);
 }

@@ -1,6 +1,7 @@
 import { strict as assert } from "node:assert";
 import { createHash } from "node:crypto";
 import {
+  BackendRunError,
   type BackendSession,
   createReranker,
   DisposedError,
@@ -11,10 +12,19 @@ import {
   type OutputKind,
   type Pair,
 } from "@crossrank/core";
-import { type Item, isRefused, mostRows, optionsOf } from "../context.js";
+import { columnsFor, type Item, isRefused, mostRows, optionsOf } from "../context.js";
 import { copyWith } from "../fixtures.js";
-import { type Row, record } from "../recorder.js";
-import { alone, type Check, rejection, report, requireClose, textOf, withSession } from "./common.js";
+import { batchOf, type Row, record } from "../recorder.js";
+import {
+  alone,
+  type Check,
+  rejection,
+  report,
+  requireClose,
+  requireFinite,
+  textOf,
+  withSession,
+} from "./common.js";
 
 const isWhole = (value: unknown, least: number): boolean =>
   Number.isInteger(value) && (value as number) >= least;
@@ -46,6 +56,7 @@ export const capabilities: Check = async (context) => {
   assert.ok(batchPreference.tokens >= 1, "batchPreference.tokens is 1 or more");
   assert.ok(batchPreference.padding >= 0 && batchPreference.padding <= 1, "batchPreference.padding");
   assert.equal(typeof declared.segmentIds, "boolean", "segmentIds");
+  assert.equal(typeof declared.rowsAffectScores, "boolean", "rowsAffectScores");
   assert.equal(typeof declared.cancelsWithinBatch, "boolean", "cancelsWithinBatch");
   assert.ok(isWhole(declared.concurrentRuns, 1), "concurrentRuns is 1 or more");
   // A model that marks its documents scores wrongly without the marks, so the user is told.
@@ -57,6 +68,25 @@ export const capabilities: Check = async (context) => {
     readsSegments && marks && !declared.segmentIds,
     "a warning when segment ids are ignored, and only then",
   );
+};
+
+/** The cache key and a result's provenance hold the settings, so the same load says the same ones. */
+export const settings: Check = async (context) => {
+  await withSession(context, async (session) => {
+    const declared: unknown = session.settings;
+    const isRecord = typeof declared === "object" && declared !== null && !Array.isArray(declared);
+    assert.ok(isRecord, `session.settings is a record of text, {} where nothing can be set, not ${declared}`);
+    for (const [name, value] of Object.entries(declared)) {
+      assert.match(name, /\S/, "a setting has a name");
+      assert.equal(typeof value, "string", `settings.${name} is text, not a ${typeof value}`);
+    }
+    const again = await context.load();
+    try {
+      assert.deepEqual(again.settings, declared, "the same settings when loaded again");
+    } finally {
+      await again.dispose();
+    }
+  });
 };
 
 export const artifact: Check = async (context) => {
@@ -119,6 +149,28 @@ export const abort: Check = async (context, { batchTolerance }) => {
   assert.ok(Number.isFinite(score?.logit), "scoring goes on after an aborted call");
 };
 
+/** A batch that cannot be run: arrays that were handed over once are empty afterwards. */
+export const failures: Check = async (context, { batchTolerance }) => {
+  const row = (await context.sequences())[0] as Row;
+  await withSession(context, async (session) => {
+    const wanted = await alone(context, session, row);
+    const columns = columnsFor(session.capabilities, row.ids.length);
+    const { batchSize } = session.capabilities;
+    const slots = "exactly" in batchSize ? [row, ...new Array<undefined>(batchSize.exactly - 1)] : [row];
+    const none = new Int32Array();
+    const spent = { inputIds: none, attentionMask: none, segmentIds: none };
+    const batch = { ...batchOf(slots, columns, context.profile.paddingId), ...spent };
+    const error = await rejection(session.run(batch));
+    assert.ok(error !== undefined, "run rejects a batch whose arrays are empty although it has rows");
+    assert.ok(
+      BackendRunError.isInstance(error),
+      `a run that fails rejects with BackendRunError, not ${textOf(error)}`,
+    );
+    assert.match(error.backend, /\S/, "the error names the backend");
+    requireClose(await alone(context, session, row), wanted, batchTolerance, "the run after one that failed");
+  });
+};
+
 export const dispose: Check = async (context, { batchTolerance }) => {
   const rows = await context.sequences();
   const longest = rows.at(-1) as Row;
@@ -151,8 +203,10 @@ export const dispose: Check = async (context, { batchTolerance }) => {
   await new Promise((resolve) => setImmediate(resolve));
   assert.ok(isSettled, "dispose waits for the run under way");
   const found = await outcome;
-  if (Array.isArray(found)) requireClose(found[0], wanted, batchTolerance, "a run during dispose");
-  else assert.ok(DisposedError.isInstance(found), `a run during dispose fails with ${textOf(found)}`);
+  if (Array.isArray(found)) {
+    if (other.capabilities.rowsAffectScores) requireFinite(found[0], "a run during dispose");
+    else requireClose(found[0], wanted, batchTolerance, "a run during dispose");
+  } else assert.ok(DisposedError.isInstance(found), `a run during dispose fails with ${textOf(found)}`);
 
   await withSession(context, async (again) => {
     requireClose(await alone(context, again, longest), wanted, batchTolerance, "loaded again after dispose");
@@ -285,7 +339,7 @@ export const damaged: Check = async (context, { batchTolerance }) => {
   }
   report(problems);
   const row = (await context.sequences())[0] as Row;
-  const wanted = await alone(context, (await context.opened()).reranker.session, row);
+  const wanted = await alone(context, (await context.opened()).session, row);
   const found = await withSession(context, (session) => alone(context, session, row));
   requireClose(found, wanted, batchTolerance, "the sound model, after the damaged ones");
 };
