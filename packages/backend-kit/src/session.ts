@@ -10,23 +10,24 @@ import {
 } from "@crossrank/core";
 import { messageOf } from "./failure-text.js";
 
-export interface SessionFacts {
-  readonly info: BackendInfo;
-  readonly artifact: ArtifactInfo;
-  readonly capabilities: Capabilities;
-}
+/** What a session is made from. `settings` is `{}` where nothing can be set that changes a number. */
+export type SessionFacts = Pick<BackendSession, "info" | "artifact" | "capabilities" | "settings" | "bounds">;
 
 /** What the sessions of all runtimes have in common: they are closed once, and refuse batches from then on. */
 export abstract class RuntimeSession implements BackendSession {
   readonly info: BackendInfo;
   readonly artifact: ArtifactInfo;
   readonly capabilities: Capabilities;
+  readonly settings: BackendSession["settings"];
+  readonly bounds: BackendSession["bounds"];
   #disposal: Promise<void> | undefined;
 
-  constructor({ info, artifact, capabilities }: SessionFacts) {
+  constructor({ info, artifact, capabilities, settings, bounds }: SessionFacts) {
     this.info = info;
     this.artifact = artifact;
     this.capabilities = capabilities;
+    this.settings = settings;
+    this.bounds = bounds;
   }
 
   /**

@@ -1,4 +1,11 @@
-import { type ArtifactWish, hashFile, unknownDtypeError } from "@crossrank/backend-kit";
+import {
+  type ArtifactFormat,
+  type ArtifactWish,
+  chooseArtifact,
+  type FoundArtifact,
+  hashFile,
+  knownDtype,
+} from "@crossrank/backend-kit";
 import {
   type ArtifactInfo,
   type LoadRequest,
@@ -7,7 +14,7 @@ import {
   type ModelFiles,
   ModelLoadError,
 } from "@crossrank/core";
-import { dtypeOfHeader, dtypeOfPath, dtypes, knownDtype } from "./dtype.js";
+import { dtypeOfHeader, dtypeOfPath, dtypes } from "./dtype.js";
 import { GgufFormatError, type GgufHeader, readGgufHeader } from "./gguf-header.js";
 
 /** Which file to run, before it is fetched. */
@@ -25,55 +32,52 @@ export interface LocalArtifact {
   readonly dtype: string;
 }
 
-/**
- * The file named by `file`; else of the precision asked for, the profile's default, or the most precise there is. In
- * `gguf/` before elsewhere. A file whose name says no precision is the last choice.
- *
- * @throws {ModelFileNotFoundError} when it is not there.
- * @throws {InvalidInputError} when `dtype` is no precision.
- */
-export function chooseArtifact(
-  model: string,
-  listed: readonly ModelFile[],
-  wanted: ArtifactWish,
-): ArtifactChoice {
-  const candidates = listed
-    .filter(({ path }) => /\.gguf$/i.test(path) && !/mmproj/i.test(path))
-    .map((file) => ({ file, dtype: dtypeOfPath(file.path) }))
-    .sort((a, b) => rank(a.file.path) - rank(b.file.path) || (a.file.path < b.file.path ? -1 : 1));
-  const found = candidates.map(({ file }) => file.path);
+/** What decides between two files of one precision: `gguf/` before elsewhere, then the shorter path of folders. */
+function rank(path: string): number {
+  return path.startsWith("gguf/") ? 0 : 1 + path.split("/").length;
+}
 
-  if (wanted.file !== undefined) {
-    const choice = candidates.find(({ file }) => file.path === wanted.file);
-    if (choice !== undefined) return choice;
-    const fix = found.length > 0 ? "Name one of these in the option `file`." : fixWithoutFiles;
-    throw new ModelFileNotFoundError({ model, expected: [wanted.file], found, fix });
-  }
+/** Files that llama.cpp may run, in the order of preference. Those of a vision model's projector are none. */
+export function ggufPaths(paths: readonly string[]): readonly string[] {
+  return paths
+    .filter((path) => /\.gguf$/i.test(path) && !/mmproj/i.test(path))
+    .sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
+}
 
-  if (wanted.dtype !== undefined && knownDtype(wanted.dtype) === undefined) {
-    throw unknownDtypeError(wanted.dtype, dtypes);
-  }
-  // The profile's default may be the name of another format's precision.
-  const dtype = knownDtype(wanted.dtype ?? wanted.defaultDtype ?? "");
-  const named = (dtype === undefined ? dtypes : [dtype]).flatMap(
-    (name) => candidates.find((candidate) => candidate.dtype === name) ?? [],
-  );
-  const choice = named[0] ?? candidates.find((candidate) => candidate.dtype === undefined);
-  if (choice !== undefined) return choice;
-  const others = [...new Set(candidates.flatMap((candidate) => candidate.dtype ?? []))];
-  throw new ModelFileNotFoundError({
-    model,
-    expected: [`gguf/model-${dtype ?? "F32"}.gguf`],
-    found,
-    fix: others.length > 0 ? `Ask for dtype ${others.join(" or ")}.` : fixWithoutFiles,
-  });
+/** Artifacts of a model's files, the most precise first; last those whose name says no precision. */
+export function artifactsAmong(paths: readonly string[]): readonly FoundArtifact[] {
+  const found = ggufPaths(paths).map((path) => ({ dtype: dtypeOfPath(path) ?? "?", path }));
+  return [...dtypes, "?"].flatMap((dtype) => found.filter((one) => one.dtype === dtype));
 }
 
 const fixWithoutFiles =
   "Write one with `crossrank convert --to gguf`, or choose the backend of another format.";
 
-function rank(path: string): number {
-  return path.startsWith("gguf/") ? 0 : 1 + path.split("/").length;
+const format: ArtifactFormat = {
+  dtypes,
+  artifacts: artifactsAmong,
+  candidates: ggufPaths,
+  expected: (dtype) => [`gguf/model-${dtype}.gguf`],
+  fixes: { named: "Name one of these in the option `file` of llamacpp().", none: fixWithoutFiles },
+};
+
+/**
+ * The file by the rule of all backends. One whose name says no precision is the last choice.
+ *
+ * @throws {ModelFileNotFoundError} when it is not there.
+ * @throws {InvalidInputError} when `dtype` is no precision.
+ */
+export function chooseFile(
+  model: string,
+  listed: readonly ModelFile[],
+  wanted: ArtifactWish,
+): ArtifactChoice {
+  const byPath = new Map(listed.map((file) => [file.path, file]));
+  const {
+    dtype,
+    paths: [path],
+  } = chooseArtifact(model, [...byPath.keys()], wanted, format);
+  return { file: byPath.get(path) as ModelFile, dtype: dtype ?? dtypeOfPath(path) };
 }
 
 /**
@@ -107,7 +111,7 @@ export async function fetchArtifact(
     );
   }
   const dtype = dtypeOfHeader(header) ?? named ?? "unknown";
-  const wanted = knownDtype(asked ?? "");
+  const wanted = knownDtype(asked ?? "", dtypes);
   if (wanted !== undefined && wanted !== dtype) {
     throw new ModelFileNotFoundError({
       model: files.id,

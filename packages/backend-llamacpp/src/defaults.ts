@@ -1,5 +1,6 @@
-import { availableParallelism, totalmem } from "node:os";
-import type { BatchPreference } from "@crossrank/core";
+import { totalmem } from "node:os";
+import { choosePlacement as shareProcessor } from "@crossrank/backend-kit";
+import type { BatchPreference, NumericBounds } from "@crossrank/core";
 import type { GgufHeader } from "./gguf-header.js";
 import { Metadata } from "./metadata.js";
 import type { LlamaCppOptions } from "./options.js";
@@ -19,17 +20,17 @@ export interface Placement {
 export function choosePlacement(
   options: Pick<LlamaCppOptions, "contexts" | "threads" | "gpu">,
   contextBytes: number,
-  machine: { readonly cores: number; readonly freeBytes: number } = {
-    cores: availableParallelism(),
-    freeBytes: freeMemory(),
-  },
+  machine: { readonly cores?: number; readonly freeBytes: number } = { freeBytes: freeMemory() },
 ): Placement {
-  const room = Math.floor(machine.cores / (options.threads ?? 1));
   const byMemory = Math.floor(machine.freeBytes / 2 / Math.max(1, contextBytes));
   const onProcessor = (options.gpu ?? false) === false;
-  const several = onProcessor ? Math.max(1, Math.min(mostContexts, room, byMemory)) : 1;
-  const contexts = options.contexts ?? several;
-  return { contexts, threads: options.threads ?? Math.max(1, Math.floor(machine.cores / contexts)) };
+  const mostCopies = onProcessor ? Math.max(1, Math.min(mostContexts, byMemory)) : 1;
+  const { contexts: asked, threads } = options;
+  const { copies, ...share } = shareProcessor(
+    { copies: asked, threads },
+    { mostCopies, cores: machine.cores },
+  );
+  return { contexts: copies, ...share };
 }
 
 /** Bytes that may be taken. macOS counts as free only what it uses for nothing at all, hence the quarter. */
@@ -74,4 +75,33 @@ export function choosesFlashAttention(
  */
 export function batchPreferenceFor({ causal }: RunPlan): BatchPreference {
   return { rows: causal ? 8 : 4, tokens: 1 << 16, padding: 1 };
+}
+
+/**
+ * llama.cpp computes in half precision also where the weights are float32: it looks GELU up in a table over half
+ * floats, and beside weights of half precision rounds activations as well. Measured on the conformance fixtures, whose
+ * logits reach ±9: at most 7.4e-3 (F32) and 3.8e-2 (F16), 8.7e-4 and 3.8e-3 of a cosine; with llama.cpp's own GELU as
+ * the reference, F32 is within 5e-5 (test/convert-fixtures.test.ts). Flash attention's intermediates are half floats
+ * whatever the weights are: at most 3e-2 in F32 (README.md, "Exactness").
+ *
+ * @returns undefined for precisions whose own error is larger than this.
+ */
+export function boundsFor(dtype: string, flashAttention: boolean): NumericBounds | undefined {
+  if (dtype === "F32" && !flashAttention) {
+    return { logit: 1e-2, cosine: 2e-3, reason: "GELU is looked up in a table of half floats" };
+  }
+  if (dtype !== "F32" && dtype !== "F16" && dtype !== "BF16") return undefined;
+  const reason = flashAttention
+    ? "GELU is looked up in a table of half floats, and flash attention's intermediates are half floats"
+    : "GELU is looked up in a table of half floats, and activations are rounded beside weights of half precision";
+  return { logit: 4e-2, cosine: 1e-2, reason };
+}
+
+/**
+ * Rows run one by one. What a decoder's rows share at their beginning is computed once, though, and with flash
+ * attention a prefix that is computed before its rest is not quite what it is together with it: measured, up to 0.02
+ * of a logit.
+ */
+export function rowsAffectScores({ causal }: RunPlan, flashAttention: boolean): boolean {
+  return causal && flashAttention;
 }

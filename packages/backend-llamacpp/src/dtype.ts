@@ -1,3 +1,4 @@
+import { knownDtype } from "@crossrank/backend-kit";
 import type { GgufHeader } from "./gguf-header.js";
 
 /**
@@ -43,16 +44,11 @@ const fileTypes: Readonly<Record<string, number>> = {
 /** Names of all precisions, most precise first. */
 export const dtypes: readonly string[] = Object.keys(fileTypes);
 
-/** The name as it is listed, whatever the case: `"q8_0"` → `"Q8_0"`. Undefined when there is no such precision. */
-export function knownDtype(name: string): string | undefined {
-  return dtypes.find((dtype) => dtype.toLowerCase() === name.toLowerCase());
-}
-
 /** What a file's name says of its precision: `"gguf/model-Q8_0.gguf"` → `"Q8_0"`. */
 export function dtypeOfPath(path: string): string | undefined {
   const name = path.slice(path.lastIndexOf("/") + 1).replace(/\.gguf$/i, "");
   const [, last = name] = /[-_.]((?:i?q\d|tq\d|b?f\d|mxfp).*)$/i.exec(name) ?? [];
-  return knownDtype(last);
+  return knownDtype(last, dtypes);
 }
 
 /**
@@ -68,5 +64,5 @@ export function dtypeOfHeader({ metadata, tensors }: GgufHeader): string | undef
     bytes.set(type.name, (bytes.get(type.name) ?? 0) + byteLength);
   }
   const [most] = [...bytes].sort(([, left], [, right]) => right - left);
-  return most === undefined ? undefined : knownDtype(most[0]);
+  return most === undefined ? undefined : knownDtype(most[0], dtypes);
 }

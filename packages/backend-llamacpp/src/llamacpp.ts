@@ -1,22 +1,29 @@
-import { abortable, artifactWish, type RuntimeClient } from "@crossrank/backend-kit";
+import {
+  abortable,
+  artifactWish,
+  type RuntimeClient,
+  requireTokens,
+  settingsOf,
+} from "@crossrank/backend-kit";
 import {
   type Backend,
   type BackendSession,
   IncompatibleModelError,
-  InvalidInputError,
   type LoadRequest,
   ModelFileNotFoundError,
   type ModelFiles,
   ModelLoadError,
 } from "@crossrank/core";
-import { chooseArtifact, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
+import { chooseFile, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
 import { openChild, openLocal } from "./client.js";
 import {
   batchPreferenceFor,
+  boundsFor,
   choosePlacement,
   choosesFlashAttention,
   estimateContextBytes,
   type Placement,
+  rowsAffectScores,
 } from "./defaults.js";
 import { diagnose } from "./diagnose.js";
 import { judgeArtifact, offeredKinds } from "./judge-artifact.js";
@@ -49,16 +56,17 @@ async function load(options: LlamaCppOptions, request: LoadRequest): Promise<Bac
   signal?.throwIfAborted();
   requireTokens(request.output);
   const wish = artifactWish(options.file, request);
-  const choice = chooseArtifact(files.id, await files.list({ signal }), wish);
+  const choice = chooseFile(files.id, await files.list({ signal }), wish);
   const artifact = await fetchArtifact(files, choice, request);
   const plan = await judge(artifact, request);
   const placement = choosePlacement(options, estimateContextBytes(artifact.header, plan));
+  const flashAttention = choosesFlashAttention(options, artifact.dtype, plan);
 
   const client = (options.isolation ?? "process") === "process" ? openChild() : openLocal();
   try {
     const [loaded, description] = await abortable(
       Promise.all([
-        loadModel(client, options, { artifact, plan, placement, model: files.id }),
+        loadModel(client, options, { artifact, plan, placement, flashAttention, model: files.id }),
         describeArtifact(choice, artifact, signal),
       ]),
       signal,
@@ -72,11 +80,14 @@ async function load(options: LlamaCppOptions, request: LoadRequest): Promise<Bac
         sequenceLengths: "any",
         batchSize: { max: Number.MAX_SAFE_INTEGER },
         batchPreference: batchPreferenceFor(plan),
+        rowsAffectScores: rowsAffectScores(plan, flashAttention),
         segmentIds: plan.segmentVocabulary !== undefined,
         // The second keeps a context busy while the first one's answer travels.
         concurrentRuns: 2 * placement.contexts,
         cancelsWithinBatch: true,
       },
+      settings: settingsOf({ flashAttention, gpu: loaded.gpu }),
+      bounds: boundsFor(artifact.dtype, flashAttention),
       client,
       plan,
     });
@@ -93,16 +104,17 @@ async function loadModel(
     readonly artifact: LocalArtifact;
     readonly plan: RunPlan;
     readonly placement: Placement;
+    readonly flashAttention: boolean;
     readonly model: string;
   },
 ): Promise<LoadedModel> {
-  const { artifact, plan, placement, model } = facts;
+  const { artifact, plan, placement, flashAttention, model } = facts;
   try {
     return await client.call("load", {
       modelPath: artifact.localPath,
       plan,
       ...placement,
-      flashAttention: choosesFlashAttention(options, artifact.dtype, plan),
+      flashAttention,
       gpu: options.gpu ?? false,
     });
   } catch (failure) {
@@ -151,12 +163,5 @@ async function readIfThere(
   } catch (error) {
     if (ModelFileNotFoundError.isInstance(error)) return undefined;
     throw error;
-  }
-}
-
-function requireTokens({ kinds, tokens = [] }: LoadRequest["output"]): void {
-  const isUsable = tokens.length > 0 && tokens.every((id) => Number.isInteger(id) && id >= 0);
-  if (kinds.includes("token-logits") && !isUsable) {
-    throw new InvalidInputError("output.tokens", 'must list the token ids that "token-logits" is about');
   }
 }

@@ -26,9 +26,13 @@ export interface LoadArgument {
 export interface LoadedModel {
   /** node-llama-cpp's version. */
   readonly version: string;
+  /** The device that computes, e.g. `"metal"`; false: the processor. Of `"auto"` the one that was found. */
+  readonly gpu: "metal" | "cuda" | "vulkan" | false;
 }
 
-export interface RuntimeDiagnosis extends LoadedModel {
+export interface RuntimeDiagnosis {
+  /** node-llama-cpp's version. */
+  readonly version: string;
   readonly buildType: string;
   /** Of the processor that llama.cpp was built for and found here, e.g. `"AVX2"`. */
   readonly features: readonly string[];

@@ -55,7 +55,7 @@ export class Runtime implements Handlers<Calls> {
     } catch (error) {
       throw new RuntimeFailure("model", await this.#explain(error), { cause: error });
     }
-    return { version: await moduleVersion() };
+    return { version: await moduleVersion(), gpu: llama.gpu };
   }
 
   /** @throws {RuntimeFailure} */

@@ -14,7 +14,15 @@ import { GgufFormatError, parseGgufHeader } from "../src/gguf-header.js";
 import { judgeArtifact } from "../src/judge-artifact.js";
 import { Refusal } from "../src/refusal.js";
 import { arrayOf, type Contents, type Entry, editGguf, stringsOf, text, uint32 } from "./edit-gguf.js";
-import { folderWith, goldenSequences, load, makeBatch, openFolder, rejection } from "./fixtures.js";
+import {
+  convertedFolder,
+  folderWith,
+  goldenSequences,
+  load,
+  makeBatch,
+  openFolder,
+  rejection,
+} from "./fixtures.js";
 
 const backend = llamacpp();
 
@@ -157,6 +165,18 @@ describe("precisions", () => {
     const session = await load(backend, folder, { dtype: "f32" });
     await session.dispose();
     expect(session.artifact).toMatchObject({ dtype: "F32", files: [{ path: "ranker.gguf" }] });
+  });
+
+  test.each([
+    ["the name of another format's precision", "int8", "F32"],
+    ["a precision that is not there", "F16", "F32"],
+    ["written in another case", "q8_0", "Q8_0"],
+  ])("a default that is %s", async (_, defaultDtype, expected) => {
+    const folder = await convertedFolder("bert-logit", ["Q8_0", "F32"]);
+    const { profile } = await readProfile(openFolder(folder));
+    const session = await load(backend, folder, { profile: { ...profile, defaultDtype } });
+    await session.dispose();
+    expect(session.artifact.dtype).toBe(expected);
   });
 
   test("a name that is no precision, a file that is not there, none at all", async () => {

@@ -1,19 +1,14 @@
 import { realpath } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import {
+  type ArtifactFormat,
   type ArtifactWish,
-  artifactNotFoundError,
+  chooseArtifact,
+  type FoundArtifact,
   hashFiles,
   requireContent,
-  unknownDtypeError,
 } from "@crossrank/backend-kit";
-import {
-  type ArtifactInfo,
-  type LoadRequest,
-  type ModelFile,
-  ModelFileNotFoundError,
-  type ModelFiles,
-} from "@crossrank/core";
+import type { ArtifactInfo, LoadRequest, ModelFile, ModelFiles } from "@crossrank/core";
 import { artifactPaths, dtypeOfFile, dtypes } from "./dtype.js";
 
 /** Which files to run, before any is fetched. */
@@ -32,56 +27,52 @@ export interface LocalArtifact {
   readonly bytes: number;
 }
 
+/** Artifacts of a model's files: of each precision the best place alone. */
+export function artifactsAmong(paths: readonly string[]): readonly FoundArtifact[] {
+  const there = new Set(paths);
+  return dtypes.flatMap((dtype) => {
+    const path = artifactPaths(dtype).find((candidate) => there.has(candidate));
+    return path === undefined ? [] : [{ dtype, path }];
+  });
+}
+
+export function onnxPaths(paths: readonly string[]): readonly string[] {
+  return paths.filter((path) => path.endsWith(".onnx")).sort();
+}
+
+const format: ArtifactFormat = {
+  dtypes,
+  artifacts: artifactsAmong,
+  candidates: onnxPaths,
+  expected: artifactPaths,
+  // ONNX Runtime has a format of its own besides, with other endings.
+  accepts: () => true,
+  fixes: {
+    named: "Name one of these in the option `file` of onnx().",
+    none: "Export the model to ONNX, or choose the backend of the format that it comes in.",
+  },
+};
+
 /**
- * The file named by `file`; else of the precision asked for, the profile's default, or the most precise there is.
+ * The artifact by the rule of all backends, with its external data.
  *
  * @throws {ModelFileNotFoundError} when it is not there.
  * @throws {InvalidInputError} when `dtype` is no precision.
  */
-export function chooseArtifact(
+export function chooseFiles(
   model: string,
   listed: readonly ModelFile[],
   wanted: ArtifactWish,
 ): ArtifactChoice {
   const byPath = new Map(listed.map((file) => [file.path, file]));
-  const choice = (dtype: string, path: string): ArtifactChoice => ({
+  const {
     dtype,
+    paths: [path],
+  } = chooseArtifact(model, [...byPath.keys()], wanted, format);
+  return {
+    dtype: dtype ?? dtypeOfFile(path),
     files: [path, ...externalData(path, byPath)].flatMap((name) => byPath.get(name) ?? []),
-  });
-
-  if (wanted.file !== undefined) {
-    if (!byPath.has(wanted.file)) {
-      throw new ModelFileNotFoundError({
-        model,
-        expected: [wanted.file],
-        found: onnxPaths(byPath),
-        fix: "Name one of these in the option `file`.",
-      });
-    }
-    return choice(dtypeOfFile(wanted.file), wanted.file);
-  }
-
-  const dtype = wanted.dtype ?? wanted.defaultDtype;
-  if (dtype !== undefined && !dtypes.includes(dtype)) {
-    throw unknownDtypeError(dtype, dtypes);
-  }
-  for (const candidate of dtype === undefined ? dtypes : [dtype]) {
-    const path = artifactPaths(candidate).find((name) => byPath.has(name));
-    if (path !== undefined) {
-      return choice(candidate, path);
-    }
-  }
-  throw artifactNotFoundError({
-    model,
-    expected: artifactPaths(dtype ?? "fp32"),
-    dtypes,
-    find: (name) => artifactPaths(name).filter((path) => byPath.has(path)),
-    found: onnxPaths(byPath),
-    fixes: {
-      named: "Name one of these in the option `file` of onnx().",
-      none: "Export the model to ONNX, or choose the backend of the format that it comes in.",
-    },
-  });
+  };
 }
 
 /** Fetches the files, one after the other, the small graph first. @throws {ModelLoadError} when one is empty or a Git LFS pointer. */
@@ -125,10 +116,6 @@ function externalData(path: string, byPath: ReadonlyMap<string, ModelFile>): rea
 
 function suffixOf(name: string, prefix: string): string {
   return name.startsWith(prefix) ? name.slice(prefix.length) : "";
-}
-
-function onnxPaths(byPath: ReadonlyMap<string, ModelFile>): readonly string[] {
-  return [...byPath.keys()].filter((path) => path.endsWith(".onnx")).sort();
 }
 
 /**

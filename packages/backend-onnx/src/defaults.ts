@@ -1,6 +1,5 @@
-import { availableParallelism } from "node:os";
+import { choosePlacement as shareProcessor } from "@crossrank/backend-kit";
 import type { BatchPreference } from "@crossrank/core";
-import { quantisesPerBatch } from "./dtype.js";
 import type { GraphPlan } from "./graph-plan.js";
 import type { OnnxOptions } from "./options.js";
 
@@ -24,15 +23,15 @@ export interface Placement {
 export function choosePlacement(
   options: Pick<OnnxOptions, "workers" | "threads" | "executionProviders">,
   bytes: number,
-  cores: number = availableParallelism(),
+  cores?: number,
 ): Placement {
   const onProcessor = (options.executionProviders ?? ["cpu"]).every(
     (provider) => (typeof provider === "string" ? provider : provider.name) === "cpu",
   );
-  const room = Math.floor(cores / (options.threads ?? 1));
-  const several = onProcessor && bytes < severalCopiesBelow ? Math.min(mostWorkers, room) : 1;
-  const workers = options.workers ?? Math.max(1, several);
-  return { workers, threads: options.threads ?? Math.max(1, Math.floor(cores / workers)) };
+  const mostCopies = onProcessor && bytes < severalCopiesBelow ? mostWorkers : 1;
+  const { workers: asked, threads } = options;
+  const { copies, ...share } = shareProcessor({ copies: asked, threads }, { mostCopies, cores });
+  return { workers: copies, ...share };
 }
 
 /**
@@ -42,10 +41,10 @@ export function choosePlacement(
  */
 export function chooseBatchPreference(
   wanted: OnnxOptions["batch"],
-  dtype: string,
+  rowsAffectScores: boolean,
   plan: Pick<GraphPlan, "rows" | "inputs" | "output">,
 ): BatchPreference {
-  const rows = plan.rows ?? wanted?.rows ?? (quantisesPerBatch(dtype) ? 1 : 8);
+  const rows = plan.rows ?? wanted?.rows ?? (rowsAffectScores ? 1 : 8);
   const measured: BatchPreference = { rows, tokens: 512, padding: 0.1 };
   const { tokens, padding } = { ...measured, ...preferenceOfOutput(plan, measured) };
   return { rows, tokens: wanted?.tokens ?? tokens, padding: wanted?.padding ?? padding };

@@ -37,7 +37,10 @@ export function dtypeOfFile(path: string): string {
   return known ?? suffix.replace(/^[_-]/, "");
 }
 
-/** Whether activations are quantised as a whole batch, so that a score depends on its neighbours. */
-export function quantisesPerBatch(dtype: string): boolean {
+/**
+ * Whether activations are quantised as a whole batch, so that a score depends on its neighbours, as far as the
+ * precision's name says: for files whose operators cannot be read.
+ */
+export function namesQuantisedActivations(dtype: string): boolean {
   return /int8|q8/.test(dtype);
 }

@@ -1,18 +1,18 @@
-import { abortable, artifactWish, type Problem } from "@crossrank/backend-kit";
+import { abortable, artifactWish, type Problem, requireTokens } from "@crossrank/backend-kit";
 import {
   type Backend,
   type BackendSession,
   type Capabilities,
   IncompatibleModelError,
-  InvalidInputError,
   type LoadRequest,
   ModelLoadError,
-  type OutputRequest,
 } from "@crossrank/core";
-import { chooseArtifact, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
+import { chooseFiles, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
 import { chooseBatchPreference, choosePlacement, type Placement } from "./defaults.js";
 import { diagnose } from "./diagnose.js";
+import { namesQuantisedActivations } from "./dtype.js";
 import { type FileMarks, readFileMarks } from "./file-marks.js";
+import { readQuantisesPerBatch } from "./graph-operators.js";
 import { describeTensor, type GraphPlan } from "./graph-plan.js";
 import { modelLoadError } from "./load-error.js";
 import { checkOptions, type OnnxOptions } from "./options.js";
@@ -20,6 +20,7 @@ import { planInputs } from "./plan-inputs.js";
 import { kindsToOffer, planOutput, poolingProblem, shapeProblem } from "./plan-output.js";
 import type { LoadArgument, LoadedGraph } from "./protocol.js";
 import { OnnxSession } from "./session.js";
+import { settingsOfSession } from "./settings.js";
 import { WorkerClient } from "./worker-client.js";
 
 /**
@@ -43,26 +44,31 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
   signal?.throwIfAborted();
   requireTokens(request.output);
   const wish = artifactWish(options.file, request);
-  const choice = chooseArtifact(files.id, await files.list({ signal }), wish);
+  const choice = chooseFiles(files.id, await files.list({ signal }), wish);
   const local = await fetchArtifact(files, choice, { signal, onProgress });
   const mainFile = choice.files[0]?.path ?? files.id;
   const marks = await readFileMarks(local.modelPath);
   const placement = choosePlacement(options, local.bytes);
+  const argument = loadArgument(options, local, { placement, marks });
 
   const workers = Array.from({ length: placement.workers }, () => new WorkerClient());
   try {
-    const loading = loadAll(workers, loadArgument(options, local, { placement, marks })).catch((failure) => {
+    const loading = loadAll(workers, argument).catch((failure) => {
       throw modelLoadError(files.id, mainFile, failure);
     });
-    const [graph, artifact] = await abortable(
-      Promise.all([loading, describeArtifact(files, choice, signal)]),
+    const [graph, artifact, quantisesPerBatch] = await abortable(
+      Promise.all([loading, describeArtifact(files, choice, signal), readQuantisesPerBatch(local.modelPath)]),
       signal,
     );
     const plan = planGraph(graph, request, { file: mainFile, marks });
+    const rowsAffectScores = quantisesPerBatch ?? namesQuantisedActivations(choice.dtype);
+    const batchPreference = chooseBatchPreference(options.batch, rowsAffectScores, plan);
     return new OnnxSession({
       info: { name: "onnx", runtime: { name: "onnxruntime-node", version: graph.version } },
       artifact,
-      capabilities: capabilitiesOf(plan, options, choice.dtype, placement),
+      capabilities: { ...capabilitiesOf(plan, placement), batchPreference, rowsAffectScores },
+      settings: settingsOfSession({ ...argument, rowsAffectScores, batchPreference }),
+      bounds: undefined,
       workers,
       plan,
     });
@@ -73,16 +79,6 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
       await closing;
     }
     throw error;
-  }
-}
-
-function requireTokens({ kinds, tokens = [] }: OutputRequest): void {
-  const needed = kinds.find((kind) => kind === "token-logits" || kind === "marked-states");
-  if (
-    needed !== undefined &&
-    (tokens.length === 0 || !tokens.every((id) => Number.isInteger(id) && id >= 0))
-  ) {
-    throw new InvalidInputError("output.tokens", `must list the token ids that "${needed}" is about`);
   }
 }
 
@@ -146,16 +142,13 @@ function planGraph(
 
 function capabilitiesOf(
   plan: GraphPlan,
-  options: OnnxOptions,
-  dtype: string,
   { workers }: Placement,
-): Capabilities {
+): Omit<Capabilities, "batchPreference" | "rowsAffectScores"> {
   return {
     output: plan.output.kind,
     maxSequenceLength: plan.columns,
     sequenceLengths: plan.columns === undefined ? "any" : [plan.columns],
     batchSize: plan.rows === undefined ? { max: Number.MAX_SAFE_INTEGER } : { exactly: plan.rows },
-    batchPreference: chooseBatchPreference(options.batch, dtype, plan),
     segmentIds: plan.inputs.some((input) => input.source === "segmentIds"),
     // The second keeps a worker busy while the first one's answer travels.
     concurrentRuns: 2 * workers,

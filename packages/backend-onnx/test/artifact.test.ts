@@ -75,14 +75,19 @@ describe("the file of each dtype", () => {
     expect((await loadFor(backend, folder, { ...withDefault, dtype: "q4" })).artifact.dtype).toBe("q4");
   });
 
-  test("8-bit artifacts run row by row, unless the caller wants otherwise", async () => {
-    const folder = await folderWith(["onnx/model_int8.onnx"]);
-    expect((await loadFor(backend, folder)).capabilities.batchPreference.rows).toBe(1);
-    const own = onnx({ workers: 1, threads: 1, batch: { rows: 8, padding: 0.2 } });
-    expect((await loadFor(own, folder)).capabilities.batchPreference).toMatchObject({
-      rows: 8,
-      padding: 0.2,
-    });
+  test.each([
+    ["the name of another format's precision", "Q8_0", "fp32"],
+    ["a precision that is not there", "fp16", "fp32"],
+    ["written in another case", "INT8", "int8"],
+  ])("a default that is %s", async (_, defaultDtype, expected) => {
+    const folder = await folderWith(["onnx/model_int8.onnx", "onnx/model.onnx"]);
+    const session = await loadFor(backend, folder, { profile: { ...profile, defaultDtype } });
+    expect(session.artifact.dtype).toBe(expected);
+  });
+
+  test("one asked for in another case", async () => {
+    const folder = await folderWith(["onnx/model_int8.onnx", "onnx/model.onnx"]);
+    expect((await loadFor(backend, folder, { dtype: "INT8" })).artifact.dtype).toBe("int8");
   });
 });
 
@@ -120,17 +125,15 @@ describe("an artifact that is not there", () => {
 
 describe("the option `file`", () => {
   test.each([
-    ["onnx/model_O3.onnx", "O3", 2],
-    ["onnx/model_qint8_avx512_vnni.onnx", "qint8_avx512_vnni", 1],
-    ["onnx/model_quantized.onnx", "q8", 1],
-    ["special.onnx", "special", 2],
-  ])("runs %s as dtype %s", async (file, dtype, atLeastRows) => {
+    ["onnx/model_O3.onnx", "O3"],
+    ["onnx/model_qint8_avx512_vnni.onnx", "qint8_avx512_vnni"],
+    ["onnx/model_quantized.onnx", "q8"],
+    ["special.onnx", "special"],
+  ])("runs %s as dtype %s", async (file, dtype) => {
     const folder = await folderWith(["onnx/model.onnx", file]);
     const session = await loadFor(onnx({ file, workers: 1, threads: 1 }), folder, { dtype: "fp32" });
     expect(session.artifact.dtype).toBe(dtype);
     expect(session.artifact.files[0]?.path).toBe(file);
-    const { rows } = session.capabilities.batchPreference;
-    expect(atLeastRows === 1 ? rows === 1 : rows >= atLeastRows).toBe(true);
   });
 
   test("that is not there: lists the .onnx files that are", async () => {
