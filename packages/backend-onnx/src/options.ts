@@ -36,9 +36,9 @@ export interface OnnxOptions {
   readonly file?: string | undefined;
   /**
    * Recommendation to the scheduler, field by field: most rows, most tokens (rows × columns), largest share of
-   * padding (0 to 1). Default: 8 rows, 512 tokens, 0.1; for 8-bit artifacts 1 row, because their activations are
-   * quantised for the batch as a whole, so that a score in a larger batch depends on its neighbours (measured: by
-   * up to 0.1 of a logit). See docs/decisions/0002-onnx-batching.md. A graph of fixed shape decides its own rows.
+   * padding (0 to 1). Default: 8 rows, 512 tokens, 0.1; 1 row where the graph quantises activations for the batch as
+   * a whole, so that a score in a larger batch depends on its neighbours (measured on the embedded int8 model: by up to
+   * 0.55 of a logit). See docs/decisions/0002-onnx-batching.md and README.md. A graph of fixed shape decides its own rows.
    * Language models: fewer tokens where the logits of the whole vocabulary would exceed 256 MB, and padding 0 where
    * the graph gives logits at the last column only.
    */
