@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { copyFile, mkdir, readFile, realpath, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, open, readFile, realpath, rename, rm, stat, symlink } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
 import { getRepoFolderName } from "@huggingface/hub";
 import { CacheError } from "./errors.js";
@@ -141,7 +141,14 @@ async function trySymlink(content: string, path: string): Promise<boolean> {
 export async function writeFileAtomically(target: string, text: string): Promise<void> {
   const temporary = temporaryName(target);
   try {
-    await writeFile(temporary, text);
+    const handle = await open(temporary, "wx");
+    try {
+      await handle.writeFile(text);
+      // Before the rename: a power failure must not leave the name with nothing behind it.
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
     await rename(temporary, target);
   } catch (error) {
     await rm(temporary, { force: true });

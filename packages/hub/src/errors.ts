@@ -232,12 +232,17 @@ export class UnsafePathError extends HubError<"unsafe-path"> {
 
   readonly path: string;
 
-  constructor(facts: { model: string; path: string }) {
+  /** @param facts.linked the path itself is sound, and a link in it leads out of the folder. */
+  constructor(facts: { model: string; path: string; linked?: boolean | undefined }) {
+    const path = JSON.stringify(facts.path);
     super(
       "unsafe-path",
       facts.model,
-      `${facts.model}: the path ${JSON.stringify(facts.path)} leaves the model's folder and is refused. Use paths ` +
-        "relative to the model, and report a repository that lists such a path.",
+      facts.linked === true
+        ? `${facts.model}: ${path} is a link to a file outside of the model's folder and is refused. Copy the file ` +
+            "into the folder."
+        : `${facts.model}: the path ${path} leaves the model's folder and is refused. Use paths relative to the ` +
+            "model, and report a repository that lists such a path.",
     );
     this.path = facts.path;
   }
@@ -274,6 +279,48 @@ export class LockFileError extends CrossrankError<"lock-file"> {
       options,
     );
     this.lockFile = facts.lockFile;
+  }
+}
+
+/** Other processes kept writing the lock file for as long as this one waits. */
+export class LockFileBusyError extends CrossrankError<"lock-file-busy"> {
+  static override readonly code = "lock-file-busy";
+
+  readonly lockFile: string;
+  /** Milliseconds waited. */
+  readonly waited: number;
+
+  constructor(facts: { lockFile: string; waited: number }) {
+    super(
+      "lock-file-busy",
+      `${facts.lockFile} was being written by other processes for ${facts.waited} ms, and the pin was not added. Run ` +
+        "again, with fewer processes at one lock file, or end the one that hangs.",
+    );
+    this.lockFile = facts.lockFile;
+    this.waited = facts.waited;
+  }
+}
+
+/** A file is larger than what is read into memory as text. */
+export class FileTooLargeError extends HubError<"file-too-large"> {
+  static override readonly code = "file-too-large";
+
+  readonly path: string;
+  /** Bytes. */
+  readonly size: number;
+  /** Bytes. */
+  readonly largest: number;
+
+  constructor(facts: { model: string; path: string; size: number; largest: number }) {
+    super(
+      "file-too-large",
+      facts.model,
+      `${facts.path} of ${facts.model} has ${facts.size} bytes, and at most ${facts.largest} are read as text. Check ` +
+        "that it is the file that is meant; a large one is read in parts (readBytes, localPath).",
+    );
+    this.path = facts.path;
+    this.size = facts.size;
+    this.largest = facts.largest;
   }
 }
 

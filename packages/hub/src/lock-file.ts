@@ -1,7 +1,8 @@
-import { readFile } from "node:fs/promises";
-import { resolve } from "node:path";
+import { mkdir, readFile, stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { isCommit, writeFileAtomically } from "./cache.js";
-import { LockFileError, LockMismatchError } from "./errors.js";
+import { LockFileBusyError, LockFileError, LockMismatchError } from "./errors.js";
+import { excludingOthers } from "./exclusion.js";
 import { KeyedQueue } from "./keyed-queue.js";
 import { isSha256 } from "./listing.js";
 import type { RepositoryKind } from "./repository-kind.js";
@@ -15,6 +16,13 @@ export interface LockEntry {
   /** Lower-case hex sha256 of every file used so far, by path. */
   readonly files: ReadonlyMap<string, string>;
 }
+
+/** Milliseconds to wait for other processes that write the same lock file. */
+const defaultPatience = 60_000;
+/** How often a pin is written anew that a writer without the exclusion overwrote. */
+const mostRounds = 20;
+/** Bytes; a thousand models with a hundred files each take a tenth of it. */
+const largestLockFile = 128 << 20;
 
 /**
  * A lock file: JSON, meant for version control, keys sorted so that diffs stay small.
@@ -40,9 +48,12 @@ export interface LockEntry {
 export class LockFile {
   /** Absolute. */
   readonly path: string;
+  readonly #patience: number;
 
-  constructor(path: string) {
+  /** @param options.patience milliseconds that {@link add} waits for other processes. Default 60,000. */
+  constructor(path: string, options: { readonly patience?: number | undefined } = {}) {
     this.path = resolve(path);
+    this.#patience = options.patience ?? defaultPatience;
   }
 
   /**
@@ -56,43 +67,72 @@ export class LockFile {
   /**
    * Pins a file, and its repository with it. Other entries of the file stay, also those that other processes added.
    * @throws {LockMismatchError} when another revision or sha256 is pinned meanwhile.
+   * One process at a time writes, and the pin is read again before this returns.
    * @throws {LockFileError} when the file cannot be read or written.
+   * @throws {LockFileBusyError} when other processes keep writing it.
    */
   async add(
     model: string,
     pin: { requested: string; revision: string; path: string; sha256: string },
     kind: RepositoryKind = "model",
   ): Promise<void> {
+    const busy = (): LockFileBusyError =>
+      new LockFileBusyError({ lockFile: this.path, waited: this.#patience });
     await writers.run(this.path, undefined, async () => {
-      const pins = await this.#readAll();
-      const entry = pins[kind].get(model);
-      if (entry !== undefined && entry.revision !== pin.revision) {
-        throw new LockMismatchError({
-          model,
-          lockFile: this.path,
-          expected: entry.revision,
-          found: pin.revision,
-        });
+      for (let round = 0; round < mostRounds; round += 1) {
+        // What the file system refuses, it refuses at the write too, with the lock file's name.
+        await mkdir(dirname(this.path), { recursive: true }).catch(() => undefined);
+        try {
+          await excludingOthers(this.path, this.#patience, busy, () => this.#enter(model, pin, kind));
+        } catch (error) {
+          if (!(error instanceof Error && "syscall" in error)) throw error;
+          throw new LockFileError({ lockFile: this.path, problem: "cannot be written" }, { cause: error });
+        }
+        if ((await this.read(model, kind))?.files.has(pin.path)) return;
       }
-      const pinned = entry?.files.get(pin.path);
-      if (pinned !== undefined) return checkPin(model, this.path, pin.path, pinned, pin.sha256);
-      pins[kind].set(model, {
-        requested: entry?.requested ?? pin.requested,
-        revision: pin.revision,
-        files: new Map([...(entry?.files ?? []), [pin.path, pin.sha256]]),
-      });
-      await this.#writeAll(pins);
+      throw busy();
     });
+  }
+
+  async #enter(
+    model: string,
+    pin: { requested: string; revision: string; path: string; sha256: string },
+    kind: RepositoryKind,
+  ): Promise<void> {
+    const pins = await this.#readAll();
+    const entry = pins[kind].get(model);
+    if (entry !== undefined && entry.revision !== pin.revision) {
+      throw new LockMismatchError({
+        model,
+        lockFile: this.path,
+        expected: entry.revision,
+        found: pin.revision,
+      });
+    }
+    const pinned = entry?.files.get(pin.path);
+    if (pinned !== undefined) return checkPin(model, this.path, pin.path, pinned, pin.sha256);
+    pins[kind].set(model, {
+      requested: entry?.requested ?? pin.requested,
+      revision: pin.revision,
+      files: new Map([...(entry?.files ?? []), [pin.path, pin.sha256]]),
+    });
+    await this.#writeAll(pins);
   }
 
   async #readAll(): Promise<Pins> {
     let text: string;
     try {
+      const { size } = await stat(this.path);
+      if (size > largestLockFile) {
+        const problem = `has ${size} bytes, more than a lock file can have (${largestLockFile})`;
+        throw new LockFileError({ lockFile: this.path, problem });
+      }
       text = await readFile(this.path, "utf8");
     } catch (error) {
       if (error instanceof Error && "code" in error && error.code === "ENOENT") {
         return { model: new Map(), dataset: new Map() };
       }
+      if (error instanceof LockFileError) throw error;
       throw new LockFileError({ lockFile: this.path, problem: "cannot be read" }, { cause: error });
     }
     return parseLockFile(this.path, text);
