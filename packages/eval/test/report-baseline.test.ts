@@ -73,6 +73,7 @@ describe("a baseline file", () => {
     ['{"specificationVersion":"2"}', /expected "1"/],
     ['{"specificationVersion":"1","task":3}', /task is no object/],
     [JSON.stringify({ ...recorded, task: { ...recorded.task, queries: ["1"] } }), /one number a query/],
+    [updateBaseline(recordedReport()).replaceAll('"settings": {', '"others": {'), /settings is no object/],
     [updateBaseline(recordedReport()).replace('"values": [', '"values": [null,'), /one number a query/],
   ])("refuses a text that is none", (text, message) => {
     expect(() => parseBaseline(text)).toThrow(BaselineFormatError);
@@ -180,6 +181,8 @@ describe("comparing with a baseline", () => {
     ["truncation", "input", { truncation: "longest-first" }],
     ["instruction", "input", { instruction: "be strict" }],
     ["prefix", "input", { queryPrefix: "query: " }],
+    ["setting of its backend", "settings", { settings: { batch: "8 rows" } }],
+    ["set of settings", "settings", { settings: {} }],
   ])("does not compare a system with another %s, but the others", (_, what, change) => {
     const report = recordedReport();
     worsen(report, "ndcg@10", 0.4);
@@ -195,6 +198,16 @@ describe("comparing with a baseline", () => {
     const system = comparison.systems.find((entry) => entry.name === name);
     expect(system?.obstacles.map((obstacle) => obstacle.what)).toEqual([what]);
     expect(system?.changes).toEqual([]);
+  });
+
+  it("says which settings another system has", () => {
+    const report = recordedReport();
+    const { model } = systemOf(report, name);
+    if (model !== null) model.settings = { flashAttention: "true", batch: "8 rows" };
+    expect(compareWithBaseline(report, recorded).sentences).toContain(
+      `${name} cannot be compared with the baseline: the backend's settings were batch 1 row and are ` +
+        "batch 8 rows, flashAttention true, which makes it another system.",
+    );
   });
 
   it("notes another artifact, runtime, package and folder, and compares", () => {

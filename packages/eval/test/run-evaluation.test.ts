@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import {
   candidatesRun,
+  compareWithBaseline,
   constantRun,
   type EvaluationReport,
   EvaluationSetupError,
@@ -11,6 +12,7 @@ import {
   type GateRulesError,
   marginGate,
   NonFiniteSystemScoreError,
+  parseBaseline,
   type RunEvaluationOptions,
   readGateFile,
   runEvaluation,
@@ -18,6 +20,7 @@ import {
   type SystemReport,
   type SystemSource,
   type Task,
+  updateBaseline,
   withRunFile,
 } from "../src/index.js";
 import { environment, fixture, load, source, useModels, wordTask } from "./run-data/scene.js";
@@ -306,6 +309,26 @@ describe("an evaluation of cross-encoders", () => {
     const fresh = shorter();
     await run(task, [fresh], { folder: own, fresh: true });
     expect(fresh.asked.pairs).toBe(120);
+  });
+
+  it("does not take scores over from another setting of the same model", async () => {
+    const task = await folders.open(wordTask());
+    const own = newFolder();
+    const alone = () => source("onnx:int8", models.nano, { dtype: "int8" });
+    const together = () =>
+      source("onnx:int8", models.nano, { dtype: "int8", batch: { rows: 8, tokens: 4096, padding: 1 } });
+    const before = await run(task, [alone()], { folder: own, limit: 3 });
+    const refused = together();
+    const error = await rejection(run(task, [refused], { folder: own, limit: 3 }));
+    expect(ScoreIdentityError.isInstance(error)).toBe(true);
+    expect((error as ScoreIdentityError).differences.map(({ what }) => what)).toEqual(["backend's settings"]);
+    expect(refused.asked).toMatchObject({ pairs: 0, closed: 1 });
+    const fresh = together();
+    const after = await run(task, [fresh], { folder: own, limit: 3, fresh: true });
+    expect(fresh.asked.pairs).toBe(30);
+    const comparison = compareWithBaseline(after, parseBaseline(updateBaseline(before)));
+    expect(comparison.systems.map(({ status }) => status)).toEqual(["not comparable"]);
+    expect(comparison.systems[0]?.obstacles.map(({ what }) => what)).toEqual(["settings"]);
   });
 
   it("makes no metric of NaN, and names query and document", async () => {

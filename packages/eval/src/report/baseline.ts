@@ -1,10 +1,12 @@
-import { CrossrankError } from "@crossrank/core";
+import { CrossrankError, type Settings } from "@crossrank/core";
+import { canonicalJson } from "../canonical.js";
 import { type GateResult, judgeNonInferiority } from "../compare/gates.js";
 import { compareBytes } from "../metrics/ranking.js";
 import { nonInferiority } from "../statistics/bootstrap.js";
 import { pairByQuery } from "../statistics/paired.js";
 import { holm, signFlipTest } from "../statistics/significance.js";
 import { mean } from "../statistics/summary.js";
+import { showSettings } from "./figures.js";
 import type { EvaluationReport, SystemModel, SystemReport } from "./report-data.js";
 
 /**
@@ -48,6 +50,8 @@ export interface BaselineSystem {
     /** Path → sha256. */
     readonly files: Readonly<Record<string, string>>;
   };
+  /** Of the backend: all that can change a number. Another setting makes another system. */
+  readonly settings: Settings;
   readonly input: BaselineInput;
   readonly metrics: Readonly<Record<string, { readonly mean: number; readonly values: readonly number[] }>>;
 }
@@ -109,6 +113,7 @@ export function parseBaseline(text: string): Baseline {
     record(record(facts["artifact"], `${name}.artifact`)["files"], `${name}.artifact.files`);
     record(facts["input"], `${name}.input`);
     record(facts["runtime"], `${name}.runtime`);
+    record(facts["settings"], `${name}.settings`);
     for (const [metric, result] of Object.entries(record(facts["metrics"], `${name}.metrics`))) {
       const values = record(result, metric)["values"];
       const good =
@@ -144,6 +149,7 @@ export interface BaselineObstacle {
     | "tokenizer"
     | "input"
     | "dtype"
+    | "settings"
     | "missing";
   /** Which, then and now. */
   readonly sentence: string;
@@ -275,6 +281,7 @@ function systemOf(system: SystemReport, role: "reference" | "candidate", ran: Sy
       dtype: artifact.dtype,
       files: Object.fromEntries(artifact.files.map(({ path, sha256 }) => [path, sha256])),
     },
+    settings: ran.settings,
     input: {
       tokenizerSha256: ran.tokenizerSha256,
       template: ran.template,
@@ -293,7 +300,7 @@ function systemOf(system: SystemReport, role: "reference" | "candidate", ran: Sy
 function taskObstacles(now: Baseline, then: Baseline): readonly BaselineObstacle[] {
   const obstacles: BaselineObstacle[] = [];
   const differ = (what: BaselineObstacle["what"], name: string, before: unknown, after: unknown) => {
-    if (JSON.stringify(sorted(before)) === JSON.stringify(sorted(after))) return;
+    if (canonicalJson(before) === canonicalJson(after)) return;
     obstacles.push({ what, sentence: `the ${name} was ${quote(before)} and is ${quote(after)}.` });
   };
   // A folder has no name that lasts: another path may hold the same files, which their hashes tell.
@@ -428,6 +435,13 @@ function systemObstacles(
   differ("input", "prefix of queries", before.input.queryPrefix, after.input.queryPrefix);
   differ("input", "prefix of documents", before.input.documentPrefix, after.input.documentPrefix);
   differ("dtype", "dtype", before.artifact.dtype, after.artifact.dtype);
+  if (canonicalJson(before.settings) !== canonicalJson(after.settings)) {
+    const [was, is] = [before.settings, after.settings].map(showSettings);
+    obstacles.push({
+      what: "settings",
+      sentence: `the backend's settings were ${was} and are ${is}, which makes it another system.`,
+    });
+  }
   if (before.metrics[primary] === undefined) {
     const known = Object.keys(before.metrics).join(", ");
     obstacles.push({ what: "metric", sentence: `the baseline has no ${primary}, but ${known}.` });
@@ -438,7 +452,7 @@ function systemObstacles(
 function artifactNotes(before: BaselineSystem, after: BaselineSystem): readonly string[] {
   const notes: string[] = [];
   const note = (name: string, was: unknown, is: unknown) => {
-    if (JSON.stringify(sorted(was)) !== JSON.stringify(sorted(is))) {
+    if (canonicalJson(was) !== canonicalJson(is)) {
       notes.push(`The ${name} was ${quote(was)} and is ${quote(is)}.`);
     }
   };
@@ -462,17 +476,6 @@ function sentencesOf(system: BaselineSystemComparison): readonly string[] {
 
 function byQuery(queries: readonly string[], values: readonly number[]): ReadonlyMap<string, number> {
   return new Map(queries.map((query, index) => [query, values[index] ?? 0]));
-}
-
-/** Keys in the order of their bytes, all the way down, so that a review shows what changed and nothing else. */
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted);
-  if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(
-    Object.entries(value)
-      .sort(([a], [b]) => compareBytes(a, b))
-      .map(([key, entry]) => [key, sorted(entry)]),
-  );
 }
 
 /** JSON, indented, with every list on one line. */

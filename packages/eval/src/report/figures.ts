@@ -1,5 +1,6 @@
-/** Numbers as every report writes them. All take null for "unknown" and give an en dash. */
+import { compareBytes } from "../metrics/ranking.js";
 
+/** What an unknown number is written as; every function here gives it for null. */
 export const unknown = "–";
 
 /** A metric, four decimals. */
@@ -42,6 +43,12 @@ export function showBytes(value: number | null | undefined): string {
   if (value < 1024) return `${value} B`;
   const kibibytes = value / 1024;
   return kibibytes < 1024 ? `${showNumber(kibibytes)} KiB` : `${showNumber(kibibytes / 1024)} MiB`;
+}
+
+/** `{ threads: "1" }` → `threads 1`, sorted by name; `none` for `{}`. */
+export function showSettings(settings: Readonly<Record<string, string>>): string {
+  const entries = Object.entries(settings).sort(([a], [b]) => compareBytes(a, b));
+  return entries.map((entry) => entry.join(" ")).join(", ") || "none";
 }
 
 /** `ndcg@10` → `nDCG@10`, `map` → `MAP`. */

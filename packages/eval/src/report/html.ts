@@ -1,5 +1,13 @@
 import type { BaselineComparison } from "./baseline.js";
-import type { BarRow, ChartRole, SpeedRow } from "./charts.js";
+import {
+  type BarRow,
+  type ChartRole,
+  drawBars,
+  drawDeltas,
+  drawScatter,
+  drawSpeed,
+  type SpeedRow,
+} from "./charts.js";
 import { html, Markup } from "./escape.js";
 import {
   showBytes,
@@ -9,6 +17,7 @@ import {
   showMetricName,
   showNumber,
   showProbability,
+  showSettings,
   showShare,
   unknown,
 } from "./figures.js";
@@ -34,9 +43,6 @@ export interface HtmlOptions {
   readonly baseline?: BaselineComparison | undefined;
 }
 
-/** Loaded when a page is drawn: the plotting library is not for those who only want numbers. */
-type Charts = typeof import("./charts.js");
-
 /** Queries listed beneath each plot of changes. */
 const worstQueries = 8;
 
@@ -46,15 +52,12 @@ const worstQueries = 8;
  * same text.
  */
 export async function renderHtml(report: EvaluationReport, options: HtmlOptions = {}): Promise<string> {
-  const charts = await import("./charts.js");
   const title = `${report.model.id} on ${report.task.name}`;
   const sections = [
     verdictSection(report),
     ...(options.baseline === undefined ? [] : [baselineSection(options.baseline)]),
-    await qualitySection(charts, report),
-    ...(await Promise.all(
-      candidates(report).map((system) => candidateSection(charts, report, system, options)),
-    )),
+    qualitySection(report),
+    ...candidates(report).map((system) => candidateSection(report, system, options)),
     tableSection(report),
     provenanceSection(report),
   ];
@@ -157,30 +160,29 @@ function notes(warnings: readonly { readonly message: string }[]): Markup {
   return html`<details><summary>${warnings.length} ${warnings.length === 1 ? "note" : "notes"} on the data</summary><ul>${warnings.map(({ message }) => html`<li>${message}</li>`)}</ul></details>`;
 }
 
-async function qualitySection(charts: Charts, report: EvaluationReport): Promise<Markup> {
+function qualitySection(report: EvaluationReport): Markup {
   const { metrics, primaryMetric: primary, level } = report.settings;
   const others = metrics.filter((name) => name !== primary);
   const interval = `whiskers: ${showNumber(level * 100)} % bootstrap interval over queries`;
-  const bars = (name: string): Promise<string> =>
-    charts.drawBars(barRows(report, name), showMetricName(name));
+  const bars = (name: string): string => drawBars(barRows(report, name), showMetricName(name));
   const speeds = speedRows(report);
   const speedFigure =
     speeds.length === 0
       ? html``
       : figure(
-          await charts.drawSpeed(speeds, showMetricName(primary)),
+          drawSpeed(speeds, showMetricName(primary)),
           `Speed against ${showMetricName(primary)}`,
           `Upper right is better. Diamond: the reference; cross: a gate failed. ${machine(report)}.`,
         );
   const more: Markup[] = [];
   for (const name of others) {
-    more.push(figure(await bars(name), showMetricName(name), `Expected value over ties; ${interval}.`));
+    more.push(figure(bars(name), showMetricName(name), `Expected value over ties; ${interval}.`));
   }
   return html`<section aria-labelledby="quality">
 <h2 id="quality">Quality</h2>
 <div class="cards">
 ${figure(
-  await bars(primary),
+  bars(primary),
   showMetricName(primary),
   `Expected value over ties; ${interval}. Random and constant are what no model at all would get; a cross marks a failed gate.`,
 )}
@@ -232,12 +234,7 @@ function candidates(report: EvaluationReport): readonly SystemReport[] {
   return report.systems.filter(({ role }) => role === "candidate");
 }
 
-async function candidateSection(
-  charts: Charts,
-  report: EvaluationReport,
-  system: SystemReport,
-  options: HtmlOptions,
-): Promise<Markup> {
+function candidateSection(report: EvaluationReport, system: SystemReport, options: HtmlOptions): Markup {
   const primary = primaryMetric(report, system);
   const metric = showMetricName(report.settings.primaryMetric);
   const reference = report.systems.find(({ role }) => role === "reference")?.name ?? "reference";
@@ -247,10 +244,10 @@ async function candidateSection(
   const change = primary?.change ?? undefined;
   const figures: Markup[] = [];
   if (scores !== null && scores.sample.reference.length > 0) {
-    figures.push(await scatterFigure(charts, report, system, reference));
+    figures.push(scatterFigure(report, system, reference));
   }
   if (changes.length > 0 && change !== undefined) {
-    const drawn = await charts.drawDeltas(
+    const drawn = drawDeltas(
       changes.map((row) => row.change),
       metric,
     );
@@ -272,12 +269,7 @@ ${notes(system.warnings)}
 </section>`;
 }
 
-async function scatterFigure(
-  charts: Charts,
-  report: EvaluationReport,
-  system: SystemReport,
-  reference: string,
-): Promise<Markup> {
+function scatterFigure(report: EvaluationReport, system: SystemReport, reference: string): Markup {
   const { scores, model } = system;
   if (scores === null) return html``;
   const { sample, pairs, fit, kendall, spearman, top } = scores;
@@ -286,7 +278,7 @@ async function scatterFigure(
     reference: value,
     candidate: sample.candidate[index] ?? value,
   }));
-  const drawn = await charts.drawScatter(points, {
+  const drawn = drawScatter(points, {
     reference: `${reference}, ${unit}`,
     candidate: `${system.name}, ${unit}`,
   });
@@ -453,6 +445,7 @@ function systemDetails(system: SystemReport): Markup {
   if (model === null) return html``;
   return html`<details><summary>${system.name}: artifact, tokenizer, template</summary>${facts("", [
     ["backend", `${model.backend.name}, ${model.backend.runtime.name} ${model.backend.runtime.version}`],
+    ["settings", showSettings(model.settings)],
     ["artifact", `${model.artifact.format}, ${model.artifact.dtype}`],
     ...model.artifact.files.map((file): Fact => [file.path, hash(file.sha256)]),
     [

@@ -6,6 +6,7 @@ import {
   showMetricName,
   showNumber,
   showProbability,
+  showSettings,
   showShare,
   unknown,
 } from "./figures.js";
@@ -174,7 +175,7 @@ function provenance(report: EvaluationReport): string {
       ran === null
         ? []
         : [
-            `${codeSpan(name)}: ${escapeMarkdown(`${ran.backend.runtime.name} ${ran.backend.runtime.version}, ${ran.artifact.format} ${ran.artifact.dtype}, ${ran.maxLength} tokens`)}, artifact sha256 ${codeSpan(ran.artifact.files[0]?.sha256 ?? "unknown")}${ran.tokenizerSha256 === null ? "" : `, tokenizer ${codeSpan(ran.tokenizerSha256)}`}`,
+            `${codeSpan(name)}: ${escapeMarkdown(`${ran.backend.runtime.name} ${ran.backend.runtime.version}, ${ran.artifact.format} ${ran.artifact.dtype}, ${ran.maxLength} tokens, settings: ${showSettings(ran.settings)}`)}, artifact sha256 ${codeSpan(ran.artifact.files[0]?.sha256 ?? "unknown")}${ran.tokenizerSha256 === null ? "" : `, tokenizer ${codeSpan(ran.tokenizerSha256)}`}`,
           ],
     ),
     `${settings.resamples} resamples, seed ${settings.seed}, margin ${showNumber(settings.margin)}`,

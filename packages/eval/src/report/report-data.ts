@@ -1,4 +1,4 @@
-import type { ArtifactInfo, BackendInfo, Family, Scale, TruncationStrategy } from "@crossrank/core";
+import type { ArtifactInfo, BackendInfo, Family, Scale, Settings, TruncationStrategy } from "@crossrank/core";
 import type { DiagnosisKind } from "../compare/diagnosis.js";
 import type { GateResult, PrecisionClass } from "../compare/gates.js";
 import type { TaskLayout } from "../tasks/task.js";
@@ -153,6 +153,8 @@ export interface SystemReport {
 export interface SystemModel {
   readonly backend: BackendInfo;
   readonly artifact: ArtifactInfo;
+  /** Of the backend: all that it was told, or chose itself, that can change a number. */
+  readonly settings: Settings;
   /** Which gates apply; null for a dtype that is of no known class. */
   readonly precision: PrecisionClass | null;
   /** Of tokenizer.json; null where the tokenizer is part of the artifact. */

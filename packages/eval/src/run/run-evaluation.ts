@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { InvalidInputError, type TruncationStrategy } from "@crossrank/core";
 import type { ScoreComparison } from "../compare/compare-scores.js";
 import { type Metric, parseMetric } from "../metrics/metric-names.js";
+import { showSettings } from "../report/figures.js";
 import type {
   EnvironmentReport,
   EvaluationReport,
@@ -210,6 +211,7 @@ function systemIdentity({ system, profileSha256 }: ScorerDescription, packages: 
   return {
     artifact: `${artifact.format} ${artifact.dtype} ${artifact.files.map(({ sha256 }) => sha256).join(" ")}`,
     backend: `${backend.name} (${backend.runtime.name} ${backend.runtime.version})`,
+    "backend's settings": showSettings(system.settings),
     tokenizer: system.tokenizerSha256 ?? "part of the artifact",
     template: system.template,
     "maximum length": String(system.maxLength),

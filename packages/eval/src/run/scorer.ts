@@ -11,6 +11,7 @@ import {
   type ScoreResult,
   scaleOf,
 } from "@crossrank/core";
+import { canonicalJson } from "../canonical.js";
 import { precisionClassOf } from "../compare/gates.js";
 import { UnknownPrecisionError } from "../errors.js";
 import type { MemoryReport, SystemModel } from "../report/report-data.js";
@@ -22,7 +23,8 @@ export interface ScorerDescription {
   readonly family: Family;
   readonly system: SystemModel;
   /**
-   * Of the profile's facts that a score depends on (template with ids, head, prefixes, lengths), as JSON. Two models
+   * sha256 of the profile's facts that a score depends on (template with ids, head, prefixes, lengths), as JSON with
+   * sorted keys. Two models
    * of one artifact that are read differently have different ones.
    */
   readonly profileSha256: string;
@@ -77,13 +79,14 @@ export async function describeReranker(
   loadMilliseconds: number,
 ): Promise<ScorerDescription> {
   const { profile, session } = reranker;
-  const { expectations: _expectations, defaultDtype: _defaultDtype, ...read } = profile;
+  const { expectations: _expectations, defaultDtype: _defaultDtype, ...scored } = profile;
   return {
     model: { id: model.id, revision: model.revision ?? null },
     family: profile.family,
     system: {
       backend: session.info,
       artifact: session.artifact,
+      settings: session.settings,
       precision: precisionOf(session.artifact.dtype),
       tokenizerSha256: await tokenizerHash(model),
       template: templateText(profile),
@@ -96,7 +99,7 @@ export async function describeReranker(
       activation: profile.activation,
       scoring: profile.family === "listwise" ? "listwise" : "pointwise",
     },
-    profileSha256: createHash("sha256").update(JSON.stringify(read)).digest("hex"),
+    profileSha256: createHash("sha256").update(canonicalJson(scored)).digest("hex"),
     loadMilliseconds,
   };
 }

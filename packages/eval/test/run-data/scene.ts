@@ -17,8 +17,15 @@ export function fixture(name: string): string {
 
 const int8 = fileURLToPath(new URL("./model_int8.onnx", import.meta.url));
 
+/** The model that ships with crossrank, at int8. */
+const nano = fileURLToPath(new URL("../../../model-nano/model", import.meta.url));
+
 /** A folder for all tests of a file, and in it one model at three precisions. */
-export function useModels(): { readonly tiny: string; readonly folder: (name: string) => string } {
+export function useModels(): {
+  readonly tiny: string;
+  readonly nano: string;
+  readonly folder: (name: string) => string;
+} {
   let root = "";
   beforeAll(async () => {
     root = await mkdtemp(join(tmpdir(), "crossrank-eval-run-"));
@@ -37,16 +44,21 @@ export function useModels(): { readonly tiny: string; readonly folder: (name: st
     get tiny() {
       return join(root, "tiny");
     },
+    nano,
     folder: (name) => join(root, name),
   };
 }
 
-type RerankerOptions = Omit<CreateRerankerOptions, "model" | "backend">;
+type RerankerOptions = Omit<CreateRerankerOptions, "model" | "backend"> & {
+  /** Default: the backend's own. */
+  readonly batch?: NonNullable<Parameters<typeof onnx>[0]>["batch"];
+};
 
 export async function load(model: string, options: RerankerOptions = {}): Promise<[ModelFiles, Reranker]> {
+  const { batch, ...rerankerOptions } = options;
   const files = await openFolder(model);
-  const backend = onnx({ workers: 1, threads: 1 });
-  return [files, await createReranker({ model: files, backend, ...options })];
+  const backend = onnx({ workers: 1, threads: 1, ...(batch === undefined ? {} : { batch }) });
+  return [files, await createReranker({ model: files, backend, ...rerankerOptions })];
 }
 
 /** What a source's scorers were asked to do. */
