@@ -22,6 +22,8 @@ export interface Connection {
 }
 
 const mostRedirects = 10;
+/** Bytes of one answer of the API, decompressed. */
+const largestAnswer = 32 << 20;
 
 export interface PlainRequest {
   readonly method?: string | undefined;
@@ -192,8 +194,20 @@ async function readBody(
   attempt: number,
 ): Promise<string> {
   try {
-    return await response.text();
+    const decoder = new TextDecoder();
+    let text = "";
+    let size = 0;
+    for await (const chunk of response.body ?? []) {
+      size += (chunk as Uint8Array).length;
+      if (size > largestAnswer) {
+        const problem = `gives an answer of more than ${largestAnswer} bytes`;
+        throw new HubResponseError({ model: connection.model, url, status: response.status, problem });
+      }
+      text += decoder.decode(chunk as Uint8Array, { stream: true });
+    }
+    return text + decoder.decode();
   } catch (error) {
+    if (error instanceof HubResponseError) throw error;
     throw new HubNetworkError(
       {
         model: connection.model,

@@ -22,7 +22,9 @@ export interface DownloadRequest {
   readonly onProgress?: ((progress: FileProgress) => void) | undefined;
 }
 
-/** Bytes in one attempt that make earlier failures forgotten. */
+/** Requests for one file, retries included. */
+const mostRequests = 1000;
+/** New bytes in one attempt that make earlier failures forgotten. */
 const progressBytes = 1 << 20;
 /** Milliseconds between two progress calls. */
 const progressInterval = 100;
@@ -83,6 +85,8 @@ export async function downloadBlob(download: DownloadRequest): Promise<void> {
 /** The file on its way, with the hash of what it holds so far. */
 class Partial {
   length = 0;
+  #furthest = 0;
+  #marked = 0;
   readonly #handle: FileHandle;
   readonly #path: string;
   readonly #file: ListedFile;
@@ -95,12 +99,23 @@ class Partial {
     this.#hash = startDigest(digestOf(file).algorithm, file.size);
   }
 
+  /** Starts a count of new bytes; what an earlier attempt had and lost again is not new. */
+  mark(): void {
+    this.#marked = this.#furthest;
+  }
+
+  /** Bytes beyond all that was there before {@link mark}. */
+  get news(): number {
+    return this.#furthest - this.#marked;
+  }
+
   /** Takes in what is already there. */
   async restore(signal: AbortSignal | undefined): Promise<void> {
     const { size } = await this.#handle.stat();
     if (size > this.#file.size) return this.clear();
     await hashFile(this.#hash, this.#path, { end: size, signal });
     this.length = size;
+    this.#furthest = size;
   }
 
   async clear(): Promise<void> {
@@ -122,6 +137,7 @@ class Partial {
     }
     this.#hash.update(chunk);
     this.length += chunk.length;
+    this.#furthest = Math.max(this.#furthest, this.length);
   }
 
   /** Tells other processes that the file has an owner. */
@@ -143,10 +159,17 @@ class Partial {
 /** Requests what is missing until all is there; gives the content's hash. */
 async function fill(download: DownloadRequest, partial: Partial, progress: Progress): Promise<string> {
   progress.report(partial.length);
+  let requests = 0;
   if (!partial.complete) {
-    await withRetries(download.connection.retry, download.signal, (attempt) =>
-      fetchRest(download, partial, progress, attempt),
-    );
+    await withRetries(download.connection.retry, download.signal, (attempt) => {
+      requests += 1;
+      if (requests > mostRequests) {
+        const { model, endpoint } = download.connection;
+        const problem = `breaks off ${download.file.path} more than ${mostRequests} times`;
+        throw new HubResponseError({ model, url: endpoint, problem });
+      }
+      return fetchRest(download, partial, progress, attempt);
+    });
   }
   return partial.digest();
 }
@@ -162,9 +185,10 @@ async function fetchRest(
   const page = pagePath(connection.kind, connection.model);
   const url = `${connection.endpoint}/${page}/resolve/${commit}/${place}`;
   const offset = partial.length;
+  partial.mark();
   await partial.touch();
 
-  const idle = createIdleTimer(connection.retry.idleTimeout);
+  const idle = createIdleTimer(connection.retry.idleTimeout, connection.retry.lowestSpeed);
   const broken = (problem: string, cause?: unknown): HubNetworkError =>
     new HubNetworkError({ model: connection.model, url, attempts: attempt.number, problem }, { cause });
   try {
@@ -196,14 +220,18 @@ async function fetchRest(
         path: file.path,
       });
     }
-    if (offset > 0 && !continuesAt(response, offset)) await partial.clear();
+    if (response.status === 206 && !continuesAt(response, offset)) {
+      await response.body?.cancel();
+      await partial.clear();
+      throw broken("the server answered with another part of the file than was asked for");
+    }
+    if (offset > 0 && response.status !== 206) await partial.clear();
     if (response.body === null) throw broken("the answer has no body");
 
-    let received = 0;
     try {
       for await (const chunk of response.body) {
-        idle.restart();
         const bytes = chunk as Uint8Array;
+        idle.received(bytes.length);
         if (partial.length + bytes.length > file.size) {
           await partial.clear();
           throw new HubResponseError({
@@ -214,8 +242,7 @@ async function fetchRest(
           });
         }
         await partial.append(bytes);
-        received += bytes.length;
-        if (received >= progressBytes) attempt.madeProgress();
+        if (partial.news >= progressBytes) attempt.madeProgress();
         progress.report(partial.length);
       }
     } catch (error) {
@@ -228,29 +255,42 @@ async function fetchRest(
   }
 }
 
-/** 206 from the byte asked for; a 200 is the whole file from its start. */
+/** Whether a 206 starts at the byte asked for. */
 function continuesAt(response: Response, offset: number): boolean {
   const range = /^bytes (\d+)-/.exec(response.headers.get("content-range") ?? "");
-  return response.status === 206 && range !== null && Number(range[1]) === offset;
+  return range !== null && Number(range[1]) === offset;
 }
 
 interface IdleTimer {
   readonly signal: AbortSignal;
-  restart(): void;
+  received(bytes: number): void;
   stop(): void;
 }
 
-function createIdleTimer(milliseconds: number): IdleTimer {
+/** Aborts when nothing comes for so long, or less than `lowestSpeed` bytes a second over such a time. */
+function createIdleTimer(milliseconds: number, lowestSpeed: number): IdleTimer {
   const controller = new AbortController();
   const timer = setTimeout(() => {
     controller.abort(new Error(`nothing received for ${milliseconds} ms`));
   }, milliseconds);
+  let inWindow = 0;
+  const floor = (lowestSpeed * milliseconds) / 1000;
+  const meter = setInterval(() => {
+    if (inWindow < floor) {
+      controller.abort(new Error(`${inWindow} bytes received in ${milliseconds} ms, too slow`));
+    }
+    inWindow = 0;
+  }, milliseconds);
   return {
     signal: controller.signal,
-    restart: () => {
+    received: (bytes) => {
+      inWindow += bytes;
       timer.refresh();
     },
-    stop: () => clearTimeout(timer),
+    stop: () => {
+      clearTimeout(timer);
+      clearInterval(meter);
+    },
   };
 }
 

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { datasetInfo, listFiles, modelInfo } from "@huggingface/hub";
 import { isCommit, type RepositoryCache, readIfThere } from "./cache.js";
 import { type Connection, createApiFetch } from "./connection.js";
@@ -77,7 +78,7 @@ export async function fetchListing(
       revision: commit,
       recursive: true,
       hubUrl: connection.endpoint,
-      fetch: createApiFetch(connection, commit, signal),
+      fetch: boundPages(connection, createApiFetch(connection, commit, signal)),
     });
     for await (const entry of entries) {
       if (entry.type !== "file") continue;
@@ -95,6 +96,41 @@ export async function fetchListing(
   return files;
 }
 
+/** A page of the hub has up to 1000 entries. */
+const mostPages = 1000;
+/** Bytes of all pages. */
+const largestListing = 256 << 20;
+/** A listing may take so many idle timeouts, ten minutes by default. */
+const longestListing = 20;
+
+/** Ends a listing whose pages come again, or never end. */
+function boundPages(connection: Connection, fetch: typeof globalThis.fetch): typeof globalThis.fetch {
+  const { model, retry } = connection;
+  const start = performance.now();
+  const seen = new Set<string>();
+  let pages = 0;
+  let size = 0;
+  return async (input, init) => {
+    const url = input instanceof Request ? input.url : String(input);
+    const fail = (problem: string): HubResponseError => new HubResponseError({ model, url, problem });
+    pages += 1;
+    if (pages > mostPages) throw fail(`lists files on more than ${mostPages} pages`);
+    if (performance.now() - start > longestListing * retry.idleTimeout) {
+      throw fail(`lists files for more than ${longestListing * retry.idleTimeout} ms`);
+    }
+    if (seen.has(url)) throw fail("is a page of a listing that leads back to itself");
+    seen.add(url);
+    const response = await fetch(input, init);
+    const text = await response.text();
+    size += text.length;
+    if (size > largestListing) throw fail(`lists files in more than ${largestListing} bytes`);
+    const content = createHash("sha256").update(text).digest("hex");
+    if (seen.has(content)) throw fail("is a page of a listing that came before");
+    seen.add(content);
+    return new Response(text, { status: response.status, headers: response.headers });
+  };
+}
+
 /** What the library throws on an answer that is not what it expects (no JSON, no array) gets our type. */
 async function asking<Result>(
   connection: Connection,
@@ -104,7 +140,10 @@ async function asking<Result>(
   try {
     return await task();
   } catch (error) {
-    if (error instanceof HubError || !(error instanceof TypeError || error instanceof SyntaxError))
+    if (
+      error instanceof HubError ||
+      !(error instanceof TypeError || error instanceof SyntaxError || error instanceof RangeError)
+    )
       throw error;
     throw new HubResponseError(
       {

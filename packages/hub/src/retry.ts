@@ -3,7 +3,7 @@ import { HubNetworkError, HubRateLimitedError } from "./errors.js";
 
 /** How often and how long a failed request is tried again: on 429, 408, 5xx, and a cut or stalled connection. */
 export interface RetryPolicy {
-  /** Attempts in a row without progress, the first included; at least 1. A mebibyte received is progress. Default 5. */
+  /** Attempts in a row without progress, the first included; at least 1. A mebibyte of new bytes is progress. Default 5. */
   readonly attempts: number;
   /** Milliseconds before the second attempt, doubled for each further one. `Retry-After` takes precedence. Default 1000. */
   readonly delay: number;
@@ -11,6 +11,8 @@ export interface RetryPolicy {
   readonly longestDelay: number;
   /** Milliseconds without a byte after which a connection counts as cut. Default 30,000. */
   readonly idleTimeout: number;
+  /** Bytes a second, over each `idleTimeout`, below which a connection counts as cut. Default 1024. */
+  readonly lowestSpeed: number;
 }
 
 export const defaultRetryPolicy: RetryPolicy = {
@@ -18,6 +20,7 @@ export const defaultRetryPolicy: RetryPolicy = {
   delay: 1000,
   longestDelay: 60_000,
   idleTimeout: 30_000,
+  lowestSpeed: 1024,
 };
 
 /** One attempt, as the task sees it. */
