@@ -302,7 +302,11 @@ interface Progress {
 
 function createProgress(download: DownloadRequest): Progress {
   const { path, size } = download.file;
-  const tell = (loaded: number): void => download.onProgress?.({ path, loaded, total: size });
+  const tell = (loaded: number): void => {
+    const answer: unknown = download.onProgress?.({ path, loaded, total: size });
+    // An asynchronous listener: a download does not depend on what becomes of it.
+    if (answer instanceof Promise) answer.catch(() => undefined);
+  };
   let last = Number.NEGATIVE_INFINITY;
   return {
     report(loaded) {

@@ -1,5 +1,5 @@
-import { open, readdir, readFile, stat } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { open, readdir, readFile, realpath, stat } from "node:fs/promises";
+import { basename, dirname, join, resolve, sep } from "node:path";
 import {
   type FileRequestOptions,
   InvalidInputError,
@@ -9,6 +9,7 @@ import {
 } from "@crossrank/core";
 import { isFile } from "./cache.js";
 import { expandHome } from "./environment.js";
+import { FileTooLargeError, UnsafePathError } from "./errors.js";
 import { checkRelativePath } from "./safe-path.js";
 
 const skippedFolders: ReadonlySet<string> = new Set([".git", "node_modules"]);
@@ -50,7 +51,7 @@ class FolderFiles implements ModelFiles {
   }
 
   async readText(path: string, options: FileRequestOptions = {}): Promise<string> {
-    return readFile(await this.localPath(path, options), "utf8");
+    return readWholeText(this.id, path, await this.localPath(path, options));
   }
 
   async readBytes(path: string, range: ByteRange, options: FileRequestOptions = {}): Promise<Uint8Array> {
@@ -65,8 +66,42 @@ class FolderFiles implements ModelFiles {
       const there = (await this.list(options)).map((file) => file.path);
       throw fileNotFound(this.id, path, there, "Check the path, or put the file into the folder.");
     }
+    if (!(await staysInside(this.#root, local))) {
+      throw new UnsafePathError({ model: this.id, path, linked: true });
+    }
     return local;
   }
+}
+
+/**
+ * Whether a file lies in the folder when all links are followed. A snapshot in the hub's cache links to the blobs
+ * of its repository, which count as its own.
+ */
+async function staysInside(root: string, local: string): Promise<boolean> {
+  const [folder, target] = await Promise.all([realpath(root), realpath(local)]);
+  if (isBelow(folder, target)) return true;
+  for (let place = folder; dirname(place) !== place; place = dirname(place)) {
+    const repository = dirname(dirname(place));
+    if (basename(dirname(place)) !== "snapshots") continue;
+    if (/^(?:models|datasets|spaces)--/.test(basename(repository))) {
+      return isBelow(join(repository, "blobs"), target);
+    }
+  }
+  return false;
+}
+
+function isBelow(folder: string, path: string): boolean {
+  return path.startsWith(folder.endsWith(sep) ? folder : `${folder}${sep}`);
+}
+
+/** Bytes; a longer text has no place in one string. */
+const largestText = 0x1fff_ffe8;
+
+/** @throws {FileTooLargeError} */
+export async function readWholeText(model: string, path: string, local: string): Promise<string> {
+  const { size } = await stat(local);
+  if (size > largestText) throw new FileTooLargeError({ model, path, size, largest: largestText });
+  return readFile(local, "utf8");
 }
 
 /** Bytes of a file, the end not included. */

@@ -1,11 +1,10 @@
-import { readFile } from "node:fs/promises";
 import type { FileRequestOptions, ModelFile, ModelFiles } from "@crossrank/core";
 import { isFile, type RepositoryCache, sizeOf } from "./cache.js";
 import type { Connection } from "./connection.js";
 import { hashFile, sha256OfFile, startDigest } from "./digest.js";
 import { downloadBlob } from "./download.js";
 import { CacheError, HashMismatchError, OfflineMissingError } from "./errors.js";
-import { type ByteRange, fileNotFound, listFolder, readRange } from "./folder.js";
+import { type ByteRange, fileNotFound, listFolder, readRange, readWholeText } from "./folder.js";
 import { KeyedQueue, untilAborted } from "./keyed-queue.js";
 import {
   digestOf,
@@ -42,8 +41,8 @@ export class HubFiles implements ModelFiles {
   readonly revision: string;
   readonly #facts: HubFilesFacts;
   #listing: Listing | undefined;
-  /** Files that need no further check in this object's life. */
-  readonly #ready = new Map<string, string>();
+  /** Files that need no further check of their content in this object's life. */
+  readonly #ready = new Set<string>();
 
   constructor(facts: HubFilesFacts) {
     this.id = facts.cache.model;
@@ -71,7 +70,7 @@ export class HubFiles implements ModelFiles {
   }
 
   async readText(path: string, options: FileRequestOptions = {}): Promise<string> {
-    return readFile(await this.localPath(path, options), "utf8");
+    return readWholeText(this.id, path, await this.localPath(path, options));
   }
 
   async readBytes(path: string, range: ByteRange, options: FileRequestOptions = {}): Promise<Uint8Array> {
@@ -84,12 +83,16 @@ export class HubFiles implements ModelFiles {
     signal?.throwIfAborted();
     checkRelativePath(this.id, path);
     const local = cache.snapshotPath(commit, path);
-    if (this.#ready.get(path) === local && (await isFile(local))) return local;
+    await this.#removeIfCut(path, local);
     // A complete file has its place in the snapshot, whoever put it there.
-    if (!(await isFile(local))) await this.#fetch(path, options);
+    if (!(await isFile(local))) {
+      this.#ready.delete(path);
+      await this.#fetch(path, options);
+    }
+    if (this.#ready.has(path)) return local;
     await this.#pin(path, local, signal);
     if (this.#facts.resolved) await ignoringCacheErrors(cache.writeRef(this.#facts.requested, commit));
-    this.#ready.set(path, local);
+    this.#ready.add(path);
     return local;
   }
 
@@ -138,6 +141,18 @@ export class HubFiles implements ModelFiles {
       if (fresh) await downloadBlob({ connection, cache, commit, file, isThere, signal, onProgress });
       if (!(await isFile(local))) await cache.link(blobName, commit, file.path, fresh);
     });
+  }
+
+  /** A file of another size than a listing in the cache says was cut, e.g. by a full disk under a copy. */
+  async #removeIfCut(path: string, local: string): Promise<void> {
+    const { cache, commit, connection } = this.#facts;
+    const size = await sizeOf(local);
+    if (size === undefined) return;
+    this.#listing ??= await readCachedListing(cache, commit);
+    const expected = this.#listing?.get(path)?.size;
+    if (expected === undefined || expected === size) return;
+    if (connection === undefined) throw await this.#missing(path);
+    await cache.remove(commit, path);
   }
 
   /** Holds a file against the lock file, or enters it there. */

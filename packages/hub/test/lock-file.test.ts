@@ -111,7 +111,7 @@ describe("a lock file", () => {
 
   it.each([weightsPath, "config.json"])("finds %s damaged in the cache, and removes it", async (path) => {
     const local = await (await openModel(model, locked())).localPath(path);
-    await writeFile(await realpath(local), "damaged");
+    await writeFile(await realpath(local), Buffer.alloc((await readFile(local)).length));
     const files = await openModel(model, locked());
     expect(await failureOf(files.localPath(path))).toBeInstanceOf(HashMismatchError);
     expect(await files.localPath(path)).toBe(local);

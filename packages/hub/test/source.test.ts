@@ -165,3 +165,18 @@ describe("a repository id", () => {
     expect(error).toMatchObject({ code: "invalid-input", path: "options.endpoint" });
   });
 });
+
+describe("a link in a folder", () => {
+  it.each(["model.onnx_data", "config.json", "onnx/model.onnx_data"])(
+    "to a file outside is refused: %s",
+    async (path) => {
+      const folder = join(scene.folder, "linked");
+      await mkdir(join(folder, "onnx"), { recursive: true });
+      await writeFile(join(scene.folder, "secret"), "secret");
+      await symlink(join(scene.folder, "secret"), join(folder, path));
+      const files = await openFolder(folder);
+      expect(await failureOf(files.localPath(path))).toBeInstanceOf(UnsafePathError);
+      expect(await failureOf(files.readText(path))).toBeInstanceOf(UnsafePathError);
+    },
+  );
+});
