@@ -210,7 +210,7 @@ describe("batches of a graph that computes logits", () => {
     ["an unknown one", undefined, 244],
     ["one that fills the memory alone", 1e9, 1],
   ])("hold no more than 256 MB of them: %s", (_, vocabulary, tokens) => {
-    expect(chooseBatchPreference(undefined, "fp32", plan(vocabulary))).toEqual({
+    expect(chooseBatchPreference(undefined, false, plan(vocabulary))).toEqual({
       rows: 8,
       tokens,
       padding: 0.1,
@@ -218,7 +218,7 @@ describe("batches of a graph that computes logits", () => {
   });
 
   test("are of equal length where they are run so anyway", () => {
-    expect(chooseBatchPreference(undefined, "fp32", plan(151_936, { unpadded: true }))).toEqual({
+    expect(chooseBatchPreference(undefined, false, plan(151_936, { unpadded: true }))).toEqual({
       rows: 8,
       tokens: 512,
       padding: 0,
@@ -228,7 +228,7 @@ describe("batches of a graph that computes logits", () => {
   test("may be as long as others where only the last columns get logits, if they are of similar length", () => {
     const keep = { name: "logits_to_keep", source: "logitsToKeep", type: "int64" } as const;
     for (const vocabulary of [2000, 151_936, 262_144, 500_000]) {
-      const { rows, tokens, padding } = chooseBatchPreference(undefined, "fp32", {
+      const { rows, tokens, padding } = chooseBatchPreference(undefined, false, {
         ...plan(vocabulary),
         inputs: [keep],
       });
@@ -241,6 +241,6 @@ describe("batches of a graph that computes logits", () => {
 
   test("are what the caller says", () => {
     const wanted = { rows: 2, tokens: 4096, padding: 0.5 };
-    expect(chooseBatchPreference(wanted, "fp32", plan(151_936))).toEqual(wanted);
+    expect(chooseBatchPreference(wanted, false, plan(151_936))).toEqual(wanted);
   });
 });
