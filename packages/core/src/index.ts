@@ -1,8 +1,10 @@
+export { type CacheKeyFacts, cacheKey, canonical, scoredProfile } from "./call/cache-key.js";
 export * from "./contract/backend.js";
 export * from "./contract/errors.js";
+export * from "./contract/fallback.js";
+export { TimeBudgetExceededError, VariantsExhaustedError } from "./contract/fallback-errors.js";
 export * from "./contract/model-files.js";
 export * from "./contract/model-profile.js";
-export * from "./contract/fallback.js";
 export * from "./contract/reranker.js";
 export * from "./contract/result.js";
 export * from "./contract/warnings.js";
@@ -19,14 +21,31 @@ export {
   type EncodingRules,
   type PairEncoder,
 } from "./encoding/pair-encoder.js";
-export { createTextTokenizer, type TextTokenizer, type TokenizedText } from "./tokenizer/tokenizer.js";
-export { type CacheKeyFacts, cacheKey } from "./call/cache-key.js";
-export { TimeBudgetExceededError, VariantsExhaustedError } from "./contract/fallback-errors.js";
 export * from "./fallback/fallback-reranker.js";
-export { type GoldenCase, type GoldenList, type GoldenScore, type Goldens, readGoldens } from "./verify/goldens.js";
-export { type ProfileReading, readProfile } from "./profile/read-profile.js";
-export * from "./load/create-reranker.js";
 export { openSafetensors, type Tensor, type TensorFile } from "./files/safetensors.js";
+export * from "./load/create-reranker.js";
+export {
+  numericBounds,
+  type PrecisionBounds,
+  type PrecisionClass,
+  precisionClasses,
+  precisionClassOf,
+} from "./precision.js";
+export { type ProfileReading, readProfile } from "./profile/read-profile.js";
 export { scaleOf } from "./score/head.js";
-export { type SharedBackend, shareSession, type Verification, type VerifyOptions, verify } from "./verify/verify.js";
+export { createTextTokenizer, type TextTokenizer, type TokenizedText } from "./tokenizer/tokenizer.js";
+export {
+  type GoldenCase,
+  type GoldenList,
+  type GoldenScore,
+  type Goldens,
+  readGoldens,
+} from "./verify/goldens.js";
 export type { Bound, TokenDifference, VerificationSummary, VerifiedCase } from "./verify/judge.js";
+export {
+  type SharedBackend,
+  shareSession,
+  type Verification,
+  type VerifyOptions,
+  verify,
+} from "./verify/verify.js";

@@ -3,10 +3,10 @@ import { InvalidInputError } from "../src/contract/errors.js";
 import type { ListTemplate, TemplatePiece } from "../src/contract/model-profile.js";
 import { createListEncoder } from "../src/encoding/list-encoder.js";
 import { createPairEncoder, type PairEncoder } from "../src/encoding/pair-encoder.js";
-import { createTextTokenizer } from "../src/tokenizer/tokenizer.js";
 import { ModelProfileError, readProfile } from "../src/index.js";
 import { type ChatTemplateSettings, readChatTemplate } from "../src/profile/chat-template.js";
 import { piecesOfPrompt, standInFor } from "../src/profile/prompt-template.js";
+import { createTextTokenizer } from "../src/tokenizer/tokenizer.js";
 import { memoryFiles } from "./memory-files.js";
 import { wordPiece } from "./tokenizers.js";
 

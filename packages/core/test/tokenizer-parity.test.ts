@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { createTextTokenizer } from "../src/index.js";
 import { createNormalizer } from "../src/tokenizer/normalizer.js";
 import { createPreTokenizer } from "../src/tokenizer/pre-tokenizer.js";
-import { createTextTokenizer } from "../src/index.js";
 
 // Expectations by Rust's tokenizers: lab/fixtures/build_tokenizer_parity.py.
 

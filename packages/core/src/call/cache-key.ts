@@ -70,7 +70,7 @@ export async function contentsOf(
   return contents;
 }
 
-async function sha256(bytes: Uint8Array, subtle: SubtleCrypto): Promise<string> {
+async function sha256(bytes: Uint8Array, subtle: typeof globalThis.crypto.subtle): Promise<string> {
   const digest = new Uint8Array(await subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>));
   return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -1,8 +1,8 @@
 import { InvalidInputError } from "../contract/errors.js";
+import { TimeBudgetExceededError } from "../contract/fallback-errors.js";
+import type { ScoreOptions, TimeBudget } from "../contract/reranker.js";
 import type { PairScore, Status } from "../contract/result.js";
 import type { CrossrankWarning } from "../contract/warnings.js";
-import type { ScoreOptions, TimeBudget } from "../contract/reranker.js";
-import { TimeBudgetExceededError } from "../contract/fallback-errors.js";
 
 const endings: readonly TimeBudget["whenExceeded"][] = ["partial", "passthrough", "throw"];
 

@@ -1,6 +1,6 @@
 import { InvalidInputError } from "../contract/errors.js";
-import type { PairScore, RankedDocument } from "../contract/result.js";
 import type { DocumentInput, Pair, RerankOptions } from "../contract/reranker.js";
+import type { PairScore, RankedDocument } from "../contract/result.js";
 import { rankByLogit } from "../score/order.js";
 
 /** A pair whose texts are known to be strings. */

@@ -1,19 +1,24 @@
 import type { LimitFunction } from "p-limit";
-import type { CheckedPair } from "./input.js";
 import type { BackendSession, RawOutput } from "../contract/backend.js";
-import { BackendRunError, DisposedError, InvalidInputError, NonFiniteScoreError } from "../contract/errors.js";
+import {
+  BackendRunError,
+  DisposedError,
+  InvalidInputError,
+  NonFiniteScoreError,
+} from "../contract/errors.js";
 import type { ModelFiles } from "../contract/model-files.js";
 import type { ModelProfile } from "../contract/model-profile.js";
+import type { Embedding, ScoreOptions } from "../contract/reranker.js";
 import type { PairScore, Status, Usage } from "../contract/result.js";
 import type { CrossrankWarning } from "../contract/warnings.js";
 import type { ListDocument, ListEncoder } from "../encoding/list-encoder.js";
 import type { EncodedQuery, EncodedSequence, PairEncoder } from "../encoding/pair-encoder.js";
-import type { Embedding, ScoreOptions } from "../contract/reranker.js";
 import { type RunCount, runSequences } from "../run/run-sequences.js";
 import { activate, readLogit, readMarks, readVector } from "../score/head.js";
 import type { HeadChain } from "../score/head-modules.js";
 import { type ListVectors, scoreList } from "../score/list.js";
 import { dot, normalize } from "../score/vector.js";
+import type { CheckedPair } from "./input.js";
 
 /** Pairs that are encoded, run and delivered together. Bounds memory whatever the number of documents. */
 const windowSize = 1024;
@@ -32,6 +37,8 @@ export interface ScoringResources {
   readonly chain: HeadChain;
   /** So that together they keep to the session's `concurrentRuns`. */
   readonly limit: LimitFunction;
+  /** Largest |Δ logit| between a pair alone and in company, from the probe; undefined where none measured it. */
+  movedInCompany: number | undefined;
   readonly isDisposed: () => boolean;
 }
 
@@ -503,6 +510,23 @@ export class ScoringCall {
         code: "segment-ids-ignored",
         message:
           "the model's template marks the document as segment 1, and this artifact takes no segment ids",
+      });
+    }
+    const { rowsAffectScores, batchSize, batchPreference } = this.#resources.session.capabilities;
+    const rows = "exactly" in batchSize ? batchSize.exactly : Math.min(batchSize.max, batchPreference.rows);
+    if (rowsAffectScores && rows > 1) {
+      const measured = this.#resources.movedInCompany ?? null;
+      const moved =
+        measured === null
+          ? "was not measured, without a probe"
+          : `moved a probe pair by ${measured.toPrecision(2)}`;
+      warnings.push({
+        code: "rows-affect-scores",
+        message:
+          `up to ${rows} rows share a batch, and this artifact's scores depend on their neighbours in it: company ` +
+          `${moved} (logit). Run one row a batch for scores that depend on nothing else`,
+        measured,
+        rows,
       });
     }
     return warnings;

@@ -153,10 +153,7 @@ export interface BackendSession extends AsyncDisposable {
 export const supportedSpecificationVersions: readonly string[] = ["v1"];
 
 /** What can be known about a loaded session, without the means to run or to dispose it. */
-export type SessionFacts = Pick<
-  BackendSession,
-  "info" | "artifact" | "capabilities" | "settings" | "bounds"
->;
+export type SessionFacts = Pick<BackendSession, "info" | "artifact" | "capabilities" | "settings" | "bounds">;
 
 /** A runtime that can load models. Made by a factory of its package, e.g. `onnx({ threads: 4 })`. */
 export interface Backend {

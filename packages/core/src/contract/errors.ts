@@ -230,7 +230,8 @@ export class UnsupportedSpecificationError extends CrossrankError<"unsupported-s
   readonly found: string | undefined;
   readonly supported: readonly string[];
   constructor(facts: { backend: string; found: string | undefined; supported: readonly string[] }) {
-    const found = facts.found === undefined ? "no specificationVersion" : `specificationVersion "${facts.found}"`;
+    const found =
+      facts.found === undefined ? "no specificationVersion" : `specificationVersion "${facts.found}"`;
     super(
       "unsupported-specification",
       `Backend ${facts.backend} has ${found}, and this core supports ${facts.supported.join(", ")}. ` +

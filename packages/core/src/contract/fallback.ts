@@ -84,4 +84,3 @@ export interface FallbackReranker extends AsyncDisposable {
   /** Stops loading, frees the model. Calls under way reject with `DisposedError`. Safe to call twice. */
   dispose(): Promise<void>;
 }
-

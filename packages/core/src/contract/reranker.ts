@@ -1,11 +1,6 @@
 import type { Backend, SessionFacts } from "./backend.js";
 import type { FileProgress, ModelFiles } from "./model-files.js";
-import type {
-  CrossrankJson,
-  ModelProfile,
-  ProfileSources,
-  TruncationStrategy,
-} from "./model-profile.js";
+import type { CrossrankJson, ModelProfile, ProfileSources, TruncationStrategy } from "./model-profile.js";
 import type { Provenance, RerankResult, ScoreResult, Usage } from "./result.js";
 
 /** How long a call may take, and what it answers when that is over. */
@@ -142,4 +137,3 @@ export interface Reranker extends AsyncDisposable {
    */
   dispose(): Promise<void>;
 }
-

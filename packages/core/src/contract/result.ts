@@ -115,7 +115,9 @@ export interface StepDown {
  */
 export type VariantProvenance =
   | (Provenance & { readonly variant: string })
-  | { readonly [Field in keyof Provenance | "variant"]: null };
+  | ({ readonly [Field in Exclude<keyof Provenance, "cacheKey"> | "variant"]: null } & {
+      readonly cacheKey?: never;
+    });
 
 interface Fallbacks {
   /** The variants before this one that fell out, in order, in this call or an earlier one. */

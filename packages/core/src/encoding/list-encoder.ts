@@ -1,8 +1,8 @@
 import { InvalidInputError } from "../contract/errors.js";
 import type { ListTemplate, TemplatePiece } from "../contract/model-profile.js";
+import type { TextTokenizer } from "../tokenizer/tokenizer.js";
 import type { EncodedSequence } from "./pair-encoder.js";
 import { compileTemplate } from "./template.js";
-import type { TextTokenizer } from "../tokenizer/tokenizer.js";
 
 /** A document cut to the length that a list allows. */
 export interface ListDocument {

@@ -1,7 +1,7 @@
 import { InvalidInputError } from "../contract/errors.js";
 import type { ModelProfile, TemplatePiece, TextSlot } from "../contract/model-profile.js";
-import { type CompiledTemplate, compileTemplate, type Run } from "./template.js";
 import type { TextTokenizer, TokenizedText } from "../tokenizer/tokenizer.js";
+import { type CompiledTemplate, compileTemplate, type Run } from "./template.js";
 import { truncate } from "./truncation.js";
 
 /** One input sequence of the model, and what was cut to make it. */

@@ -1,6 +1,10 @@
+import { type Deadline, untilAborted, withDeadline } from "../call/deadline.js";
 import { type CheckedPair, pairsToRank, pairsToScore, rankedDocuments } from "../call/input.js";
+import { scoresOfNone } from "../call/scoring-call.js";
 import { InvalidInputError } from "../contract/errors.js";
 import type { FallbackOptions, FallbackReranker } from "../contract/fallback.js";
+import { VariantsExhaustedError } from "../contract/fallback-errors.js";
+import type { DocumentInput, Pair, RerankOptions, ScoreOptions } from "../contract/reranker.js";
 import type {
   FallbackRerankResult,
   FallbackScoreResult,
@@ -8,10 +12,6 @@ import type {
   VariantProvenance,
 } from "../contract/result.js";
 import type { CrossrankWarning } from "../contract/warnings.js";
-import type { DocumentInput, Pair, RerankOptions, ScoreOptions } from "../contract/reranker.js";
-import { scoresOfNone } from "../call/scoring-call.js";
-import { type Deadline, untilAborted, withDeadline } from "../call/deadline.js";
-import { VariantsExhaustedError } from "../contract/fallback-errors.js";
 import { type LoadedVariant, VariantChain } from "./variant-chain.js";
 
 /**
@@ -76,8 +76,8 @@ class ChainReranker implements FallbackReranker {
     return withDeadline(options, async (deadline) => this.#score(pairsToScore(pairs), options, deadline));
   }
 
-  cacheKey(options?: Pick<ScoreOptions, "instruction">): string | null {
-    return this.#chain.loaded?.reranker.cacheKey(options) ?? null;
+  async cacheKey(options?: Pick<ScoreOptions, "instruction">): Promise<string | null> {
+    return (await this.#chain.loaded?.reranker.cacheKey(options)) ?? null;
   }
 
   dispose(): Promise<void> {
@@ -154,9 +154,9 @@ const nothing: Extract<VariantProvenance, { readonly variant: null }> = {
   variant: null,
   model: null,
   backend: null,
+  settings: null,
   scale: null,
   scoring: null,
-  cacheKey: null,
 };
 
 function fallbackWarnings(variant: string | null, fallbacks: readonly StepDown[]): CrossrankWarning[] {

@@ -1,3 +1,4 @@
+import { untilAborted } from "../call/deadline.js";
 import type { Backend } from "../contract/backend.js";
 import {
   BackendRunError,
@@ -6,11 +7,10 @@ import {
   InvalidInputError,
   NonFiniteScoreError,
 } from "../contract/errors.js";
+import type { FallbackOptions, Variant } from "../contract/fallback.js";
 import type { ModelFiles } from "../contract/model-files.js";
 import type { StepDown } from "../contract/result.js";
 import { loadReranker, type SessionReranker } from "../load/session-reranker.js";
-import { untilAborted } from "../call/deadline.js";
-import type { FallbackOptions, Variant } from "../contract/fallback.js";
 
 /** A variant that can score. */
 export interface LoadedVariant {

@@ -1,5 +1,8 @@
 import pLimit from "p-limit";
+import { cacheKey, contentsOf } from "../call/cache-key.js";
+import { type Deadline, withDeadline } from "../call/deadline.js";
 import { type CheckedPair, checkTexts, pairsToRank, pairsToScore, rankedDocuments } from "../call/input.js";
+import { ScoringCall, type ScoringResources } from "../call/scoring-call.js";
 import {
   type Backend,
   type BackendSession,
@@ -19,14 +22,6 @@ import type {
   ProfileSources,
   TruncationStrategy,
 } from "../contract/model-profile.js";
-import type { Provenance, RerankResult, ScoreResult } from "../contract/result.js";
-import { createListEncoder, type ListEncoder } from "../encoding/list-encoder.js";
-import { createPairEncoder, type PairEncoder } from "../encoding/pair-encoder.js";
-import { createTextTokenizer } from "../tokenizer/tokenizer.js";
-import { cacheKey, contentsOf } from "../call/cache-key.js";
-import { type Deadline, withDeadline } from "../call/deadline.js";
-import { probe } from "./probe.js";
-import { readProfile } from "../profile/read-profile.js";
 import type {
   CreateRerankerOptions,
   DocumentInput,
@@ -37,9 +32,14 @@ import type {
   RerankOptions,
   ScoreOptions,
 } from "../contract/reranker.js";
+import type { Provenance, RerankResult, ScoreResult } from "../contract/result.js";
+import { createListEncoder, type ListEncoder } from "../encoding/list-encoder.js";
+import { createPairEncoder, type PairEncoder } from "../encoding/pair-encoder.js";
+import { readProfile } from "../profile/read-profile.js";
 import { modulesOf, outputsFor, scaleOf } from "../score/head.js";
 import { type HeadChain, loadHeadChain } from "../score/head-modules.js";
-import { ScoringCall, type ScoringResources } from "../call/scoring-call.js";
+import { createTextTokenizer } from "../tokenizer/tokenizer.js";
+import { probe } from "./probe.js";
 
 /** Files that change what the tokenizer gives, and are not in the profile. */
 const tokenizerFiles = ["tokenizer.json", "tokenizer_config.json", "sentence_bert_config.json"];
@@ -142,7 +142,11 @@ export async function loadReranker(
 /** @throws {UnsupportedSpecificationError} */
 function requireSpecification({ name, specificationVersion: found }: Backend): void {
   if (!supportedSpecificationVersions.includes(found)) {
-    throw new UnsupportedSpecificationError({ backend: name, found, supported: supportedSpecificationVersions });
+    throw new UnsupportedSpecificationError({
+      backend: name,
+      found,
+      supported: supportedSpecificationVersions,
+    });
   }
 }
 
@@ -180,8 +184,14 @@ export class SessionReranker implements Reranker {
       listEncoder: encoders.list,
       chain,
       limit: pLimit(session.capabilities.concurrentRuns),
+      movedInCompany: undefined,
       isDisposed: () => this.#disposing !== undefined,
     };
+  }
+
+  /** @param moved what the probe measured: largest |Δ logit| between a pair alone and in company. */
+  noteCompany(moved: number): void {
+    this.#resources.movedInCompany = moved;
   }
 
   get leastLength(): number {

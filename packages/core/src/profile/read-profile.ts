@@ -10,9 +10,9 @@ import type {
   TemplatePiece,
 } from "../contract/model-profile.js";
 import { readTemplates, type Templates, textsOf } from "../encoding/template.js";
+import { english, explain, ModelReader } from "../files/model-reader.js";
 import { readChatTemplate } from "./chat-template.js";
 import { jinaForRanking } from "./listwise.js";
-import { english, explain, ModelReader } from "../files/model-reader.js";
 import { type Config, configSchema, crossrankJsonSchema } from "./profile-schema.js";
 import type { AddedToken } from "./prompt-template.js";
 import { readSentenceTransformers, type SentenceTransformersFacts } from "./sentence-transformers.js";

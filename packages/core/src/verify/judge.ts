@@ -1,6 +1,7 @@
-import type { ArtifactInfo } from "../contract/backend.js";
+import type { NumericBounds } from "../contract/backend.js";
 import type { TruncationStrategy } from "../contract/model-profile.js";
 import type { Scale } from "../contract/result.js";
+import { numericBounds, precisionClassOf } from "../precision.js";
 
 /** Where token ids (or what goes with them) first differ from the reference's. */
 export interface TokenDifference {
@@ -58,59 +59,12 @@ export interface Bound {
   readonly signMargin?: number | undefined;
 }
 
-/** Half a logit around zero a sign says nothing. */
-const signMargin = 0.5;
-
-type Limits = Omit<Bound, "name">;
-
-/**
- * Bounds on |Δ logit| by precision, the first that matches the dtype's name in lower case: ours, the "L1 numerics" of
- * our gates (1e-4 in float32, 2e-2 in half precision, median .15 and stable signs in 8 bits, below 8 bits a report
- * alone). Cosines span 2 where logits span some 20, so 8 bits have a fifth of the bound there.
- *
- * llama.cpp computes in half precision also where the weights are float32: it looks GELU up in a table over half
- * floats, and beside weights of half precision rounds activations as well. Measured on the conformance fixtures, whose
- * logits reach ±9: at most 7.4e-3 (F32) and 3.8e-2 (F16), 8.7e-4 and 3.8e-3 of a cosine; with llama.cpp's own GELU as
- * the reference, F32 is within 5e-5 (packages/backend-llamacpp/test/convert-fixtures.test.ts).
- *
- * The Neural Engine computes in half precision throughout. With every intermediate number rounded so, Core ML packages
- * of the same fixtures are off by up to 3.2e-2, 2.6e-3 of a cosine (docs/guides/coreml.md).
- */
-const precisions: readonly {
-  readonly pattern: RegExp;
-  readonly bound: Limits;
-  readonly ofCosines?: Limits;
-  /** Formats whose runtimes compute otherwise than in float32. */
-  readonly formats?: Partial<
-    Record<ArtifactInfo["format"], { readonly bound: Limits; readonly ofCosines: Limits }>
-  >;
-}[] = [
-  {
-    pattern: /^(fp|f|float)32$/,
-    bound: { maximum: 1e-4 },
-    formats: { gguf: { bound: { maximum: 1e-2 }, ofCosines: { maximum: 2e-3 } } },
-  },
-  {
-    pattern: /^(fp|f|float|bf|bfloat)16$/,
-    bound: { maximum: 2e-2 },
-    formats: {
-      gguf: { bound: { maximum: 4e-2 }, ofCosines: { maximum: 1e-2 } },
-      mlpackage: { bound: { maximum: 4e-2 }, ofCosines: { maximum: 1e-2 } },
-    },
-  },
-  {
-    pattern: /^((u?int|[qwi])8(_\w+)?|quantized)$/,
-    bound: { median: 0.15, signMargin },
-    ofCosines: { median: 0.03 },
-  },
-  { pattern: /^(u?int|i?q|w|bnb|nf|mxfp|fp|tq)[1-7](?!\d)/, bound: {} },
-];
-
 /** The sigmoid's steepest slope: a probability moves at most by this part of what its logit moves. */
 const steepestSigmoid = 0.25;
 
 /**
- * The bound for numbers of one kind. A precision that is not known is held to float32's.
+ * The bound for numbers of one kind: the precision's own ({@link numericBounds}), or the session's where that is wider.
+ * A precision that is not known is held to float32's.
  *
  * @param reference what the reference itself is good to, in the unit that it gives: no bound is tighter.
  */
@@ -119,25 +73,26 @@ export function boundFor(facts: {
   readonly scale: Scale;
   readonly measure: VerifiedCase["measure"];
   readonly reference: number | undefined;
-  /** What is not known is computed as the precision says. */
-  readonly format?: ArtifactInfo["format"] | undefined;
+  /** What the session declares of its runtime's arithmetic. */
+  readonly own?: NumericBounds | undefined;
 }): Bound {
-  const { dtype, scale, measure, reference = 0, format } = facts;
-  const known = precisions.find(({ pattern }) => pattern.test(dtype.toLowerCase()));
-  const precision = known ?? (precisions[0] as (typeof precisions)[number]);
-  const { bound, ofCosines } = {
-    ...precision,
-    ...(format === undefined ? {} : precision.formats?.[format]),
-  };
-  const { maximum, median, ...rest } = scale === "cosine" ? (ofCosines ?? bound) : bound;
+  const { dtype, scale, measure, reference = 0, own } = facts;
+  const known = precisionClassOf(dtype);
+  const { maximum, median, signMargin } =
+    numericBounds[known ?? "fp32"][scale === "cosine" ? "cosine" : "logit"];
   const factor = measure === "score" && scale === "probability" ? steepestSigmoid : 1;
   const widened = (value: number): number => Math.max(value * factor, reference);
+  const allowed = maximum === undefined ? undefined : Math.max(maximum, ownBound(own, scale));
   return {
     name: known === undefined ? `${dtype} (not a known precision, so held to fp32's)` : dtype,
-    ...(maximum === undefined ? {} : { maximum: widened(maximum) }),
+    ...(allowed === undefined ? {} : { maximum: widened(allowed) }),
     ...(median === undefined ? {} : { median: widened(median) }),
-    ...rest,
+    ...(signMargin === undefined ? {} : { signMargin }),
   };
+}
+
+function ownBound(own: NumericBounds | undefined, scale: Scale): number {
+  return own === undefined ? 0 : scale === "cosine" ? own.cosine : own.logit;
 }
 
 export interface VerificationSummary {

@@ -2,14 +2,14 @@ import type { Backend, BackendSession } from "../contract/backend.js";
 import { InvalidInputError, NonFiniteScoreError } from "../contract/errors.js";
 import type { FileProgress, ModelFiles } from "../contract/model-files.js";
 import type { CrossrankJson, ModelProfile, TruncationStrategy } from "../contract/model-profile.js";
+import type { Pair, Reranker, ScoringProgress } from "../contract/reranker.js";
 import type { PairScore, Provenance } from "../contract/result.js";
 import { createListEncoder, type EncodedList } from "../encoding/list-encoder.js";
 import { createPairEncoder, type EncodedSequence } from "../encoding/pair-encoder.js";
+import { createReranker } from "../load/create-reranker.js";
+import { readProfile } from "../profile/read-profile.js";
 import { createTextTokenizer, type TextTokenizer } from "../tokenizer/tokenizer.js";
 import type { GoldenCase, GoldenList, GoldenScore, Goldens } from "./goldens.js";
-import { readProfile } from "../profile/read-profile.js";
-import type { Pair, Reranker, ScoringProgress } from "../contract/reranker.js";
-import { createReranker } from "../load/create-reranker.js";
 import {
   type Bound,
   boundFor,
@@ -93,7 +93,7 @@ export async function verify(options: VerifyOptions): Promise<Verification> {
       tolerance === undefined
         ? boundFor({
             dtype: session.artifact.dtype,
-            format: session.artifact.format,
+            own: session.bounds,
             scale,
             measure: cases.every(({ measure }) => measure === "score") ? "score" : "logit",
             reference: goldens.tolerance,
@@ -109,6 +109,7 @@ export async function verify(options: VerifyOptions): Promise<Verification> {
         : {}),
       model: { id: model.id, revision: model.revision, artifact: session.artifact },
       backend: session.info,
+      settings: session.settings,
       scale,
       reference: goldens.reference,
       bound,
@@ -159,6 +160,8 @@ export function shareSession(backend: Backend): SharedBackend {
         info: session.info,
         artifact: session.artifact,
         capabilities: session.capabilities,
+        settings: session.settings,
+        bounds: session.bounds,
         run: (batch, options) => session.run(batch, options),
         dispose: stay,
         [Symbol.asyncDispose]: stay,
