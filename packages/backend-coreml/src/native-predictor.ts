@@ -50,7 +50,7 @@ export async function openNativePredictor(
       throw error;
     }
   });
-  return new NativePredictor(model, runtimeOf(started.system, computeUnits));
+  return new NativePredictor(model, runtimeOf(started.system), { computeUnits });
 }
 
 /**
@@ -147,9 +147,8 @@ function describeSystem(system: AddonSystem): string {
   return chip ? `${version}, ${chip}` : version;
 }
 
-/** With the compute units, so that scores of one processor are never taken for those of another. */
-export function runtimeOf(system: AddonSystem, computeUnits: ComputeUnits): Predictor["runtime"] {
-  return { name: `Core ML (${computeUnits})`, version: versionOf(system) };
+export function runtimeOf(system: AddonSystem): Predictor["runtime"] {
+  return { name: "Core ML", version: versionOf(system) };
 }
 
 function versionOf({ product }: AddonSystem): string {
@@ -158,10 +157,12 @@ function versionOf({ product }: AddonSystem): string {
 
 class NativePredictor implements Predictor {
   readonly runtime: Predictor["runtime"];
+  readonly settings: Predictor["settings"];
   readonly #model: AddonModel;
   readonly #inputs: ReadonlySet<string>;
 
-  constructor(model: AddonModel, runtime: Predictor["runtime"]) {
+  constructor(model: AddonModel, runtime: Predictor["runtime"], settings: Predictor["settings"]) {
+    this.settings = settings;
     this.#model = model;
     this.#inputs = new Set(model.inputs.map(({ name }) => name));
     this.runtime = runtime;

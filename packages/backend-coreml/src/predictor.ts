@@ -1,3 +1,5 @@
+import type { Settings } from "@crossrank/core";
+
 /** A tensor on its way into or out of a Core ML model, row-major. */
 export interface PredictorInput {
   readonly name: string;
@@ -15,8 +17,10 @@ export interface PredictorOutput {
  * above it (shapes, padding, which output means what) is one code for both.
  */
 export interface Predictor {
-  /** E.g. `{ name: "Core ML (cpuAndNeuralEngine)", version: "macOS 15.1" }`: what changes numbers is in it. */
+  /** E.g. `{ name: "Core ML", version: "macOS 15.1" }`. */
   readonly runtime: { readonly name: string; readonly version: string };
+  /** What can change its numbers: the compute units, or the reference's arithmetic and its backend's settings. */
+  readonly settings: Settings;
   /** How many predictions may be under way at once; at least 1, which is the default. */
   readonly concurrentRuns?: number;
   /**

@@ -85,9 +85,10 @@ describe.skipIf(skipped)("Core ML", () => {
       const predictor = await openNativePredictor(seedPort, { cacheFolder, computeUnits });
       try {
         expect(predictor.runtime).toEqual({
-          name: `Core ML (${computeUnits})`,
+          name: "Core ML",
           version: expect.stringMatching(/^macOS \d+\.\d+/),
         });
+        expect(predictor.settings).toEqual({ computeUnits });
         for (const columns of [16, 32, 64]) {
           const [ours, theirs] = await Promise.all([
             predictor.predict(inputs(columns), "logit"),

@@ -25,11 +25,10 @@ describe.skipIf(process.platform === "darwin")("without Core ML", () => {
 
 test("the runtime names the compute units, which a cached score depends on", () => {
   const system = { addon: "0.0.0", product: "15.1", build: "24B83", chip: "Apple M3" };
-  expect(runtimeOf(system, "cpuAndNeuralEngine")).toEqual({
-    name: "Core ML (cpuAndNeuralEngine)",
+  expect(runtimeOf(system)).toEqual({
+    name: "Core ML",
     version: "macOS 15.1",
   });
-  expect(runtimeOf(system, "cpuOnly")).toEqual({ name: "Core ML (cpuOnly)", version: "macOS 15.1" });
 });
 
 describe("errors of the addon", () => {

@@ -1,4 +1,10 @@
-import { abortable, artifactWish, type Problem, type RuntimeClient } from "@crossrank/backend-kit";
+import {
+  abortable,
+  artifactWish,
+  type Problem,
+  type RuntimeClient,
+  settingsOf,
+} from "@crossrank/backend-kit";
 import {
   type Backend,
   type BackendSession,
@@ -63,10 +69,13 @@ async function load(options: MnnOptions, request: LoadRequest): Promise<BackendS
         batchSize: { max: Number.MAX_SAFE_INTEGER },
         batchPreference: chooseBatchPreference(options.batch),
         segmentIds: plan.inputs.includes("segmentIds"),
+        // A graph whose rows depend on the batch was refused by the rehearsal.
+        rowsAffectScores: false,
         // The second keeps a session busy while the first one's answer travels.
         concurrentRuns: 2 * placement.sessions,
         cancelsWithinBatch: false,
       },
+      settings: settingsOf(modesOf(options)),
       client,
       plan,
       sizes,
@@ -90,13 +99,21 @@ async function rehearse(
   if (problem !== undefined) throw new ModelLoadError({ model, backend: "mnn", file, ...problem });
 }
 
+/** MNN's modes that can change a number. */
+function modesOf({ precision = "high", memory = "normal" }: MnnOptions): {
+  readonly precision: NonNullable<MnnOptions["precision"]>;
+  readonly memory: NonNullable<MnnOptions["memory"]>;
+} {
+  return { precision, memory };
+}
+
 function loadGraph(
   client: RuntimeClient<Calls>,
-  { precision = "high", memory = "normal", power = "normal" }: MnnOptions,
+  chosen: MnnOptions,
   { local, placement }: { readonly local: LocalArtifact; readonly placement: Placement },
 ): Promise<LoadedGraph> {
   const { sessions, threads } = placement;
-  const options = { threads, precision, memory, power };
+  const options = { threads, ...modesOf(chosen), power: chosen.power ?? "normal" };
   return client.call("load", { modelPath: local.modelPath, sessions, options });
 }
 

@@ -25,6 +25,8 @@ export function inBatches(backend: Backend, use: BatchUse): Backend {
       return {
         info: session.info,
         artifact: session.artifact,
+        settings: session.settings,
+        bounds: session.bounds,
         capabilities: {
           ...session.capabilities,
           batchPreference: preferences[use],

@@ -285,6 +285,8 @@ function changed(
       return {
         info: session.info,
         artifact: session.artifact,
+        settings: session.settings,
+        bounds: session.bounds,
         capabilities: session.capabilities,
         run: (batch, options) => change(batch, (one) => session.run(one, options)),
         dispose,

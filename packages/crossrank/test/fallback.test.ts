@@ -300,6 +300,8 @@ describe("a budget that is too small", () => {
         return {
           info: session.info,
           artifact: session.artifact,
+          settings: session.settings,
+          bounds: session.bounds,
           capabilities: { ...session.capabilities, concurrentRuns: 1 },
           run: async (batch, options) => {
             runs += 1;

@@ -8,11 +8,13 @@ import {
   type ModelFile,
   ModelFileNotFoundError,
   type ModelFiles,
+  type Settings,
 } from "@crossrank/core";
 import type { ModelPackage } from "@crossrank/formats/mlpackage";
 import { largestMessage, writeModelFile } from "@crossrank/formats/onnx";
 import type { Predictor, PredictorInput, PredictorOutput } from "../predictor.js";
 import { graphOutput, type TranslationRequest, translate } from "./translate.js";
+import type { Arithmetic } from "./translation.js";
 
 /** ReduceMean with axes as an input, and Split with `num_outputs`, are of opset 18. */
 const opset = 18;
@@ -64,7 +66,7 @@ export async function openReferencePredictor(
     // At once, so that a program that ends without `dispose` leaves no copy of the weights behind. Where files in use
     // cannot be removed, `close` does it.
     await rm(folder, { recursive: true, force: true }).catch(() => undefined);
-    return new ReferencePredictor(session, folder);
+    return new ReferencePredictor(session, folder, request.arithmetic);
   } catch (error) {
     await rm(folder, { recursive: true, force: true });
     throw error;
@@ -73,11 +75,14 @@ export async function openReferencePredictor(
 
 class ReferencePredictor implements Predictor {
   readonly runtime: { readonly name: string; readonly version: string };
+  /** The arithmetic, and what the backend that computes was told. */
+  readonly settings: Settings;
   readonly concurrentRuns: number;
   readonly #session: BackendSession;
   readonly #folder: string;
 
-  constructor(session: BackendSession, folder: string) {
+  constructor(session: BackendSession, folder: string, arithmetic: Arithmetic) {
+    this.settings = { ...session.settings, arithmetic };
     this.#session = session;
     this.#folder = folder;
     this.runtime = referenceRuntime(session.info.runtime);

@@ -17,6 +17,7 @@ import {
   ModelProfileError,
   type OutputKind,
   type RawOutput,
+  type Settings,
 } from "@crossrank/core";
 import { describeModel } from "../source/describe-model.js";
 import type { ModelDescription } from "../source/description.js";
@@ -156,6 +157,8 @@ class SourceSession implements BackendSession {
   readonly info: BackendInfo = { name, runtime };
   readonly artifact: ArtifactInfo;
   readonly capabilities: Capabilities;
+  /** Nothing can be set that changes a number. */
+  readonly settings: Settings = {};
   readonly #underWay = new Set<Promise<unknown>>();
   readonly #tokens: readonly number[];
   #description: ModelDescription | undefined;
@@ -178,6 +181,7 @@ class SourceSession implements BackendSession {
       // Sequences are computed without their padding, and together share one reading of the weights.
       batchPreference: { rows: 64, tokens: tokensAtOnce, padding: 1 },
       segmentIds: (description.embeddings.segment?.shape[0] ?? 0) > 1,
+      rowsAffectScores: false,
       concurrentRuns: 1,
       cancelsWithinBatch: true,
     };
@@ -216,6 +220,15 @@ class SourceSession implements BackendSession {
       throw new BackendRunError({
         backend: name,
         problem: `a batch of ${batch.rows} × ${batch.columns} was not declared`,
+      });
+    }
+    const numbers = batch.rows * batch.columns;
+    const { inputIds, attentionMask, segmentIds } = batch;
+    for (const [array, values] of Object.entries({ inputIds, attentionMask, segmentIds })) {
+      if (values.length === numbers) continue;
+      throw new BackendRunError({
+        backend: name,
+        problem: `a batch of ${batch.rows} × ${batch.columns} has ${values.length} numbers in ${array}, not ${numbers}`,
       });
     }
     try {

@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
-import type { Context } from "../context.js";
 import type { CiCommandOptions } from "../ci/ci-command.js";
+import type { Context } from "../context.js";
 
 const help = `
 Configuration:

@@ -2,12 +2,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Context } from "../context.js";
 import type { ConvertCommandOptions } from "../conversion/convert-command.js";
 import { UsageError } from "../failure.js";
-import {
-  modelOptions,
-  positiveNumber,
-  tableOrJson,
-  wholeNumber,
-} from "../options.js";
+import { modelOptions, positiveNumber, tableOrJson, wholeNumber } from "../options.js";
 
 const help = `
 Reads the model's own safetensors. Only mnn involves Python.

@@ -1,40 +1,27 @@
+import {
+  precisionClassOf as classOf,
+  numericBounds,
+  type PrecisionBounds,
+  type PrecisionClass,
+  precisionClasses,
+} from "@crossrank/core";
 import { UnknownPrecisionError } from "../errors.js";
 import type { NonInferiority } from "../statistics/bootstrap.js";
 import type { ScoreComparison } from "./compare-scores.js";
 
-/** What an artifact's numbers were rounded to. `8-bit` and `4-bit` (below 8) name weights or weights and activations. */
-export type PrecisionClass = "fp32" | "fp16" | "8-bit" | "4-bit";
+export { type PrecisionClass, precisionClasses };
 
-/** Every precision class, from the most precise. */
-export const precisionClasses: readonly PrecisionClass[] = ["fp32", "fp16", "8-bit", "4-bit"];
-
-/** Of dtype names in lower case, as core's `verify` sorts them: bf16 counts as half precision, 1 to 7 bits as 4-bit. */
-const dtypePatterns: readonly { readonly pattern: RegExp; readonly precision: PrecisionClass }[] = [
-  { pattern: /^(fp|f|float)32$/, precision: "fp32" },
-  { pattern: /^(fp|f|float|bf|bfloat)16$/, precision: "fp16" },
-  { pattern: /^((u?int|[qwi])8(_\w+)?|quantized|8-bit)$/, precision: "8-bit" },
-  { pattern: /^((u?int|i?q|w|bnb|nf|mxfp|fp|tq)[1-7](?!\d)|4-bit$)/, precision: "4-bit" },
-];
-
-/** @throws {UnknownPrecisionError} for a dtype that fits no class: it needs a gate of its own. */
+/** As core's `precisionClassOf`. @throws {UnknownPrecisionError} for a dtype that fits no class: it needs a gate of its own. */
 export function precisionClassOf(dtype: string): PrecisionClass {
-  const name = dtype.toLowerCase();
-  const found = dtypePatterns.find(({ pattern }) => pattern.test(name));
-  if (found === undefined) throw new UnknownPrecisionError({ dtype, supported: precisionClasses });
-  return found.precision;
+  const precision = classOf(dtype);
+  if (precision === undefined) throw new UnknownPrecisionError({ dtype, supported: precisionClasses });
+  return precision;
 }
 
 /** Bounds of one precision class; what is undefined is reported and not judged. */
 export interface GateBounds {
   /** L1, logits of tiny models against the reference's. */
-  readonly numerics: {
-    /** Largest |Δ|. */
-    readonly maximum: number | undefined;
-    /** Largest median of |Δ|. */
-    readonly median: number | undefined;
-    /** Reference logits further than this from 0 must keep their sign. */
-    readonly signMargin: number | undefined;
-  };
+  readonly numerics: PrecisionBounds;
   /** L2, score table of frozen pairs: least values. */
   readonly scores: { readonly tau: number | undefined; readonly topOne: number | undefined };
   /** L3: least share of the reference's metric. `degradedBelow`: passes, and is called degraded, below this share. */
@@ -47,22 +34,22 @@ export interface GateBounds {
  */
 export const gateBounds: Readonly<Record<PrecisionClass, GateBounds>> = {
   fp32: {
-    numerics: { maximum: 1e-4, median: undefined, signMargin: undefined },
+    numerics: numericBounds.fp32.logit,
     scores: { tau: 0.99, topOne: 0.98 },
     quality: { retention: 0.999, degradedBelow: 0.999 },
   },
   fp16: {
-    numerics: { maximum: 2e-2, median: undefined, signMargin: undefined },
+    numerics: numericBounds.fp16.logit,
     scores: { tau: 0.99, topOne: 0.98 },
     quality: { retention: 0.999, degradedBelow: 0.999 },
   },
   "8-bit": {
-    numerics: { maximum: undefined, median: 0.15, signMargin: 0.5 },
+    numerics: numericBounds["8-bit"].logit,
     scores: { tau: 0.95, topOne: 0.92 },
     quality: { retention: 0.99, degradedBelow: 0.99 },
   },
   "4-bit": {
-    numerics: { maximum: undefined, median: undefined, signMargin: undefined },
+    numerics: numericBounds["4-bit"].logit,
     scores: { tau: undefined, topOne: undefined },
     quality: { retention: 0.97, degradedBelow: 0.99 },
   },

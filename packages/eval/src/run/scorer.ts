@@ -10,6 +10,7 @@ import {
   type ScoreOptions,
   type ScoreResult,
   scaleOf,
+  scoredProfile,
 } from "@crossrank/core";
 import { canonicalJson } from "../canonical.js";
 import { precisionClassOf } from "../compare/gates.js";
@@ -79,7 +80,7 @@ export async function describeReranker(
   loadMilliseconds: number,
 ): Promise<ScorerDescription> {
   const { profile, session } = reranker;
-  const { expectations: _expectations, defaultDtype: _defaultDtype, ...scored } = profile;
+  const scored = scoredProfile(profile);
   return {
     model: { id: model.id, revision: model.revision ?? null },
     family: profile.family,
