@@ -109,6 +109,7 @@ function fakeScorer(count) {
       system: {
         backend: { name: "fake", runtime: { name: "sha256", version: "1" } },
         artifact: { format: "safetensors", dtype: "fp32", files: [{ path: "none", sha256: "0".repeat(64) }] },
+        settings: {},
         precision: "fp32",
         tokenizerSha256: null,
         template: "none",

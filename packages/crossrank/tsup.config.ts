@@ -1,10 +1,10 @@
 import { defineConfig, type Options } from "tsup";
 
 const config: Options = {
-  // The command, and what a configuration imports, which alone has types.
-  entry: { main: "src/main.ts", config: "src/config/index.ts" },
+  // The command, and the library, which alone has types.
+  entry: { main: "src/main.ts", index: "src/index.ts" },
   format: "esm",
-  dts: { entry: { config: "src/config/index.ts" } },
+  dts: { entry: { index: "src/index.ts" } },
   clean: true,
   sourcemap: true,
   target: "es2022",

@@ -81,7 +81,7 @@ async function outcomeOf(seed) {
   const bytes = damage(Buffer.from(readFileSync(paths[seed % paths.length])), random);
   let session;
   try {
-    session = await addon.load(bytes, { threads: 1, precision: "high", memory: "normal", power: "normal" });
+    session = await addon.load(bytes, { threads: 1, precision: "high", memory: "normal" });
     const shape = [2, 9];
     for (let run = 0; run < 2; run += 1) {
       const inputs = session.inputs.map(({ name }) => ({

@@ -23,7 +23,7 @@ const platform =
     ? `linux-${process.arch}-${glibcVersionRuntime === undefined ? "musl" : "gnu"}`
     : `${process.platform}-${process.arch}${process.platform === "win32" ? "-msvc" : ""}`;
 const addon = require(`../native/crossrank-backend-mnn.${platform}.node`);
-const options = { threads: Number(values.threads), precision: "high", memory: "normal", power: "normal" };
+const options = { threads: Number(values.threads), precision: "high", memory: "normal" };
 
 await measure("run", Number(values.runs), await runner());
 await measure("load", Number(values.loads), loader());

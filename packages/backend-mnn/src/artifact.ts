@@ -1,17 +1,12 @@
 import {
+  type ArtifactFormat,
   type ArtifactWish,
-  artifactNotFoundError,
-  dtypesToTry,
+  chooseArtifact,
+  type FoundArtifact,
   hashFile,
   requireContent,
 } from "@crossrank/backend-kit";
-import {
-  type ArtifactInfo,
-  type LoadRequest,
-  type ModelFile,
-  ModelFileNotFoundError,
-  type ModelFiles,
-} from "@crossrank/core";
+import type { ArtifactInfo, LoadRequest, ModelFile, ModelFiles } from "@crossrank/core";
 import { artifactPaths, dtypeOfFile, dtypes } from "./dtype.js";
 
 /** Which file to run, before it is fetched. */
@@ -26,39 +21,43 @@ export interface LocalArtifact {
   readonly bytes: number;
 }
 
+/** Artifacts among a model's files: of each precision the best place alone. */
+export function artifactsAmong(paths: readonly string[]): readonly FoundArtifact[] {
+  return dtypes.flatMap((dtype) => {
+    const path = artifactPaths(dtype).find((candidate) => paths.includes(candidate));
+    return path === undefined ? [] : [{ dtype, path }];
+  });
+}
+
+export function mnnPaths(paths: readonly string[]): readonly string[] {
+  return paths.filter((path) => path.endsWith(".mnn")).sort();
+}
+
+const format: ArtifactFormat = {
+  dtypes,
+  artifacts: artifactsAmong,
+  candidates: mnnPaths,
+  expected: artifactPaths,
+  accepts: () => true,
+  fixes: {
+    named: "Name one of these in the option `file` of mnn().",
+    none: "Convert the model to MNN, or choose the backend of the format that it comes in.",
+  },
+};
+
 /**
- * The file named by `file`; else of the precision asked for, the profile's default, or the most precise there is.
+ * The artifact by the rule of all backends.
  *
  * @throws {ModelFileNotFoundError} when it is not there.
  * @throws {InvalidInputError} when `dtype` is no precision.
  */
-export function chooseArtifact(
-  model: string,
-  listed: readonly ModelFile[],
-  wanted: ArtifactWish,
-): ArtifactChoice {
+export function chooseFile(model: string, listed: readonly ModelFile[], wish: ArtifactWish): ArtifactChoice {
   const byPath = new Map(listed.map((file) => [file.path, file]));
-  if (wanted.file !== undefined) {
-    const file = byPath.get(wanted.file);
-    if (file !== undefined) return { dtype: dtypeOfFile(file.path), file };
-    const fix = "Name one of these in the option `file`.";
-    throw new ModelFileNotFoundError({ model, expected: [wanted.file], found: mnnPaths(listed), fix });
-  }
-  for (const dtype of dtypesToTry(wanted, dtypes)) {
-    const file = artifactPaths(dtype).flatMap((path) => byPath.get(path) ?? [])[0];
-    if (file !== undefined) return { dtype, file };
-  }
-  throw artifactNotFoundError({
-    model,
-    expected: artifactPaths(wanted.dtype ?? "fp32"),
-    dtypes,
-    find: (dtype) => artifactPaths(dtype).filter((path) => byPath.has(path)),
-    found: mnnPaths(listed),
-    fixes: {
-      named: "Name one of these in the option `file` of mnn().",
-      none: "Convert the model to MNN, or choose the backend of the format that it comes in.",
-    },
-  });
+  const {
+    dtype,
+    paths: [path],
+  } = chooseArtifact(model, [...byPath.keys()], wish, format);
+  return { dtype: dtype ?? dtypeOfFile(path), file: byPath.get(path) as ModelFile };
 }
 
 /** @throws {ModelLoadError} when the file is empty or a Git LFS pointer. */
@@ -80,8 +79,4 @@ export async function describeArtifact(
   signal: AbortSignal | undefined,
 ): Promise<ArtifactInfo> {
   return { format: "mnn", dtype, files: [{ path, sha256: sha256 ?? (await hashFile(modelPath, signal)) }] };
-}
-
-function mnnPaths(listed: readonly ModelFile[]): readonly string[] {
-  return listed.flatMap(({ path }) => (path.endsWith(".mnn") ? [path] : [])).sort();
 }

@@ -12,15 +12,15 @@ import {
   type LoadRequest,
   ModelLoadError,
 } from "@crossrank/core";
-import { chooseArtifact, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
+import { chooseFile, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
 import { openChild, openLocal } from "./client.js";
 import { chooseBatchPreference, choosePlacement, type Placement } from "./defaults.js";
 import { diagnose } from "./diagnose.js";
 import { describeTensor, type GraphPlan, kindsToOffer, planInputs, planOutput } from "./graph-plan.js";
 import { modelLoadError } from "./load-error.js";
 import { checkOptions, type MnnOptions } from "./options.js";
-import type { Calls, LoadedGraph } from "./protocol.js";
-import { rehearsalOf, rehearsalProblem } from "./rehearsal.js";
+import type { Calls, LoadedGraph, Rehearsal } from "./protocol.js";
+import { rehearsalOf, rehearsalProblem, showsCompany } from "./rehearsal.js";
 import { MnnSession, type TableSizes } from "./session.js";
 
 /**
@@ -44,7 +44,7 @@ async function load(options: MnnOptions, request: LoadRequest): Promise<BackendS
   const { files, signal } = request;
   signal?.throwIfAborted();
   const wish = artifactWish(options.file, request);
-  const choice = chooseArtifact(files.id, await files.list({ signal }), wish);
+  const choice = chooseFile(files.id, await files.list({ signal }), wish);
   const { path } = choice.file;
   const local = await fetchArtifact(files, choice, request);
   const placement = choosePlacement(options, local.bytes);
@@ -58,7 +58,12 @@ async function load(options: MnnOptions, request: LoadRequest): Promise<BackendS
       signal,
     );
     const { plan, sizes } = planGraph(graph, request, path);
-    await abortable(rehearse(client, { plan, sizes }, { model: files.id, file: path }), signal);
+    const rehearsal = await abortable(
+      rehearse(client, { plan, sizes }, { model: files.id, file: path }),
+      signal,
+    );
+    const batchPreference = chooseBatchPreference(options.batch);
+    const rowsAffectScores = showsCompany(rehearsal);
     return new MnnSession({
       info: { name: "mnn", runtime: { name: "MNN", version: graph.version } },
       artifact,
@@ -67,15 +72,14 @@ async function load(options: MnnOptions, request: LoadRequest): Promise<BackendS
         maxSequenceLength: sizes.longest,
         sequenceLengths: "any",
         batchSize: { max: Number.MAX_SAFE_INTEGER },
-        batchPreference: chooseBatchPreference(options.batch),
+        batchPreference,
         segmentIds: plan.inputs.includes("segmentIds"),
-        // A graph whose rows depend on the batch was refused by the rehearsal.
-        rowsAffectScores: false,
+        rowsAffectScores,
         // The second keeps a session busy while the first one's answer travels.
         concurrentRuns: 2 * placement.sessions,
         cancelsWithinBatch: false,
       },
-      settings: settingsOf(modesOf(options)),
+      settings: settingsOf({ ...modesOf(options), batch: rowsAffectScores ? batchPreference : undefined }),
       client,
       plan,
       sizes,
@@ -86,17 +90,18 @@ async function load(options: MnnOptions, request: LoadRequest): Promise<BackendS
   }
 }
 
-/** @throws {ModelLoadError} when the graph's results depend on the batch. */
+/** @throws {ModelLoadError} when the graph's results depend on the batch by more than rounding. */
 async function rehearse(
   client: RuntimeClient<Calls>,
   { plan, sizes }: { readonly plan: GraphPlan; readonly sizes: TableSizes },
   { model, file }: { readonly model: string; readonly file: string },
-): Promise<void> {
+): Promise<Rehearsal> {
   const rehearsal = await client.call("rehearse", rehearsalOf(plan, sizes)).catch((failure) => {
     throw modelLoadError(model, file, failure);
   });
   const problem = rehearsalProblem(rehearsal);
   if (problem !== undefined) throw new ModelLoadError({ model, backend: "mnn", file, ...problem });
+  return rehearsal;
 }
 
 /** MNN's modes that can change a number. */
@@ -113,7 +118,7 @@ function loadGraph(
   { local, placement }: { readonly local: LocalArtifact; readonly placement: Placement },
 ): Promise<LoadedGraph> {
   const { sessions, threads } = placement;
-  const options = { threads, ...modesOf(chosen), power: chosen.power ?? "normal" };
+  const options = { threads, ...modesOf(chosen) };
   return client.call("load", { modelPath: local.modelPath, sessions, options });
 }
 

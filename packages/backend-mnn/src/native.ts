@@ -13,9 +13,8 @@ export interface Addon {
 
 export interface AddonOptions {
   readonly threads: number;
-  readonly precision: "normal" | "high" | "low" | "low-bf16";
+  readonly precision: "high" | "low" | "low-bf16";
   readonly memory: "normal" | "high" | "low";
-  readonly power: "normal" | "high" | "low";
 }
 
 export interface AddonTensor {

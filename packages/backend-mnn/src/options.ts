@@ -22,17 +22,15 @@ export interface MnnOptions {
    */
   readonly threads?: number | undefined;
   /**
-   * MNN's precision mode. `"normal"` and `"high"` compute in float32; `"low"` in half precision where the processor has
-   * it (ARM v8.2), `"low-bf16"` in bfloat16 where MNN was built for it; elsewhere both are float32. Default: `"high"`.
+   * MNN's precision mode. `"high"` computes in float32; `"low"` in half precision where the processor has it
+   * (ARM v8.2), `"low-bf16"` in bfloat16 where MNN was built for it; elsewhere both are float32. Default: `"high"`.
    */
-  readonly precision?: "normal" | "high" | "low" | "low-bf16" | undefined;
+  readonly precision?: "high" | "low" | "low-bf16" | undefined;
   /**
    * MNN's memory mode. `"low"` keeps 8-bit weights at 8 bits and quantises activations as it runs: less memory, other
    * numbers. Default: `"normal"`, which unfolds them to float32 when the model loads.
    */
   readonly memory?: "normal" | "high" | "low" | undefined;
-  /** MNN's power mode: `"high"` prefers the fast cores of a processor that has two kinds. Default: `"normal"`. */
-  readonly power?: "normal" | "high" | "low" | undefined;
   /**
    * `"process"`: MNN runs in a child process, so that a malformed file which makes it crash is an error and not the end
    * of the program. `"none"`: in this process, on threads of its own; for files that you made yourself.
@@ -50,9 +48,8 @@ export interface MnnOptions {
 const mostThreads = 32;
 
 const choices = {
-  precision: ["normal", "high", "low", "low-bf16"],
+  precision: ["high", "low", "low-bf16"],
   memory: ["normal", "high", "low"],
-  power: ["normal", "high", "low"],
   isolation: ["process", "none"],
 } as const;
 

@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type MnnOptions, mnn } from "@crossrank/backend-mnn";
+import { backends, type MnnOptions, mnn } from "@crossrank/backend-mnn";
 import {
   IncompatibleModelError,
   InvalidInputError,
@@ -192,9 +192,8 @@ test.each<[MnnOptions, string]>([
   [{ sessions: 0 }, "sessions"],
   [{ threads: 1.5 }, "threads"],
   [{ threads: 33 }, "threads"],
-  [{ precision: "half" as "low" }, "precision"],
+  [{ precision: "normal" as "low" }, "precision"],
   [{ memory: "none" as "low" }, "memory"],
-  [{ power: "" as "low" }, "power"],
   [{ isolation: "thread" as "none" }, "isolation"],
   [{ file: "" }, "file"],
   [{ batch: { rows: 0 } }, "batch.rows"],
@@ -235,6 +234,44 @@ test("without an addon: diagnose and load say what to install or build", async (
   expect(error).toMatchObject({ code: "model-load" });
   expect(error.message).toMatch(wanted);
   rmSync(root, { recursive: true });
+});
+
+describeNative("what a session declares", () => {
+  test.each([
+    ["fp32", { precision: "high", memory: "normal" }, {}],
+    ["int8", { precision: "high", memory: "normal" }, {}],
+    ["fp32", { precision: "high", memory: "low" }, { memory: "low" }],
+  ] as const)("%s: settings %j, and rows that stand alone", async (dtype, settings, options) => {
+    const session = await load(mnn({ ...here, ...options }), fixtureFolder("bert-logit", [dtype]));
+    expect(session.settings).toEqual(settings);
+    expect(session.capabilities.rowsAffectScores).toBe(false);
+    await session.dispose();
+  });
+
+  test("quantised activations: rows that affect scores, and the batches among the settings", async () => {
+    const backend = mnn({ ...here, memory: "low", batch: { rows: 4 } });
+    const session = await load(backend, fixtureFolder("bert-logit", ["int8"]));
+    expect(session.settings).toEqual({
+      precision: "high",
+      memory: "low",
+      batch: '{"padding":0,"rows":4,"tokens":512}',
+    });
+    expect(session.capabilities.rowsAffectScores).toBe(true);
+    await session.dispose();
+  });
+});
+
+test("the descriptor finds artifacts by name, of each precision the best place", async () => {
+  const [descriptor, ...others] = backends;
+  expect(others).toEqual([]);
+  const paths = ["mnn/model_int8.mnn", "model_int8.mnn", "model.mnn", "other.mnn", "onnx/model.onnx"];
+  expect(descriptor?.artifacts(paths)).toEqual([
+    { dtype: "fp32", path: "model.mnn" },
+    { dtype: "int8", path: "mnn/model_int8.mnn" },
+  ]);
+  expect(descriptor?.candidates(paths)).toEqual([...paths.slice(0, 4)].sort());
+  const backend = await descriptor?.create({ threads: 1, workers: 2, file: "other.mnn" });
+  expect(backend).toMatchObject({ name: descriptor?.name, families: descriptor?.families });
 });
 
 testNative("the addon says what MNN it is", () => {

@@ -55,5 +55,6 @@ it("costs a page little, and the chat template engine only where a model has a c
   expect(inputs.some((path) => path.includes("@huggingface/tokenizers"))).toBe(true);
   expect(inputs.filter((path) => path.includes("@huggingface/jinja"))).toEqual([]);
   // The number moves when someone decides it should: it is what a page pays for core, tokenizer included.
-  expect(bytes).toBeLessThan(142_000);
+  // 144 kB: the settings, checks and error codes of the contract took 1.7 kB.
+  expect(bytes).toBeLessThan(144_000);
 });

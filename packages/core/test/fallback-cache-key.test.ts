@@ -15,7 +15,14 @@ async function facts(): Promise<CacheKeyFacts> {
     ],
   };
   const model = { id: "acme/reranker", revision: "0123", artifact };
-  return { model, backend: session.info, profile, instruction: "", variant: "coreml(ane)" };
+  return {
+    model,
+    backend: session.info,
+    settings: { batch: "1" },
+    profile,
+    instruction: "",
+    variant: "coreml(ane)",
+  };
 }
 
 describe("a cache key", () => {
@@ -24,14 +31,19 @@ describe("a cache key", () => {
     const { model, profile } = base;
     const turned = { ...model, artifact: { ...model.artifact, files: model.artifact.files.toReversed() } };
     const fields = Object.fromEntries(Object.entries(profile).reverse()) as unknown as typeof profile;
-    expect(cacheKey({ ...base, model: turned, profile: fields })).toBe(cacheKey(base));
+    expect(await cacheKey({ ...base, model: turned, profile: fields })).toBe(await cacheKey(base));
     // What is checked and chosen at load is no part of a score.
     const checked = { ...profile, defaultDtype: "int8", expectations: { tolerance: 1, pairs: [] } };
-    expect(cacheKey({ ...base, profile: checked })).toBe(cacheKey(base));
-    expect(cacheKey({ ...base, instruction: undefined })).toBe(cacheKey(base));
-    expect(cacheKey({ ...base, profile: { ...profile, instruction: "find" }, instruction: undefined })).toBe(
-      cacheKey({ ...base, profile, instruction: "find" }),
-    );
+    expect(await cacheKey({ ...base, profile: checked })).toBe(await cacheKey(base));
+    expect(await cacheKey({ ...base, instruction: undefined })).toBe(await cacheKey(base));
+    expect(
+      await cacheKey({ ...base, profile: { ...profile, instruction: "find" }, instruction: undefined }),
+    ).toBe(await cacheKey({ ...base, profile, instruction: "find" }));
+    // Where a folder lies is no part of a score: its content is.
+    const folder = { ...base, contents: ["tokenizer.json dd"] };
+    const at = (id: string) => ({ ...folder, model: { ...model, id, revision: undefined } });
+    expect(await cacheKey(at("/home/a/model"))).toBe(await cacheKey(at("D:\\model")));
+    expect(await cacheKey(base)).toMatch(/^crossrank:2:[0-9a-f]{64}$/);
   });
 
   it("is another for every other fact", async () => {
@@ -73,6 +85,8 @@ describe("a cache key", () => {
       format: { model: { ...model, artifact: { ...artifact, format: "mlpackage" } } },
       backend: { backend: { ...base.backend, name: "coreml" } },
       "runtime version": { backend: { ...base.backend, runtime: { ...base.backend.runtime, version: "2" } } },
+      "a setting": { settings: { batch: "8" } },
+      "no settings": { settings: {} },
       contents: { contents: ["tokenizer.json dd"] },
       instruction: { instruction: "find it" },
       "maximum length": { profile: { ...profile, maxLength: 32 } },
@@ -83,21 +97,23 @@ describe("a cache key", () => {
       "query prefix": { profile: { ...profile, queryPrefix: "query: " } },
       "document prefix": { profile: { ...profile, documentPrefix: "passage: " } },
     };
-    const keys = Object.entries(changes).map(([name, change]) => [name, cacheKey({ ...base, ...change })]);
-    const all = [cacheKey(base), ...keys.map(([, key]) => key)];
+    const keys = await Promise.all(
+      Object.entries(changes).map(async ([name, change]) => [name, await cacheKey({ ...base, ...change })]),
+    );
+    const all = [await cacheKey(base), ...keys.map(([, key]) => key)];
     expect(keys.filter(([, key]) => all.filter((other) => other === key).length > 1)).toEqual([]);
   });
 });
 
 describe("a reranker's cache key", () => {
-  it("stands in its results, and is known before a call", async () => {
+  it("stands in the results that ask for it, and is known before a call", async () => {
     await using reranker = await createReranker({ model: fixture("bert-logit"), backend });
-    const result = await reranker.rerank({ query, documents });
-    expect(result.cacheKey).toBe(reranker.cacheKey());
-    expect((await reranker.score([])).cacheKey).toBe(result.cacheKey);
-    expect(result.cacheKey).toContain(reranker.session.artifact.files[0]?.sha256);
+    const result = await reranker.rerank({ query, documents, returnCacheKey: true });
+    expect(result.cacheKey).toBe(await reranker.cacheKey());
+    expect((await reranker.score([], { returnCacheKey: true })).cacheKey).toBe(result.cacheKey);
+    expect(await reranker.rerank({ query, documents })).not.toHaveProperty("cacheKey");
     await using shorter = await createReranker({ model: fixture("bert-logit"), backend, maxLength: 32 });
-    expect(shorter.cacheKey()).not.toBe(result.cacheKey);
+    expect(await shorter.cacheKey()).not.toBe(result.cacheKey);
   });
 
   it("knows the tokenizer of a folder by its content, and that of a revision by the revision", async () => {
@@ -121,10 +137,10 @@ describe("a reranker's cache key", () => {
     for (const name of ["coreml(ane)", "coreml(cpugpu)"]) {
       const variants = [{ name, model: fixture("bert-logit"), backend }];
       await using reranker = createFallbackReranker({ variants });
-      expect(reranker.cacheKey()).toBeNull();
-      const result = await reranker.rerank({ query, documents });
-      expect(result.cacheKey).toBe(reranker.cacheKey());
-      keys.push(result.cacheKey);
+      expect(await reranker.cacheKey()).toBeNull();
+      const result = await reranker.rerank({ query, documents, returnCacheKey: true });
+      expect(result.cacheKey).toBe(await reranker.cacheKey());
+      keys.push(result.cacheKey ?? null);
     }
     expect(new Set(keys).size).toBe(2);
   });

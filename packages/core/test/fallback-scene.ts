@@ -149,6 +149,7 @@ export function watched(
       info: session.info,
       artifact: session.artifact,
       capabilities: { ...session.capabilities, cancelsWithinBatch: false },
+      settings: session.settings,
       run: (batch, runOptions) => {
         const work = run(batch, runOptions);
         running.add(work);

@@ -55,9 +55,11 @@ function linear({ logit = (value) => value, dtype = "fp32", maxSequenceLength }:
           batchSize: { max: 8 },
           batchPreference: { rows: 4, tokens: 1024, padding: 1 },
           segmentIds: true,
+          rowsAffectScores: false,
           concurrentRuns: 1,
           cancelsWithinBatch: false,
         },
+        settings: {},
         run: async (batch: Batch) => ({
           kind: "class-logits",
           shape: [batch.rows, 1],
@@ -421,21 +423,17 @@ describe("the judgement", () => {
     expect(bound("q40")).toMatchObject({ maximum: 1e-4 });
   });
 
-  it("gives a GGUF the room that llama.cpp's half floats need", () => {
-    const facts = { scale: "logit", measure: "logit", reference: undefined, format: "gguf" } as const;
-    expect(boundFor({ ...facts, dtype: "F32" })).toEqual({ name: "F32", maximum: 1e-2 });
-    expect(boundFor({ ...facts, dtype: "F16" }).maximum).toBe(4e-2);
-    expect(boundFor({ ...facts, dtype: "F32", scale: "cosine" }).maximum).toBe(2e-3);
+  it("gives a session the room that it declares for its runtime's arithmetic", () => {
+    const own = { logit: 3e-2, cosine: 1e-2, reason: "half floats" };
+    const facts = { scale: "logit", measure: "logit", reference: undefined, own } as const;
+    expect(boundFor({ ...facts, dtype: "F32" })).toEqual({ name: "F32", maximum: 3e-2 });
+    expect(boundFor({ ...facts, dtype: "F32", scale: "cosine" }).maximum).toBe(1e-2);
+    // Never tighter than the precision's own.
+    expect(boundFor({ ...facts, dtype: "F16", own: { ...own, logit: 1e-3 } }).maximum).toBe(2e-2);
+    // Below 16 bits medians are judged, or nothing.
     expect(boundFor({ ...facts, dtype: "Q8_0" })).toEqual(bound("Q8_0"));
     expect(boundFor({ ...facts, dtype: "Q8_0", scale: "cosine" })).toEqual(bound("Q8_0", "cosine"));
-    expect(boundFor({ ...facts, dtype: "fp32", format: "onnx" }).maximum).toBe(1e-4);
-  });
-
-  it("gives a Core ML package in half precision the room that the Neural Engine's arithmetic needs", () => {
-    const facts = { scale: "logit", measure: "logit", reference: undefined, format: "mlpackage" } as const;
-    expect(boundFor({ ...facts, dtype: "fp16" }).maximum).toBe(4e-2);
-    expect(boundFor({ ...facts, dtype: "fp16", scale: "cosine" }).maximum).toBe(1e-2);
-    expect(boundFor({ ...facts, dtype: "fp32" }).maximum).toBe(1e-4);
+    expect(boundFor({ ...facts, dtype: "Q4_K_M" })).toEqual(bound("Q4_K_M"));
   });
 
   it("is never tighter than the reference, and counts probabilities at their steepest slope", () => {

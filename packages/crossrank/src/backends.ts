@@ -1,210 +1,86 @@
-import type { Backend } from "@crossrank/core";
+// The registry as the command needs it: known at once, with messages of the command.
+import { type Backend, CrossrankError } from "@crossrank/core";
+import { BackendNotInstalledError, UnknownBackendError } from "./backend-errors.js";
 import { CommandError } from "./failure.js";
+import {
+  type CommonBackendOptions,
+  defaultBackend as chooseDefault,
+  findBackend,
+  installOf,
+  isMissing,
+  type KnownBackend,
+  makeBackend,
+  type NamedBackend,
+  nameAmong,
+  parseOutsider,
+  registeredBackends,
+  registeredFor,
+  registeredNames,
+} from "./registry.js";
 
-export interface BackendOptions {
-  readonly threads?: number | undefined;
-  readonly workers?: number | undefined;
-}
+export { type Precision, precisionsAmong } from "./registry.js";
 
-/** A format that a backend runs. */
-export type ArtifactFormat = "onnx" | "gguf" | "mnn" | "mlpackage";
+export type BackendOptions = Pick<CommonBackendOptions, "threads" | "workers">;
 
-/** A file of the model that a backend can run, or a folder that is one artifact. */
-export interface Precision {
-  readonly backend: string;
-  readonly dtype: string;
-  /** Relative to the model. */
-  readonly path: string;
-}
+/** Those of the packages that are installed. Descriptors load no runtime, and `--help` lists their names. */
+const known: readonly KnownBackend[] = (
+  await Promise.all(registeredNames.map((name) => registeredBackends(name).catch(() => [])))
+).flat();
 
-interface BackendEntry {
-  /** npm package, which also names what to install. */
-  readonly packageName: string;
-  /** Packages of ours besides, whose versions its scores depend on. */
-  readonly alsoUses?: readonly string[];
-  /** What to install for it to work. */
-  readonly install: readonly string[];
-  readonly format: ArtifactFormat;
-  /** The only system where it runs, and what to say on the others. */
-  readonly only?: { readonly platform: NodeJS.Platform; readonly elsewhere: string };
-  /** Computes the artifacts of another backend, to judge them: it is taken where it is asked for, and nowhere else. */
-  readonly isReference?: true;
-  readonly create: (options: BackendOptions) => Promise<Backend>;
-  /** The backend's own reading of file names, the one that it would take first at the front. Loads no runtime. */
-  readonly artifacts: (paths: readonly string[]) => Promise<Omit<Precision, "backend">[]>;
-}
+/** Every backend that the command knows, in the order of the registry; a package that is missing by its own name. */
+export const backendNames: readonly string[] = registeredNames.flatMap((name) => {
+  const own = known.map((one) => one.name).filter((one) => one === name || one.startsWith(`${name}:`));
+  return own.length === 0 ? [name] : own;
+});
 
-/** `coreml` on a Mac, and what computes its artifacts anywhere. */
-const coremlFacts = {
-  packageName: "@crossrank/backend-coreml",
-  install: ["@crossrank/backend-coreml"],
-  format: "mlpackage",
-  artifacts: async (paths: readonly string[]) => {
-    const { artifactPaths, dtypes, lengthPaths } = await import("@crossrank/backend-coreml");
-    const packages = packagesAmong(paths);
-    return dtypes.flatMap((dtype) => {
-      const path = artifactPaths(dtype).find((candidate) => packages.includes(candidate));
-      const found = path === undefined ? lengthPaths(dtype, packages) : [path];
-      return found.map((one) => ({ dtype, path: one }));
-    });
-  },
-} as const satisfies Partial<BackendEntry>;
-
-function coremlReference(arithmetic: "single" | "half"): BackendEntry {
-  return {
-    ...coremlFacts,
-    install: ["@crossrank/backend-coreml", "@crossrank/backend-onnx"],
-    alsoUses: ["@crossrank/backend-onnx"],
-    isReference: true,
-    create: async ({ threads, workers }) => {
-      const { onnx } = await import("@crossrank/backend-onnx");
-      const { coreml } = await import("@crossrank/backend-coreml");
-      return coreml({ reference: { backend: onnx({ threads, workers }), arithmetic } });
-    },
-  };
-}
-
-/**
- * Every backend that the command knows, in the order in which a model that names none is tried. Each is imported only
- * when it is asked for.
- */
-const backends: Readonly<Record<string, BackendEntry>> = {
-  onnx: {
-    packageName: "@crossrank/backend-onnx",
-    install: ["@crossrank/backend-onnx"],
-    format: "onnx",
-    create: async ({ threads, workers }) =>
-      (await import("@crossrank/backend-onnx")).onnx({ threads, workers }),
-    artifacts: async (paths) => {
-      const { dtypeSuffixes } = await import("@crossrank/backend-onnx");
-      return Object.entries(dtypeSuffixes).flatMap(([dtype, suffix]) => {
-        const candidates = [`onnx/model${suffix}.onnx`, `model${suffix}.onnx`];
-        const path = candidates.find((candidate) => paths.includes(candidate));
-        return path === undefined ? [] : [{ dtype, path }];
-      });
-    },
-  },
-  llamacpp: {
-    packageName: "@crossrank/backend-llamacpp",
-    install: ["@crossrank/backend-llamacpp", "node-llama-cpp"],
-    format: "gguf",
-    create: async ({ threads, workers }) =>
-      (await import("@crossrank/backend-llamacpp")).llamacpp({ threads, contexts: workers }),
-    artifacts: async (paths) => {
-      const { dtypeOfPath, dtypes } = await import("@crossrank/backend-llamacpp");
-      const files = paths
-        .filter((path) => /\.gguf$/i.test(path) && !/mmproj/i.test(path))
-        // A name that says no precision is the last choice; the backend then reads it in the file.
-        .map((path) => ({ dtype: dtypeOfPath(path) ?? "?", path }));
-      return [...dtypes, "?"].flatMap((dtype) => files.filter((file) => file.dtype === dtype));
-    },
-  },
-  mnn: {
-    packageName: "@crossrank/backend-mnn",
-    install: ["@crossrank/backend-mnn"],
-    format: "mnn",
-    create: async ({ threads, workers }) =>
-      (await import("@crossrank/backend-mnn")).mnn({ threads, sessions: workers }),
-    artifacts: async (paths) => {
-      const { artifactPaths, dtypes } = await import("@crossrank/backend-mnn");
-      return dtypes.flatMap((dtype) => {
-        const path = artifactPaths(dtype).find((candidate) => paths.includes(candidate));
-        return path === undefined ? [] : [{ dtype, path }];
-      });
-    },
-  },
-  coreml: {
-    ...coremlFacts,
-    only: {
-      platform: "darwin",
-      elsewhere:
-        "Core ML is on macOS only; coreml:reference computes the same package in ONNX Runtime, to judge it",
-    },
-    // Core ML chooses its own threads.
-    create: async () => (await import("@crossrank/backend-coreml")).coreml(),
-  },
-  "coreml:reference": coremlReference("single"),
-  "coreml:reference-half": coremlReference("half"),
-};
-
-export const backendNames: readonly string[] = Object.keys(backends);
-
+/** The backend's npm package; its path, where it is a file. */
 export function backendPackage(name: string): string {
-  return entryOf(name).packageName;
+  return backendPackages(name)[0] ?? name;
 }
 
-/** Every package of ours that the backend's scores depend on, its own first. */
+/** npm packages whose versions the backend's scores depend on, its own first. None for a file. */
 export function backendPackages(name: string): readonly string[] {
-  const { packageName, alsoUses = [] } = entryOf(name);
-  return [packageName, ...alsoUses];
+  const found = known.find((one) => one.name === name);
+  if (found !== undefined) return found.packages;
+  const [own] = installOf(name);
+  if (own !== undefined) return [own];
+  const outsider = parseOutsider(name);
+  if (outsider === undefined) throw asCommandError(new UnknownBackendError(name, backendNames));
+  return /^[@\w]/.test(name) && !name.startsWith("file:") && !/^[A-Za-z]:[\\/]/.test(name) ? [name] : [];
 }
 
 /**
- * The backends that judge what was converted to a format; each has to agree. Core ML's artifacts have the same judges
- * on every system, neither of which is Core ML: in float32, which sees the weights, and for what is computed in half
- * precision in that too, which sees numbers that overflow there.
+ * The backends that judge what was converted to a format; each has to agree. Where a format has references, they judge:
+ * on every system alike, and the first, which computes in float32, alone where the artifact does too.
  *
  * @param dtype undefined: the format's own choice.
  */
-export function judgesOf(format: ArtifactFormat, dtype: string | undefined): readonly string[] {
-  if (format !== "mlpackage") return backendNames.filter((name) => entryOf(name).format === format);
-  return dtype === "fp32" ? ["coreml:reference"] : ["coreml:reference", "coreml:reference-half"];
+export function judgesOf(format: string, dtype: string | undefined): readonly string[] {
+  const ofFormat = known.filter(({ descriptor }) => descriptor.format === format);
+  const references = ofFormat.filter(({ descriptor }) => descriptor.isReference);
+  if (ofFormat.length === 0) return registeredFor(format);
+  if (references.length === 0) return ofFormat.map(({ name }) => name);
+  return (dtype === "fp32" ? references.slice(0, 1) : references).map(({ name }) => name);
 }
 
 /**
- * @throws {CommandError} when its package is not installed, with the command that installs it, or when it runs on
- * another system only.
+ * @param name one of {@link backendNames}, or the path or package of another backend.
+ * @throws {CommandError} when it is not installed, with the command that installs it, or when it runs on another system
+ * only.
  */
 export async function createBackend(name: string, options: BackendOptions = {}): Promise<Backend> {
-  const entry = entryOf(name);
-  if (!runsHere(entry)) throw new CommandError(entry.only?.elsewhere);
-  return installed(name, () => entry.create(options));
-}
-
-/** Files of a model that some backend runs, by backend. One that is not installed cannot tell their precision: `?`. */
-export async function precisionsAmong(paths: readonly string[]): Promise<Precision[]> {
-  const precisions: Precision[] = [];
-  for (const [name, entry] of Object.entries(backends)) {
-    if (entry.isReference) continue;
-    const found = await installed(name, () => entry.artifacts(paths)).catch((error: unknown) => {
-      if (error instanceof CommandError) return pathsOf(entry, paths).map((path) => ({ dtype: "?", path }));
-      throw error;
-    });
-    precisions.push(...found.map((one) => ({ backend: name, ...one })));
+  try {
+    return await makeBackend((await findBackend(name)).backend, options);
+  } catch (error) {
+    throw asCommandError(error);
   }
-  return precisions;
 }
 
-/**
- * For a model that is asked for without a backend: of those that run on this system the first that has a file of the
- * precision, else the first that has any file, else the first.
- *
- * @throws {CommandError} when all that there is runs on another system.
- */
+/** As the registry's, with the command's errors. */
 export async function defaultBackend(paths: readonly string[], dtype?: string): Promise<string> {
-  const fits = (name: string): boolean => runsHere(entryOf(name)) && !entryOf(name).isReference;
-  const precisions = (await precisionsAmong(paths)).filter(({ backend }) => fits(backend));
-  const fitting = precisions.find((one) => one.dtype.toLowerCase() === dtype?.toLowerCase());
-  if (fitting !== undefined) return fitting.backend;
-  // Also where its backend is not installed: that message says what to install.
-  const withFiles = backendNames.filter((name) => pathsOf(entryOf(name), paths).length > 0);
-  const chosen = withFiles.find(fits);
-  if (chosen === undefined && withFiles.includes("coreml")) {
-    throw new CommandError(
-      "the model has Core ML packages and nothing else, which run on a Mac; " +
-        "--backend coreml:reference computes one here, to judge it",
-    );
-  }
-  return chosen ?? "onnx";
-}
-
-function runsHere({ only }: BackendEntry): boolean {
-  return only === undefined || only.platform === process.platform;
-}
-
-function pathsOf({ format }: BackendEntry, paths: readonly string[]): readonly string[] {
-  if (format === "mlpackage") return packagesAmong(paths);
-  return paths.filter((path) => path.endsWith(`.${format}`));
+  return chooseDefault(paths, dtype).catch((error: unknown) => {
+    throw asCommandError(error);
+  });
 }
 
 /** Folders of Core ML packages that the files lie in, each once. */
@@ -212,40 +88,23 @@ export function packagesAmong(paths: readonly string[]): readonly string[] {
   return [...new Set(paths.flatMap((path) => /^(.*?\.mlpackage)\//.exec(path)?.[1] ?? []))];
 }
 
-/** `"onnx:int8"` → backend and precision; the longest name that fits. Undefined when there is no such backend. */
-export function parseBackend(
-  value: string,
-): { readonly name: string; readonly dtype: string | undefined } | undefined {
-  const [name] = backendNames
-    .filter((known) => value === known || (value.startsWith(`${known}:`) && value.length > known.length + 1))
-    .sort((a, b) => b.length - a.length);
-  if (name === undefined) return undefined;
-  return { name, dtype: value === name ? undefined : value.slice(name.length + 1) };
-}
-
-function entryOf(name: string): BackendEntry {
-  const entry = backends[name];
-  if (entry === undefined)
-    throw new CommandError(`there is no backend ${name}. Known: ${backendNames.join(", ")}`);
-  return entry;
+/** `"onnx:int8"` → backend and precision, also of a path or an installed package. Undefined when there is no such backend. */
+export function parseBackend(value: string): NamedBackend | undefined {
+  return nameAmong(backendNames, value) ?? parseOutsider(value);
 }
 
 /** @throws {CommandError} when what is loaded needs the backend's package, and it is not installed. */
 export async function installed<Result>(name: string, load: () => Promise<Result>): Promise<Result> {
-  const { install } = entryOf(name);
+  const install = installOf(name);
   try {
     return await load();
   } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException;
-    // Only the package itself: a file that is missing inside it is another fault, with another remedy.
-    if (
-      code !== "ERR_MODULE_NOT_FOUND" ||
-      !backendPackages(name).some((one) => message.includes(`'${one}'`))
-    ) {
-      throw cause;
-    }
-    throw new CommandError(`backend ${name} is not installed. Install it: npm install ${install.join(" ")}`, {
-      cause,
-    });
+    if (!isMissing(cause, install.slice(0, 1))) throw cause;
+    throw asCommandError(new BackendNotInstalledError({ backend: name, install }, { cause }));
   }
+}
+
+function asCommandError(error: unknown): unknown {
+  if (!CrossrankError.isInstance(error)) return error;
+  return new CommandError(error.message, { cause: error });
 }

@@ -1,10 +1,9 @@
 import { readFile } from "node:fs/promises";
 import type { CrossrankJson, ModelFiles } from "@crossrank/core";
-import { openModel } from "@crossrank/hub";
-import { CommandError, describeSystemError, translateInputError, UsageError } from "./failure.js";
+import { CommandError, describeSystemError, translateInputError } from "./failure.js";
+import { openModelSource } from "./model-source.js";
 
-/** The embedded model's name on the command line. A folder of that name is `./nano`. */
-export const defaultModel = "nano";
+export { defaultModel } from "./model-source.js";
 
 export interface ModelOptions {
   readonly revision?: string | undefined;
@@ -20,25 +19,13 @@ export interface ModelOptions {
  */
 export async function openModelFiles(
   source: string,
-  options: ModelOptions,
+  { revision, offline, lock }: ModelOptions,
   signal: AbortSignal,
 ): Promise<ModelFiles> {
-  const { revision, offline, lock } = options;
-  if (source === defaultModel) {
-    const unfit = revision !== undefined ? "--revision" : lock !== undefined ? "--lock" : undefined;
-    if (unfit !== undefined)
-      throw new UsageError(`${unfit} does not apply to nano, which is part of crossrank`);
-    const { modelFolder } = await import("@crossrank/model-nano");
-    return named(defaultModel, await openModel(modelFolder, { signal }));
-  }
   try {
-    return await openModel(source, { revision, offline, lockFile: lock, signal });
+    return await openModelSource(source, { revision, offline, lock, signal });
   } catch (error) {
-    throw translateInputError(error, {
-      source: "model",
-      "options.revision": "--revision",
-      "options.lockFile": "--lock",
-    });
+    throw translateInputError(error, { model: "model", revision: "--revision", lock: "--lock" });
   }
 }
 
@@ -57,16 +44,4 @@ export async function readProfileFile(path: string | undefined): Promise<Crossra
       },
     );
   }
-}
-
-/** The same files under the name the user knows, instead of a folder within node_modules. */
-function named(id: string, files: ModelFiles): ModelFiles {
-  return {
-    id,
-    revision: files.revision,
-    list: (options) => files.list(options),
-    readText: (path, options) => files.readText(path, options),
-    readBytes: (path, range, options) => files.readBytes(path, range, options),
-    localPath: (path, options) => files.localPath(path, options),
-  };
 }

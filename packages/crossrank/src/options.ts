@@ -27,7 +27,7 @@ export function modelOptions(): Option[] {
 export function backendOption(): Option {
   return new Option(
     "-b, --backend <name>",
-    `runtime, also with a precision as in onnx:int8; known: ${backendNames.join(", ")} (default: the first that runs here and that the model has files for; never a reference)`,
+    `runtime, also with a precision as in onnx:int8; known: ${backendNames.join(", ")}; or the file of a backend (./mine.mjs) or an npm package (default: the first that runs here and that the model has files for; never a reference)`,
   ).argParser((value): BackendChoice => {
     const backend = parseBackend(value);
     if (backend === undefined) throw new InvalidArgumentError(`Known backends: ${backendNames.join(", ")}.`);

@@ -15,10 +15,11 @@ export interface Ranking {
 
 /** What `--format json` prints; documented in README.md. */
 export function formatJson(ranking: Ranking): string {
-  const { model, backend, scale, scoring, status, warnings, usage } = ranking.result;
+  const { model, backend, settings, scale, scoring, status, warnings, usage } = ranking.result;
   const value = {
     model: { id: model.id, revision: model.revision ?? null, artifact: model.artifact },
     backend,
+    settings,
     scale,
     scoring,
     status,

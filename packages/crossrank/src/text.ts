@@ -80,6 +80,12 @@ export function formatCount(count: number): string {
   return count.toLocaleString("en-US");
 }
 
+/** A session's settings behind its backend's name, `" (batch 1 row)"`; nothing where there are none. */
+export function describeSettings(settings: Readonly<Record<string, string>>): string {
+  const named = Object.entries(settings).map(([name, value]) => `${name} ${value}`);
+  return named.length === 0 ? "" : ` (${named.join(", ")})`;
+}
+
 function widthOf(grapheme: string): number {
   return wide.test(grapheme) ? 2 : 1;
 }

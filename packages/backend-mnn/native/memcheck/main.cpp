@@ -13,7 +13,7 @@ extern "C" void mnn_ffi_emit(const char*, size_t, int, const char*) {}
 static int runFile(const std::vector<uint8_t>& bytes, int32_t threads) {
   char message[MNN_SHIM_MESSAGE_BYTES];
   // Precision high.
-  const MnnShimOptions options = {threads, 1, 0, 0};
+  const MnnShimOptions options = {threads, 1, 0};
   MnnShimSession* session = nullptr;
   const int32_t status = mnn_shim_open(bytes.data(), bytes.size(), &options, &session, message);
   if (status != MNN_SHIM_OK) {

@@ -143,7 +143,6 @@ int32_t mnn_shim_open(const uint8_t* bytes, size_t size, const MnnShimOptions* o
     MNN::BackendConfig backend;
     backend.precision = static_cast<MNN::BackendConfig::PrecisionMode>(options->precision);
     backend.memory = static_cast<MNN::BackendConfig::MemoryMode>(options->memory);
-    backend.power = static_cast<MNN::BackendConfig::PowerMode>(options->power);
     MNN::ScheduleConfig schedule;
     schedule.type = MNN_FORWARD_CPU;
     schedule.backupType = MNN_FORWARD_CPU;

@@ -33,7 +33,6 @@ typedef struct {
   /** MNN::BackendConfig's own numbers. */
   int32_t precision;
   int32_t memory;
-  int32_t power;
 } MnnShimOptions;
 
 typedef struct {

@@ -37,8 +37,6 @@ pub struct LoadOptions {
     pub precision: String,
     /// `normal`, `high` or `low`.
     pub memory: String,
-    /// `normal`, `high` or `low`.
-    pub power: String,
 }
 
 #[napi(object)]
@@ -223,6 +221,5 @@ fn parse(options: &LoadOptions) -> std::result::Result<Options, Failure> {
         threads: threads.ok_or_else(|| Failure::new("invalid-input", "threads must be at least 1"))?,
         precision: place("precision", &options.precision, &["normal", "high", "low", "low-bf16"])?,
         memory: place("memory", &options.memory, &["normal", "high", "low"])?,
-        power: place("power", &options.power, &["normal", "high", "low"])?,
     })
 }

@@ -29,7 +29,6 @@ pub struct Options {
     pub threads: i32,
     pub precision: i32,
     pub memory: i32,
-    pub power: i32,
 }
 
 #[repr(C)]

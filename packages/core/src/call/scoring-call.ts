@@ -14,6 +14,7 @@ import type { CrossrankWarning } from "../contract/warnings.js";
 import type { ListDocument, ListEncoder } from "../encoding/list-encoder.js";
 import type { EncodedQuery, EncodedSequence, PairEncoder } from "../encoding/pair-encoder.js";
 import { type RunCount, runSequences } from "../run/run-sequences.js";
+import { rowsTogether } from "../run/scheduler.js";
 import { activate, readLogit, readMarks, readVector } from "../score/head.js";
 import type { HeadChain } from "../score/head-modules.js";
 import { type ListVectors, scoreList } from "../score/list.js";
@@ -512,9 +513,9 @@ export class ScoringCall {
           "the model's template marks the document as segment 1, and this artifact takes no segment ids",
       });
     }
-    const { rowsAffectScores, batchSize, batchPreference } = this.#resources.session.capabilities;
-    const rows = "exactly" in batchSize ? batchSize.exactly : Math.min(batchSize.max, batchPreference.rows);
-    if (rowsAffectScores && rows > 1) {
+    const { capabilities } = this.#resources.session;
+    const rows = rowsTogether(capabilities);
+    if (capabilities.rowsAffectScores && rows > 1) {
       const measured = this.#resources.movedInCompany ?? null;
       const moved =
         measured === null

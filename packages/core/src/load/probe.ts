@@ -24,7 +24,7 @@ const companyTolerance = 5e-2;
 
 /** What the probe saw of a model that it let pass. */
 export interface ProbeReport {
-  /** Largest |Δ logit| between a pair alone and among the other probe pairs. */
+  /** Largest |Δ logit| between a pair alone and among the other probe pairs; 0 where rows share no batch. */
   readonly movedInCompany: number;
 }
 
@@ -42,12 +42,14 @@ export async function probe(
     readonly backend: string;
     /** The artifact's main file. */
     readonly file: string;
+    /** Whether several rows can share a batch; otherwise a pair has no company, and none is tried. */
+    readonly rowsShareBatches: boolean;
     /** As the session declares it: a pair may then score otherwise in company, which is measured and not refused. */
     readonly rowsAffectScores: boolean;
     readonly expectations: Expectations | undefined;
   },
 ): Promise<ProbeReport> {
-  const { model, backend, file, rowsAffectScores, expectations } = facts;
+  const { model, backend, file, rowsShareBatches, rowsAffectScores, expectations } = facts;
   const fail = (problem: string, fix: string, logits: readonly number[]): never => {
     throw new ProbeFailedError({ model, backend, logits, problem, fix });
   };
@@ -74,11 +76,11 @@ export async function probe(
     );
   }
   // The first twice, so that there are two of one length, which a batch takes without padding.
-  const company = await score([...probePairs, ...probePairs.slice(0, 1)]);
+  const company = rowsShareBatches ? await score([...probePairs, ...probePairs.slice(0, 1)]) : [];
   const moves = company.map((logit, index) =>
     Math.abs(logit - (logits[index % probePairs.length] as number)),
   );
-  const movedInCompany = Math.max(...moves);
+  const movedInCompany = Math.max(0, ...moves);
   if (!rowsAffectScores && !(movedInCompany <= companyTolerance)) {
     fail(
       `a pair scored otherwise among others than alone, by up to ${movedInCompany}`,

@@ -36,6 +36,7 @@ import type { Provenance, RerankResult, ScoreResult } from "../contract/result.j
 import { createListEncoder, type ListEncoder } from "../encoding/list-encoder.js";
 import { createPairEncoder, type PairEncoder } from "../encoding/pair-encoder.js";
 import { readProfile } from "../profile/read-profile.js";
+import { rowsTogether } from "../run/scheduler.js";
 import { modulesOf, outputsFor, scaleOf } from "../score/head.js";
 import { type HeadChain, loadHeadChain } from "../score/head-modules.js";
 import { createTextTokenizer } from "../tokenizer/tokenizer.js";
@@ -127,6 +128,7 @@ export async function loadReranker(
         model: model.id,
         backend: session.info.name,
         file: session.artifact.files[0]?.path ?? model.id,
+        rowsShareBatches: rowsTogether(session.capabilities) > 1,
         rowsAffectScores,
         expectations: profile.expectations,
       });

@@ -12,6 +12,11 @@ export interface PlannedBatch {
 
 type Limits = Pick<Capabilities, "sequenceLengths" | "batchSize" | "batchPreference">;
 
+/** Most rows that share a batch. */
+export function rowsTogether({ batchSize, batchPreference }: Omit<Limits, "sequenceLengths">): number {
+  return "exactly" in batchSize ? batchSize.exactly : Math.min(batchSize.max, batchPreference.rows);
+}
+
 /**
  * Cuts sequences into batches within a backend's declared limits: longest first, neighbours in length together.
  * Deterministic; equal lengths keep their order.

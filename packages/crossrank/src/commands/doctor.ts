@@ -1,7 +1,7 @@
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
 import { readEnvironment } from "@crossrank/hub";
-import { type Command, Option } from "commander";
-import { backendNames, backendPackage, createBackend } from "../backends.js";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { backendNames, backendPackage, createBackend, parseBackend } from "../backends.js";
 import { print } from "../context.js";
 import { CommandError } from "../failure.js";
 import { alignColumns, formatBytes, toSingleLine } from "../text.js";
@@ -20,7 +20,8 @@ Exit code: 0 when at least one backend works here, else 1.
 
 Examples:
   $ crossrank doctor
-  $ crossrank doctor --format json`;
+  $ crossrank doctor --format json
+  $ crossrank doctor --backend ./my-backend.mjs`;
 
 export function addDoctorCommand(program: Command, version: string): void {
   program
@@ -32,9 +33,15 @@ export function addDoctorCommand(program: Command, version: string): void {
         .choices(["table", "json"])
         .default("table"),
     )
+    .option(
+      "-b, --backend <name>",
+      "examine this backend too: the file of one (./my-backend.mjs) or an npm package; give it several times",
+      (value: string, before: readonly string[] = []) => [...before, requireBackend(value)],
+    )
     .addHelpText("after", help)
-    .action(async ({ format }: { format: "table" | "json" }) => {
-      const backends = await Promise.all(backendNames.map(diagnose));
+    .action(async ({ format, backend = [] }: { format: "table" | "json"; backend?: readonly string[] }) => {
+      const names = new Set([...backendNames, ...backend]);
+      const backends = await Promise.all([...names].map(diagnose));
       const { cacheFolder, offline } = await readEnvironment();
       const report = {
         crossrank: version,
@@ -52,6 +59,14 @@ export function addDoctorCommand(program: Command, version: string): void {
         throw new CommandError("no backend works on this machine; see the reasons above");
       }
     });
+}
+
+function requireBackend(value: string): string {
+  const backend = parseBackend(value);
+  if (backend !== undefined && backend.dtype === undefined) return backend.name;
+  throw new InvalidArgumentError(
+    `Name a backend without a precision: ${backendNames.join(", ")}, or a file.`,
+  );
 }
 
 async function diagnose(name: string): Promise<BackendReport> {

@@ -1,15 +1,14 @@
 import { styleText } from "node:util";
-import { createReranker, type RerankResult, type TruncationStrategy } from "@crossrank/core";
+import type { RerankResult, TruncationStrategy } from "@crossrank/core";
 import { type Command, Option } from "commander";
-import { createBackend } from "../backends.js";
 import { type Context, print } from "../context.js";
 import { translateInputError, UsageError } from "../failure.js";
 import { type InputDocument, type InputFormat, inputFormats, readDocuments } from "../input.js";
 import { defaultModel, openModelFiles, readProfileFile } from "../model.js";
+import { openReranker } from "../open-reranker.js";
 import {
   type BackendChoice,
   backendOption,
-  chooseBackend,
   modelOptions,
   type ProfiledModelOptions,
   wholeNumber,
@@ -23,6 +22,7 @@ import {
   outputFormats,
 } from "../output.js";
 import { createProgress } from "../progress.js";
+import { describeSettings } from "../text.js";
 
 export interface RerankCommandOptions extends ProfiledModelOptions {
   readonly query: string;
@@ -146,15 +146,11 @@ async function score(
     progress.step(`loading ${options.model}`);
     const profile = await readProfileFile(options.profile);
     const model = await openModelFiles(options.model, options, signal);
-    const choice = await chooseBackend(options.backend, model, { dtype: options.dtype, signal });
-    const backend = await createBackend(choice.name, {
+    const reranker = await openReranker(model, {
+      backend: options.backend?.name,
+      dtype: options.dtype ?? options.backend?.dtype,
       threads: options.threads,
       workers: options.workers,
-    });
-    const reranker = await createReranker({
-      model,
-      backend,
-      dtype: options.dtype ?? choice.dtype,
       maxLength: options.maxLength,
       truncation: options.truncation,
       instruction: options.instruction,
@@ -171,7 +167,9 @@ async function score(
     });
     try {
       progress.clear();
-      log(`loaded ${model.id} on ${backend.name}, scoring ${documents.length} documents`);
+      log(
+        `loaded ${model.id} on ${reranker.session.info.name}${describeSettings(reranker.session.settings)}, scoring ${documents.length} documents`,
+      );
       return await reranker.rerank({
         query: options.query,
         documents: documents.map(({ text }) => text),

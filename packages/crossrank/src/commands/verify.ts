@@ -1,14 +1,13 @@
 import { shareSession, type Verification, type VerifiedCase, verify } from "@crossrank/core";
 import { type Command, Option } from "commander";
-import { createBackend } from "../backends.js";
 import { type Context, print } from "../context.js";
 import { CommandError, translateInputError } from "../failure.js";
 import { type FoundGoldens, findGoldens, type GoldensOptions } from "../goldens.js";
 import { defaultModel, openModelFiles, readProfileFile } from "../model.js";
+import { openBackend } from "../open-reranker.js";
 import {
   type BackendChoice,
   backendOption,
-  chooseBackend,
   modelOptions,
   type ProfiledModelOptions,
   positiveNumber,
@@ -93,8 +92,9 @@ async function run(
     const sets = await findGoldens(model, options, signal);
     progress.step(`loading ${source}`);
     // Several publications about one model: it is loaded once.
-    const choice = await chooseBackend(options.backend, model, { signal });
-    const backend = shareSession(await createBackend(choice.name));
+    const asked = { backend: options.backend?.name, dtype: options.backend?.dtype };
+    const choice = await openBackend(model, asked, signal);
+    const backend = shareSession(choice.backend);
     try {
       const outcomes: Outcome[] = [];
       for (const found of sets) {
@@ -131,11 +131,12 @@ function verificationJson(outcomes: readonly Outcome[]): string {
   const value = {
     passed: outcomes.every(({ verification }) => verification.passed),
     verifications: outcomes.map(({ found, verification }) => {
-      const { passed, reason, summary, bound, model, backend, scale, reference, cases } = verification;
+      const { passed, reason, summary, bound, model, backend, settings, scale, reference, cases } =
+        verification;
       const goldens = { source: found.source, note: found.note ?? null, reference };
       const { id, revision = null, artifact } = model;
       const loaded = { id, revision, artifact };
-      return { passed, reason, goldens, model: loaded, backend, scale, bound, summary, cases };
+      return { passed, reason, goldens, model: loaded, backend, settings, scale, bound, summary, cases };
     }),
   };
   // JSON has no NaN, and null would say that a case was not scored.
@@ -149,12 +150,13 @@ function verificationTable(outcomes: readonly Outcome[]): string {
 }
 
 function section({ source, note }: FoundGoldens, verification: Verification): string {
-  const { model, backend, reference, scale, cases, summary, bound, passed, reason } = verification;
+  const { model, backend, settings, reference, scale, cases, summary, bound, passed, reason } = verification;
   const revision = model.revision === undefined ? "" : ` at ${model.revision.slice(0, 12)}`;
   const versions = Object.entries(reference.versions ?? {}).map((version) => version.join(" "));
   const facts = [
     ["model", `${model.id}${revision}, ${model.artifact.format} ${model.artifact.dtype}`],
     ["backend", `${backend.name} (${backend.runtime.name} ${backend.runtime.version})`],
+    ...Object.entries(settings).map(([name, value]) => [name, value]),
     ["scale", scale],
     ["goldens", source],
     ["reference", [reference.name, reference.dtype, ...versions].join(", ")],

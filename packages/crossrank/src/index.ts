@@ -1,0 +1,25 @@
+// What `import … from "crossrank"` gives: rerankers, and what a crossrank.config.ts needs.
+export type {
+  Backend,
+  FallbackReranker,
+  ModelFiles,
+  Reranker,
+  RerankResult,
+  ScoreResult,
+  TimeBudget,
+} from "@crossrank/core";
+export {
+  BackendModuleError,
+  BackendNotInstalledError,
+  BackendUnavailableError,
+  UnknownBackendError,
+} from "./backend-errors.js";
+export * from "./config/index.js";
+export type { ModelSourceOptions } from "./model-source.js";
+export {
+  type OpenFallbackOptions,
+  type OpenRerankerOptions,
+  openReranker,
+  type RunOptions,
+  type VariantOptions,
+} from "./open-reranker.js";

@@ -1,0 +1,332 @@
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import type { Backend } from "@crossrank/core";
+import {
+  BackendModuleError,
+  BackendNotInstalledError,
+  BackendUnavailableError,
+  UnknownBackendError,
+} from "./backend-errors.js";
+
+/** `BackendDescriptor` of @crossrank/backend-kit, as every package's index exports it. */
+export type BackendDescriptor = typeof import("@crossrank/backend-onnx")["backends"][number];
+
+/** What a user may tell any backend. */
+export type CommonBackendOptions = Parameters<BackendDescriptor["create"]>[0];
+
+interface RegistryLine {
+  /** npm packages, its own first. */
+  readonly install: readonly string[];
+  /** The descriptors' own, and how the artifacts' names end: so that also a package that is missing can be named. */
+  readonly format: string;
+}
+
+/**
+ * The packages of this repository, one a line, in the order in which a model that names no backend tries them. The rest
+ * is read from the package's `backends`, when it is needed.
+ */
+const registry: Readonly<Record<string, RegistryLine>> = {
+  onnx: { install: ["@crossrank/backend-onnx"], format: "onnx" },
+  llamacpp: { install: ["@crossrank/backend-llamacpp", "node-llama-cpp"], format: "gguf" },
+  mnn: { install: ["@crossrank/backend-mnn"], format: "mnn" },
+  coreml: { install: ["@crossrank/backend-coreml"], format: "mlpackage" },
+};
+
+/** Names of the packages' own backends; those of their modes (`coreml:reference`) are in the packages. */
+export const registeredNames: readonly string[] = Object.keys(registry);
+
+/** A backend and where it comes from. */
+export interface KnownBackend {
+  /** By which it is asked for: the descriptor's, or the path or package of an outsider. */
+  readonly name: string;
+  readonly descriptor: BackendDescriptor;
+  /** npm packages whose versions its scores depend on, its own first; none for a file. */
+  readonly packages: readonly string[];
+}
+
+/** A backend's name and the precision asked for with it. */
+export interface NamedBackend {
+  readonly name: string;
+  readonly dtype: string | undefined;
+}
+
+/** A file of the model that a backend can run, or a folder that is one artifact. */
+export interface Precision {
+  readonly backend: string;
+  /** `"?"` where only the file itself says it, or the backend's package is not installed. */
+  readonly dtype: string;
+  /** Relative to the model. */
+  readonly path: string;
+}
+
+/**
+ * The backends of one of this repository's packages. Loads no runtime.
+ *
+ * @param name one of {@link registeredNames}.
+ * @throws {BackendNotInstalledError}
+ */
+export async function registeredBackends(name: string): Promise<readonly KnownBackend[]> {
+  const { install } = registry[name] as RegistryLine;
+  const [packageName = ""] = install;
+  let exports: Readonly<Record<string, unknown>>;
+  try {
+    exports = (await import(packageName)) as Readonly<Record<string, unknown>>;
+  } catch (cause) {
+    if (!isMissing(cause, [packageName])) throw cause;
+    throw new BackendNotInstalledError({ backend: name, install }, { cause });
+  }
+  return descriptorsOf(packageName, exports).map((descriptor) => ({
+    name: descriptor.name,
+    descriptor,
+    packages: [packageName, ...(descriptor.alsoUses ?? [])],
+  }));
+}
+
+/**
+ * The backend that a string names: `"onnx"`, `"coreml:reference"`, a path (`"./mine.mjs"`) or an npm package; each also
+ * with a precision behind a colon.
+ *
+ * @throws {UnknownBackendError} {BackendNotInstalledError} {BackendModuleError}
+ */
+export async function findBackend(
+  value: string,
+): Promise<{ readonly backend: KnownBackend; readonly dtype: string | undefined }> {
+  const packageOf = registeredNames.find((name) => value === name || value.startsWith(`${name}:`));
+  if (packageOf !== undefined) {
+    const backends = await registeredBackends(packageOf);
+    const named = nameAmong(
+      backends.map(({ name }) => name),
+      value,
+    );
+    const backend = backends.find(({ name }) => name === named?.name);
+    if (named !== undefined && backend !== undefined) return { backend, dtype: named.dtype };
+  }
+  const outsider = parseOutsider(value);
+  if (outsider === undefined) throw new UnknownBackendError(value, registeredNames);
+  return { backend: await loadOutsider(outsider.name), dtype: outsider.dtype };
+}
+
+/**
+ * Makes a backend. Loads no runtime.
+ *
+ * @throws {BackendUnavailableError} on a system where it does not run.
+ * @throws {BackendNotInstalledError} when a package that it uses is not installed.
+ */
+export async function makeBackend(
+  { name, descriptor, packages }: KnownBackend,
+  options: CommonBackendOptions = {},
+): Promise<Backend> {
+  if (!runsHere(descriptor)) throw new BackendUnavailableError(name, descriptor.only?.elsewhere ?? "");
+  let backend: Backend;
+  try {
+    backend = await descriptor.create(options);
+  } catch (cause) {
+    if (!isMissing(cause, [...packages, ...descriptor.install])) throw cause;
+    throw new BackendNotInstalledError({ backend: name, install: descriptor.install }, { cause });
+  }
+  if (typeof backend?.load !== "function") {
+    throw new BackendModuleError(name, "what its `create` gives has no `load`");
+  }
+  return backend;
+}
+
+/** Artifacts of a model, by backend, in the order of the registry. References run others' and have none of their own. */
+export async function precisionsAmong(paths: readonly string[]): Promise<Precision[]> {
+  const precisions: Precision[] = [];
+  for (const name of registeredNames) {
+    const backends = await registeredBackends(name).catch((error: unknown) => {
+      if (BackendNotInstalledError.isInstance(error)) return undefined;
+      throw error;
+    });
+    if (backends === undefined) {
+      precisions.push(
+        ...registeredArtifacts(name, paths).map((path) => ({ backend: name, dtype: "?", path })),
+      );
+    }
+    for (const { descriptor } of backends ?? []) {
+      if (descriptor.isReference) continue;
+      precisions.push(...descriptor.artifacts(paths).map((one) => ({ backend: descriptor.name, ...one })));
+    }
+  }
+  return precisions;
+}
+
+/**
+ * For a model that is asked for without a backend: of those that have a file of the precision, else of those that have
+ * any file, the first that works here. Only where there is a choice is it tried whether one works.
+ *
+ * @throws {BackendUnavailableError} when all that there is runs on another system.
+ */
+export async function defaultBackend(paths: readonly string[], dtype?: string): Promise<string> {
+  const precisions = await precisionsAmong(paths);
+  const fitting = precisions.filter((one) => one.dtype.toLowerCase() === dtype?.toLowerCase());
+  const ofPrecision = await allowedHere(fitting.map(({ backend }) => backend));
+  // Also those whose file names say nothing.
+  const withFiles = registeredNames.filter((name) => registeredArtifacts(name, paths).length > 0);
+  const candidates = ofPrecision.length > 0 ? ofPrecision : await allowedHere(withFiles);
+  if (candidates.length > 1) {
+    for (const name of candidates) if (await works(name)) return name;
+  }
+  const [first] = candidates;
+  if (first !== undefined) return first;
+  const [elsewhere] = withFiles;
+  if (elsewhere === undefined) return registeredNames[0] as string;
+  const { backend } = await findBackend(elsewhere);
+  throw new BackendUnavailableError(
+    elsewhere,
+    `the model has files for ${elsewhere} and nothing else, and ${backend.descriptor.only?.elsewhere}`,
+  );
+}
+
+/** Each once; one that is not installed stays, since the message about it says what to install. */
+async function allowedHere(names: readonly string[]): Promise<string[]> {
+  const allowed: string[] = [];
+  for (const name of new Set(names)) {
+    try {
+      const { backend } = await findBackend(name);
+      if (runsHere(backend.descriptor)) allowed.push(name);
+    } catch (error) {
+      if (!BackendNotInstalledError.isInstance(error)) throw error;
+      allowed.push(name);
+    }
+  }
+  return allowed;
+}
+
+async function works(name: string): Promise<boolean> {
+  try {
+    const { backend } = await findBackend(name);
+    return (await (await makeBackend(backend)).diagnose()).available;
+  } catch {
+    return false;
+  }
+}
+
+function runsHere({ only }: BackendDescriptor): boolean {
+  return only === undefined || only.platform === process.platform;
+}
+
+/** By what the registry knows, each once. */
+function registeredArtifacts(name: string, paths: readonly string[]): readonly string[] {
+  const ending = new RegExp(`^.*?\\.${registry[name]?.format}(?=/|$)`);
+  return [...new Set(paths.flatMap((path) => ending.exec(path)?.[0] ?? []))];
+}
+
+/** Of this repository's backends those that run a format, installed or not. */
+export function registeredFor(format: string): readonly string[] {
+  return registeredNames.filter((name) => registry[name]?.format === format);
+}
+
+/** `"onnx:int8"` → backend and precision; the longest name that fits. Undefined when none does. */
+export function nameAmong(names: readonly string[], value: string): NamedBackend | undefined {
+  const [name] = names
+    .filter((known) => value === known || (value.startsWith(`${known}:`) && value.length > known.length + 1))
+    .sort((a, b) => b.length - a.length);
+  if (name === undefined) return undefined;
+  return { name, dtype: value === name ? undefined : value.slice(name.length + 1) };
+}
+
+/** What to install for a backend of this repository, its own package first. */
+export function installOf(name: string): readonly string[] {
+  return registry[name]?.install ?? [];
+}
+
+/** A path, or the name of a package that is installed, each also with a precision; undefined where it is neither. */
+export function parseOutsider(value: string): NamedBackend | undefined {
+  const [, path, pathDtype] =
+    /^((?:\.{1,2}[\\/]|[\\/]|[A-Za-z]:[\\/]|file:).*?\.[cm]?js)(?::([^:\\/]+))?$/.exec(value) ?? [];
+  if (path !== undefined) return { name: path, dtype: pathDtype };
+  const [, name, dtype] = /^((?:@[a-z\d~-][\w.~-]*\/)?[a-z\d~-][\w.~-]*)(?::([^:\\/]+))?$/.exec(value) ?? [];
+  return name === undefined || packageFolder(name) === undefined ? undefined : { name, dtype };
+}
+
+/** The first backend of a file or of a package that is not ours. */
+async function loadOutsider(name: string): Promise<KnownBackend> {
+  const folder = packageFolder(name);
+  const url = folder === undefined ? fileUrl(name) : pathToFileURL(join(folder, entryOf(folder)));
+  let exports: Readonly<Record<string, unknown>>;
+  try {
+    exports = (await import(url.href)) as Readonly<Record<string, unknown>>;
+  } catch (cause) {
+    const problem =
+      folder === undefined && !existsSync(url)
+        ? "there is no such file"
+        : `it cannot be imported (${cause instanceof Error ? cause.message : String(cause)})`;
+    throw new BackendModuleError(name, problem, { cause });
+  }
+  const [descriptor] = descriptorsOf(name, exports);
+  if (descriptor === undefined) throw new BackendModuleError(name, "its `backends` is empty");
+  return {
+    name,
+    descriptor,
+    packages: [...(folder === undefined ? [] : [name]), ...(descriptor.alsoUses ?? [])],
+  };
+}
+
+function fileUrl(path: string): URL {
+  return path.startsWith("file:") ? new URL(path) : pathToFileURL(resolve(path));
+}
+
+/** `backends`; of a module that has one alone also `backend`, or its default export. */
+function descriptorsOf(
+  name: string,
+  exports: Readonly<Record<string, unknown>>,
+): readonly BackendDescriptor[] {
+  const { backends, backend, default: standard } = exports;
+  const found: readonly unknown[] = Array.isArray(backends) ? backends : [backend ?? standard];
+  return found.map((one) => {
+    if (isDescriptor(one)) return one;
+    throw new BackendModuleError(
+      name,
+      "it exports no descriptor, an object with `name`, `format` and `create`",
+    );
+  });
+}
+
+function isDescriptor(value: unknown): value is BackendDescriptor {
+  const { name, format, create } = (value ?? {}) as Partial<Record<keyof BackendDescriptor, unknown>>;
+  return typeof name === "string" && typeof format === "string" && typeof create === "function";
+}
+
+/** Where a package is installed: for the working directory, else for this package. */
+function packageFolder(name: string): string | undefined {
+  // A path, which `join` would follow.
+  if (!/^(@[\w.~-]+\/)?[\w~-][\w.~-]*$/.test(name)) return undefined;
+  for (const start of [process.cwd(), dirname(fileURLToPath(import.meta.url))]) {
+    for (let folder = start; ; folder = dirname(folder)) {
+      const found = join(folder, "node_modules", name);
+      if (existsSync(join(found, "package.json"))) return found;
+      if (dirname(folder) === folder) break;
+    }
+  }
+  return undefined;
+}
+
+/** The file that an import of the package gives, relative to its folder. */
+function entryOf(folder: string): string {
+  const { exports, main } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as {
+    readonly exports?: unknown;
+    readonly main?: string;
+  };
+  const root = (exports as Readonly<Record<string, unknown>> | undefined)?.["."] ?? exports;
+  return conditional(root) ?? main ?? "index.js";
+}
+
+/** The path under the conditions of an import in Node. */
+function conditional(target: unknown): string | undefined {
+  if (typeof target === "string") return target;
+  if (typeof target !== "object" || target === null) return undefined;
+  for (const [condition, value] of Object.entries(target)) {
+    if (!["node", "import", "module-sync", "default"].includes(condition)) continue;
+    const found = conditional(value);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** Whether an import failed because one of the packages is not there: a file that is missing inside it is another fault. */
+export function isMissing(error: unknown, packages: readonly string[]): boolean {
+  const { code, message } = (error ?? {}) as NodeJS.ErrnoException;
+  return code === "ERR_MODULE_NOT_FOUND" && packages.some((name) => message.includes(`'${name}'`));
+}
