@@ -119,12 +119,16 @@ for (const { name, needs, arguments: argv } of sections) {
     continue;
   }
   const started = performance.now();
-  const { status, stdout, stderr } = spawnSync(process.execPath, ["packages/crossrank/bin/crossrank.js", ...argv], {
-    cwd: root,
-    encoding: "utf8",
-    maxBuffer: 1 << 28,
-    stdio: ["ignore", "pipe", "pipe"],
-  });
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    ["packages/crossrank/bin/crossrank.js", ...argv],
+    {
+      cwd: root,
+      encoding: "utf8",
+      maxBuffer: 1 << 28,
+      stdio: ["ignore", "pipe", "pipe"],
+    },
+  );
   // 1 says that a gate failed, which is a result.
   if (status !== 0 && !(status === 1 && stdout !== "")) {
     console.error(`${name} failed with ${status}:\n${stderr}`);

@@ -49,7 +49,7 @@ describe("the names of Core ML's backends", () => {
     expect(await defaultBackend([...packageFiles, "onnx/model.onnx"], "fp16")).toBe("onnx");
     expect(await defaultBackend([...packageFiles, "gguf/model-F32.gguf"])).toBe("llamacpp");
     await expect(defaultBackend(packageFiles)).rejects.toThrow(
-      /run on a Mac; --backend coreml:reference computes one here/,
+      /files for coreml and nothing else, and Core ML is on macOS only; coreml:reference computes/,
     );
   });
 

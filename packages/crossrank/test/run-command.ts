@@ -43,12 +43,15 @@ export interface RunOptions {
   readonly onStart?: (child: ReturnType<typeof spawn>) => void;
   readonly command?: string;
   readonly environment?: Readonly<Record<string, string>>;
+  /** Working directory. Default: this process's. */
+  readonly folder?: string;
 }
 
 /** Runs the real command as a process of its own, without network. */
 export function crossrank(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
   return new Promise((resolve, reject) => {
     const child = spawn(options.command ?? process.execPath, options.command ? args : [binary, ...args], {
+      cwd: options.folder,
       env: { ...inherited, HF_HUB_OFFLINE: "1", ...options.environment },
     });
     let stdout = "";

@@ -1,0 +1,123 @@
+import { execFile } from "node:child_process";
+import { cp, mkdir, readFile, realpath, symlink, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { beforeAll, describe, expect, it } from "vitest";
+import { findBackend, makeBackend } from "../src/registry.js";
+import { conformanceFixture, crossrank, type Outcome, temporaryFolder } from "./run-command.js";
+
+const folder = temporaryFolder();
+const repository = fileURLToPath(new URL("../../..", import.meta.url));
+const example = join(repository, "examples", "toy-backend");
+const model = conformanceFixture("xlm-roberta-logit");
+const toy = (): string => join(folder.path("outsider"), "toy.mjs");
+
+/** The example as its author has it: a folder of its own, with what it needs installed. */
+beforeAll(async () => {
+  const root = folder.path("outsider");
+  await cp(example, root, { recursive: true });
+  const modules = join(root, "node_modules");
+  const installed = {
+    "@crossrank/core": join(repository, "packages/core"),
+    "@crossrank/conformance": join(repository, "packages/conformance"),
+    "onnxruntime-node": join(repository, "packages/backend-onnx/node_modules/onnxruntime-node"),
+  };
+  for (const [name, from] of Object.entries(installed)) {
+    await mkdir(dirname(join(modules, name)), { recursive: true });
+    await symlink(await realpath(from), join(modules, name), "dir");
+  }
+  // The same as a package.
+  await mkdir(join(modules, "toy-runtime"));
+  await cp(toy(), join(modules, "toy-runtime", "toy.mjs"));
+  await writeFile(
+    join(modules, "toy-runtime", "package.json"),
+    JSON.stringify({ name: "toy-runtime", type: "module", exports: { ".": { import: "./toy.mjs" } } }),
+  );
+  await writeFile(join(root, "documents.txt"), "the cat sat\nparis is a city\n");
+});
+
+function run(args: readonly string[]): Promise<Outcome> {
+  return crossrank(args, { folder: folder.path("outsider") });
+}
+
+function rerank(backend: string): Promise<Outcome> {
+  const task = ["--query", "paris", "--documents", "documents.txt", "--model", model, "--format", "json"];
+  return run(["rerank", ...task, "--backend", backend]);
+}
+
+describe("the example of a backend", () => {
+  it("is short", async () => {
+    const lines = async (name: string): Promise<number> =>
+      (await readFile(join(example, name), "utf8")).trimEnd().split("\n").length;
+    expect(await lines("toy.mjs")).toBeLessThanOrEqual(60);
+    expect(await lines("conformance.test.mjs")).toBeLessThanOrEqual(12);
+  });
+
+  it("passes the conformance suite", async () => {
+    const { stdout } = await promisify(execFile)(
+      process.execPath,
+      ["--test", "--test-reporter=tap", "conformance.test.mjs"],
+      {
+        cwd: folder.path("outsider"),
+        maxBuffer: 2 ** 26,
+        env: { ...process.env, NODE_TEST_CONTEXT: undefined },
+      },
+    );
+    expect(stdout).toMatch(/^# fail 0$/m);
+    expect(Number(/^# pass (\d+)$/m.exec(stdout)?.[1])).toBeGreaterThan(100);
+  });
+});
+
+describe("a backend that is not of this repository", () => {
+  it.each(["./toy.mjs", "./toy.mjs:fp32", "toy-runtime", "toy-runtime:fp32"])(
+    "runs as %s",
+    async (backend) => {
+      const [own, ours] = await Promise.all([rerank(backend), rerank("onnx:fp32")]);
+      expect(own).toMatchObject({ code: 0, stderr: "" });
+      const [result, expected] = [own, ours].map(({ stdout }) => JSON.parse(stdout));
+      expect(result).toMatchObject({ backend: { name: "toy" }, settings: {} });
+      expect(result.results.map(({ index }: { index: number }) => index)).toEqual(
+        expected.results.map(({ index }: { index: number }) => index),
+      );
+      for (const [place, { logit }] of expected.results.entries()) {
+        expect(result.results[place].logit).toBeCloseTo(logit, 4);
+      }
+    },
+  );
+
+  it("is verified, evaluated and examined", async () => {
+    const verified = await run(["verify", model, "--backend", "./toy.mjs"]);
+    expect(verified).toMatchObject({ code: 0, stderr: "" });
+    expect(verified.stdout).toMatch(/^PASS:/m);
+    const examined = await run(["doctor", "--backend", "./toy.mjs", "--format", "json"]);
+    expect(JSON.parse(examined.stdout).backends).toContainEqual(
+      expect.objectContaining({ name: "./toy.mjs", available: true, detail: "in this process" }),
+    );
+  });
+
+  it.each([
+    ["./none.mjs", 1, /^crossrank: \.\/none\.mjs is no backend: there is no such file/],
+    [
+      "./conformance.test.mjs",
+      1,
+      /^crossrank: \.\/conformance\.test\.mjs is no backend: it exports no descriptor/,
+    ],
+    ["@crossrank/core", 1, /^crossrank: @crossrank\/core is no backend: it exports no descriptor/],
+    ["toy-runtime:int8", 1, /has no int8 file\. Ask for fp32/],
+    ["onnxx", 2, /'onnxx' is invalid\. Known backends: onnx, /],
+    ["not-installed", 2, /'not-installed' is invalid\. Known backends: onnx, /],
+  ])("is refused with its cause: %s", async (backend, code, message) => {
+    const outcome = await rerank(backend);
+    expect(outcome).toMatchObject({ code, stdout: "" });
+    expect(outcome.stderr).toMatch(message);
+  });
+
+  it("is found from a program, by path and by file URL", async () => {
+    for (const name of [toy(), new URL(`file://${toy()}`).href]) {
+      const { backend, dtype } = await findBackend(`${name}:fp32`);
+      expect({ dtype, packages: backend.packages }).toEqual({ dtype: "fp32", packages: [] });
+      expect(await makeBackend(backend)).toMatchObject({ name: "toy", families: ["cross-encoder"] });
+    }
+  });
+});
