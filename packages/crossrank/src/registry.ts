@@ -8,6 +8,7 @@ import {
   BackendUnavailableError,
   UnknownBackendError,
 } from "./backend-errors.js";
+import { coremlDescriptors } from "./coreml-descriptors.js";
 
 /** `BackendDescriptor` of @crossrank/backend-kit, as every package's index exports it. */
 export type BackendDescriptor = typeof import("@crossrank/backend-onnx")["backends"][number];
@@ -76,6 +77,9 @@ export async function registeredBackends(name: string): Promise<readonly KnownBa
     if (!isMissing(cause, [packageName])) throw cause;
     throw new BackendNotInstalledError({ backend: name, install }, { cause });
   }
+  if (name === "coreml" && exports["backends"] === undefined) {
+    exports = { backends: coremlDescriptors(exports as typeof import("@crossrank/backend-coreml")) };
+  }
   return descriptorsOf(packageName, exports).map((descriptor) => ({
     name: descriptor.name,
     descriptor,
@@ -136,7 +140,7 @@ export async function precisionsAmong(paths: readonly string[]): Promise<Precisi
   const precisions: Precision[] = [];
   for (const name of registeredNames) {
     const backends = await registeredBackends(name).catch((error: unknown) => {
-      if (BackendNotInstalledError.isInstance(error)) return undefined;
+      if (isUnusable(error)) return undefined;
       throw error;
     });
     if (backends === undefined) {
@@ -179,7 +183,12 @@ export async function defaultBackend(paths: readonly string[], dtype?: string): 
   );
 }
 
-/** Each once; one that is not installed stays, since the message about it says what to install. */
+/** A package that is missing or of another time must not stand in the way of the others. */
+function isUnusable(error: unknown): boolean {
+  return BackendNotInstalledError.isInstance(error) || BackendModuleError.isInstance(error);
+}
+
+/** Each once; one that cannot be used stays, since the message about it says why. */
 async function allowedHere(names: readonly string[]): Promise<string[]> {
   const allowed: string[] = [];
   for (const name of new Set(names)) {
@@ -187,7 +196,7 @@ async function allowedHere(names: readonly string[]): Promise<string[]> {
       const { backend } = await findBackend(name);
       if (runsHere(backend.descriptor)) allowed.push(name);
     } catch (error) {
-      if (!BackendNotInstalledError.isInstance(error)) throw error;
+      if (!isUnusable(error)) throw error;
       allowed.push(name);
     }
   }
