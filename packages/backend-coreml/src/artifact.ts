@@ -1,8 +1,9 @@
 import { sep } from "node:path";
 import {
+  type ArtifactFormat,
   type ArtifactWish,
-  artifactNotFoundError,
-  dtypesToTry,
+  chooseArtifact,
+  type FoundArtifact,
   hashFiles,
   requireContent,
 } from "@crossrank/backend-kit";
@@ -36,47 +37,57 @@ const programEnding = ".mlmodel";
 const weightsEnding = ".bin";
 const usualProgram = "Data/com.apple.CoreML/model.mlmodel";
 
+/** Packages among a model's files: of each precision the best place alone, or there its packages of one length each. */
+export function artifactsAmong(paths: readonly string[]): readonly FoundArtifact[] {
+  const packages = packagePaths(paths);
+  return dtypes.flatMap((dtype) => {
+    const path = artifactPaths(dtype).find((candidate) => packages.includes(candidate));
+    const found = path === undefined ? lengthPaths(dtype, packages) : [path];
+    return found.map((one) => ({ dtype, path: one }));
+  });
+}
+
+/** Folders of packages that the files lie in, each once. */
+export function packagePaths(paths: readonly string[]): readonly string[] {
+  return [...new Set(paths.flatMap((path) => packageOf(path) ?? []))].sort();
+}
+
+const format: ArtifactFormat = {
+  dtypes,
+  artifacts: artifactsAmong,
+  candidates: packagePaths,
+  expected: artifactPaths,
+  fixes: {
+    named: "Name one of these in the option `file` of coreml().",
+    none: "Convert the model with `crossrank convert --to mlpackage`.",
+  },
+};
+
 /**
- * The package named by `file`; else of the precision asked for, the profile's default, or fp16 before fp32.
+ * The package, or the packages of one length each, by the rule of all backends.
  *
  * @throws {ModelFileNotFoundError} when it, or a part of it, is not there.
  * @throws {InvalidInputError} when `dtype` is no precision.
  */
-export function chooseArtifact(
+export function choosePackages(
   model: string,
   listed: readonly ModelFile[],
-  wanted: ArtifactWish,
+  wish: ArtifactWish,
 ): ArtifactChoice {
-  const packages = packagesOf(listed);
-  const names = [...packages.keys()].sort();
-  const choice = (dtype: string, paths: readonly string[]): ArtifactChoice => ({
-    dtype,
-    packages: paths.map((path) => wholePackage(model, path, packages.get(path) ?? [])),
-  });
-  if (wanted.file !== undefined) {
-    if (packages.has(wanted.file)) return choice(dtypeOfPackage(wanted.file), [wanted.file]);
-    const fix = "Name one of these in the option `file`.";
-    throw new ModelFileNotFoundError({ model, expected: [wanted.file], found: names, fix });
-  }
-  const find = (dtype: string): readonly string[] => {
-    const path = artifactPaths(dtype).find((name) => packages.has(name));
-    return path === undefined ? lengthPaths(dtype, names) : [path];
-  };
-  for (const dtype of dtypesToTry(wanted, dtypes)) {
-    const paths = find(dtype);
-    if (paths.length > 0) return choice(dtype, paths);
-  }
-  throw artifactNotFoundError({
+  const { dtype, paths } = chooseArtifact(
     model,
-    expected: artifactPaths(wanted.dtype ?? "fp16"),
-    dtypes,
-    find,
-    found: names,
-    fixes: {
-      named: "Name one of these in the option `file` of coreml().",
-      none: "Convert the model with `crossrank convert --to mlpackage`.",
-    },
-  });
+    listed.map(({ path }) => path),
+    wish,
+    format,
+  );
+  const packages = paths.map((path) =>
+    wholePackage(
+      model,
+      path,
+      listed.filter((file) => packageOf(file.path) === path),
+    ),
+  );
+  return { dtype: dtype ?? dtypeOfPackage(paths[0]), packages };
 }
 
 /**
@@ -128,14 +139,8 @@ export async function describeArtifact(
   return { format: "mlpackage", dtype, files: await hashFiles(files, chosen, signal) };
 }
 
-/** Folders that end in .mlpackage, with their files. */
-function packagesOf(listed: readonly ModelFile[]): ReadonlyMap<string, readonly ModelFile[]> {
-  const packages = new Map<string, ModelFile[]>();
-  for (const file of listed) {
-    const path = /^(?:.*?\/)?[^/]+\.mlpackage(?=\/)/.exec(file.path)?.[0];
-    if (path !== undefined) packages.set(path, [...(packages.get(path) ?? []), file]);
-  }
-  return packages;
+function packageOf(path: string): string | undefined {
+  return /^(?:.*?\/)?[^/]+\.mlpackage(?=\/)/.exec(path)?.[0];
 }
 
 function wholePackage(model: string, path: string, files: readonly ModelFile[]): PackageChoice {

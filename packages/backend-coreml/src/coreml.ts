@@ -8,11 +8,12 @@ import {
   type LoadRequest,
   ModelLoadError,
   type NumericBounds,
+  precisionClassOf,
 } from "@crossrank/core";
 import { type ModelPackage, openModelPackage } from "@crossrank/formats/mlpackage";
 import {
   type ArtifactChoice,
-  chooseArtifact,
+  choosePackages,
   describeArtifact,
   fetchPackage,
   type PackageChoice,
@@ -72,7 +73,7 @@ async function load(backend: string, options: CoreMlOptions, request: LoadReques
   const { files, signal } = request;
   signal?.throwIfAborted();
   const wish = artifactWish(options.file, request);
-  const choice = chooseArtifact(files.id, await files.list({ signal }), wish);
+  const choice = choosePackages(files.id, await files.list({ signal }), wish);
   const read = await readPackages(backend, choice, request);
   const { plans, output } = planAll(backend, read, request);
   // A package that the caller named is taken alone.
@@ -230,7 +231,7 @@ function capabilitiesOf(
     batchPreference: { rows: plan.rows, tokens: plan.rows * longest, padding: 1 },
     segmentIds: plan.inputs.some(({ source }) => source === "segmentIds"),
     concurrentRuns: Math.min(...packages.map(({ predictor }) => predictor.concurrentRuns ?? 1)),
-    rowsAffectScores: false,
+    rowsAffectScores: packages.some(({ predictor }) => predictor.rowsAffectScores ?? false),
     cancelsWithinBatch: false,
   };
 }
@@ -240,6 +241,10 @@ function capabilitiesOf(
  * of the conformance fixtures are off by up to 3.2e-2, 2.6e-3 of a cosine (docs/guides/coreml.md).
  */
 function boundsFor(dtype: string): NumericBounds | undefined {
-  if (dtype !== "fp16") return undefined;
-  return { logit: 4e-2, cosine: 1e-2, reason: "every intermediate number is rounded to half precision" };
+  if (precisionClassOf(dtype) !== "fp16") return undefined;
+  return {
+    logit: 4e-2,
+    cosine: 1e-2,
+    reason: "what runs packages of half precision, the Neural Engine, rounds every intermediate number to it",
+  };
 }

@@ -7,12 +7,12 @@ export {
 } from "./compute-plan.js";
 export type { ComputeUnits } from "./compute-units.js";
 export { coreml } from "./coreml.js";
-export { artifactPaths, dtypes, lengthPaths } from "./dtype.js";
+export { backends } from "./descriptor.js";
 export { NativeError, type NativeErrorCode } from "./native-error.js";
 export { type NativeOptions, type NativeStep, planNative } from "./native-predictor.js";
 export type { CoreMlOptions, ReferenceOptions } from "./options.js";
 export type { Predictor, PredictorInput, PredictorOutput } from "./predictor.js";
-export { UntranslatableProgramError } from "./reference/errors.js";
+export { BackendNotInstalledError, UntranslatableProgramError } from "./reference/errors.js";
 export { translatedOperations } from "./reference/translate.js";
 export type { Arithmetic } from "./reference/translation.js";
 export {

@@ -23,6 +23,8 @@ export interface Predictor {
   readonly settings: Settings;
   /** How many predictions may be under way at once; at least 1, which is the default. */
   readonly concurrentRuns?: number;
+  /** Whether a row's numbers depend on the other rows beyond rounding; they do not by default. */
+  readonly rowsAffectScores?: boolean;
   /**
    * One prediction. The arrays belong to the predictor from here on.
    * @param output name of the output that is wanted.

@@ -23,7 +23,7 @@ describe.skipIf(process.platform === "darwin")("without Core ML", () => {
   });
 });
 
-test("the runtime names the compute units, which a cached score depends on", () => {
+test("the runtime is Core ML of a version of macOS; what it was told is in the settings", () => {
   const system = { addon: "0.0.0", product: "15.1", build: "24B83", chip: "Apple M3" };
   expect(runtimeOf(system)).toEqual({
     name: "Core ML",

@@ -1,4 +1,3 @@
 export { backends } from "./descriptor.js";
-export { artifactPaths, dtypes } from "./dtype.js";
 export { mnn } from "./mnn.js";
 export type { MnnOptions } from "./options.js";

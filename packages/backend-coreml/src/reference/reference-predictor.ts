@@ -78,6 +78,7 @@ class ReferencePredictor implements Predictor {
   /** The arithmetic, and what the backend that computes was told. */
   readonly settings: Settings;
   readonly concurrentRuns: number;
+  readonly rowsAffectScores: boolean;
   readonly #session: BackendSession;
   readonly #folder: string;
 
@@ -87,6 +88,7 @@ class ReferencePredictor implements Predictor {
     this.#folder = folder;
     this.runtime = referenceRuntime(session.info.runtime);
     this.concurrentRuns = session.capabilities.concurrentRuns;
+    this.rowsAffectScores = session.capabilities.rowsAffectScores;
   }
 
   async predict(inputs: readonly PredictorInput[]): Promise<PredictorOutput> {
