@@ -8,7 +8,6 @@ import {
   BackendUnavailableError,
   UnknownBackendError,
 } from "./backend-errors.js";
-import { coremlDescriptors } from "./coreml-descriptors.js";
 
 /** `BackendDescriptor` of @crossrank/backend-kit, as every package's index exports it. */
 export type BackendDescriptor = typeof import("@crossrank/backend-onnx")["backends"][number];
@@ -76,9 +75,6 @@ export async function registeredBackends(name: string): Promise<readonly KnownBa
   } catch (cause) {
     if (!isMissing(cause, [packageName])) throw cause;
     throw new BackendNotInstalledError({ backend: name, install }, { cause });
-  }
-  if (name === "coreml" && exports["backends"] === undefined) {
-    exports = { backends: coremlDescriptors(exports as typeof import("@crossrank/backend-coreml")) };
   }
   return descriptorsOf(packageName, exports).map((descriptor) => ({
     name: descriptor.name,
