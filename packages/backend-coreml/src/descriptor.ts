@@ -26,7 +26,7 @@ export const backends: readonly BackendDescriptor[] = [
     only: {
       platform: "darwin",
       elsewhere:
-        "Core ML is on macOS only; coreml:reference computes the same package in ONNX Runtime, to judge it",
+        "Core ML is on macOS only; coreml:reference computes the same package here, in ONNX Runtime, to judge it",
     },
     // Core ML chooses its own threads.
     create: ({ file }) => coreml({ file }),

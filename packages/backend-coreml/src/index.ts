@@ -8,7 +8,6 @@ export {
 export type { ComputeUnits } from "./compute-units.js";
 export { coreml } from "./coreml.js";
 export { backends } from "./descriptor.js";
-export { artifactPaths, dtypes, lengthPaths } from "./dtype.js";
 export { NativeError, type NativeErrorCode } from "./native-error.js";
 export { type NativeOptions, type NativeStep, planNative } from "./native-predictor.js";
 export type { CoreMlOptions, ReferenceOptions } from "./options.js";
