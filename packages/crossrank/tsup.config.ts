@@ -2,7 +2,8 @@ import { defineConfig, type Options } from "tsup";
 
 const config: Options = {
   // The command, and the library, which alone has types.
-  entry: { main: "src/main.ts", index: "src/index.ts" },
+  // `config` is what a configuration file imports: it loads nothing else.
+  entry: { main: "src/main.ts", index: "src/index.ts", config: "src/config/index.ts" },
   format: "esm",
   dts: { entry: { index: "src/index.ts" } },
   clean: true,

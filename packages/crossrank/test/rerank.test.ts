@@ -57,6 +57,7 @@ describe.each(["cross-encoder", "cross-encoder-two-class", "bi-encoder"])(
       expect(Object.keys(output)).toEqual([
         "model",
         "backend",
+        "settings",
         "scale",
         "scoring",
         "status",
@@ -67,6 +68,7 @@ describe.each(["cross-encoder", "cross-encoder-two-class", "bi-encoder"])(
       expect(output.model).toEqual({ ...direct.model, revision: null });
       expect(output.model.artifact.files[0]?.sha256).toMatch(/^[0-9a-f]{64}$/);
       expect(output.backend).toEqual(direct.backend);
+      expect(output.settings).toEqual(direct.settings);
       expect(output.scale).toBe(direct.scale);
       expect(output.status).toBe("reranked");
       expect(output.warnings).toEqual([]);
