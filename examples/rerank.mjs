@@ -1,9 +1,6 @@
-import { onnx } from "@crossrank/backend-onnx";
-import { createReranker } from "@crossrank/core";
-import { openModel } from "@crossrank/hub";
-import { modelFolder } from "@crossrank/model-nano";
+import { openReranker } from "crossrank";
 
-const reranker = await createReranker({ model: await openModel(modelFolder), backend: onnx() });
+const reranker = await openReranker("nano");
 
 const { results, scale, warnings } = await reranker.rerank({
   query: "how do I undo the last commit?",

@@ -91,6 +91,10 @@ describe("a backend that is not of this repository", () => {
     const verified = await run(["verify", model, "--backend", "./toy.mjs"]);
     expect(verified).toMatchObject({ code: 0, stderr: "" });
     expect(verified.stdout).toMatch(/^PASS:/m);
+    const task = ["--task", join(repository, "examples", "task"), "--limit", "2", "--model", model];
+    const evaluated = await run(["eval", ...task, "--backend", "onnx:fp32", "--backend", "./toy.mjs"]);
+    expect(evaluated.code, evaluated.stderr).toBe(0);
+    expect(evaluated.stdout).toMatch(/^\.\/toy\.mjs: same\./m);
     const examined = await run(["doctor", "--backend", "./toy.mjs", "--format", "json"]);
     expect(JSON.parse(examined.stdout).backends).toContainEqual(
       expect.objectContaining({ name: "./toy.mjs", available: true, detail: "in this process" }),
