@@ -1,9 +1,8 @@
-import type { BackendDescriptor } from "@crossrank/backend-kit";
+import { type BackendDescriptor, BackendNotInstalledError } from "@crossrank/backend-kit";
 import type { Backend } from "@crossrank/core";
 import { artifactsAmong, packagePaths } from "./artifact.js";
 import { coreml } from "./coreml.js";
 import { dtypes } from "./dtype.js";
-import { BackendNotInstalledError } from "./reference/errors.js";
 import type { Arithmetic } from "./reference/translation.js";
 
 const format = {

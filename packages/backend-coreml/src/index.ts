@@ -12,7 +12,7 @@ export { NativeError, type NativeErrorCode } from "./native-error.js";
 export { type NativeOptions, type NativeStep, planNative } from "./native-predictor.js";
 export type { CoreMlOptions, ReferenceOptions } from "./options.js";
 export type { Predictor, PredictorInput, PredictorOutput } from "./predictor.js";
-export { BackendNotInstalledError, UntranslatableProgramError } from "./reference/errors.js";
+export { UntranslatableProgramError } from "./reference/errors.js";
 export { translatedOperations } from "./reference/translate.js";
 export type { Arithmetic } from "./reference/translation.js";
 export {

@@ -15,6 +15,7 @@ export {
   unknownDtypeError,
 } from "./choose-artifact.js";
 export type { BackendDescriptor, CommonBackendOptions, FoundArtifact } from "./descriptor.js";
+export { BackendNotInstalledError } from "./errors.js";
 export { LocalClient } from "./local-client.js";
 export { checkBatchOption, requireCount } from "./options.js";
 export { requireTokens } from "./output-request.js";

@@ -1,9 +1,9 @@
 // The registry as the command needs it: known at once, with messages of the command.
+import { BackendNotInstalledError, type CommonBackendOptions } from "@crossrank/backend-kit";
 import { type Backend, CrossrankError } from "@crossrank/core";
-import { BackendNotInstalledError, UnknownBackendError } from "./backend-errors.js";
+import { UnknownBackendError } from "./backend-errors.js";
 import { CommandError } from "./failure.js";
 import {
-  type CommonBackendOptions,
   defaultBackend as chooseDefault,
   findBackend,
   installOf,
@@ -12,6 +12,7 @@ import {
   makeBackend,
   type NamedBackend,
   nameAmong,
+  outsiderFile,
   parseOutsider,
   registeredBackends,
   registeredFor,
@@ -46,7 +47,7 @@ export function backendPackages(name: string): readonly string[] {
   if (own !== undefined) return [own];
   const outsider = parseOutsider(name);
   if (outsider === undefined) throw asCommandError(new UnknownBackendError(name, backendNames));
-  return /^[@\w]/.test(name) && !name.startsWith("file:") && !/^[A-Za-z]:[\\/]/.test(name) ? [name] : [];
+  return outsiderFile(name) === undefined ? [outsider.name] : [];
 }
 
 /**

@@ -1,4 +1,5 @@
 // What `import … from "crossrank"` gives: rerankers, and what a crossrank.config.ts needs.
+export { BackendNotInstalledError } from "@crossrank/backend-kit";
 export type {
   Backend,
   FallbackReranker,
@@ -10,7 +11,6 @@ export type {
 } from "@crossrank/core";
 export {
   BackendModuleError,
-  BackendNotInstalledError,
   BackendUnavailableError,
   UnknownBackendError,
 } from "./backend-errors.js";

@@ -1,3 +1,4 @@
+import { BackendNotInstalledError, type CommonBackendOptions } from "@crossrank/backend-kit";
 import {
   type Backend,
   type CreateRerankerOptions,
@@ -11,9 +12,9 @@ import {
   type TimeBudget,
   type Variant,
 } from "@crossrank/core";
-import { BackendModuleError, BackendNotInstalledError } from "./backend-errors.js";
+import { BackendModuleError } from "./backend-errors.js";
 import { type ModelSourceOptions, openModelSource } from "./model-source.js";
-import { type CommonBackendOptions, defaultBackend, findBackend, makeBackend } from "./registry.js";
+import { defaultBackend, findBackend, makeBackend } from "./registry.js";
 
 /** What can be chosen for each variant. */
 export interface RunOptions

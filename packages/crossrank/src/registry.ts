@@ -1,19 +1,13 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import type { Backend } from "@crossrank/core";
 import {
-  BackendModuleError,
+  type BackendDescriptor,
   BackendNotInstalledError,
-  BackendUnavailableError,
-  UnknownBackendError,
-} from "./backend-errors.js";
-
-/** `BackendDescriptor` of @crossrank/backend-kit, as every package's index exports it. */
-export type BackendDescriptor = typeof import("@crossrank/backend-onnx")["backends"][number];
-
-/** What a user may tell any backend. */
-export type CommonBackendOptions = Parameters<BackendDescriptor["create"]>[0];
+  type CommonBackendOptions,
+} from "@crossrank/backend-kit";
+import type { Backend } from "@crossrank/core";
+import { BackendModuleError, BackendUnavailableError, UnknownBackendError } from "./backend-errors.js";
 
 interface RegistryLine {
   /** npm packages, its own first. */
@@ -246,6 +240,13 @@ export function parseOutsider(value: string): NamedBackend | undefined {
   return name === undefined || packageFolder(name) === undefined ? undefined : { name, dtype };
 }
 
+/** The file of a backend that was named by a path; undefined for a package. It need not exist. */
+export function outsiderFile(name: string): string | undefined {
+  const outsider = parseOutsider(name);
+  if (outsider === undefined || packageFolder(outsider.name) !== undefined) return undefined;
+  return fileURLToPath(fileUrl(outsider.name));
+}
+
 /** The first backend of a file or of a package that is not ours. */
 async function loadOutsider(name: string): Promise<KnownBackend> {
   const folder = packageFolder(name);
@@ -295,7 +296,7 @@ function isDescriptor(value: unknown): value is BackendDescriptor {
 }
 
 /** Where a package is installed: for the working directory, else for this package. */
-function packageFolder(name: string): string | undefined {
+export function packageFolder(name: string): string | undefined {
   // A path, which `join` would follow.
   if (!/^(@[\w.~-]+\/)?[\w~-][\w.~-]*$/.test(name)) return undefined;
   for (const start of [process.cwd(), dirname(fileURLToPath(import.meta.url))]) {

@@ -181,7 +181,7 @@ describe("a backend that is not installed", () => {
       await cp(join(packageFolder, name), join(root, name), { recursive: true });
     }
     await mkdir(join(root, "node_modules", "@crossrank"), { recursive: true });
-    for (const name of ["commander", "@crossrank/core", "@crossrank/hub"]) {
+    for (const name of ["commander", "@crossrank/backend-kit", "@crossrank/core", "@crossrank/hub"]) {
       await symlink(
         await realpath(join(packageFolder, "node_modules", name)),
         join(root, "node_modules", name),

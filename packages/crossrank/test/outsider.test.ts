@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { cp, mkdir, readFile, realpath, symlink, writeFile } from "node:fs/promises";
+import { appendFile, cp, mkdir, readFile, realpath, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -99,6 +99,19 @@ describe("a backend that is not of this repository", () => {
     expect(JSON.parse(examined.stdout).backends).toContainEqual(
       expect.objectContaining({ name: "./toy.mjs", available: true, detail: "in this process" }),
     );
+  });
+
+  it("is another system once its file is another", async () => {
+    await cp(toy(), join(dirname(toy()), "edited.mjs"));
+    const task = ["--task", join(repository, "examples", "task"), "--limit", "2", "--model", model];
+    const evaluate = (): Promise<Outcome> =>
+      run(["eval", ...task, "--backend", "./edited.mjs", "--report", "edited-report"]);
+    expect((await evaluate()).code).toBe(0);
+    expect((await evaluate()).code).toBe(0);
+    await appendFile(join(dirname(toy()), "edited.mjs"), "// other arithmetic\n");
+    const refused = await evaluate();
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain("edited.mjs");
   });
 
   it.each([

@@ -27,23 +27,3 @@ export class UntranslatableProgramError extends CrossrankError<"untranslatable-p
 const usualFix =
   "The reference execution covers what crossrank and coremltools write for encoders: convert the model with " +
   "`crossrank convert --to mlpackage`, or run this package on a Mac";
-
-/**
- * The backend that computes the translated program comes with no package that is installed. Fields and code are those
- * of the `crossrank` package's error for any backend that is not installed, so that a program asks for one code.
- */
-export class BackendNotInstalledError extends CrossrankError<"backend-not-installed"> {
-  static override readonly code = "backend-not-installed";
-
-  readonly backend: string;
-  /** npm packages that have to be installed. */
-  readonly install: readonly string[];
-
-  constructor(facts: { backend: string; install: readonly string[] }, options?: { cause?: unknown }) {
-    const { backend, install } = facts;
-    const message = `backend ${backend} is not installed. Install it: npm install ${install.join(" ")}`;
-    super("backend-not-installed", message, options);
-    this.backend = backend;
-    this.install = install;
-  }
-}

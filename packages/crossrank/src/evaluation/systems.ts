@@ -1,7 +1,9 @@
-import { readFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { availableParallelism, cpus, totalmem } from "node:os";
+import { basename, join } from "node:path";
 import { type ModelFiles, readProfile } from "@crossrank/core";
 import {
   type EnvironmentReport,
@@ -23,6 +25,7 @@ import { CommandError, describeSystemError, translateInputError, UsageError } fr
 import { defaultModel, openModelFiles, readProfileFile } from "../model.js";
 import { chooseBackend } from "../options.js";
 import type { Progress } from "../progress.js";
+import { outsiderFile, packageFolder } from "../registry.js";
 import { openScoringProcess } from "../scoring-process.js";
 import { formatCount } from "../text.js";
 
@@ -35,7 +38,7 @@ export function sourcesOf(
   const { model, revision, offline, profile, maxLength, truncation, instruction, threads, workers } = options;
   return systems.map(({ label, name, dtype }) => ({
     name: label,
-    packages: versionsOf(["@crossrank/core", ...backendPackages(name)]),
+    packages: { ...versionsOf(["@crossrank/core", ...backendPackages(name)]), ...contentOfFile(name) },
     open: async ({ signal }) =>
       openScoringProcess(
         {
@@ -145,6 +148,7 @@ export function environmentOf(systems: readonly SystemChoice[]): EnvironmentRepo
     packages: {
       crossrank: versionIn(ownManifest),
       ...versionsOf(packages.sort()),
+      ...Object.assign({}, ...systems.map(({ name }) => contentOfFile(name))),
     },
   };
 }
@@ -153,17 +157,26 @@ function versionsOf(packages: readonly string[]): Record<string, string> {
   return Object.fromEntries(packages.map((name) => [name, installedVersion(name)]));
 }
 
+/** A backend that is a file has no version: its content stands for it, though not what it imports. */
+function contentOfFile(backend: string): Record<string, string> {
+  const path = outsiderFile(backend);
+  if (path === undefined || !existsSync(path)) return {};
+  return { [basename(path)]: `sha256 ${createHash("sha256").update(readFileSync(path)).digest("hex")}` };
+}
+
 function installedVersion(name: string): string {
   try {
     return versionIn(createRequire(import.meta.url).resolve(`${name}/package.json`));
   } catch {
+    // One that is installed where the command is run, and does not have to export its manifest.
+    const folder = packageFolder(name);
     // Loading the backend will say what to install.
-    return "not installed";
+    return folder === undefined ? "not installed" : versionIn(join(folder, "package.json"));
   }
 }
 
 function versionIn(manifest: string | URL): string {
-  return (JSON.parse(readFileSync(manifest, "utf8")) as { version: string }).version;
+  return (JSON.parse(readFileSync(manifest, "utf8")) as { version?: string }).version ?? "unversioned";
 }
 
 /** One line: who is at work, how far, how long still. */
