@@ -17,7 +17,7 @@ import gguf
 import numpy as np
 
 GOLDENS = (
-    Path(__file__).resolve().parents[2] / "packages" / "convert" / "test" / "fixtures" / "gguf-quantised.json"
+    Path(__file__).resolve().parents[2] / "packages" / "formats" / "test" / "fixtures" / "gguf-quantised.json"
 )
 
 

@@ -14,8 +14,8 @@ import {
   type ModelFiles,
   ModelLoadError,
 } from "@crossrank/core";
+import { GgufFormatError, type GgufHeader, readGgufHeader } from "@crossrank/formats/gguf";
 import { dtypeOfHeader, dtypeOfPath, dtypes } from "./dtype.js";
-import { GgufFormatError, type GgufHeader, readGgufHeader } from "./gguf-header.js";
 
 /** Which file to run, before it is fetched. */
 export interface ArtifactChoice {

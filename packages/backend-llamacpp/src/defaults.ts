@@ -1,7 +1,7 @@
 import { totalmem } from "node:os";
 import { choosePlacement as shareProcessor } from "@crossrank/backend-kit";
 import type { BatchPreference, NumericBounds } from "@crossrank/core";
-import type { GgufHeader } from "./gguf-header.js";
+import type { GgufHeader } from "@crossrank/formats/gguf";
 import { Metadata } from "./metadata.js";
 import type { LlamaCppOptions } from "./options.js";
 import type { RunPlan } from "./run-plan.js";

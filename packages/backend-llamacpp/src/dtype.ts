@@ -1,5 +1,5 @@
 import { knownDtype } from "@crossrank/backend-kit";
-import type { GgufHeader } from "./gguf-header.js";
+import type { GgufHeader } from "@crossrank/formats/gguf";
 
 /**
  * Precisions as GGUF names them, most precise first, with their number in `general.file_type` (`enum llama_ftype` of

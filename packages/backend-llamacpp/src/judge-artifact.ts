@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { LoadRequest, ModelProfile, OutputKind } from "@crossrank/core";
-import type { GgufHeader, GgufTensor } from "./gguf-header.js";
+import type { GgufHeader, GgufTensor } from "@crossrank/formats/gguf";
 import { judgeConfig } from "./judge-config.js";
 import { judgeVocabulary } from "./judge-vocabulary.js";
 import { Metadata } from "./metadata.js";

@@ -1,4 +1,4 @@
-import type { GgufValue } from "./gguf-header.js";
+import type { GgufValue } from "@crossrank/formats/gguf";
 import { Refusal } from "./refusal.js";
 
 /** A file's metadata, by the type that a key should have. A value of another type is a {@link Refusal}. */

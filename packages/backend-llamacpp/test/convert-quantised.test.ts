@@ -1,5 +1,5 @@
+import { encodeNumbers, layouts, type TensorType } from "@crossrank/formats/gguf";
 import { expect, test } from "vitest";
-import { encodeNumbers, layouts, type TensorType } from "../../convert/src/gguf/tensor-type.js";
 import { ggufWriter } from "../../convert/src/gguf/write-gguf.js";
 import type { Linear, ModelDescription } from "../../convert/src/source/description.js";
 import type { Weight } from "../../convert/src/source/weight.js";

@@ -1,7 +1,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { GgufFormatError, parseGgufHeader, readGgufHeader } from "@crossrank/formats/gguf";
 import { describe, expect, test } from "vitest";
-import { GgufFormatError, parseGgufHeader, readGgufHeader } from "../src/gguf-header.js";
 import { editGguf, text } from "./edit-gguf.js";
 import { convertedFolder, temporaryFolder } from "./fixtures.js";
 

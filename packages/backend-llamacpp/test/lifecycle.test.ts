@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type LlamaCppOptions, llamacpp } from "@crossrank/backend-llamacpp";
 import { BackendRunError, DisposedError, InvalidInputError, ModelLoadError } from "@crossrank/core";
+import { readGgufHeader } from "@crossrank/formats/gguf";
 import { afterEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { choosePlacement, choosesFlashAttention, estimateContextBytes } from "../src/defaults.js";
-import { readGgufHeader } from "../src/gguf-header.js";
 import { convertedFolder, goldenSequences, load, makeBatch, rejection, temporaryFolder } from "./fixtures.js";
 
 const folder = await convertedFolder("bert-logit");

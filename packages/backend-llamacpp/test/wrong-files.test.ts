@@ -9,8 +9,8 @@ import {
   ModelLoadError,
   readProfile,
 } from "@crossrank/core";
+import { GgufFormatError, parseGgufHeader } from "@crossrank/formats/gguf";
 import { describe, expect, test } from "vitest";
-import { GgufFormatError, parseGgufHeader } from "../src/gguf-header.js";
 import { judgeArtifact } from "../src/judge-artifact.js";
 import { Refusal } from "../src/refusal.js";
 import { arrayOf, type Contents, type Entry, editGguf, stringsOf, text, uint32 } from "./edit-gguf.js";

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { ModelProfile } from "@crossrank/core";
-import type { MetadataValue } from "./container.js";
+import type { MetadataValue } from "@crossrank/formats/gguf";
 
 /**
  * The keys of our own. Other programs pass them over; crossrank's llama.cpp backend feeds a file by them.

@@ -1,6 +1,6 @@
 import type { ModelProfile } from "@crossrank/core";
+import type { MetadataValue } from "@crossrank/formats/gguf";
 import type { ModelDescription, Norm } from "../source/description.js";
-import type { MetadataValue } from "./container.js";
 import { pickRows, scaleBy } from "./derived-weight.js";
 import {
   commonEpsilon,

@@ -1,6 +1,6 @@
 import type { ModelProfile } from "@crossrank/core";
+import type { MetadataValue } from "@crossrank/formats/gguf";
 import type { Layer, ModelDescription, Norm } from "../source/description.js";
-import type { MetadataValue } from "./container.js";
 import { stackRows } from "./derived-weight.js";
 import {
   bool,

@@ -1,8 +1,8 @@
 import type { ModelProfile, TemplatePiece } from "@crossrank/core";
+import type { MetadataValue } from "@crossrank/formats/gguf";
 import { UnsupportedConversionError } from "../errors.js";
 import type { FeedForward, Layer, ModelDescription, Norm } from "../source/description.js";
 import type { Weight } from "../source/weight.js";
-import type { MetadataValue } from "./container.js";
 
 /**
  * How a tensor may be held.

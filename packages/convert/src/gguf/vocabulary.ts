@@ -1,6 +1,6 @@
 import type { ModelProfile, TemplatePiece } from "@crossrank/core";
+import type { MetadataValue } from "@crossrank/formats/gguf";
 import { UnsupportedConversionError } from "../errors.js";
-import type { MetadataValue } from "./container.js";
 import { bool, text, uint32 } from "./plan.js";
 import type { TokenizerFile } from "./tokenizer-file.js";
 

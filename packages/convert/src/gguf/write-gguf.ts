@@ -1,15 +1,21 @@
 import { basename, resolve } from "node:path";
 import type { FileRequestOptions, ModelFiles, ModelProfile } from "@crossrank/core";
+import {
+  type FileTensor,
+  layouts,
+  type MetadataValue,
+  type TensorType,
+  TensorWriteError,
+  writeGgufFile,
+} from "@crossrank/formats/gguf";
 import * as z from "zod/mini";
 import type { ArtifactWriter, WriteRequest } from "../artifact-writer.js";
 import type { ModelDescription } from "../source/description.js";
-import { type FileTensor, type MetadataValue, TensorWriteError, writeContainer } from "./container.js";
 import { ownMetadata } from "./metadata.js";
 import { type GgufPlan, type PlannedTensor, refusal, templateOf, text, uint32 } from "./plan.js";
 import { planBert } from "./plan-bert.js";
 import { planDecoder } from "./plan-decoder.js";
 import { planModernBert } from "./plan-modern-bert.js";
-import { layouts, type TensorType } from "./tensor-type.js";
 import { readTokenizerFile } from "./tokenizer-file.js";
 import { vocabularyMetadata } from "./vocabulary.js";
 
@@ -103,7 +109,7 @@ async function writeGguf(request: WriteRequest): Promise<readonly string[]> {
   for (const { name, type, weight } of tensors)
     request.onTensor?.({ name, shape: weight.shape, dtype: type });
   try {
-    await writeContainer(path, metadata, tensors, { signal, onProgress });
+    await writeGgufFile(path, metadata, tensors, { signal, onProgress });
   } catch (error) {
     if (error instanceof TensorWriteError) throw refusal(description, error.message, "Use precision F32");
     throw error;

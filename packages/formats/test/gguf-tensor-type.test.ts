@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
-import { toHalf } from "@crossrank/formats";
 import { expect, test } from "vitest";
 import { encodeNumbers, type TensorType } from "../src/gguf/tensor-type.js";
+import { toHalf } from "../src/half.js";
 
 /** Hexadecimal bytes; F32 holds the numbers, the others what ggml's own Python package makes of them. */
 const goldens: Record<TensorType, string> = JSON.parse(

@@ -1,4 +1,5 @@
 import { open } from "node:fs/promises";
+import { type ElementType, elementOfCode } from "./element-types.js";
 import { type GgmlType, ggmlTypes } from "./ggml-types.js";
 
 /**
@@ -114,38 +115,6 @@ export function parseGgufHeader(bytes: Buffer, fileSize: number): GgufHeader {
   return { version, metadata, tensors, dataOffset };
 }
 
-export type ElementType =
-  | "uint8"
-  | "int8"
-  | "uint16"
-  | "int16"
-  | "uint32"
-  | "int32"
-  | "float32"
-  | "bool"
-  | "string"
-  | "array"
-  | "uint64"
-  | "int64"
-  | "float64";
-
-/** In the order of `enum gguf_type`, with the bytes of one; of a string its length field at least. */
-const elementTypes: readonly (readonly [name: ElementType, bytes: number])[] = [
-  ["uint8", 1],
-  ["int8", 1],
-  ["uint16", 2],
-  ["int16", 2],
-  ["uint32", 4],
-  ["int32", 4],
-  ["float32", 4],
-  ["bool", 1],
-  ["string", 8],
-  ["array", 12],
-  ["uint64", 8],
-  ["int64", 8],
-  ["float64", 8],
-];
-
 function readMetadata(reader: Reader, count: number): Map<string, GgufValue> {
   const metadata = new Map<string, GgufValue>();
   for (let index = 0; index < count; index += 1) {
@@ -157,7 +126,7 @@ function readMetadata(reader: Reader, count: number): Map<string, GgufValue> {
 }
 
 function readValue(reader: Reader, key: string): GgufValue {
-  const [type] = elementTypeOf(reader.uint32(), key);
+  const { type } = elementTypeOf(reader.uint32(), key);
   switch (type) {
     case "uint8":
       return reader.take(1).readUInt8();
@@ -189,7 +158,7 @@ function readValue(reader: Reader, key: string): GgufValue {
 }
 
 function readArray(reader: Reader, key: string): GgufArray {
-  const [elementType, size] = elementTypeOf(reader.uint32(), key);
+  const { type: elementType, bytes: size } = elementTypeOf(reader.uint32(), key);
   if (elementType === "array") {
     throw new GgufFormatError(`"${printable(key)}" is an array of arrays, which llama.cpp does not read`);
   }
@@ -209,8 +178,8 @@ function readArray(reader: Reader, key: string): GgufArray {
   };
 }
 
-function elementTypeOf(number: number, key: string): readonly [ElementType, number] {
-  const found = elementTypes[number];
+function elementTypeOf(number: number, key: string): { readonly type: ElementType; readonly bytes: number } {
+  const found = elementOfCode(number);
   if (found === undefined) {
     throw new GgufFormatError(`"${printable(key)}" has the value type ${number}, which GGUF does not have`);
   }

@@ -1,6 +1,6 @@
 import { open } from "node:fs/promises";
-import type { WriteProgress } from "@crossrank/formats";
-import type { Weight } from "../source/weight.js";
+import type { WriteProgress } from "../progress.js";
+import { elementCode } from "./element-types.js";
 import { byteLength, encodeNumbers, layouts, type TensorType } from "./tensor-type.js";
 
 /**
@@ -24,10 +24,16 @@ export interface FileTensor {
   readonly name: string;
   readonly type: TensorType;
   /** Of one or two dimensions. */
-  readonly weight: Weight;
+  readonly weight: RowSource;
 }
 
-const codes = { uint8: 0, uint32: 4, int32: 5, float32: 6, bool: 7, string: 8, array: 9 } as const;
+/** A tensor's numbers, given row by row while it is written. */
+export interface RowSource {
+  /** Row-major. */
+  readonly shape: readonly number[];
+  /** Rows `from` to `to` (not included) of the first dimension. */
+  rows(from: number, to: number): Promise<Float32Array>;
+}
 
 /** Tensors begin at multiples of this, the format's own default. */
 const alignment = 32;
@@ -42,7 +48,7 @@ const chunkNumbers = 1 << 20;
  * @throws {TensorWriteError} where a tensor's numbers do not fit their type.
  * @throws the signal's reason, once aborted; the file is then incomplete.
  */
-export async function writeContainer(
+export async function writeGgufFile(
   path: string,
   metadata: Metadata,
   tensors: readonly FileTensor[],
@@ -125,39 +131,39 @@ function encodeHeader(metadata: Metadata, tensors: readonly FileTensor[]): Uint8
 function writeValue(writer: ByteWriter, { type, value }: MetadataValue): void {
   switch (type) {
     case "uint32":
-      writer.uint32(codes.uint32);
+      writer.uint32(elementCode("uint32"));
       writer.uint32(value);
       return;
     case "float32":
-      writer.uint32(codes.float32);
+      writer.uint32(elementCode("float32"));
       writer.float32(value);
       return;
     case "bool":
-      writer.uint32(codes.bool);
+      writer.uint32(elementCode("bool"));
       writer.uint8(value ? 1 : 0);
       return;
     case "string":
-      writer.uint32(codes.string);
+      writer.uint32(elementCode("string"));
       writer.string(value);
       return;
     case "uint8[]":
-      writer.arrayOf(codes.uint8, value.length);
+      writer.arrayOf(elementCode("uint8"), value.length);
       writer.raw(value);
       return;
     case "int32[]":
-      writer.arrayOf(codes.int32, value.length);
+      writer.arrayOf(elementCode("int32"), value.length);
       for (const number of value) writer.int32(number);
       return;
     case "float32[]":
-      writer.arrayOf(codes.float32, value.length);
+      writer.arrayOf(elementCode("float32"), value.length);
       for (const number of value) writer.float32(number);
       return;
     case "bool[]":
-      writer.arrayOf(codes.bool, value.length);
+      writer.arrayOf(elementCode("bool"), value.length);
       for (const flag of value) writer.uint8(flag ? 1 : 0);
       return;
     case "string[]":
-      writer.arrayOf(codes.string, value.length);
+      writer.arrayOf(elementCode("string"), value.length);
       for (const text of value) writer.string(text);
       return;
   }
@@ -220,7 +226,7 @@ class ByteWriter {
   }
 
   arrayOf(code: number, length: number): void {
-    this.uint32(codes.array);
+    this.uint32(elementCode("array"));
     this.uint32(code);
     this.uint64(length);
   }
@@ -234,6 +240,6 @@ function padded(size: number): number {
   return Math.ceil(size / alignment) * alignment;
 }
 
-function sizeOf(weight: Weight): number {
+function sizeOf(weight: RowSource): number {
   return weight.shape.reduce((product, length) => product * length, 1);
 }
