@@ -1,8 +1,8 @@
 import { mkdir, readFile, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
+import { excludingOthers } from "@crossrank/disk";
 import { isCommit, writeFileAtomically } from "./cache.js";
 import { LockFileBusyError, LockFileError, LockMismatchError } from "./errors.js";
-import { excludingOthers } from "./exclusion.js";
 import { KeyedQueue } from "./keyed-queue.js";
 import { isSha256 } from "./listing.js";
 import type { RepositoryKind } from "./repository-kind.js";

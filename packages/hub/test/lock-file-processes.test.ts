@@ -4,8 +4,8 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { excludingOthers } from "@crossrank/disk";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { excludingOthers } from "../src/exclusion.js";
 import { LockFile, LockFileBusyError } from "../src/index.js";
 import { failureOf } from "./scene.js";
 

@@ -14,12 +14,7 @@ const lockExclusively = 0x20;
 const withoutWaiting = 0x4;
 
 /**
- * Runs `task` while no other process of this machine runs one for the same file.
- *
- * The operating system holds the exclusion and frees it when the process ends, however it ends: an abstract socket
- * on Linux, a named pipe on Windows, the lock of `open` on a file beside it elsewhere. Nothing is left behind that a
- * later process could take for a living owner. Containers with a network of their own do not see each other's
- * sockets: a caller reads its change again afterwards.
+ * Runs `task` while no other process of this machine runs one for the same file. See {@link tryExclude}.
  *
  * @param path absolute; its folder must exist.
  * @param patience milliseconds to wait for another process.
@@ -34,7 +29,7 @@ export async function excludingOthers<Result>(
   const end = performance.now() + patience;
   let pause = shortestPause;
   for (;;) {
-    const release = await tryAcquire(path);
+    const release = await tryExclude(path);
     if (release !== undefined) {
       try {
         return await task();
@@ -49,16 +44,28 @@ export async function excludingOthers<Result>(
   }
 }
 
-type Release = () => Promise<void>;
+/** Gives an exclusion back. */
+export type Release = () => Promise<void>;
 
-async function tryAcquire(path: string): Promise<Release | undefined> {
+/**
+ * Takes the exclusion of a file, if nobody has it.
+ *
+ * The operating system holds it and frees it when the process ends, however it ends: an abstract socket on Linux, a
+ * named pipe on Windows, the lock of `open` on a file beside it elsewhere. Nothing is left behind that a later process
+ * could take for a living owner. Containers with a network of their own do not see each other's sockets: a caller reads
+ * its change again afterwards, or keeps what it writes such that a second writer can spoil nothing.
+ *
+ * @param path absolute; its folder must exist, the file need not.
+ * @returns undefined while another process, or another caller of this one, holds it.
+ */
+export async function tryExclude(path: string): Promise<Release | undefined> {
   if (process.platform === "linux") return tryListen(`\0crossrank-${await identify(path)}`);
   if (process.platform === "win32") return tryListen(`\\\\.\\pipe\\crossrank-${await identify(path)}`);
   return tryOpen(`${path}.lock`);
 }
 
 /** One name for one file, by whatever links its folder is reached. */
-export async function identify(path: string): Promise<string> {
+async function identify(path: string): Promise<string> {
   const folder = await stat(dirname(path), { bigint: true });
   const place = `${folder.dev}:${folder.ino}:${basename(path)}`;
   return createHash("sha256").update(place).digest("hex").slice(0, 40);

@@ -1,0 +1,3 @@
+export { excludingOthers, type Release, tryExclude } from "./exclusion.js";
+export { describeRefusal, FileWriteError, refusedWrite } from "./refusal.js";
+export { removeUnfinished, writeInWhole, writeWholeFile } from "./whole-file.js";
