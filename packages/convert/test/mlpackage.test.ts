@@ -1,7 +1,7 @@
 import { InvalidInputError } from "@crossrank/core";
 import { toHalves } from "@crossrank/formats";
-import { type ArtifactContract, validateContract } from "@crossrank/formats/mlpackage";
 import { afterAll, describe, expect, it } from "vitest";
+import { type ArtifactContract, validateContract } from "../../crossrank/src/artifact-contract/validate.js";
 import { UnsupportedConversionError } from "../src/errors.js";
 import { createMlpackageWriter, type MlpackageWriterOptions } from "../src/mlpackage/write-mlpackage.js";
 import { describeModel } from "../src/source/describe-model.js";

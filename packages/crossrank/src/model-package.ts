@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
-import type { ArtifactContract, Deviation, Feature, PackageReport } from "@crossrank/formats/mlpackage";
+import type { Feature, PackageReport } from "@crossrank/formats/mlpackage";
+import type { ArtifactContract, Deviation } from "./artifact-contract/validate.js";
 import { type Context, print } from "./context.js";
 import { CommandError, describeSystemError, UsageError } from "./failure.js";
 import { alignColumns, formatBytes, formatCount, toSingleLine } from "./text.js";
@@ -28,12 +29,13 @@ export async function inspectModelPackage(
   { signal }: Context,
 ): Promise<void> {
   const formats = await import("@crossrank/formats/mlpackage");
+  const { validateContract } = await import("./artifact-contract/validate.js");
   const rules = contract === undefined ? undefined : await readContractOption(contract);
   const report = await formats.describeModelPackage(await formats.openModelPackage(path, { signal }));
   const result =
     contract === undefined || rules === undefined
       ? undefined
-      : { contract, deviations: formats.validateContract(report, rules) };
+      : { contract, deviations: validateContract(report, rules) };
   await print(format === "json" ? reportJson(report, result) : reportTable(report, result));
   const count = result?.deviations.length ?? 0;
   if (count > 0) {
@@ -45,7 +47,8 @@ export async function inspectModelPackage(
 }
 
 async function readContractOption(value: string): Promise<ArtifactContract> {
-  const { fixedSeedContract, readContract, seedContract } = await import("@crossrank/formats/mlpackage");
+  const { fixedSeedContract, seedContract } = await import("./artifact-contract/seed-contract.js");
+  const { readContract } = await import("./artifact-contract/read-contract.js");
   if (value === "seed") return seedContract;
   const length = /^seed:(\d+)$/.exec(value)?.[1];
   if (length !== undefined) {

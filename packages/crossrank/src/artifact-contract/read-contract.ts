@@ -1,6 +1,6 @@
 import { InvalidInputError } from "@crossrank/core";
-import type { ArtifactContract, FeatureContract } from "./contract.js";
-import { arrayElements, elementCodes } from "./fields.js";
+import { arrayElements, elementCodes } from "@crossrank/formats/mlpackage";
+import type { ArtifactContract, FeatureContract } from "./validate.js";
 
 /**
  * A contract from parsed JSON. A field that it does not know is an error: a slip of the pen would loosen the contract.

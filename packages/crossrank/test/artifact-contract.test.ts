@@ -1,15 +1,10 @@
 import { InvalidInputError } from "@crossrank/core";
+import { describeModelPackage, openModelPackage, type PackageReport } from "@crossrank/formats/mlpackage";
 import { describe, expect, test } from "vitest";
-import {
-  describeModelPackage,
-  fixedSeedContract,
-  openModelPackage,
-  type PackageReport,
-  readContract,
-  seedContract,
-  validateContract,
-} from "../src/mlpackage/index.js";
-import { fixture } from "./fixtures.js";
+import { fixture } from "../../formats/test/fixtures.js";
+import { readContract } from "../src/artifact-contract/read-contract.js";
+import { fixedSeedContract, seedContract } from "../src/artifact-contract/seed-contract.js";
+import { validateContract } from "../src/artifact-contract/validate.js";
 
 const reportOf = async (name: string): Promise<PackageReport> =>
   describeModelPackage(await openModelPackage(fixture(name)));

@@ -1,7 +1,10 @@
-import type { DescribedFeature, PackageReport } from "./describe.js";
-import type { MultiArrayType } from "./model.js";
-import type { NarrowedIds } from "./narrowed-ids.js";
-import type { ElementType } from "./program.js";
+import type {
+  DescribedFeature,
+  ElementType,
+  MultiArrayType,
+  NarrowedIds,
+  PackageReport,
+} from "@crossrank/formats/mlpackage";
 
 /**
  * What an application relies on in an artifact. It is plain JSON, so that one can be declared in a file

@@ -1,21 +1,20 @@
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
 import {
   type Block,
   bodyOf,
   type CoreMlModel,
-  type Deviation,
   defaultFunctionOf,
   describeModelPackage,
   type FunctionDefinition,
   type NamedType,
   openModelPackage,
   type PackageReport,
-  seedContract,
-  validateContract,
   writeModelPackage,
-} from "../src/mlpackage/index.js";
-import { fixture, requestOf, temporaryFolder } from "./fixtures.js";
+} from "@crossrank/formats/mlpackage";
+import { describe, expect, test } from "vitest";
+import { fixture, requestOf, temporaryFolder } from "../../formats/test/fixtures.js";
+import { seedContract } from "../src/artifact-contract/seed-contract.js";
+import { type Deviation, validateContract } from "../src/artifact-contract/validate.js";
 
 const folder = await temporaryFolder();
 let count = 0;

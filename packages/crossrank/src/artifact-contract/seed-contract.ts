@@ -1,4 +1,4 @@
-import type { ArtifactContract } from "./contract.js";
+import type { ArtifactContract } from "./validate.js";
 
 const shape = (length: number): readonly number[] => [20, 1, 1, length];
 
