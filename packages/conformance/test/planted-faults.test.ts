@@ -169,6 +169,30 @@ interface Planted extends Fault {
 
 const leaked: MessagePort[] = [];
 
+/** Whether a batch is longer than any of the probe's, which would refuse a model that is wrong there. */
+const isBeyondProbe = ({ columns }: Batch): boolean => columns > 50;
+
+/** Of each shape the first batch's inputs stay. */
+function staleInputs(): NonNullable<Fault["run"]> {
+  const buffers = new WeakMap<BackendSession, Map<string, Batch>>();
+  return (run, batch, session) => {
+    const own = buffers.get(session) ?? new Map<string, Batch>();
+    buffers.set(session, own);
+    const key = `${batch.rows} ${batch.columns}`;
+    const first = own.get(key) ?? batch;
+    own.set(key, first);
+    return run(first);
+  };
+}
+
+function withoutMask(batch: Batch): Batch {
+  return {
+    ...batch,
+    attentionMask: batch.attentionMask.map(() => 1),
+    lengths: batch.lengths.map(() => batch.columns),
+  };
+}
+
 const planted: Readonly<Record<string, () => Planted>> = {
   "swapped segments": () => ({
     fails: ["scores"],
@@ -225,31 +249,26 @@ const planted: Readonly<Record<string, () => Planted>> = {
       });
     },
   }),
-  "stale input buffers": () => {
-    // Of each shape the first batch's inputs stay.
-    const buffers = new WeakMap<BackendSession, Map<string, Batch>>();
+  "stale input buffers": () => ({
+    // The probe of core refuses the model before any check.
+    fails: everyCheck,
+    run: staleInputs(),
+  }),
+  "stale input buffers that the probe cannot see": () => {
+    const stale = staleInputs();
     return {
-      // Core's probe refuses the model before any check.
-      fails: everyCheck,
-      run: (run, batch, session) => {
-        const own = buffers.get(session) ?? new Map<string, Batch>();
-        buffers.set(session, own);
-        const key = `${batch.rows} ${batch.columns}`;
-        const first = own.get(key) ?? batch;
-        own.set(key, first);
-        return run(first);
-      },
+      fails: ["scores", "batching", "independentRows", "padding", "sessions"],
+      run: (run, batch, session) => (isBeyondProbe(batch) ? stale(run, batch, session) : run(batch)),
     };
   },
   "an attention mask that is ignored": () => ({
-    // Core's probe refuses the model before any check.
+    // The probe of core refuses the model before any check.
     fails: everyCheck,
-    run: (run, batch) =>
-      run({
-        ...batch,
-        attentionMask: batch.attentionMask.map(() => 1),
-        lengths: batch.lengths.map(() => batch.columns),
-      }),
+    run: (run, batch) => run(withoutMask(batch)),
+  }),
+  "an attention mask that is ignored where the probe cannot see it": () => ({
+    fails: ["batching", "independentRows", "padding"],
+    run: (run, batch) => run(isBeyondProbe(batch) ? withoutMask(batch) : batch),
   }),
   "the last token left out": () => ({
     fails: ["scores"],
@@ -265,8 +284,7 @@ const planted: Readonly<Record<string, () => Planted>> = {
     fails: ["batching", "independentRows"],
     run: async (run, batch) => {
       const output = await run(batch);
-      // In longer batches alone: the probe of core would notice it in its own.
-      return batch.columns > 50 ? { ...output, data: output.data.toReversed() } : output;
+      return isBeyondProbe(batch) ? { ...output, data: output.data.toReversed() } : output;
     },
   }),
   "a score that depends on its neighbours": () => ({
@@ -310,6 +328,7 @@ const planted: Readonly<Record<string, () => Planted>> = {
       ),
   }),
   "a head that is constant": () => ({
+    // The probe of core refuses the model before any check.
     fails: everyCheck,
     run: async (run, batch) => mapOutput(await run(batch), () => 0.5),
   }),

@@ -1,6 +1,6 @@
 import { onnx } from "@crossrank/backend-onnx";
+import { defineConformanceSuite, openFixtures } from "@crossrank/conformance";
 import { afterAll, beforeAll, describe, test } from "vitest";
-import { defineConformanceSuite, openFixtures } from "../src/index.js";
 
 await defineConformanceSuite({
   runner: { describe, test, beforeAll, afterAll },

@@ -18,7 +18,7 @@ import {
 import { openModel } from "@crossrank/hub";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
-const fixtures = fileURLToPath(new URL("../../backend-onnx/test/fixtures", import.meta.url));
+const fixtures = fileURLToPath(new URL("./fixtures", import.meta.url));
 const open: Reranker[] = [];
 
 async function load(name: string, options: Partial<CreateRerankerOptions> = {}): Promise<Reranker> {
