@@ -8,28 +8,24 @@ import {
   type FileProgress,
   type Goldens,
   InvalidInputError,
+  type LoadedModel,
+  loadModel,
   type ModelFiles,
   type ModelProfile,
   readGoldens,
   readProfile,
   type ScoringProgress,
-  shareSession,
   type Verification,
-  verify,
+  verifyLoaded,
 } from "@crossrank/core";
 import type { WriteProgress } from "@crossrank/formats";
 import type { ArtifactWriter, StoredTensorFacts } from "./artifact-writer.js";
-import { type BatchUse, batchUses, inBatches } from "./batch-use.js";
+import { type BatchUse, batchesOfUse } from "./batch-use.js";
 import { ConversionNotFaithfulError, SourceChangedError } from "./errors.js";
-import { ggufWriter } from "./gguf/write-gguf.js";
-import {
-  type CoreMlDeployment,
-  createMlpackageWriter,
-  type MlpackageWriterOptions,
-} from "./mlpackage/write-mlpackage.js";
-import { createMnnWriter } from "./mnn/write-mnn.js";
+import type { MlpackageWriterOptions } from "./mlpackage/write-mlpackage.js";
+import type { MnnWriterOptions } from "./mnn/write-mnn.js";
 import { copyModel, openStaged, recordReads, writeGoldens } from "./model-folder.js";
-import { createOnnxWriter, type OnnxTarget } from "./onnx/write-onnx.js";
+import type { OnnxWriterOptions } from "./onnx/write-onnx.js";
 import { OutputFolder } from "./output-folder.js";
 import {
   type ArtifactProvenance,
@@ -42,28 +38,21 @@ import { countCases, goldensOfAnyLength, goldensWithin } from "./reference/short
 import { sourceGoldens } from "./reference/source-goldens.js";
 import { describeModel } from "./source/describe-model.js";
 import type { ModelDescription } from "./source/description.js";
+import { createWriter, writers } from "./writers.js";
 
-export type ConversionFormat = ArtifactWriter["format"];
+/** What can be set about the formats of this package, each about its own alone. */
+export interface FormatOptions
+  extends Pick<OnnxWriterOptions, "target">,
+    MnnWriterOptions,
+    MlpackageWriterOptions {}
 
-export interface ConvertOptions {
+export interface ConvertOptions extends FormatOptions {
   /** Hugging Face files with safetensors weights. */
   readonly model: ModelFiles;
-  readonly to: ConversionFormat;
-  /** Precision, as {@link conversionDtypes} lists them, in any case. Default: the most precise; of mlpackage fp16. */
+  /** A format of this package ({@link writers}), or a writer, made with its options. */
+  readonly to: string | ArtifactWriter;
+  /** Precision, one of the writer's, in any case. Default: the most precise; of mlpackage fp16. */
   readonly dtype?: string | undefined;
-  /** ONNX only. Default `"onnxruntime"`. */
-  readonly target?: OnnxTarget | undefined;
-  /**
-   * MNN only: a Python with the package MNN 3.6, by name or path. Default: the environment's PYTHON, else `python3`
-   * (`python` on Windows).
-   */
-  readonly python?: string | undefined;
-  /** Core ML only: the oldest system that is to load it. Default `"macos15"`: one package that takes all lengths. */
-  readonly deployment?: CoreMlDeployment | undefined;
-  /** Core ML only: rows of every prediction. Default 20. */
-  readonly batch?: number | undefined;
-  /** Core ML only: lengths in tokens. Default 128, 256 and 512 as far as the model reaches; a shorter model's own. */
-  readonly lengths?: readonly number[] | undefined;
   /**
    * Folder to put the artifact into; it need not exist. It becomes a complete model folder (the model's small files,
    * the artifact, provenance.json), unless it is the source's own, which gets the artifact and provenance.json.
@@ -123,18 +112,13 @@ export interface Conversion {
   readonly goldens: Goldens | undefined;
 }
 
-/** Precisions of a format, most precise first. */
-export function conversionDtypes(format: ConversionFormat, target?: OnnxTarget): readonly string[] {
-  return writerOf(format, { target }).dtypes;
-}
-
 /**
  * Writes a model's weights in another format, holds the artifact against its source, and puts it into its folder only
  * if it agrees. Until then everything is in a folder beside the output; on failure and on abort that is removed, and
  * nothing else was touched.
  *
- * @throws {InvalidInputError} an option is wrong: `dtype`, `target`, `python`, `deployment`, `batch`, `lengths`, `tolerance`,
- *   `backend`, `goldens`, `profile`.
+ * @throws {InvalidInputError} an option is wrong: `to`, `dtype`, `tolerance`, `backend`, `goldens`, `profile`, or one of
+ *   the format's own.
  * @throws {UnsupportedConversionError} the model cannot be written in this format, and why.
  * @throws {ExternalConverterError} a program that the format is written with is not there, or failed.
  * @throws {ConversionNotFaithfulError} the artifact does not give what its source gives.
@@ -145,10 +129,10 @@ export function conversionDtypes(format: ConversionFormat, target?: OnnxTarget):
  * @throws the signal's reason, once aborted.
  */
 export async function convert(options: ConvertOptions): Promise<Conversion> {
-  const { model, to, signal, onProgress, force = false } = options;
+  const { model, signal, onProgress, force = false } = options;
   signal?.throwIfAborted();
-  const { writer, dtype } = chooseWriter(options);
-  const main = artifactPath(to, dtype);
+  const { writer, dtype } = await chooseWriter(options);
+  const main = writer.path(dtype);
   const output = await OutputFolder.open(options.output);
   await output.check(main, force);
 
@@ -206,11 +190,11 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
     // Those that were computed here are of that length.
     if (goldens !== undefined && expected[0]?.within === undefined)
       throw new InvalidInputError("goldens", `hold no case of at most ${taken} tokens`);
-    const verifications = await verifyAgainst(options, { folder: staging.path, id, dtype, expected });
+    const verifications = await verifyAgainst(options, { folder: staging.path, id, writer, dtype, expected });
     await requireUnchanged(weights, model.id);
 
     const provenance: ArtifactProvenance = {
-      format: to,
+      format: writer.format,
       dtype,
       files: artifact,
       source: { id: publicId(model), revision: model.revision ?? null, files: source },
@@ -221,7 +205,6 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
         date: new Date().toISOString(),
       },
       options: {
-        ...(to === "onnx" ? { target: options.target ?? "onnxruntime" } : {}),
         ...settings,
         ...(options.tolerance === undefined ? {} : { tolerance: options.tolerance }),
         ...(options.profile === undefined ? {} : { profile: options.profile }),
@@ -255,71 +238,43 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
   }
 }
 
-function chooseWriter(options: ConvertOptions): { readonly writer: ArtifactWriter; readonly dtype: string } {
-  const { to, target, python, dtype, tolerance } = options;
-  if (target !== undefined && to !== "onnx") {
-    throw new InvalidInputError("target", `is of ONNX graphs; ${to} has none`);
-  }
-  if (python !== undefined && to !== "mnn") {
-    throw new InvalidInputError("python", `is of MNN's converter; ${to} is written without one`);
-  }
-  for (const name of ["deployment", "batch", "lengths"] as const) {
-    if (options[name] !== undefined && to !== "mlpackage") {
-      throw new InvalidInputError(name, `is of Core ML packages; ${to} has none`);
-    }
-  }
+async function chooseWriter(
+  options: ConvertOptions,
+): Promise<{ readonly writer: ArtifactWriter; readonly dtype: string }> {
+  const { dtype, tolerance } = options;
   if (tolerance !== undefined && !(tolerance > 0)) {
     throw new InvalidInputError("tolerance", `must be a number above 0, not ${tolerance}`);
   }
+  const writer = await writerOf(options);
   if (options.verify !== false && backendsOf(options).length === 0) {
     throw new InvalidInputError(
       "backend",
-      `is needed to verify the artifact: one that loads ${to}, or verify: false`,
+      `is needed to verify the artifact: one that loads ${writer.format}, or verify: false`,
     );
   }
-  const writer = writerOf(to, options);
   const asked = dtype ?? writer.defaultDtype ?? writer.dtypes[0];
   const chosen = writer.dtypes.find((name) => name.toLowerCase() === asked?.toLowerCase());
   if (chosen === undefined) {
     throw new InvalidInputError(
       "dtype",
-      `must be one of ${writer.dtypes.join(", ")} for ${to}, not ${JSON.stringify(dtype)}`,
+      `must be one of ${writer.dtypes.join(", ")} for ${writer.format}, not ${JSON.stringify(dtype)}`,
     );
   }
   return { writer, dtype: chosen };
 }
 
-function writerOf(
-  format: ConversionFormat,
-  {
-    target,
-    python,
-    deployment,
-    batch,
-    lengths,
-  }: Pick<ConvertOptions, "target" | "python" | keyof MlpackageWriterOptions>,
-): ArtifactWriter {
-  switch (format) {
-    case "onnx":
-      return createOnnxWriter({ target: target ?? "onnxruntime" });
-    case "gguf":
-      return ggufWriter;
-    case "mnn":
-      return createMnnWriter({ python });
-    case "mlpackage":
-      return createMlpackageWriter({ deployment, batch, lengths });
-  }
+async function writerOf(options: ConvertOptions): Promise<ArtifactWriter> {
+  const { to } = options;
+  const names = new Set(writers.flatMap((writer) => Object.keys(writer.options ?? {})));
+  const set = Object.entries(options).filter(([name, value]) => names.has(name) && value !== undefined);
+  if (typeof to === "string") return createWriter(to, Object.fromEntries(set));
+  const [name] = set[0] ?? [];
+  if (name === undefined) return to;
+  throw new InvalidInputError(name, `is set where the writer of ${to.format} is made. Leave it out`);
 }
 
 function backendsOf({ backend = [] }: Pick<ConvertOptions, "backend">): readonly Backend[] {
   return "load" in backend ? [backend] : backend;
-}
-
-/** Where the backends look for it, relative to the model. */
-function artifactPath(format: ConversionFormat, dtype: string): string {
-  if (format === "gguf") return `gguf/model-${dtype}.gguf`;
-  const plain = format === "mlpackage" ? "fp16" : "fp32";
-  return `${format}/model${dtype === plain ? "" : `_${dtype}`}.${format}`;
 }
 
 /** A file of the source on this machine. */
@@ -437,9 +392,9 @@ async function write(
     readonly onTensor: (tensor: StoredTensorFacts) => void;
   },
 ): Promise<readonly string[]> {
-  const { model, to, signal, onProgress } = options;
+  const { model, signal, onProgress } = options;
   const { writer, dtype, description, profile, source, folder, onTensor } = parts;
-  const path = join(folder, artifactPath(to, dtype));
+  const path = join(folder, ...writer.path(dtype).split("/"));
   onProgress?.({ step: "writing" });
   await mkdir(dirname(path), { recursive: true });
   return writer.write({
@@ -490,6 +445,7 @@ async function verifyAgainst(
   staged: {
     readonly folder: string;
     readonly id: string;
+    readonly writer: ArtifactWriter;
     readonly dtype: string;
     readonly expected: readonly Expected[];
   },
@@ -497,55 +453,59 @@ async function verifyAgainst(
   if (options.verify === false) return [];
   options.onProgress?.({ step: "verifying" });
   const verifications: Conversion["verifications"][number][] = [];
+  if (staged.expected.every(({ within }) => within === undefined)) return verifications;
+  const { folder, id, dtype } = staged;
   for (const backend of backendsOf(options)) {
-    const shared = shareSession(backend);
+    const loaded = await loadModel({
+      model: openStaged(folder, id),
+      backend,
+      dtype,
+      signal: options.signal,
+    });
     try {
-      verifications.push(...(await verifyOn(shared, options, staged)));
+      verifications.push(...(await verifyOn(loaded, options, staged)));
     } finally {
-      await shared.dispose();
+      await loaded.dispose();
     }
   }
   return verifications;
 }
 
 async function verifyOn(
-  backend: Backend,
+  loaded: LoadedModel,
   options: ConvertOptions,
-  { folder, id, dtype, expected }: Parameters<typeof verifyAgainst>[1],
+  { writer, dtype, expected }: Parameters<typeof verifyAgainst>[1],
 ): Promise<Conversion["verifications"]> {
-  const { model, to, tolerance, signal, onProgress } = options;
+  const { model, tolerance, signal, onProgress } = options;
   const verifications: Conversion["verifications"][number][] = [];
   for (const { against, all, within } of expected) {
     if (all === undefined || within === undefined) continue;
     const leftOut = countCases(all) - countCases(within);
-    for (const batches of batchesOf(to)) {
-      const verification = await verify({
-        model: openStaged(folder, id),
-        backend: batches === undefined ? backend : inBatches(backend, batches),
-        dtype,
+    for (const batches of writer.batches ?? [undefined]) {
+      const verification = await verifyLoaded(loaded, {
         goldens: within,
         tolerance,
+        batches: batches && batchesOfUse[batches],
         signal,
         onScored: (progress) => onProgress?.({ step: "verifying", ...progress }),
       });
       if (!verification.passed) {
         const isOneOfSeveral = backendsOf(options).length > 1;
-        const facts = { model: model.id, format: to, dtype, against, batches, isOneOfSeveral, verification };
+        const facts = {
+          model: model.id,
+          format: writer.format,
+          dtype,
+          against,
+          batches,
+          isOneOfSeveral,
+          verification,
+        };
         throw new ConversionNotFaithfulError(facts);
       }
       verifications.push({ against, batches, ...(leftOut === 0 ? {} : { leftOut }), verification });
     }
   }
   return verifications;
-}
-
-/**
- * MNN works out a graph's shapes anew for each batch, and is wrong in the second for some graphs: DeBERTa's, where the
- * first had one row (MNN 3.6.1). So one row at a time comes first, then padded batches, then what the backend chooses,
- * in the same session.
- */
-function batchesOf(format: ConversionFormat): readonly (BatchUse | undefined)[] {
-  return format === "mnn" ? [...batchUses, undefined] : [undefined];
 }
 
 /** Whether the model is a plain folder, and the output is that folder. */

@@ -4,11 +4,11 @@ import {
   type Backend,
   BackendRunError,
   createReranker,
+  loadModel,
   type ModelFiles,
   ModelProfileError,
   readGoldens,
   readProfile,
-  shareSession,
   verify,
 } from "@crossrank/core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -314,14 +314,13 @@ describe("goldens of the source", () => {
 });
 
 test("a session can be shared", async () => {
-  const backend = shareSession(sourceBackend());
-  const model = filesOf("bert-logit");
+  const loaded = await loadModel({ model: filesOf("bert-logit"), backend: sourceBackend() });
   const [first, second] = [
-    await createReranker({ model, backend }),
-    await createReranker({ model, backend, truncation: "longest-first" }),
+    await loaded.createReranker(),
+    await loaded.createReranker({ truncation: "longest-first" }),
   ];
   const pair = { query: "tea", document: "leaves" };
   const [a, b] = [await first.score([pair]), await second.score([pair])];
   expect(a.scores[0]?.logit).toBe(b.scores[0]?.logit);
-  await backend.dispose();
+  await loaded.dispose();
 });

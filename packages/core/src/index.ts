@@ -3,6 +3,7 @@ export * from "./contract/backend.js";
 export * from "./contract/errors.js";
 export * from "./contract/fallback.js";
 export { TimeBudgetExceededError, VariantsExhaustedError } from "./contract/fallback-errors.js";
+export * from "./contract/loaded-model.js";
 export * from "./contract/model-files.js";
 export * from "./contract/model-profile.js";
 export * from "./contract/reranker.js";
@@ -23,7 +24,8 @@ export {
 } from "./encoding/pair-encoder.js";
 export * from "./fallback/fallback-reranker.js";
 export { openSafetensors, type Tensor, type TensorFile } from "./files/safetensors.js";
-export * from "./load/create-reranker.js";
+export { createReranker } from "./load/create-reranker.js";
+export { loadModel } from "./load/loaded-model.js";
 export {
   numericBounds,
   type PrecisionBounds,
@@ -43,9 +45,9 @@ export {
 } from "./verify/goldens.js";
 export type { Bound, TokenDifference, VerificationSummary, VerifiedCase } from "./verify/judge.js";
 export {
-  type SharedBackend,
-  shareSession,
   type Verification,
+  type VerifyLoadedOptions,
   type VerifyOptions,
   verify,
+  verifyLoaded,
 } from "./verify/verify.js";

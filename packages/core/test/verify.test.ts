@@ -1,16 +1,25 @@
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import {
   type Backend,
   type Batch,
+  createReranker,
+  DisposedError,
   type GoldenCase,
   type Goldens,
   InvalidInputError,
-  shareSession,
+  loadModel,
+  type ModelFiles,
+  readGoldens,
   verify,
+  verifyLoaded,
 } from "../src/index.js";
 import { boundFor, judge, type VerifiedCase } from "../src/verify/judge.js";
+import { rejection } from "./fallback-scene.js";
+import { fixtures, folderFiles } from "./folder-files.js";
 import { memoryFiles } from "./memory-files.js";
 import { wordPiece } from "./tokenizers.js";
+import { toyBackend } from "./toy-backend.js";
 
 /**
  * A linear model: each token counts by its id and its segment. Small enough to be worked out in a test's own words,
@@ -364,26 +373,119 @@ describe("verify", () => {
   });
 });
 
-describe("shareSession", () => {
+/** The same files, with what is read of each path counted. */
+function countingReads(files: ModelFiles): { files: ModelFiles; reads: Record<string, number> } {
+  const reads: Record<string, number> = {};
+  const count = (path: string): void => {
+    reads[path] = (reads[path] ?? 0) + 1;
+  };
+  return {
+    reads,
+    files: {
+      ...files,
+      readText: (path, options) => {
+        count(path);
+        return files.readText(path, options);
+      },
+      readBytes: (path, range, options) => {
+        count(path);
+        return files.readBytes(path, range, options);
+      },
+      localPath: (path, options) => {
+        count(path);
+        return files.localPath(path, options);
+      },
+    },
+  };
+}
+
+describe("a loaded model", () => {
+  it("is read once by verify, with all its checks: two truncation modes, an overflow, a pair that is not finite", async () => {
+    const { files, reads } = countingReads(model);
+    const backend = linear({ logit: (logit, { ids }) => (ids.length === 7 ? Number.NaN : logit) });
+    const { passed, summary } = await verify({ model: files, backend, goldens });
+    expect([passed, summary.cases, summary.nonFinite > 0]).toEqual([false, 5, true]);
+    expect(reads).toEqual({ "config.json": 1, "tokenizer.json": 1 });
+    expect(backend.counts).toEqual({ open: 0, loads: 1 });
+  });
+
+  it("is read once by verify, of a listwise model", async () => {
+    const { files, reads } = countingReads(folderFiles(join(fixtures, "qwen3-listwise")));
+    const found = await readGoldens(folderFiles(join(fixtures, "qwen3-listwise")));
+    const backend = toyBackend();
+    const { summary } = await verify({ model: files, backend, goldens: found as Goldens });
+    expect([summary.tokensDifferent, summary.tokensCompared > 5]).toEqual([0, true]);
+    expect([backend.counts.loads, backend.counts.open, reads["tokenizer.json"]]).toEqual([1, 0, 1]);
+  });
+
+  it("is read once by createReranker, the cache key included", async () => {
+    const { files, reads } = countingReads(model);
+    const reranker = await createReranker({ model: files, backend: linear(), probe: false });
+    expect(await reranker.cacheKey()).toMatch(/^crossrank:2:[0-9a-f]{64}$/);
+    expect(reads["tokenizer.json"]).toBe(1);
+    await reranker.dispose();
+  });
+
+  it("serves several goldens, batches and rerankers with one session", async () => {
+    const backend = linear();
+    const { files, reads } = countingReads(model);
+    const loaded = await loadModel({ model: files, backend });
+    const first = await verifyLoaded(loaded, { goldens });
+    const rows = { rows: 1, tokens: 16, padding: 0 };
+    const second = await verifyLoaded(loaded, {
+      goldens: { ...goldens, cases: cases.slice(0, 2) },
+      batches: rows,
+    });
+    expect([first.passed, second.passed]).toEqual([true, true]);
+    const cut = await loaded.createReranker({ truncation: "longest-first", maxLength: 6, probe: false });
+    const plain = await loaded.createReranker({ probe: false });
+    expect([cut.profile.truncation, cut.sources.truncation, cut.profile.maxLength]).toEqual([
+      "longest-first",
+      "given by the caller",
+      6,
+    ]);
+    await cut.dispose();
+    expect(DisposedError.isInstance(await rejection(cut.score([])))).toBe(true);
+    expect((await plain.score([{ query: "cat", document: "the cat" }])).scores).toHaveLength(1);
+    expect(backend.counts).toEqual({ open: 1, loads: 1 });
+    await loaded.dispose();
+    await loaded.dispose();
+    expect(backend.counts).toEqual({ open: 0, loads: 1 });
+    for (const late of [plain.score([]), loaded.createReranker(), verifyLoaded(loaded, { goldens })]) {
+      expect(DisposedError.isInstance(await rejection(late))).toBe(true);
+    }
+    expect(reads["tokenizer.json"]).toBe(1);
+  });
+
+  it("refuses options of a reranker that mean nothing, and stays loaded", async () => {
+    const backend = linear();
+    const loaded = await loadModel({ model, backend });
+    for (const [options, path] of [
+      [{ truncation: "shortest-first" }, "truncation"],
+      [{ instruction: "find cats" }, "instruction"],
+      [{ instruction: 7 }, "instruction"],
+      [{ maxLength: 2 }, "maxLength"],
+      [{ maxLength: 11 }, "maxLength"],
+      [{ maxLength: Number.NaN }, "maxLength"],
+    ] as const) {
+      const error = await rejection(loaded.createReranker({ ...options, probe: false } as never));
+      expect(InvalidInputError.isInstance(error) && error.path).toBe(path);
+    }
+    expect(backend.counts.open).toBe(1);
+    await loaded.dispose();
+  });
+
+  it("that another package made is refused", async () => {
+    const error = await rejection(verifyLoaded({} as never, { goldens }));
+    expect(InvalidInputError.isInstance(error) && error.path).toBe("model");
+  });
+
   it("loads again after a load that failed", async () => {
     const real = linear();
-    let attempts = 0;
-    const backend = shareSession({
-      ...real,
-      load: async (request) => {
-        attempts += 1;
-        if (attempts === 1) throw new Error("no memory");
-        return real.load(request);
-      },
-    });
-    const options = { model, backend, goldens };
-    await expect(verify(options)).rejects.toThrow("no memory");
-    expect((await verify(options)).passed).toBe(true);
-    expect((await verify(options)).passed).toBe(true);
-    expect(real.counts).toEqual({ open: 1, loads: 1 });
-    await backend.dispose();
-    await backend.dispose();
-    expect(real.counts.open).toBe(0);
+    const backend: Backend = { ...real, load: () => Promise.reject(new Error("no memory")) };
+    await expect(verify({ model, backend, goldens })).rejects.toThrow("no memory");
+    expect((await verify({ model, backend: real, goldens })).passed).toBe(true);
+    expect(real.counts).toEqual({ open: 0, loads: 1 });
   });
 });
 

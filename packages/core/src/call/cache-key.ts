@@ -52,10 +52,13 @@ export function scoredProfile(profile: ModelProfile): Omit<ModelProfile, "expect
  * sha256 of the files beside the artifact that a score depends on. The tokenizer and the head's weights of a plain
  * folder can change without the artifact; a revision stands for them on the hub. Where the platform has no digest (a
  * page that was not served securely) the answer is different every time, so that no cached score outlives a load.
+ *
+ * @param texts what the load read of these files as text: hashed as it was read, and not read again.
  */
 export async function contentsOf(
   model: ModelFiles,
-  files: readonly string[],
+  paths: readonly string[],
+  texts: ReadonlyMap<string, string>,
   signal: AbortSignal | undefined,
 ): Promise<readonly string[] | undefined> {
   if (model.revision !== undefined) return undefined;
@@ -63,8 +66,12 @@ export async function contentsOf(
   if (subtle === undefined) return [`unknown ${performance.timeOrigin} ${Math.random()}`];
   const contents: string[] = [];
   for (const { path, size } of await model.list({ signal })) {
-    if (!files.includes(path)) continue;
-    const bytes = await model.readBytes(path, { start: 0, end: size }, { signal });
+    if (!paths.includes(path)) continue;
+    const text = texts.get(path);
+    const bytes =
+      text === undefined
+        ? await model.readBytes(path, { start: 0, end: size }, { signal })
+        : new TextEncoder().encode(text);
     contents.push(`${path} ${await sha256(bytes, subtle)}`);
   }
   return contents;

@@ -1,11 +1,7 @@
 import type { LimitFunction } from "p-limit";
 import type { BackendSession, RawOutput } from "../contract/backend.js";
-import {
-  BackendRunError,
-  DisposedError,
-  InvalidInputError,
-  NonFiniteScoreError,
-} from "../contract/errors.js";
+import { BackendRunError, DisposedError, NonFiniteScoreError } from "../contract/errors.js";
+import { requireInstruction } from "../contract/instruction.js";
 import type { ModelFiles } from "../contract/model-files.js";
 import type { ModelProfile } from "../contract/model-profile.js";
 import type { Embedding, ScoreOptions } from "../contract/reranker.js";
@@ -29,9 +25,9 @@ const encodeSlice = 8;
 
 /** What all calls of a reranker share. */
 export interface ScoringResources {
-  readonly model: ModelFiles;
+  readonly model: Pick<ModelFiles, "id">;
   readonly profile: ModelProfile;
-  readonly session: BackendSession;
+  readonly session: Pick<BackendSession, "info" | "capabilities" | "run">;
   readonly pairEncoder: PairEncoder;
   /** Of a listwise model. */
   readonly listEncoder: ListEncoder | undefined;
@@ -39,7 +35,7 @@ export interface ScoringResources {
   /** So that together they keep to the session's `concurrentRuns`. */
   readonly limit: LimitFunction;
   /** Largest |Δ logit| between a pair alone and in company, from the probe; undefined where none measured it. */
-  movedInCompany: number | undefined;
+  readonly movedInCompany: () => number | undefined;
   readonly isDisposed: () => boolean;
 }
 
@@ -516,7 +512,7 @@ export class ScoringCall {
     const { capabilities } = this.#resources.session;
     const rows = rowsTogether(capabilities);
     if (capabilities.rowsAffectScores && rows > 1) {
-      const measured = this.#resources.movedInCompany ?? null;
+      const measured = this.#resources.movedInCompany() ?? null;
       const moved =
         measured === null
           ? "was not measured, without a probe"
@@ -548,18 +544,8 @@ export function scoresOfNone(count: number): PairScore[] {
 
 /** @throws {InvalidInputError} when the model takes none. */
 function instructionOf({ model, profile }: ScoringResources, options: ScoreOptions): string {
-  const { family, instruction, instructedTemplate } = profile;
-  const wanted = options.instruction ?? instruction ?? "";
-  if (typeof wanted !== "string") {
-    throw new InvalidInputError("instruction", `must be a string, not ${typeof wanted}`);
-  }
-  if (wanted !== "" && instructedTemplate === undefined) {
-    throw new InvalidInputError(
-      "instruction",
-      `was given, and the template of ${model.id}, a ${family}, has no place for one. ` +
-        "Leave it out, or choose a reranker that follows instructions",
-    );
-  }
+  const wanted = options.instruction ?? profile.instruction ?? "";
+  requireInstruction(wanted, { id: model.id, profile });
   return wanted;
 }
 

@@ -10,7 +10,8 @@ import {
 import type { FallbackOptions, Variant } from "../contract/fallback.js";
 import type { ModelFiles } from "../contract/model-files.js";
 import type { StepDown } from "../contract/result.js";
-import { loadReranker, type SessionReranker } from "../load/session-reranker.js";
+import { loadReranker } from "../load/create-reranker.js";
+import type { SessionReranker } from "../load/session-reranker.js";
 
 /** A variant that can score. */
 export interface LoadedVariant {

@@ -1,5 +1,6 @@
 import type { CreateRerankerOptions, Reranker } from "../contract/reranker.js";
-import { loadReranker } from "./session-reranker.js";
+import { SessionModel } from "./loaded-model.js";
+import type { SessionReranker } from "./session-reranker.js";
 
 /**
  * Reads the model's profile, loads it on the backend, and checks that it behaves.
@@ -9,7 +10,30 @@ import { loadReranker } from "./session-reranker.js";
  * @throws {IncompatibleModelError} model and backend do not go together.
  * @throws {ModelLoadError} the runtime refuses the artifact.
  * @throws {ProbeFailedError} the model loads but does not behave like a reranker.
+ * @throws {InvalidInputError} a bad option.
  */
 export async function createReranker(options: CreateRerankerOptions): Promise<Reranker> {
   return loadReranker(options);
+}
+
+/** What {@link createReranker} does. @param variant name in a chain, for the cache key. */
+export async function loadReranker(
+  options: CreateRerankerOptions,
+  variant?: string,
+): Promise<SessionReranker> {
+  const { truncation, instruction, maxLength, probe, signal } = options;
+  // Facts about the model to the profile, which refuses what does not go with it before anything is loaded.
+  const profile = {
+    ...options.profile,
+    ...(truncation === undefined ? {} : { truncation }),
+    ...(instruction === undefined ? {} : { instruction }),
+  };
+  const { model, backend, dtype, onProgress } = options;
+  const loaded = await SessionModel.load({ model, backend, dtype, profile, signal, onProgress });
+  try {
+    return await loaded.createReranker({ maxLength, probe, signal }, { variant, owns: true });
+  } catch (error) {
+    await loaded.dispose();
+    throw error;
+  }
 }

@@ -1,29 +1,13 @@
-import pLimit from "p-limit";
-import { cacheKey, contentsOf } from "../call/cache-key.js";
+import type { LimitFunction } from "p-limit";
+import { cacheKey } from "../call/cache-key.js";
 import { type Deadline, withDeadline } from "../call/deadline.js";
 import { type CheckedPair, checkTexts, pairsToRank, pairsToScore, rankedDocuments } from "../call/input.js";
 import { ScoringCall, type ScoringResources } from "../call/scoring-call.js";
-import {
-  type Backend,
-  type BackendSession,
-  type SessionFacts,
-  supportedSpecificationVersions,
-} from "../contract/backend.js";
-import {
-  DisposedError,
-  IncompatibleModelError,
-  InvalidInputError,
-  UnsupportedSpecificationError,
-} from "../contract/errors.js";
+import type { BackendSession, SessionFacts } from "../contract/backend.js";
+import { DisposedError, InvalidInputError } from "../contract/errors.js";
 import type { ModelFiles } from "../contract/model-files.js";
+import type { ModelProfile, ProfileSources } from "../contract/model-profile.js";
 import type {
-  CrossrankJson,
-  ModelProfile,
-  ProfileSources,
-  TruncationStrategy,
-} from "../contract/model-profile.js";
-import type {
-  CreateRerankerOptions,
   DocumentInput,
   EmbedOptions,
   EmbedResult,
@@ -33,133 +17,37 @@ import type {
   ScoreOptions,
 } from "../contract/reranker.js";
 import type { Provenance, RerankResult, ScoreResult } from "../contract/result.js";
-import { createListEncoder, type ListEncoder } from "../encoding/list-encoder.js";
-import { createPairEncoder, type PairEncoder } from "../encoding/pair-encoder.js";
-import { readProfile } from "../profile/read-profile.js";
-import { rowsTogether } from "../run/scheduler.js";
-import { modulesOf, outputsFor, scaleOf } from "../score/head.js";
-import { type HeadChain, loadHeadChain } from "../score/head-modules.js";
-import { createTextTokenizer } from "../tokenizer/tokenizer.js";
-import { probe } from "./probe.js";
+import type { ListEncoder } from "../encoding/list-encoder.js";
+import type { PairEncoder } from "../encoding/pair-encoder.js";
+import { scaleOf } from "../score/head.js";
+import type { HeadChain } from "../score/head-modules.js";
 
-/** Files that change what the tokenizer gives, and are not in the profile. */
-const tokenizerFiles = ["tokenizer.json", "tokenizer_config.json", "sentence_bert_config.json"];
+/** The texts of a model become sequences by these. */
+export interface Encoders {
+  readonly pair: PairEncoder;
+  /** Of a listwise model. */
+  readonly list: ListEncoder | undefined;
+}
 
-interface RerankerFacts {
-  readonly model: ModelFiles;
+/** A session that can be run, and is not this reranker's to dispose. */
+export type RunnableSession = SessionFacts & Pick<BackendSession, "run">;
+
+export interface RerankerFacts {
+  readonly model: Pick<ModelFiles, "id" | "revision">;
   readonly profile: ModelProfile;
   readonly sources: ProfileSources;
-  readonly session: BackendSession;
-  readonly encoders: { readonly pair: PairEncoder; readonly list: ListEncoder | undefined };
+  readonly session: RunnableSession;
+  readonly encoders: Encoders;
   readonly chain: HeadChain;
+  /** Shared by all rerankers of one session. */
+  readonly limit: LimitFunction;
+  /** Largest |Δ logit| between a pair alone and in company, from the probe; undefined where none measured it. */
+  readonly movedInCompany: () => number | undefined;
   /** For the cache key; as {@link cacheKey} has them. */
   readonly variant: string | undefined;
   readonly contents: readonly string[] | undefined;
-}
-
-/** What {@link createReranker} does. @param variant name in a chain, for the cache key. */
-export async function loadReranker(
-  options: CreateRerankerOptions,
-  variant?: string,
-): Promise<SessionReranker> {
-  const { model, backend, signal, onProgress } = options;
-  const overrides: CrossrankJson = {
-    ...options.profile,
-    ...(options.truncation === undefined ? {} : { truncation: options.truncation }),
-    ...(options.instruction === undefined ? {} : { instruction: options.instruction }),
-  };
-  requireSpecification(backend);
-  const reading = await readProfile(model, overrides, signal);
-  const { profile } = reading;
-  if (!backend.families.includes(profile.family)) {
-    throw new IncompatibleModelError({
-      model: model.id,
-      backend: backend.name,
-      capability: "family",
-      wanted: profile.family,
-      supported: backend.families,
-    });
-  }
-  const tokenizer = createTextTokenizer(reading.tokenizerJson, model.id);
-  const session = await backend.load({
-    files: model,
-    profile,
-    output: outputsFor(profile.head),
-    dtype: options.dtype,
-    signal,
-    onProgress,
-  });
-  try {
-    const modules = session.capabilities.output === "class-logits" ? [] : modulesOf(profile.head);
-    const chain = await loadHeadChain(model, modules, { signal, onProgress });
-    const most = longestSequence(profile, session);
-    const weights = modules.flatMap((module) => ("file" in module ? [module.file] : []));
-    const contents = await contentsOf(model, [...tokenizerFiles, ...weights], signal);
-    const create = (maxLength: number, truncation: TruncationStrategy): SessionReranker => {
-      const fitted = { ...profile, maxLength, truncation };
-      const list = fitted.listTemplate && createListEncoder(tokenizer, fitted.listTemplate, maxLength);
-      const encoders = { pair: createPairEncoder(tokenizer, fitted), list };
-      const { sources } = reading;
-      return new SessionReranker({
-        model,
-        profile: fitted,
-        sources,
-        session,
-        encoders,
-        chain,
-        variant,
-        contents,
-      });
-    };
-    // At the model's own length: what the caller shortens says nothing about the model.
-    const whole = create(most, "document-only");
-    const wanted = options.maxLength ?? most;
-    const least = whole.leastLength;
-    if (!Number.isInteger(wanted) || wanted < least || wanted > most) {
-      throw new InvalidInputError(
-        "maxLength",
-        `must be a whole number from ${least} to ${most}, not ${wanted}`,
-      );
-    }
-    const reranker = create(wanted, profile.truncation);
-    if (options.probe ?? true) {
-      const { rowsAffectScores } = session.capabilities;
-      const { movedInCompany } = await probe((pairs) => whole.logits(pairs, signal), {
-        model: model.id,
-        backend: session.info.name,
-        file: session.artifact.files[0]?.path ?? model.id,
-        rowsShareBatches: rowsTogether(session.capabilities) > 1,
-        rowsAffectScores,
-        expectations: profile.expectations,
-      });
-      if (rowsAffectScores) reranker.noteCompany(movedInCompany);
-    }
-    return reranker;
-  } catch (error) {
-    await session.dispose();
-    throw error;
-  }
-}
-
-/** @throws {UnsupportedSpecificationError} */
-function requireSpecification({ name, specificationVersion: found }: Backend): void {
-  if (!supportedSpecificationVersions.includes(found)) {
-    throw new UnsupportedSpecificationError({
-      backend: name,
-      found,
-      supported: supportedSpecificationVersions,
-    });
-  }
-}
-
-/** The longest sequence that model and artifact allow. */
-function longestSequence(profile: ModelProfile, session: BackendSession): number {
-  const { maxSequenceLength, sequenceLengths } = session.capabilities;
-  return Math.min(
-    profile.maxLength,
-    maxSequenceLength ?? Number.POSITIVE_INFINITY,
-    sequenceLengths === "any" ? Number.POSITIVE_INFINITY : Math.max(...sequenceLengths),
-  );
+  /** Called when the reranker is disposed and nothing of it runs any more. */
+  readonly release: () => Promise<void>;
 }
 
 export class SessionReranker implements Reranker {
@@ -172,7 +60,7 @@ export class SessionReranker implements Reranker {
   #disposing: Promise<void> | undefined;
 
   constructor(facts: RerankerFacts) {
-    const { model, profile, session, encoders, chain } = facts;
+    const { model, profile, session, encoders, chain, limit, movedInCompany } = facts;
     this.#facts = facts;
     this.profile = profile;
     this.sources = facts.sources;
@@ -185,15 +73,10 @@ export class SessionReranker implements Reranker {
       pairEncoder: encoders.pair,
       listEncoder: encoders.list,
       chain,
-      limit: pLimit(session.capabilities.concurrentRuns),
-      movedInCompany: undefined,
+      limit,
+      movedInCompany,
       isDisposed: () => this.#disposing !== undefined,
     };
-  }
-
-  /** @param moved what the probe measured: largest |Δ logit| between a pair alone and in company. */
-  noteCompany(moved: number): void {
-    this.#resources.movedInCompany = moved;
   }
 
   get leastLength(): number {
@@ -256,7 +139,7 @@ export class SessionReranker implements Reranker {
   dispose(): Promise<void> {
     this.#disposing ??= (async () => {
       await Promise.allSettled(this.#calls);
-      await this.#facts.session.dispose();
+      await this.#facts.release();
     })();
     return this.#disposing;
   }

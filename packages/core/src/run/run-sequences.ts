@@ -13,7 +13,7 @@ export interface RunCount {
 }
 
 export interface RunSequencesOptions {
-  readonly session: BackendSession;
+  readonly session: Pick<BackendSession, "info" | "capabilities" | "run">;
   readonly paddingId: number;
   /** Shared by all calls of a reranker, so that together they keep to `concurrentRuns`. */
   readonly limit: LimitFunction;

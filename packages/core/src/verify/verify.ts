@@ -1,14 +1,14 @@
-import type { Backend, BackendSession } from "../contract/backend.js";
+import type { BatchPreference } from "../contract/backend.js";
 import { InvalidInputError, NonFiniteScoreError } from "../contract/errors.js";
-import type { FileProgress, ModelFiles } from "../contract/model-files.js";
-import type { CrossrankJson, ModelProfile, TruncationStrategy } from "../contract/model-profile.js";
+import type { LoadedModel, LoadModelOptions } from "../contract/loaded-model.js";
+import type { ModelProfile, TruncationStrategy } from "../contract/model-profile.js";
 import type { Pair, Reranker, ScoringProgress } from "../contract/reranker.js";
 import type { PairScore, Provenance } from "../contract/result.js";
-import { createListEncoder, type EncodedList } from "../encoding/list-encoder.js";
-import { createPairEncoder, type EncodedSequence } from "../encoding/pair-encoder.js";
-import { createReranker } from "../load/create-reranker.js";
-import { readProfile } from "../profile/read-profile.js";
-import { createTextTokenizer, type TextTokenizer } from "../tokenizer/tokenizer.js";
+import type { EncodedList, ListEncoder } from "../encoding/list-encoder.js";
+import type { EncodedSequence, PairEncoder } from "../encoding/pair-encoder.js";
+import { SessionModel } from "../load/loaded-model.js";
+import type { Encoders } from "../load/session-reranker.js";
+import { scaleOf } from "../score/head.js";
 import type { GoldenCase, GoldenList, GoldenScore, Goldens } from "./goldens.js";
 import {
   type Bound,
@@ -19,13 +19,8 @@ import {
   type VerifiedCase,
 } from "./judge.js";
 
-export interface VerifyOptions {
-  readonly model: ModelFiles;
-  readonly backend: Backend;
-  /** Precision to load; as in `createReranker`. */
-  readonly dtype?: string | undefined;
-  /** Facts about the model that override its files. */
-  readonly profile?: CrossrankJson | undefined;
+/** What a loaded model is held against. */
+export interface VerifyLoadedOptions {
   /** What the reference gives, e.g. from {@link readGoldens}. */
   readonly goldens: Goldens;
   /**
@@ -33,12 +28,15 @@ export interface VerifyOptions {
    * precision that was loaded, and never less than the goldens' own.
    */
   readonly tolerance?: number | undefined;
+  /** Batches of this form, one at a time, instead of those that the session prefers. */
+  readonly batches?: BatchPreference | undefined;
   readonly signal?: AbortSignal | undefined;
-  /** Downloads, if there are any. */
-  readonly onProgress?: ((progress: FileProgress) => void) | undefined;
   /** Called as cases are scored. */
   readonly onScored?: ((progress: ScoringProgress) => void) | undefined;
 }
+
+/** Which model is loaded, as for `loadModel`, and what it is held against. */
+export type VerifyOptions = LoadModelOptions & VerifyLoadedOptions;
 
 /** A model on a backend, held against what its reference implementation gives. */
 export interface Verification extends Judgement, Omit<Provenance, "scoring" | "cacheKey"> {
@@ -48,20 +46,41 @@ export interface Verification extends Judgement, Omit<Provenance, "scoring" | "c
 }
 
 /**
- * Encodes and scores every golden and compares: token ids, segments, truncation and overflow exactly, numbers within
- * a bound. A model whose numbers are wrong is a result that did not pass, and no error.
+ * Loads a model without a probe, holds it against its goldens as {@link verifyLoaded} does, and frees it.
  *
  * @throws {InvalidInputError} the goldens hold nothing for a model of this family, or `tolerance` is no positive number.
- * @throws what `createReranker` throws when the model cannot be read or loaded, and `score` when the runtime fails.
+ * @throws what `loadModel` throws when the model cannot be read or loaded, and `score` when the runtime fails.
  * @throws the signal's reason, once aborted.
  */
 export async function verify(options: VerifyOptions): Promise<Verification> {
-  const { model, goldens, dtype, profile, signal, onProgress, tolerance } = options;
-  if (tolerance !== undefined && !(tolerance > 0)) {
-    throw new InvalidInputError("tolerance", `must be a number above 0, not ${tolerance}`);
+  const { model, backend, dtype, profile, signal, onProgress } = options;
+  const { goldens, tolerance, batches, onScored } = options;
+  requireTolerance(tolerance);
+  const loaded = await SessionModel.load({ model, backend, dtype, profile, signal, onProgress });
+  try {
+    return await verifyLoaded(loaded, { goldens, tolerance, batches, signal, onScored });
+  } finally {
+    await loaded.dispose();
   }
-  const reading = await readProfile(model, profile, signal);
-  const tokenizer = createTextTokenizer(reading.tokenizerJson, model.id);
+}
+
+/**
+ * Encodes and scores every golden and compares: token ids, segments, truncation and overflow exactly, numbers within
+ * a bound. A model whose numbers are wrong is a result that did not pass, and no error. The model stays loaded, for
+ * other goldens or batches.
+ *
+ * @throws {InvalidInputError} the goldens hold nothing for a model of this family, or `tolerance` is no positive number.
+ * @throws what `score` throws when the runtime fails.
+ * @throws the signal's reason, once aborted.
+ */
+export async function verifyLoaded(model: LoadedModel, options: VerifyLoadedOptions): Promise<Verification> {
+  const { goldens, tolerance, batches, signal, onScored } = options;
+  requireTolerance(tolerance);
+  if (!(model instanceof SessionModel)) {
+    throw new InvalidInputError("model", "must be one that `loadModel` of this copy of @crossrank/core gave");
+  }
+  const { id, revision, profile, session } = model;
+  requireFit(profile, goldens, id);
   const modes = (["document-only", "longest-first"] as const).filter((mode) =>
     goldens.cases.some(({ expected }) => expected[mode] !== undefined),
   );
@@ -70,106 +89,68 @@ export async function verify(options: VerifyOptions): Promise<Verification> {
     modes.reduce((sum, mode) => sum + goldens.cases.filter((one) => one.expected[mode]).length, 0) +
     lists.reduce((sum, { documents }) => sum + documents.length, 0);
 
-  const backend = shareSession(options.backend);
-  try {
+  let { settings } = session;
+  const cases: VerifiedCase[] = [];
+  for (const truncation of modes.length === 0 ? [profile.truncation] : modes) {
     // No probe: what it would refuse is to be shown here, case by case.
-    const load = (truncation?: TruncationStrategy): Promise<Reranker> =>
-      createReranker({ model, backend, dtype, profile, truncation, probe: false, signal, onProgress });
-    const first = await load(modes[0]);
-    requireFit(first.profile, goldens, model.id);
-    const cases: VerifiedCase[] = [];
-    for (const mode of modes) {
-      const reranker = mode === modes[0] ? first : await load(mode);
-      cases.push(...(await verifyPairs(reranker, tokenizer, goldens.cases, mode, signal)));
-      options.onScored?.({ completed: cases.length, total });
+    const reranker = await model.createReranker({ truncation, batches, probe: false });
+    try {
+      settings = reranker.session.settings;
+      const subject: Subject = { reranker, encoders: model.encoders(reranker.profile), signal };
+      if (modes.length > 0) {
+        cases.push(...(await verifyPairs(subject, goldens.cases, truncation)));
+        onScored?.({ completed: cases.length, total });
+      }
+      if (truncation !== (modes[0] ?? truncation)) continue;
+      for (const list of lists) {
+        cases.push(...(await verifyList(subject, list)));
+        onScored?.({ completed: cases.length, total });
+      }
+    } finally {
+      await reranker.dispose();
     }
-    for (const list of lists) {
-      cases.push(...(await verifyList(first, tokenizer, list, signal)));
-      options.onScored?.({ completed: cases.length, total });
-    }
-    const { session } = first;
-    const { scale } = await first.score([]);
-    const bound =
-      tolerance === undefined
-        ? boundFor({
-            dtype: session.artifact.dtype,
-            own: session.bounds,
-            scale,
-            measure: cases.every(({ measure }) => measure === "score") ? "score" : "logit",
-            reference: goldens.tolerance,
-          })
-        : { name: "the tolerance asked for", maximum: tolerance };
-    const judgement = judge(cases, bound, scale);
-    const [taken, own] = [first.profile.maxLength, reading.profile.maxLength];
-    const shorter = !judgement.passed && taken < own;
-    return {
-      ...judgement,
-      ...(shorter
-        ? { reason: `${judgement.reason}; the artifact takes ${taken} tokens where the model takes ${own}` }
-        : {}),
-      model: { id: model.id, revision: model.revision, artifact: session.artifact },
-      backend: session.info,
-      settings: session.settings,
-      scale,
-      reference: goldens.reference,
-      bound,
-      cases,
-    };
-  } finally {
-    await backend.dispose();
+  }
+  const scale = scaleOf(profile);
+  const bound =
+    tolerance === undefined
+      ? boundFor({
+          dtype: session.artifact.dtype,
+          own: session.bounds,
+          scale,
+          measure: cases.every(({ measure }) => measure === "score") ? "score" : "logit",
+          reference: goldens.tolerance,
+        })
+      : { name: "the tolerance asked for", maximum: tolerance };
+  const judgement = judge(cases, bound, scale);
+  const [taken, own] = [profile.maxLength, model.declaredMaxLength];
+  const shorter = !judgement.passed && taken < own;
+  return {
+    ...judgement,
+    ...(shorter
+      ? { reason: `${judgement.reason}; the artifact takes ${taken} tokens where the model takes ${own}` }
+      : {}),
+    model: { id, revision, artifact: session.artifact },
+    backend: session.info,
+    settings,
+    scale,
+    reference: goldens.reference,
+    bound,
+    cases,
+  };
+}
+
+/** @throws {InvalidInputError} */
+function requireTolerance(tolerance: number | undefined): void {
+  if (tolerance !== undefined && !(tolerance > 0)) {
+    throw new InvalidInputError("tolerance", `must be a number above 0, not ${tolerance}`);
   }
 }
 
-/** A backend that loads a model once and hands out the same session for as long as it is not disposed. */
-export interface SharedBackend extends Backend, AsyncDisposable {
-  dispose(): Promise<void>;
-}
-
-/**
- * For several rerankers of one model that differ in what they do around it (truncation, say): the model is in memory
- * once. Disposing such a reranker leaves it there; disposing this frees it.
- */
-export function shareSession(backend: Backend): SharedBackend {
-  const sessions = new Map<string, Promise<BackendSession>>();
-  const dispose = async (): Promise<void> => {
-    const loaded = await Promise.allSettled(sessions.values());
-    sessions.clear();
-    for (const session of loaded) if (session.status === "fulfilled") await session.value.dispose();
-  };
-  return {
-    specificationVersion: backend.specificationVersion,
-    name: backend.name,
-    families: backend.families,
-    diagnose: () => backend.diagnose(),
-    async load(request) {
-      const { files, profile, output, dtype } = request;
-      const key = JSON.stringify([
-        files.id,
-        files.revision,
-        dtype ?? profile.defaultDtype,
-        output,
-        profile.head,
-      ]);
-      const known = sessions.get(key) ?? backend.load(request);
-      sessions.set(key, known);
-      // A load that failed or was aborted may succeed the next time.
-      known.catch(() => sessions.delete(key));
-      const session = await known;
-      const stay = async (): Promise<void> => undefined;
-      return {
-        info: session.info,
-        artifact: session.artifact,
-        capabilities: session.capabilities,
-        settings: session.settings,
-        bounds: session.bounds,
-        run: (batch, options) => session.run(batch, options),
-        dispose: stay,
-        [Symbol.asyncDispose]: stay,
-      };
-    },
-    dispose,
-    [Symbol.asyncDispose]: dispose,
-  };
+/** A reranker of the model that is verified, and the encoders that it uses. */
+interface Subject {
+  readonly reranker: Reranker;
+  readonly encoders: Encoders;
+  readonly signal: AbortSignal | undefined;
 }
 
 function requireFit({ family }: ModelProfile, goldens: Goldens, model: string): void {
@@ -185,17 +166,15 @@ function requireFit({ family }: ModelProfile, goldens: Goldens, model: string): 
 }
 
 async function verifyPairs(
-  reranker: Reranker,
-  tokenizer: TextTokenizer,
+  { reranker, encoders, signal }: Subject,
   goldens: readonly GoldenCase[],
   truncation: TruncationStrategy,
-  signal: AbortSignal | undefined,
 ): Promise<VerifiedCase[]> {
   const given = goldens.flatMap((golden) => {
     const expected = golden.expected[truncation];
     return expected === undefined ? [] : [{ golden, expected }];
   });
-  const encode = pairEncoding(reranker.profile, tokenizer);
+  const encode = pairEncoding(reranker.profile, encoders.pair);
   const actual = new Map<GoldenCase, Measured>();
   for (const instruction of new Set(given.map(({ golden }) => golden.instruction))) {
     const group = given.map(({ golden }) => golden).filter((golden) => golden.instruction === instruction);
@@ -222,8 +201,7 @@ interface EncodedCase {
   readonly query: EncodedSequence | undefined;
 }
 
-function pairEncoding(profile: ModelProfile, tokenizer: TextTokenizer): (golden: GoldenCase) => EncodedCase {
-  const encoder = createPairEncoder(tokenizer, profile);
+function pairEncoding(profile: ModelProfile, encoder: PairEncoder): (golden: GoldenCase) => EncodedCase {
   const { family, queryPrefix, documentPrefix, instruction: own } = profile;
   return ({ query, document, instruction = own }) =>
     family === "bi-encoder"
@@ -280,13 +258,11 @@ function firstDifference(
 }
 
 async function verifyList(
-  reranker: Reranker,
-  tokenizer: TextTokenizer,
+  { reranker, encoders, signal }: Subject,
   golden: GoldenList,
-  signal: AbortSignal | undefined,
 ): Promise<VerifiedCase[]> {
   const { query, documents } = golden;
-  const { differences, cut } = compareList(reranker.profile, tokenizer, golden);
+  const { differences, cut } = compareList(reranker.profile, encoders.list, golden);
   const pairs = documents.map((document) => ({ query, document }));
   const measured = query.trim() === "" ? [] : await scoreEach(reranker, pairs, { signal });
   return documents.map((_, document): VerifiedCase => {
@@ -305,16 +281,14 @@ async function verifyList(
 
 /** @returns the first difference that concerns each document; `cut` is undefined for a query overflow. */
 function compareList(
-  profile: ModelProfile,
-  tokenizer: TextTokenizer,
+  { queryPrefix, documentPrefix }: ModelProfile,
+  encoder: ListEncoder | undefined,
   { query, documents, sequences }: GoldenList,
 ): {
   readonly differences: ReadonlyMap<number, TokenDifference>;
   readonly cut: readonly Cut[] | undefined;
 } {
-  const { listTemplate, maxLength, queryPrefix, documentPrefix } = profile;
-  if (listTemplate === undefined) throw new TypeError("a listwise model has a list template");
-  const encoder = createListEncoder(tokenizer, listTemplate, maxLength);
+  if (encoder === undefined) throw new TypeError("a listwise model has a list encoder");
   const overflow = encoder.measureQuery(queryPrefix + query) === undefined;
   const cut = overflow
     ? undefined

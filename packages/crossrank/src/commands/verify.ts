@@ -1,4 +1,4 @@
-import { shareSession, type Verification, type VerifiedCase, verify } from "@crossrank/core";
+import { loadModel, type Verification, type VerifiedCase, verifyLoaded } from "@crossrank/core";
 import { type Command, Option } from "commander";
 import { type Context, print } from "../context.js";
 import { CommandError, translateInputError } from "../failure.js";
@@ -94,33 +94,30 @@ async function run(
     // Several publications about one model: it is loaded once.
     const asked = { backend: options.backend?.name, dtype: options.backend?.dtype };
     const choice = await openBackend(model, asked, signal);
-    const backend = shareSession(choice.backend);
+    const translate = (error: unknown, goldens: string): never => {
+      const file = options.profile && `--profile ${options.profile}`;
+      throw translateInputError(error, { dtype: "--backend", goldens, profile: file });
+    };
+    const { backend, dtype } = choice;
+    const loading = { model, backend, dtype, profile, signal, onProgress: progress.download };
+    const loaded = await loadModel(loading).catch((error: unknown) => translate(error, "goldens"));
     try {
       const outcomes: Outcome[] = [];
       for (const found of sets) {
         log(`comparing ${model.id} with ${found.source}`);
-        const verification = await verify({
-          model,
-          backend,
-          dtype: choice.dtype,
-          profile,
+        const verification = await verifyLoaded(loaded, {
           goldens: found.goldens,
           tolerance: options.tolerance,
           signal,
-          onProgress: progress.download,
           onScored: progress.scoring,
-        }).catch((error: unknown) => {
-          throw translateInputError(error, {
-            dtype: "--backend",
-            goldens: options.goldens === undefined ? found.source : `--goldens ${options.goldens}`,
-            profile: options.profile && `--profile ${options.profile}`,
-          });
-        });
+        }).catch((error: unknown) =>
+          translate(error, options.goldens === undefined ? found.source : `--goldens ${options.goldens}`),
+        );
         outcomes.push({ found, verification });
       }
       return outcomes;
     } finally {
-      await backend.dispose();
+      await loaded.dispose();
     }
   } finally {
     progress.clear();

@@ -1,0 +1,283 @@
+import pLimit, { type LimitFunction } from "p-limit";
+import { contentsOf } from "../call/cache-key.js";
+import {
+  type Backend,
+  type BackendSession,
+  type BatchPreference,
+  type Capabilities,
+  supportedSpecificationVersions,
+} from "../contract/backend.js";
+import {
+  DisposedError,
+  IncompatibleModelError,
+  InvalidInputError,
+  UnsupportedSpecificationError,
+} from "../contract/errors.js";
+import { requireInstruction } from "../contract/instruction.js";
+import type { LoadedModel, LoadedRerankerOptions, LoadModelOptions } from "../contract/loaded-model.js";
+import type { ModelFiles } from "../contract/model-files.js";
+import type { ModelProfile, ProfileSources, TruncationStrategy } from "../contract/model-profile.js";
+import { createListEncoder } from "../encoding/list-encoder.js";
+import { createPairEncoder } from "../encoding/pair-encoder.js";
+import { readProfile } from "../profile/read-profile.js";
+import { rowsTogether } from "../run/scheduler.js";
+import { modulesOf, outputsFor } from "../score/head.js";
+import { type HeadChain, loadHeadChain } from "../score/head-modules.js";
+import { createTextTokenizer, type TextTokenizer } from "../tokenizer/tokenizer.js";
+import { probe } from "./probe.js";
+import { readOnce } from "./read-once.js";
+import {
+  type Encoders,
+  type RerankerFacts,
+  type RunnableSession,
+  SessionReranker,
+} from "./session-reranker.js";
+
+/** Files that change what the tokenizer gives, and are not in the profile. */
+const tokenizerFiles = ["tokenizer.json", "tokenizer_config.json", "sentence_bert_config.json"];
+
+const truncations: readonly TruncationStrategy[] = ["document-only", "longest-first"];
+
+interface LoadedParts {
+  readonly model: ModelFiles;
+  readonly profile: ModelProfile;
+  readonly sources: ProfileSources;
+  readonly tokenizer: TextTokenizer;
+  readonly session: BackendSession;
+  readonly chain: HeadChain;
+  /** Of the files beside the artifact, for the cache key. */
+  readonly contents: readonly string[] | undefined;
+}
+
+/**
+ * Reads a model's files and loads it on a backend, for several rerankers that share it. Nothing is scored: a reranker's
+ * probe does that.
+ *
+ * @throws {ModelFileNotFoundError} a file that the model needs is missing.
+ * @throws {ModelProfileError} its files contradict each other or describe something unsupported.
+ * @throws {IncompatibleModelError} model and backend do not go together.
+ * @throws {ModelLoadError} the runtime refuses the artifact.
+ */
+export async function loadModel(options: LoadModelOptions): Promise<LoadedModel> {
+  return SessionModel.load(options);
+}
+
+/** How a reranker stands to the model that it is made of. */
+interface Bond {
+  /** Name in a chain of variants, for the cache key. */
+  readonly variant?: string | undefined;
+  /** The reranker is the model's only one, and frees it. */
+  readonly owns?: boolean | undefined;
+}
+
+/** Reading, session and head of one model. */
+export class SessionModel implements LoadedModel {
+  readonly id: string;
+  readonly revision: string | undefined;
+  /** Longest sequence that the files allow, before the artifact's own limit. */
+  readonly declaredMaxLength: number;
+  readonly profile: ModelProfile;
+  readonly sources: ProfileSources;
+  readonly session: RunnableSession;
+  readonly #parts: LoadedParts;
+  /** So that all rerankers of the model together keep to the session's `concurrentRuns`. */
+  readonly #limit: LimitFunction;
+  readonly #rerankers = new Set<SessionReranker>();
+  /** Largest |Δ logit| between a pair alone and in company; undefined before a probe has measured it. */
+  #movedInCompany: number | undefined;
+  #disposing: Promise<void> | undefined;
+
+  private constructor(parts: LoadedParts) {
+    const { model, profile, sources, session } = parts;
+    const { info, artifact, capabilities, settings, bounds } = session;
+    this.id = model.id;
+    this.revision = model.revision;
+    this.declaredMaxLength = profile.maxLength;
+    this.profile = { ...profile, maxLength: longestSequence(profile, capabilities) };
+    this.sources = sources;
+    this.session = {
+      ...{ info, artifact, capabilities, settings, bounds },
+      run: (batch, options) => session.run(batch, options),
+    };
+    this.#parts = parts;
+    this.#limit = pLimit(capabilities.concurrentRuns);
+  }
+
+  /** What {@link loadModel} does. */
+  static async load(options: LoadModelOptions): Promise<SessionModel> {
+    const { model, backend, dtype, profile: overrides, signal, onProgress } = options;
+    requireSpecification(backend);
+    const { files, texts } = readOnce(model);
+    const { profile, sources, tokenizerJson } = await readProfile(files, overrides, signal);
+    if (!backend.families.includes(profile.family)) {
+      throw new IncompatibleModelError({
+        model: model.id,
+        backend: backend.name,
+        capability: "family",
+        wanted: profile.family,
+        supported: backend.families,
+      });
+    }
+    const tokenizer = createTextTokenizer(tokenizerJson, model.id);
+    const session = await backend.load({
+      files: model,
+      profile,
+      output: outputsFor(profile.head),
+      dtype,
+      signal,
+      onProgress,
+    });
+    try {
+      const modules = session.capabilities.output === "class-logits" ? [] : modulesOf(profile.head);
+      const chain = await loadHeadChain(files, modules, { signal, onProgress });
+      const weights = modules.flatMap((module) => ("file" in module ? [module.file] : []));
+      const contents = await contentsOf(files, [...tokenizerFiles, ...weights], texts, signal);
+      return new SessionModel({ model, profile, sources, tokenizer, session, chain, contents });
+    } catch (error) {
+      await session.dispose();
+      throw error;
+    }
+  }
+
+  /** The encoders for these rules. @throws {InvalidInputError} when `maxLength` leaves no room for a text. */
+  encoders(rules: Pick<ModelProfile, "maxLength" | "truncation">): Encoders {
+    const { tokenizer } = this.#parts;
+    const profile = { ...this.profile, ...rules };
+    const { listTemplate, maxLength } = profile;
+    return {
+      pair: createPairEncoder(tokenizer, profile),
+      list: listTemplate && createListEncoder(tokenizer, listTemplate, maxLength),
+    };
+  }
+
+  async createReranker(options: LoadedRerankerOptions = {}, bond: Bond = {}): Promise<SessionReranker> {
+    if (this.#disposing !== undefined) throw new DisposedError("model");
+    const { truncation, instruction, batches, signal, probe: wantsProbe = true } = options;
+    const most = this.profile.maxLength;
+    const { maxLength = most } = options;
+    // At the model's own length: what the caller shortens says nothing about the model.
+    const whole = this.#bind({ maxLength: most, truncation: "document-only" }, {}, undefined);
+    const least = whole.leastLength;
+    if (!Number.isInteger(maxLength) || maxLength < least || maxLength > most) {
+      throw new InvalidInputError(
+        "maxLength",
+        `must be a whole number from ${least} to ${most}, not ${maxLength}`,
+      );
+    }
+    const reranker = this.#bind({ maxLength, truncation, instruction }, bond, batches);
+    if (wantsProbe) await this.#probe(whole, signal);
+    if (this.#disposing !== undefined) throw new DisposedError("model");
+    if (bond.owns !== true) this.#rerankers.add(reranker);
+    return reranker;
+  }
+
+  dispose(): Promise<void> {
+    this.#disposing ??= (async () => {
+      await Promise.all([...this.#rerankers].map((reranker) => reranker.dispose()));
+      await this.#parts.session.dispose();
+    })();
+    return this.#disposing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  #bind(
+    rules: Pick<LoadedRerankerOptions, "truncation" | "instruction"> & { readonly maxLength: number },
+    { variant, owns = false }: Bond,
+    batches: BatchPreference | undefined,
+  ): SessionReranker {
+    const { model, chain, contents } = this.#parts;
+    const { profile, sources } = withRules(this, rules);
+    const reranker: SessionReranker = new SessionReranker({
+      model,
+      profile,
+      sources,
+      session: batches === undefined ? this.session : inBatches(this.session, batches),
+      encoders: this.encoders(profile),
+      chain,
+      limit: this.#limit,
+      movedInCompany: () => this.#movedInCompany,
+      variant,
+      contents,
+      release: async () => {
+        this.#rerankers.delete(reranker);
+        if (owns) await this.dispose();
+      },
+    });
+    return reranker;
+  }
+
+  async #probe(whole: SessionReranker, signal: AbortSignal | undefined): Promise<void> {
+    const { info, artifact, capabilities } = this.session;
+    const { movedInCompany } = await probe((pairs) => whole.logits(pairs, signal), {
+      model: this.id,
+      backend: info.name,
+      file: artifact.files[0]?.path ?? this.id,
+      rowsShareBatches: rowsTogether(capabilities) > 1,
+      rowsAffectScores: capabilities.rowsAffectScores,
+      expectations: this.profile.expectations,
+    });
+    if (capabilities.rowsAffectScores) this.#movedInCompany = movedInCompany;
+  }
+}
+
+/** @throws {UnsupportedSpecificationError} */
+function requireSpecification({ name, specificationVersion: found }: Backend): void {
+  if (!supportedSpecificationVersions.includes(found)) {
+    throw new UnsupportedSpecificationError({
+      backend: name,
+      found,
+      supported: supportedSpecificationVersions,
+    });
+  }
+}
+
+/** The longest sequence that model and artifact allow. */
+function longestSequence(profile: ModelProfile, capabilities: Capabilities): number {
+  const { maxSequenceLength, sequenceLengths } = capabilities;
+  return Math.min(
+    profile.maxLength,
+    maxSequenceLength ?? Number.POSITIVE_INFINITY,
+    sequenceLengths === "any" ? Number.POSITIVE_INFINITY : Math.max(...sequenceLengths),
+  );
+}
+
+/** The profile of one reranker, and where its fields are from. @throws {InvalidInputError} */
+function withRules(
+  { id, profile, sources }: Pick<SessionModel, "id" | "profile" | "sources">,
+  rules: Pick<LoadedRerankerOptions, "truncation" | "instruction"> & { readonly maxLength: number },
+): Pick<RerankerFacts, "profile" | "sources"> {
+  const { maxLength, truncation, instruction } = rules;
+  if (truncation !== undefined && !truncations.includes(truncation)) {
+    throw new InvalidInputError(
+      "truncation",
+      `must be one of ${truncations.join(", ")}, not ${String(truncation)}`,
+    );
+  }
+  if (instruction !== undefined) requireInstruction(instruction, { id, profile });
+  const given = "given by the caller";
+  return {
+    profile: {
+      ...{ ...profile, maxLength },
+      ...(truncation === undefined ? {} : { truncation }),
+      ...(instruction === undefined ? {} : { instruction }),
+    },
+    sources: {
+      ...sources,
+      ...(truncation === undefined ? {} : { truncation: given }),
+      ...(instruction === undefined ? {} : { instruction: given }),
+    },
+  };
+}
+
+/** The session as it is for a caller who chooses the batches: these, one at a time. */
+function inBatches(session: RunnableSession, batches: BatchPreference): RunnableSession {
+  const capabilities = { ...session.capabilities, batchPreference: batches, concurrentRuns: 1 };
+  const { rows, tokens, padding } = batches;
+  const settings = capabilities.rowsAffectScores
+    ? { ...session.settings, batches: `${rows} rows, ${tokens} tokens, ${padding} padding` }
+    : session.settings;
+  return { ...session, capabilities, settings };
+}
