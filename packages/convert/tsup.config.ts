@@ -1,7 +1,7 @@
 import { defineConfig, type Options } from "tsup";
 
 const config: Options = {
-  entry: ["src/index.ts"],
+  entry: ["src/index.ts", "src/writers.ts"],
   format: "esm",
   dts: true,
   clean: true,

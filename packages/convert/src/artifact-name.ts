@@ -1,9 +1,10 @@
 /**
- * What is moved and replaced as one: a file, or the package that it is a part of, which is a folder.
+ * What is moved and replaced as one: a file, or the package that it is a part of: the first folder whose name has an
+ * ending.
  * @param path relative to the model.
  */
 export function unitOf(path: string): string {
-  const [, folder] = /^(.*?\.mlpackage)\//.exec(path) ?? [];
+  const [, folder] = /^(.*?[^/.][^/]*\.[^/]+)\//.exec(path) ?? [];
   return folder ?? path;
 }
 

@@ -1,6 +1,6 @@
 import type { ModelFiles, ModelProfile } from "@crossrank/core";
 import type { WriteProgress } from "@crossrank/formats";
-import type { ArtifactProvenance } from "./provenance.js";
+import type { BatchUse } from "./batch-use.js";
 import type { ModelDescription } from "./source/description.js";
 
 /** What every writer is asked for. It writes into a folder of its own; nothing else sees it before it is whole. */
@@ -30,16 +30,34 @@ export interface StoredTensorFacts {
   readonly dtype: string;
 }
 
-/** What an artifact is written for besides its precision, defaults filled in. */
-export type ArtifactSettings = Pick<ArtifactProvenance["options"], "deployment" | "batch" | "lengths">;
+/**
+ * What an artifact is written for besides its precision, defaults filled in: plain JSON, for provenance.json. Only
+ * `lengths` means something to `convert`.
+ */
+export interface ArtifactSettings {
+  /** Tokens of a sequence, ascending: all that the artifact takes. Absent where it takes any length. */
+  readonly lengths?: readonly number[] | undefined;
+  readonly [name: string]: unknown;
+}
 
-/** One output format. */
+/** One output format, with its options set. */
 export interface ArtifactWriter {
-  readonly format: "onnx" | "gguf" | "mnn" | "mlpackage";
+  /** E.g. `"onnx"`: as the backends that load it call it. */
+  readonly format: string;
   /** Most precise first. */
   readonly dtypes: readonly string[];
   /** Where none is asked for. Default: the most precise. */
   readonly defaultDtype?: string | undefined;
+  /**
+   * Where the backends look for the artifact, relative to the model, with `/` between folders: its main file, or its
+   * own folder. Of the folders on the way only the artifact's own has an ending (`mlpackage/model.mlpackage`).
+   */
+  path(dtype: string): string;
+  /**
+   * How a verification puts the goldens' sequences into batches, one way after the other in the same session; undefined
+   * in it leaves them to the backend. Default: to the backend alone.
+   */
+  readonly batches?: readonly (BatchUse | undefined)[] | undefined;
   /**
    * Judges before anything is written. Without `dtype`: whether there is one at all that it could be written in.
    * @throws {UnsupportedConversionError} with the reason.

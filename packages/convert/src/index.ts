@@ -1,13 +1,17 @@
 export type { WriteProgress } from "@crossrank/formats";
-export type { ArtifactWriter, StoredTensorFacts, WriteRequest } from "./artifact-writer.js";
+export type {
+  ArtifactSettings,
+  ArtifactWriter,
+  StoredTensorFacts,
+  WriteRequest,
+} from "./artifact-writer.js";
 export type { BatchUse } from "./batch-use.js";
 export {
   type Conversion,
-  type ConversionFormat,
   type ConversionProgress,
   type ConvertOptions,
-  conversionDtypes,
   convert,
+  type FormatOptions,
 } from "./convert.js";
 export {
   ConversionNotFaithfulError,
@@ -36,3 +40,5 @@ export { sourceGoldens } from "./reference/source-goldens.js";
 export { describeModel } from "./source/describe-model.js";
 export type * from "./source/description.js";
 export type { Weight } from "./source/weight.js";
+export type { WriterDescriptor, WriterOption } from "./writer-descriptor.js";
+export { conversionDtypes, createWriter, writers } from "./writers.js";

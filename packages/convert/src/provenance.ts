@@ -3,6 +3,7 @@ import { createRequire } from "node:module";
 import type { BackendInfo, Bound, CrossrankJson, Goldens, VerificationSummary } from "@crossrank/core";
 import * as z from "zod/mini";
 import { artifactOf } from "./artifact-name.js";
+import type { ArtifactSettings } from "./artifact-writer.js";
 import type { BatchUse } from "./batch-use.js";
 
 /** Name of the file beside a model's artifacts that says how they were made. */
@@ -37,12 +38,8 @@ export interface ArtifactProvenance {
     /** ISO 8601, UTC. */
     readonly date: string;
   };
-  readonly options: {
-    readonly target?: string | undefined;
-    readonly deployment?: string | undefined;
-    readonly batch?: number | undefined;
-    /** Tokens of a sequence, ascending: all that the artifact takes. Absent where it takes any length. */
-    readonly lengths?: readonly number[] | undefined;
+  /** The format's own settings (ONNX: `target`), and: */
+  readonly options: ArtifactSettings & {
     readonly tolerance?: number | undefined;
     /** Facts that overrode the source's own files. */
     readonly profile?: CrossrankJson | undefined;

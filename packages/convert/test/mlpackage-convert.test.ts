@@ -17,9 +17,10 @@ import {
 } from "@crossrank/core";
 import { openModel } from "@crossrank/hub";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type ConversionProgress, type ConvertOptions, conversionDtypes, convert } from "../src/convert.js";
+import { type ConversionProgress, type ConvertOptions, convert } from "../src/convert.js";
 import { ConversionNotFaithfulError, OutputFolderError } from "../src/errors.js";
 import type { ArtifactProvenance } from "../src/provenance.js";
+import { conversionDtypes } from "../src/writers.js";
 import { filesIn, hashesOf } from "./mlpackage-files.js";
 import { floatTensor, numbersOf, readFixture, withFiles, withTensors } from "./source-files.js";
 
@@ -166,7 +167,7 @@ describe("convert to mlpackage", () => {
     await convert(toPackage(model, { ...unseen, batch: 3, force: true }));
     expect(await packagesIn(folder)).toEqual(["model.mlpackage", "model_fp32.mlpackage"]);
     expect(await filesIn(join(folder, "mlpackage", "model.mlpackage"))).toEqual([...parts].sort());
-    expect((await provenanceOf(folder))[0]?.options.batch).toBe(3);
+    expect((await provenanceOf(folder))[0]?.options["batch"]).toBe(3);
     expect(await hashesOf(join(folder, "mlpackage", "model_fp32.mlpackage"))).toEqual(whole);
     expect(await readdir(root)).toEqual(["out"]);
   });

@@ -15,7 +15,6 @@ import {
   outsiderFile,
   parseOutsider,
   registeredBackends,
-  registeredFor,
   registeredNames,
 } from "./registry.js";
 
@@ -48,20 +47,6 @@ export function backendPackages(name: string): readonly string[] {
   const outsider = parseOutsider(name);
   if (outsider === undefined) throw asCommandError(new UnknownBackendError(name, backendNames));
   return outsiderFile(name) === undefined ? [outsider.name] : [];
-}
-
-/**
- * The backends that judge what was converted to a format; each has to agree. Where a format has references, they judge:
- * on every system alike, and the first, which computes in float32, alone where the artifact does too.
- *
- * @param dtype undefined: the format's own choice.
- */
-export function judgesOf(format: string, dtype: string | undefined): readonly string[] {
-  const ofFormat = known.filter(({ descriptor }) => descriptor.format === format);
-  const references = ofFormat.filter(({ descriptor }) => descriptor.isReference);
-  if (ofFormat.length === 0) return registeredFor(format);
-  if (references.length === 0) return ofFormat.map(({ name }) => name);
-  return (dtype === "fp32" ? references.slice(0, 1) : references).map(({ name }) => name);
 }
 
 /**

@@ -212,11 +212,6 @@ function registeredArtifacts(name: string, paths: readonly string[]): readonly s
   return [...new Set(paths.flatMap((path) => ending.exec(path)?.[0] ?? []))];
 }
 
-/** Of this repository's backends those that run a format, installed or not. */
-export function registeredFor(format: string): readonly string[] {
-  return registeredNames.filter((name) => registry[name]?.format === format);
-}
-
 /** `"onnx:int8"` → backend and precision; the longest name that fits. Undefined when none does. */
 export function nameAmong(names: readonly string[], value: string): NamedBackend | undefined {
   const [name] = names
@@ -240,6 +235,12 @@ export function parseOutsider(value: string): NamedBackend | undefined {
   return name === undefined || packageFolder(name) === undefined ? undefined : { name, dtype };
 }
 
+/** The name again, where it is a file's or a package's that is not ours. */
+export function outsiderOf(name: string): string | undefined {
+  const isOurs = registeredNames.some((own) => name === own || name.startsWith(`${own}:`));
+  return isOurs ? undefined : parseOutsider(name)?.name;
+}
+
 /** The file of a backend that was named by a path; undefined for a package. It need not exist. */
 export function outsiderFile(name: string): string | undefined {
   const outsider = parseOutsider(name);
@@ -247,13 +248,15 @@ export function outsiderFile(name: string): string | undefined {
   return fileURLToPath(fileUrl(outsider.name));
 }
 
-/** The first backend of a file or of a package that is not ours. */
-async function loadOutsider(name: string): Promise<KnownBackend> {
+/**
+ * What a file or package that is not ours exports: `backends`, and `writers` for `crossrank convert`.
+ * @throws {BackendModuleError}
+ */
+export async function importOutsider(name: string): Promise<Readonly<Record<string, unknown>>> {
   const folder = packageFolder(name);
   const url = folder === undefined ? fileUrl(name) : pathToFileURL(join(folder, entryOf(folder)));
-  let exports: Readonly<Record<string, unknown>>;
   try {
-    exports = (await import(url.href)) as Readonly<Record<string, unknown>>;
+    return (await import(url.href)) as Readonly<Record<string, unknown>>;
   } catch (cause) {
     const problem =
       folder === undefined && !existsSync(url)
@@ -261,12 +264,16 @@ async function loadOutsider(name: string): Promise<KnownBackend> {
         : `it cannot be imported (${cause instanceof Error ? cause.message : String(cause)})`;
     throw new BackendModuleError(name, problem, { cause });
   }
-  const [descriptor] = descriptorsOf(name, exports);
+}
+
+/** The first backend of a file or of a package that is not ours. */
+async function loadOutsider(name: string): Promise<KnownBackend> {
+  const [descriptor] = descriptorsOf(name, await importOutsider(name));
   if (descriptor === undefined) throw new BackendModuleError(name, "its `backends` is empty");
   return {
     name,
     descriptor,
-    packages: [...(folder === undefined ? [] : [name]), ...(descriptor.alsoUses ?? [])],
+    packages: [...(packageFolder(name) === undefined ? [] : [name]), ...(descriptor.alsoUses ?? [])],
   };
 }
 

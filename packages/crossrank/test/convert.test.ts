@@ -259,26 +259,56 @@ describe("wrong usage of convert", () => {
     [
       "a precision that the target lacks",
       ["./x", "--to", "onnx", "--target", "mnn", "--dtype", "int8"],
-      /for mnn/,
+      /one of fp32, fp16 for onnx with --target mnn/,
     ],
     ["an empty precision", ["./x", "--to", "onnx", "--dtype", "fp32,"], /several with commas/],
-    ["a target of another format", ["./x", "--to", "gguf", "--target", "mnn"], /--target is of ONNX graphs/],
+    [
+      "a target of another format",
+      ["./x", "--to", "gguf", "--target", "mnn"],
+      /--target is an option of onnx, and --to is gguf/,
+    ],
     [
       "a Python for nothing",
       ["./x", "--to", "onnx", "--python", "python3"],
-      /--python is of MNN's converter/,
+      /--python is an option of mnn, and --to is onnx. Leave it out, or convert to mnn/,
     ],
-    ["a target for MNN", ["./x", "--to", "mnn", "--target", "plain"], /--target is of ONNX graphs/],
+    ["a target for MNN", ["./x", "--to", "mnn", "--target", "plain"], /--target is an option of onnx/],
     [
       "a precision that MNN lacks",
       ["./x", "--to", "mnn", "--dtype", "Q8_0"],
       /one of fp32, fp16, int8 for mnn/,
     ],
+    ["a setting that the format lacks", ["./x", "--to", "gguf", "--set", "rows=2"], /nothing can be set/],
+    ["a setting without a value", ["./x", "--to", "onnx", "--set", "target"], /these can be set: target/],
+    ["a prototype's name", ["./x", "--to", "onnx", "--set", "constructor=1"], /these can be set: target/],
+    [
+      "a setting's wrong word",
+      ["./x", "--to", "onnx", "--set", "target=x"],
+      /one of onnxruntime, mnn, plain/,
+    ],
+    ["a setting's wrong number", ["./x", "--to", "mlpackage", "--set", "batch=0"], /above 0/],
+    [
+      "a setting and its flag",
+      ["./x", "--to", "onnx", "--set", "target=mnn", "--target", "plain"],
+      /set twice/,
+    ],
+    ["too many rows", ["./x", "--to", "mlpackage", "--batch", "1000000000"], /--batch must be .* 1 to 1024/],
+    ["a judge that is none", ["./x", "--to", "onnx", "--backend", "nobody-has-it"], /there is no backend/],
+    [
+      "a judge with a precision",
+      ["./x", "--to", "onnx", "--backend", "onnx:int8"],
+      /Pass --backend onnx --dtype int8/,
+    ],
+    [
+      "a judge of another format",
+      ["./x", "--to", "gguf", "--backend", "onnx"],
+      /--backend onnx loads onnx, and --to is gguf/,
+    ],
     ["a tolerance that is none", ["./x", "--to", "onnx", "--tolerance", "0"], /above 0/],
     [
       "a tolerance for nothing",
       ["./x", "--to", "onnx", "--no-verify", "--tolerance", "1"],
-      /--no-verify leaves/,
+      /--no-verify leaves that out/,
     ],
   ])("exits with 2 and points to --help: %s", async (_, args, problem) => {
     const outcome = await crossrank(["convert", ...args]);

@@ -67,14 +67,17 @@ describe("options of Core ML packages", () => {
   const model = conformanceFixture("xlm-roberta-logit");
 
   it.each([
-    [["convert", model, "--to", "onnx", "--batch", "20"], /--batch is of Core ML packages, and --to is onnx/],
-    [["convert", model, "--to", "gguf", "--lengths", "128"], /--lengths is of Core ML packages/],
-    [["convert", model, "--to", "mnn", "--deployment", "macos13"], /--deployment is of Core ML packages/],
+    [
+      ["convert", model, "--to", "onnx", "--batch", "20"],
+      /--batch is an option of mlpackage, and --to is onnx/,
+    ],
+    [["convert", model, "--to", "gguf", "--lengths", "128"], /--lengths is an option of mlpackage/],
+    [["convert", model, "--to", "mnn", "--deployment", "macos13"], /--deployment is an option of mlpackage/],
     [["convert", model, "--to", "mlpackage", "--lengths", "128,many"], /whole number above 0/],
     [["convert", model, "--to", "mlpackage", "--lengths", "128,"], /whole number above 0/],
     [["convert", model, "--to", "mlpackage", "--batch", "0"], /whole number above 0/],
     [["convert", model, "--to", "mlpackage", "--deployment", "macos12"], /macos15, macos13/],
-    [["convert", model, "--to", "mlpackage", "--target", "mnn"], /--target is of ONNX graphs/],
+    [["convert", model, "--to", "mlpackage", "--target", "mnn"], /--target is an option of onnx/],
     [
       ["convert", model, "--to", "mlpackage", "--dtype", "int8"],
       /--dtype must be one of .*fp16.* for mlpackage/,

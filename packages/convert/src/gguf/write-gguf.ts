@@ -29,6 +29,7 @@ const fileTypes: Readonly<Record<TensorType, number>> = { F32: 0, F16: 1, Q8_0: 
 export const ggufWriter: ArtifactWriter = {
   format: "gguf",
   dtypes: ["F32", "F16", "Q8_0", "Q4_0"],
+  path: (dtype) => `gguf/model-${dtype}.gguf`,
   check(description, profile) {
     planGguf(description, profile);
   },

@@ -34,6 +34,9 @@ export interface MlpackageWriterOptions {
 /** The seed's batch: as many candidates as it reranks. */
 const defaultBatch = 20;
 
+/** Every prediction computes all rows, also those that are empty. */
+const mostRows = 1024;
+
 /** Specification versions as coremltools has them (`coremltools/__init__.py`), and the operation sets that go with them. */
 const deployments: Readonly<
   Record<CoreMlDeployment, { readonly specificationVersion: number; readonly opset: string }>
@@ -61,7 +64,9 @@ export function createMlpackageWriter(options: MlpackageWriterOptions = {}): Art
     const known = Object.keys(deployments).join(", ");
     throw new InvalidInputError("deployment", `must be one of ${known}, not ${JSON.stringify(deployment)}`);
   }
-  if (!isCount(batch)) throw new InvalidInputError("batch", `must be a whole number above 0, not ${batch}`);
+  if (!isCount(batch) || batch > mostRows) {
+    throw new InvalidInputError("batch", `must be a whole number from 1 to ${mostRows}, not ${batch}`);
+  }
   const check: ArtifactWriter["check"] = (description, profile) => {
     requireSupported(description, profile);
     lengthsOf(description, lengths);
@@ -70,6 +75,7 @@ export function createMlpackageWriter(options: MlpackageWriterOptions = {}): Art
     format: "mlpackage",
     dtypes,
     defaultDtype: "fp16",
+    path: (dtype) => `mlpackage/model${dtype === "fp16" ? "" : `_${dtype}`}.mlpackage`,
     check,
     settings: (description) => ({ deployment, batch, lengths: lengthsOf(description, lengths) }),
     async write(request) {

@@ -2,6 +2,7 @@ import { mkdir, open, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { ModelProfile } from "@crossrank/core";
 import type { ArtifactWriter, StoredTensorFacts, WriteRequest } from "../artifact-writer.js";
+import { batchUses } from "../batch-use.js";
 import { ExternalConverterError, UnsupportedConversionError } from "../errors.js";
 import { createOnnxWriter } from "../onnx/write-onnx.js";
 import type { ModelDescription } from "../source/description.js";
@@ -48,6 +49,10 @@ export function createMnnWriter(options: MnnWriterOptions = {}): ArtifactWriter 
   return {
     format: "mnn",
     dtypes: Object.keys(precisions),
+    path: (dtype) => `mnn/model${dtype === "fp32" ? "" : `_${dtype}`}.mnn`,
+    // MNN works out a graph's shapes anew for each batch, and is wrong in the second for some graphs: DeBERTa's, where
+    // the first had one row (MNN 3.6.1). So one row at a time comes first, then padded batches, then what it chooses.
+    batches: [...batchUses, undefined],
     check,
     prepare: async (signal) => (await find(signal)).versions,
     async write(request) {

@@ -1,4 +1,4 @@
-import type { ModelProfile } from "@crossrank/core";
+import { InvalidInputError, type ModelProfile } from "@crossrank/core";
 import { largestMessage, writeModelFile } from "@crossrank/formats/onnx";
 import type { ArtifactWriter, WriteRequest } from "../artifact-writer.js";
 import { UnsupportedConversionError } from "../errors.js";
@@ -58,12 +58,18 @@ const opset = 18;
  */
 export function createOnnxWriter(options: OnnxWriterOptions = {}): ArtifactWriter {
   const target = options.target ?? "onnxruntime";
+  if (!Object.hasOwn(targets, target)) {
+    const known = Object.keys(targets).join(", ");
+    throw new InvalidInputError("target", `must be one of ${known}, not ${JSON.stringify(target)}`);
+  }
   const { operators, inputType, dtypes } = targets[target];
   const externalFrom = Math.min(options.externalFrom ?? largestMessage, largestMessage);
   return {
     format: "onnx",
     dtypes,
+    path: (dtype) => `onnx/model${dtype === "fp32" ? "" : `_${dtype}`}.onnx`,
     check,
+    settings: () => ({ target }),
     async write(request) {
       const { description, profile, path, signal, onProgress } = request;
       signal?.throwIfAborted();

@@ -1,27 +1,15 @@
+import { type WriterDescriptor, type WriterOption, writers } from "@crossrank/convert/writers";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Context } from "../context.js";
 import type { ConvertCommandOptions } from "../conversion/convert-command.js";
+import { readValue } from "../conversion/writers.js";
 import { UsageError } from "../failure.js";
-import { modelOptions, positiveNumber, tableOrJson, wholeNumber } from "../options.js";
+import { modelOptions, positiveNumber, tableOrJson } from "../options.js";
 
 const help = `
 Reads the model's own safetensors. Only mnn involves Python.
 
-  onnx   BERT, RoBERTa, XLM-RoBERTa, ModernBERT, DeBERTa-v2: cross-encoders and bi-encoders.
-         fp32; fp16 (half the size, computed in float32); int8 (weights and, per batch,
-         activations in 8 bits). --target mnn or plain writes ONNX's own operators alone.
-  gguf   BERT, RoBERTa and XLM-RoBERTa, ModernBERT with mean pooling, Qwen3 rerankers, and
-         bi-encoders of these. F32, F16, Q8_0, Q4_0.
-  mnn    as onnx, without DeBERTa-v2. fp32; fp16 (weights halved, computed in float32; not where
-         rotary positions would suffer); int8 (matrices in 8 bits, computed in float32). MNN's own
-         converter makes the file: a Python with the package MNN 3.6 (pip install MNN==3.6.1),
-         by --python, the environment's PYTHON, or python3.
-
-  mlpackage
-         for Core ML: BERT, RoBERTa and XLM-RoBERTa, cross-encoders and bi-encoders. fp16
-         (weights and arithmetic, the default), fp32. A fixed batch (--batch) that crossrank
-         fills up, and fixed lengths (--lengths). --deployment macos15 writes one package for
-         all lengths, macos13 one a length.
+${writers.map(describeFormat).join("\n")}
 
 Whatever cannot be written so that it gives the model's own scores is refused, with the
 reason.
@@ -49,6 +37,9 @@ Examples:
   $ crossrank convert ./my-model --to mnn --dtype fp16 --python ./venv/bin/python
   $ crossrank convert ./my-model --to mlpackage --batch 20 --lengths 128,256,512
 
+A format of somebody else's: --to its-format --backend ./mine.mjs (or an npm package), which
+exports \`writers\`, and \`backends\` with one that loads the format and judges.
+
 Exit code: 0 written, 1 failed or refused, 2 wrong usage, 130 interrupted.`;
 
 export function addConvertCommand(program: Command, context: Context): void {
@@ -60,10 +51,10 @@ export function addConvertCommand(program: Command, context: Context): void {
     )
     .argument("[model]", "folder or repository id, as --model")
     .option("-m, --model <source>", "folder or repository id with safetensors weights")
-    .addOption(
-      new Option("--to <format>", "what to write")
-        .choices(["onnx", "gguf", "mnn", "mlpackage"])
-        .makeOptionMandatory(),
+    .requiredOption("--to <format>", `what to write: ${writers.map(({ format }) => format).join(", ")}`)
+    .option(
+      "-b, --backend <name>",
+      "backend that judges the artifact; also the file (./mine.mjs) or npm package of another format",
     )
     .option(
       "--dtype <names>",
@@ -74,25 +65,10 @@ export function addConvertCommand(program: Command, context: Context): void {
       "-o, --output <folder>",
       "where to put it (default: the model's own folder, or ./ and the end of its id)",
     )
-    .addOption(
-      new Option("--target <name>", "for whom an ONNX graph is (default: onnxruntime)").choices([
-        "onnxruntime",
-        "mnn",
-        "plain",
-      ]),
-    )
-    .option("--python <path>", "of mnn: a Python with the package MNN (default: $PYTHON, else python3)")
-    .option("--batch <n>", "of mlpackage: rows of every prediction (default: 20)", wholeNumber)
     .option(
-      "--lengths <n,…>",
-      "of mlpackage: sequence lengths that it takes (default: 128,256,512, as far as the model goes)",
-      (value: string) => value.split(",").map((one) => wholeNumber(one.trim())),
-    )
-    .addOption(
-      new Option("--deployment <name>", "of mlpackage: the oldest system (default: macos15)").choices([
-        "macos15",
-        "macos13",
-      ]),
+      "--set <name=value>",
+      "an option of the format that has no flag here; may be repeated",
+      (value: string, before: readonly string[] = []) => [...before, value],
     )
     .option("--force", "replace an artifact that is there already")
     .option("--no-verify", "keep the artifact without looking at what it gives")
@@ -101,6 +77,9 @@ export function addConvertCommand(program: Command, context: Context): void {
       "largest difference of logits allowed (default: by precision)",
       positiveNumber,
     );
+  for (const { format, options = {} } of writers) {
+    for (const [name, option] of Object.entries(options)) command.addOption(flagOf(format, name, option));
+  }
   for (const option of modelOptions()) command.addOption(option);
   command
     .addOption(tableOrJson())
@@ -114,23 +93,14 @@ export function addConvertCommand(program: Command, context: Context): void {
       }
       const chosen = source ?? model;
       if (chosen === undefined) throw new UsageError("no model is given; pass a folder or a repository id");
-      if (options.target !== undefined && options.to !== "onnx") {
-        throw new UsageError(`--target is of ONNX graphs, and --to is ${options.to}`);
-      }
-      if (options.python !== undefined && options.to !== "mnn") {
-        throw new UsageError(`--python is of MNN's converter, and --to is ${options.to}`);
-      }
-      for (const name of ["batch", "lengths", "deployment"] as const) {
-        if (options[name] !== undefined && options.to !== "mlpackage") {
-          throw new UsageError(`--${name} is of Core ML packages, and --to is ${options.to}`);
-        }
-      }
       if (!options.verify && options.tolerance !== undefined) {
-        throw new UsageError("--tolerance is of the verification that --no-verify leaves out");
+        throw new UsageError(
+          "--tolerance bounds the verification, and --no-verify leaves that out. Pass one of them",
+        );
       }
       // Loaded when it is asked for: the other commands have no use for it.
       const { runConvertCommand } = await import("../conversion/convert-command.js");
-      await runConvertCommand(chosen, options, context);
+      await runConvertCommand(chosen, options, flagsIn(options), context);
     });
 }
 
@@ -138,4 +108,25 @@ function listOf(value: string): string[] {
   const names = value.split(",").map((name) => name.trim());
   if (names.includes("")) throw new InvalidArgumentError("It must be a name, or several with commas.");
   return names;
+}
+
+/** The flag of an option of one of our formats. */
+function flagOf(format: string, name: string, { help, value }: WriterOption): Option {
+  const described = `of ${format}: ${help}`;
+  if (typeof value !== "string") return new Option(`--${name} <name>`, described).choices(value);
+  const placeholder = { text: "text", count: "n", counts: "n,…" }[value];
+  return new Option(`--${name} <${placeholder}>`, described).argParser((text) => readValue(value, text));
+}
+
+function flagsIn(options: object): Readonly<Record<string, unknown>> {
+  const names = writers.flatMap((writer) => Object.keys(writer.options ?? {}));
+  return Object.fromEntries(Object.entries(options).filter(([name]) => names.includes(name)));
+}
+
+function describeFormat({ format, help = [] }: WriterDescriptor): string {
+  const margin = " ".repeat(9);
+  const lines = help.map((line) => margin + line);
+  const [first = "", ...others] = lines;
+  if (format.length > margin.length - 3) return [`\n  ${format}`, ...lines].join("\n");
+  return [`  ${format}`.padEnd(margin.length) + first.slice(margin.length), ...others].join("\n");
 }

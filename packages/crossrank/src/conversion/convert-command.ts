@@ -1,26 +1,26 @@
 import { resolve } from "node:path";
-import { type Conversion, type ConversionProgress, conversionDtypes, convert } from "@crossrank/convert";
+import { type ArtifactWriter, type Conversion, type ConversionProgress, convert } from "@crossrank/convert";
 import type { Backend, Bound, CrossrankJson, Goldens, ModelFiles } from "@crossrank/core";
 import { isFolderSource } from "@crossrank/hub";
-import { createBackend, judgesOf, packagesAmong } from "../backends.js";
+import { createBackend, packagesAmong } from "../backends.js";
 import { type Context, print } from "../context.js";
 import { CommandError, translateInputError, UsageError } from "../failure.js";
 import { defaultModel, openModelFiles, readProfileFile } from "../model.js";
 import type { ProfiledModelOptions } from "../options.js";
 import { createProgress, type Progress } from "../progress.js";
 import { alignColumns, formatBytes, toSingleLine } from "../text.js";
+import { type ChosenWriter, chooseWriter, readWriterOptions } from "./writers.js";
 
 export interface ConvertCommandOptions extends ProfiledModelOptions {
   readonly model?: string;
-  readonly to: "onnx" | "gguf" | "mnn" | "mlpackage";
+  readonly to: string;
+  /** Who judges the artifact, or the file or package that writes it. */
+  readonly backend?: string;
   /** Undefined for the format's own choice. */
   readonly dtype?: readonly string[];
   readonly output?: string;
-  readonly target?: "onnxruntime" | "mnn" | "plain";
-  readonly python?: string;
-  readonly batch?: number;
-  readonly lengths?: readonly number[];
-  readonly deployment?: "macos15" | "macos13";
+  /** `name=value` of the format's options. */
+  readonly set?: readonly string[];
   readonly force?: true;
   /** False with `--no-verify`. */
   readonly verify: boolean;
@@ -28,15 +28,22 @@ export interface ConvertCommandOptions extends ProfiledModelOptions {
   readonly format: "table" | "json";
 }
 
+/** Flags of the formats' options that were given, by name. */
+export type FormatFlags = Readonly<Record<string, unknown>>;
+
 /** One model in several precisions, one after the other. What was done before one fails is kept, and shown. */
 export async function runConvertCommand(
   source: string,
   options: ConvertCommandOptions,
+  flags: FormatFlags,
   context: Context,
 ): Promise<void> {
-  const dtypes = chosenDtypes(options);
+  const chosen = await chooseWriter(options.to, options.backend);
+  const set = readWriterOptions(chosen.descriptor, flags, options.set ?? []);
+  const writer = await makeWriter(chosen, set);
+  const dtypes = chosenDtypes(writer, set, options.dtype);
   const profile = await readProfileFile(options.profile);
-  const judges = options.verify ? await workingJudges(options.to, dtypes) : new Map<string, Backend>();
+  const judges = options.verify ? await workingJudges(chosen, dtypes) : new Map<string, Backend>();
   const model = await openModelFiles(source, options, context.signal);
   const output = options.output ?? (await defaultOutput(source));
   const done: Conversion[] = [];
@@ -45,9 +52,10 @@ export async function runConvertCommand(
   try {
     for (const dtype of dtypes) {
       const goldens = done[0]?.goldens;
-      const names = judgesOf(options.to, dtype);
+      const names = options.verify ? chosen.judgesOf(dtype) : [];
       const backend = [...judges].flatMap(([name, judge]) => (names.includes(name) ? [judge] : []));
-      done.push(await convertOne({ model, output, dtype, backend, profile, goldens }, options, context));
+      const parts = { model, to: writer, output, dtype, backend, profile, goldens };
+      done.push(await convertOne(parts, options, context));
     }
   } catch (error) {
     if (done.length > 0 && !context.signal.aborted) await show();
@@ -56,25 +64,44 @@ export async function runConvertCommand(
   await show();
 }
 
-/** Checked before anything is computed. Undefined: the format's own choice. */
-function chosenDtypes({ to, target, dtype }: ConvertCommandOptions): readonly (string | undefined)[] {
-  if (dtype === undefined) return [undefined];
-  const known = conversionDtypes(to, target);
-  const chosen = dtype.map((name) => {
-    const found = known.find((one) => one.toLowerCase() === name.toLowerCase());
+async function makeWriter(
+  { descriptor }: ChosenWriter,
+  set: Readonly<Record<string, unknown>>,
+): Promise<ArtifactWriter> {
+  try {
+    return await descriptor.create(set);
+  } catch (error) {
+    throw translateInputError(
+      error,
+      Object.fromEntries(Object.keys(descriptor.options ?? {}).map((name) => [name, `--${name}`])),
+    );
+  }
+}
+
+/** Checked before anything is computed. Default: the format's own choice. */
+function chosenDtypes(
+  { format, dtypes, defaultDtype = dtypes[0] ?? "" }: ArtifactWriter,
+  set: Readonly<Record<string, unknown>>,
+  asked: readonly string[] = [defaultDtype],
+): readonly string[] {
+  const chosen = asked.map((name) => {
+    const found = dtypes.find((one) => one.toLowerCase() === name.toLowerCase());
     if (found !== undefined) return found;
-    throw new UsageError(`--dtype must be one of ${known.join(", ")} for ${target ?? to}, not ${name}`);
+    const settings = Object.entries(set).map(([option, value]) => ` with --${option} ${value}`);
+    throw new UsageError(
+      `--dtype must be one of ${dtypes.join(", ")} for ${format}${settings.join("")}, not ${name}`,
+    );
   });
   return [...new Set(chosen)];
 }
 
 /** Those that will run the artifacts, by name; that one does not work here should not be found out at the end. */
 async function workingJudges(
-  format: ConvertCommandOptions["to"],
-  dtypes: readonly (string | undefined)[],
+  { judgesOf }: ChosenWriter,
+  dtypes: readonly string[],
 ): Promise<ReadonlyMap<string, Backend>> {
   const judges = new Map<string, Backend>();
-  for (const name of new Set(dtypes.flatMap((dtype) => judgesOf(format, dtype)))) {
+  for (const name of new Set(dtypes.flatMap((dtype) => judgesOf(dtype)))) {
     judges.set(name, await workingBackend(name));
   }
   return judges;
@@ -102,8 +129,9 @@ async function defaultOutput(source: string): Promise<string> {
 async function convertOne(
   parts: {
     readonly model: ModelFiles;
+    readonly to: ArtifactWriter;
     readonly output: string;
-    readonly dtype: string | undefined;
+    readonly dtype: string;
     readonly backend: readonly Backend[];
     readonly profile: CrossrankJson | undefined;
     readonly goldens: Goldens | undefined;
@@ -111,32 +139,21 @@ async function convertOne(
   options: ConvertCommandOptions,
   { signal, log }: Context,
 ): Promise<Conversion> {
-  const { to, target, python, batch, lengths, deployment, verify, tolerance, force } = options;
-  const name = parts.dtype ?? to;
+  const { verify, tolerance, force } = options;
+  const { dtype } = parts;
   const progress = createProgress(process.stderr);
   try {
-    log(
-      `converting ${parts.model.id} to ${name === to ? to : `${to} ${name}`}, into ${resolve(parts.output)}`,
-    );
+    log(`converting ${parts.model.id} to ${parts.to.format} ${dtype}, into ${resolve(parts.output)}`);
     return await convert({
       ...parts,
-      to,
-      target,
-      python,
-      batch,
-      lengths,
-      deployment,
       verify,
       tolerance,
       force,
       signal,
-      onProgress: (now) => showProgress(progress, name, now),
+      onProgress: (now) => showProgress(progress, dtype, now),
     });
   } catch (error) {
-    throw translateInputError(error, {
-      profile: options.profile && `--profile ${options.profile}`,
-      ...Object.fromEntries(["batch", "lengths", "deployment"].map((option) => [option, `--${option}`])),
-    });
+    throw translateInputError(error, { profile: options.profile && `--profile ${options.profile}` });
   } finally {
     progress.clear();
   }
