@@ -163,10 +163,15 @@ function encoderLayer(
 function attention(query: Vector, keys: readonly Vector[], values: readonly Vector[], heads: number): Vector {
   const result = new Float64Array(query.length);
   const width = query.length / heads;
+  const weights = new Float64Array(keys.length);
   for (let start = 0; start < query.length; start += width) {
-    const weights = softmax(keys.map((key) => dot(query, key, start, start + width) / Math.sqrt(width)));
-    for (const [token, weight] of weights.entries()) {
+    for (let token = 0; token < keys.length; token += 1) {
+      weights[token] = dot(query, keys[token] as Vector, start, start + width) / Math.sqrt(width);
+    }
+    softmax(weights);
+    for (let token = 0; token < keys.length; token += 1) {
       const value = values[token] as Vector;
+      const weight = at(weights, token);
       for (let i = start; i < start + width; i += 1) result[i] = at(result, i) + weight * at(value, i);
     }
   }
@@ -211,10 +216,17 @@ function layerNorm(read: Read, name: string, epsilon: number): Step {
   const weight = read(`${name}.weight`).data;
   const bias = read(`${name}.bias`).data;
   return (x) => {
-    const mean = x.reduce((sum, value) => sum + value, 0) / x.length;
-    const variance = x.reduce((sum, value) => sum + (value - mean) ** 2, 0) / x.length;
+    const { length } = x;
+    let mean = 0;
+    for (let i = 0; i < length; i += 1) mean += at(x, i) / length;
+    let variance = 0;
+    for (let i = 0; i < length; i += 1) variance += (at(x, i) - mean) ** 2 / length;
     const scale = 1 / Math.sqrt(variance + epsilon);
-    return x.map((value, i) => (value - mean) * scale * (weight[i] as number) + (bias[i] as number));
+    const result = new Float64Array(length);
+    for (let i = 0; i < length; i += 1) {
+      result[i] = (at(x, i) - mean) * scale * (weight[i] as number) + (bias[i] as number);
+    }
+    return result;
   };
 }
 
@@ -245,15 +257,22 @@ export function erf(x: number): number {
   return (2 / Math.sqrt(Math.PI)) * sum;
 }
 
-function softmax(logits: readonly number[]): number[] {
-  const largest = Math.max(...logits);
-  const powers = logits.map((logit) => Math.exp(logit - largest));
-  const sum = powers.reduce((total, power) => total + power, 0);
-  return powers.map((power) => power / sum);
+/** In place. */
+function softmax(logits: Vector): void {
+  let largest = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < logits.length; i += 1) largest = Math.max(largest, at(logits, i));
+  let sum = 0;
+  for (let i = 0; i < logits.length; i += 1) {
+    logits[i] = Math.exp(at(logits, i) - largest);
+    sum += at(logits, i);
+  }
+  for (let i = 0; i < logits.length; i += 1) logits[i] = at(logits, i) / sum;
 }
 
 function add(a: Vector, b: Vector): Vector {
-  return a.map((value, i) => value + at(b, i));
+  const sum = new Float64Array(a.length);
+  for (let i = 0; i < a.length; i += 1) sum[i] = at(a, i) + at(b, i);
+  return sum;
 }
 
 function dot(a: Vector, b: Vector, start: number, end: number): number {

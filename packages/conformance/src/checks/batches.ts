@@ -61,9 +61,7 @@ export const batching: Check = async (context, terms) => {
     const mixed = all.toSorted((a, b) => a.index - b.index);
     const isList = context.profile.family === "listwise";
     // In a list the order matters and a second copy of a document is one more document.
-    const orders = isList
-      ? [all, mixed]
-      : [all, all.toReversed(), [...all.slice(0, 3), ...all.slice(0, 3), ...all]];
+    const orders = isList ? [all, mixed] : [all, [...all.slice(0, 3), ...all.toReversed()]];
     for (const order of orders) {
       recorder.take();
       const { scores: found } = await reranker.score(
