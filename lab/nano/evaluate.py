@@ -138,6 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="a checkpoint (.pt) or a graph (.onnx)")
     parser.add_argument("--data", type=Path, default=nano.RUNS / "data", help="output folder of prepare.py")
+    parser.add_argument("--tokenizer", type=Path, help="default: tokenizer.json of --data")
     parser.add_argument("--evaluation", type=Path, help="folder of evaluation sets; without it, the dev set")
     parser.add_argument("--tasks", nargs="*", default=TASKS)
     parser.add_argument("--limit", type=int, help="queries a task at most, drawn with a fixed seed")
@@ -146,7 +147,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    tokenizer = options.data / "tokenizer.json"
+    tokenizer = options.tokenizer or options.data / "tokenizer.json"
     if options.model.suffix == ".onnx":
         scorer = OnnxScorer(options.model, tokenizer, options.threads)
     else:

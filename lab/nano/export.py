@@ -368,11 +368,8 @@ def golden_case(encoder: nano.Encoder, pair: tuple[str, str, str], maximum: int,
     }
 
 
-def write_golden(folder: Path, cases: list[dict]) -> None:
+def write_golden(folder: Path, cases: list[dict], reference: dict) -> None:
     """golden.json as crossrank reads it (packages/core/src/verify/goldens.ts), one case a line."""
-    packages = ("transformers", "torch", "tokenizers")
-    versions = {package: importlib.metadata.version(package).split("+")[0] for package in packages}
-    reference = {"name": "transformers BertForSequenceClassification", "versions": versions, "dtype": "float32"}
     lines = ",\n".join(json.dumps(case, ensure_ascii=False) for case in cases)
     text = f'{{"specificationVersion": "1",\n"reference": {json.dumps(reference)},\n"cases": [\n{lines}\n]}}\n'
     (folder / "golden.json").write_text(text, encoding="utf-8")
@@ -545,7 +542,10 @@ def main() -> None:
     for pair in golden_pairs():
         logit = reference_logits([scorer.encoder.pair(*pair[1:], options.maximum)])[0]
         cases.append(golden_case(scorer.encoder, pair, options.maximum, round(float(logit), 6)))
-    write_golden(options.output, cases)
+    packages = ("transformers", "torch", "tokenizers")
+    versions = {package: importlib.metadata.version(package).split("+")[0] for package in packages}
+    transformers = {"name": "transformers BertForSequenceClassification", "versions": versions, "dtype": "float32"}
+    write_golden(options.output, cases, transformers)
     goldens = [case["expected"]["document-only"] for case in cases]
     # What every backend is held against when it loads the model; the tolerance is eight bits' worst, with room.
     checked = [

@@ -113,10 +113,11 @@ def hidden_states(
     mask: torch.Tensor,
     only_first: bool = False,
     observe: Callable[[str, torch.Tensor], None] | None = None,
+    collect: list[torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """Last hidden states in the precision of `weights`; with `only_first`, those of the first token alone.
 
-    `observe` is shown each linear layer's name and input.
+    `observe` is shown each linear layer's name and input; `collect` takes each layer's output.
     """
     batch, length = ids.shape
     hidden = (
@@ -152,14 +153,20 @@ def hidden_states(
         hidden = norm(hidden + linear(mixed, prefix + "attention"), prefix + "attention.norm")
         inner = linear(F.gelu(linear(hidden, prefix + "up")), prefix + "down")
         hidden = norm(hidden + inner, prefix + "norm")
+        if collect is not None:
+            collect.append(hidden)
     return hidden
 
 
 def forward(
-    weights: dict[str, torch.Tensor], ids: torch.Tensor, segments: torch.Tensor, mask: torch.Tensor
+    weights: dict[str, torch.Tensor],
+    ids: torch.Tensor,
+    segments: torch.Tensor,
+    mask: torch.Tensor,
+    collect: list[torch.Tensor] | None = None,
 ) -> torch.Tensor:
-    """Logits, shape (batch,), in float32. `mask` is True on real tokens."""
-    first = hidden_states(weights, ids, segments, mask, only_first=True)[:, 0]
+    """Logits, shape (batch,), in float32. `mask` is True on real tokens; `collect` takes each layer's output."""
+    first = hidden_states(weights, ids, segments, mask, only_first=True, collect=collect)[:, 0]
     pooled = torch.tanh(F.linear(first, weights["pooler.weight"], weights["pooler.bias"]))
     return F.linear(pooled.float(), weights["classifier.weight"].float(), weights["classifier.bias"].float())[:, 0]
 

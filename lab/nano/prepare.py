@@ -97,45 +97,70 @@ def shingles(text: str, size: int = 8) -> set[int]:
     return {hash(tuple(tokens[start : start + size])) for start in range(max(1, len(tokens) - size + 1))}
 
 
+class Evaluation:
+    """The evaluation sets' texts, read for one purpose only: to find training texts that resemble them.
+
+    Near an evaluation query: word-set Jaccard of 0.6 or more, which also finds SciFact's reworded and negated claims.
+    An evaluation document: it holds 80 % of the text's 8-word runs.
+    """
+
+    def __init__(self, data: Path, sets: list[str], document_sets: list[str]):
+        self.queries: list[frozenset[str]] = []
+        self.runs: dict[int, list[int]] = defaultdict(list)
+        self.set_of: list[str] = []
+        for task in sets:
+            folder = data / "eval" / task
+            self.queries += [frozenset(words(row["text"])) for row in nano.read_jsonl(folder / "queries.jsonl")]
+            if task not in document_sets:
+                continue
+            for row in nano.read_jsonl(folder / "corpus.jsonl"):
+                for run in shingles(f"{row.get('title', '')} {row['text']}"):
+                    self.runs[run].append(len(self.set_of))
+                self.set_of.append(task)
+        self.longest = max(map(len, self.queries))
+        frequency = Counter(word for query in self.queries for word in query)
+        self.index: dict[str, list[int]] = defaultdict(list)
+        for number, query in enumerate(self.queries):
+            # Sets at Jaccard 0.6 share at least one of these rarest words of the evaluation query.
+            prefix = len(query) - math.ceil(0.6 * len(query)) + 1
+            for word in sorted(query, key=lambda word: (frequency[word], word))[:prefix]:
+                self.index[word].append(number)
+
+    def near_query(self, text: str) -> bool:
+        """Whether the text nearly equals a query."""
+        mine = frozenset(words(text))
+        if 0.6 * len(mine) > self.longest:
+            return False
+        # A set of too many words for the query cannot reach the share.
+        candidates = {n for word in mine for n in self.index.get(word, ()) if 0.6 * len(mine) <= len(self.queries[n])}
+        return any(len(mine & self.queries[n]) >= 0.6 * len(mine | self.queries[n]) for n in candidates)
+
+    def document_set(self, text: str) -> str | None:
+        """The set with a document that holds the text."""
+        mine = shingles(text)
+        hits = Counter(document for run in mine for document in self.runs.get(run, ()))
+        if not hits:
+            return None
+        document, count = hits.most_common(1)[0]
+        return self.set_of[document] if count >= 0.8 * len(mine) else None
+
+
 def overlap_filter(rows: list[dict], data: Path) -> tuple[list[dict], dict]:
     """Removes rows whose query or positive nearly equals an evaluation query, or whose positive is an evaluation document.
 
-    Near an evaluation query: word-set Jaccard of 0.6 or more, which also finds SciFact's reworded and negated claims.
-    An evaluation document: it holds 80 % of the positive's 8-word runs. SciFact and FeedbackQA are exempt from this
-    second rule, because their official training and test queries share one corpus.
+    SciFact and FeedbackQA are exempt from the second rule, because their official training and test queries share one
+    corpus.
     """
-    queries, runs = [], defaultdict(list)
-    documents = 0
-    for task in EVALUATION_SETS:
-        queries += [frozenset(words(row["text"])) for row in nano.read_jsonl(data / "eval" / task / "queries.jsonl")]
-        if task in ("scifact", "feedbackqa"):
-            continue
-        for row in nano.read_jsonl(data / "eval" / task / "corpus.jsonl"):
-            for run in shingles(f"{row.get('title', '')} {row['text']}"):
-                runs[run].append(documents)
-            documents += 1
-    frequency = Counter(word for query in queries for word in query)
-    index = defaultdict(list)
-    for number, query in enumerate(queries):
-        # Sets at Jaccard 0.6 share at least one of these rarest words of the evaluation query.
-        prefix = len(query) - math.ceil(0.6 * len(query)) + 1
-        for word in sorted(query, key=lambda word: (frequency[word], word))[:prefix]:
-            index[word].append(number)
-
-    def near_a_query(text: str) -> bool:
-        mine = frozenset(words(text))
-        candidates = {number for word in mine for number in index.get(word, ())}
-        return any(len(mine & queries[n]) >= 0.6 * len(mine | queries[n]) for n in candidates)
+    exempt = ("scifact", "feedbackqa")
+    evaluation = Evaluation(data, EVALUATION_SETS, [task for task in EVALUATION_SETS if task not in exempt])
 
     @functools.cache
     def near_an_answer(text: str) -> bool:
-        mine = shingles(text)
-        hits = Counter(document for run in mine for document in runs.get(run, ()))
-        return near_a_query(text) or (bool(hits) and max(hits.values()) >= 0.8 * len(mine))
+        return evaluation.near_query(text) or evaluation.document_set(text) is not None
 
     kept, removed = [], {"query": Counter(), "positive": Counter()}
     for row in rows:
-        if near_a_query(row["query"]):
+        if evaluation.near_query(row["query"]):
             removed["query"][row["source"]] += 1
         elif near_an_answer(row["positive"]):
             removed["positive"][row["source"]] += 1
