@@ -25,6 +25,8 @@ export interface GgufArray {
    * equal exactly where their bytes are. Empty for other arrays.
    */
   strings(encoding?: "utf8" | "latin1"): readonly string[];
+  /** The elements of an array of numbers of at most 32 bits. Empty for other arrays. */
+  numbers(): readonly number[];
 }
 
 export interface GgufTensor {
@@ -157,6 +159,16 @@ function readValue(reader: Reader, key: string): GgufValue {
   }
 }
 
+const readElement: Readonly<Partial<Record<ElementType, (bytes: Buffer, offset: number) => number>>> = {
+  uint8: (bytes, offset) => bytes.readUInt8(offset),
+  int8: (bytes, offset) => bytes.readInt8(offset),
+  uint16: (bytes, offset) => bytes.readUInt16LE(offset),
+  int16: (bytes, offset) => bytes.readInt16LE(offset),
+  uint32: (bytes, offset) => bytes.readUInt32LE(offset),
+  int32: (bytes, offset) => bytes.readInt32LE(offset),
+  float32: (bytes, offset) => bytes.readFloatLE(offset),
+};
+
 function readArray(reader: Reader, key: string): GgufArray {
   const { type: elementType, bytes: size } = elementTypeOf(reader.uint32(), key);
   if (elementType === "array") {
@@ -164,8 +176,15 @@ function readArray(reader: Reader, key: string): GgufArray {
   }
   const length = reader.count(`elements of "${printable(key)}"`, Number.MAX_SAFE_INTEGER, size);
   if (elementType !== "string") {
-    reader.take(length * size);
-    return { elementType, length, strings: () => [] };
+    const bytes = reader.take(length * size);
+    const read = readElement[elementType];
+    return {
+      elementType,
+      length,
+      strings: () => [],
+      numbers: () =>
+        read === undefined ? [] : Array.from({ length }, (_, index) => read(bytes, index * size)),
+    };
   }
   const spans: Buffer[] = [];
   for (let index = 0; index < length; index += 1) {
@@ -175,6 +194,7 @@ function readArray(reader: Reader, key: string): GgufArray {
     elementType,
     length,
     strings: (encoding = "utf8") => spans.map((span) => span.toString(encoding)),
+    numbers: () => [],
   };
 }
 
