@@ -43,7 +43,7 @@ function storedRows(path: string): StoredRow[] {
     .split("\n")
     .slice(1)
     .filter((line) => line !== "")
-    .map((line) => JSON.parse(line) as StoredRow);
+    .flatMap((line) => (JSON.parse(line.slice(line.indexOf(" "))) as { scores: StoredRow[] }).scores);
 }
 
 describe("eval", () => {

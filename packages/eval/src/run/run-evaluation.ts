@@ -262,6 +262,7 @@ async function runSystem(plan: Plan, source: SystemSource, index: number): Promi
       );
     }
     const identity = {
+      system: name,
       ...plan.identity,
       ...systemIdentity(description, source.packages ?? options.environment.packages),
     };

@@ -5,7 +5,7 @@ import { type Identity, LineStore } from "./line-store.js";
 import { type ProgressListener, phaseProgress } from "./progress.js";
 import type { ScoredList, ScoredLists } from "./scored-lists.js";
 import type { Scorer } from "./scorer.js";
-import { type CallRow, callRow, Tally } from "./tally.js";
+import { type CallRow, callRow, canBeDivided, Tally } from "./tally.js";
 
 /**
  * The first queries are scored one by one, so that there is a time for a query; the others together, so that batches
@@ -16,13 +16,21 @@ const queriesAlone = 20;
 /** Pairs of one call, at least, where queries are scored together. What a kill loses, at most, and a query more. */
 const pairsTogether = 256;
 
-/** One query's scores, as they are stored. */
-interface QueryRow {
+/** One query's part of a call. */
+interface QueryScores {
   readonly query: string;
   /** In the order of its candidates; null where there is none. */
   readonly logits: readonly (number | null)[];
-  /** With the first query of a call. */
-  readonly call?: CallRow;
+  readonly tokens: number;
+  /** Warning → how many of its documents. */
+  readonly warnings?: Readonly<Record<string, number>>;
+}
+
+/** A call's scores, as they are stored: all of it or nothing, so that what is scored again is scored in the same company. */
+interface CallScores {
+  readonly scores: readonly QueryScores[];
+  /** Its warnings are those that cannot be told apart by query. */
+  readonly call: CallRow;
 }
 
 export interface CandidateScores {
@@ -30,6 +38,8 @@ export interface CandidateScores {
   readonly tally: Tally;
   /** Queries that an earlier run had scored. */
   readonly resumed: number;
+  /** Stored lines that were not as they had been written. */
+  readonly damagedLines: number;
 }
 
 export interface ScoreCandidatesOptions {
@@ -57,19 +67,31 @@ export async function scoreCandidates(options: ScoreCandidatesOptions): Promise<
   const candidates = task.candidates?.queries ?? new Map();
   const found = new Map<string, Float64Array>();
   const tally = new Tally();
-  const store = await LineStore.open<QueryRow>(path, identity, {
-    fresh,
-    onRow: ({ query, logits, call }) => {
-      if (call !== undefined) tally.add(call);
-      const list = candidates.get(query);
-      // Of a run without this one's limit.
-      if (list === undefined) return;
-      found.set(query, readLogits(query, logits, list.documents.length));
-    },
-  });
+  const lengthOf = (query: string): number => candidates.get(query)?.documents.length ?? 0;
+  const queries = [...task.queries.keys()].filter((query) => lengthOf(query) > 0);
+  const wanted = new Set(queries);
+  const take = ({ scores, call }: CallScores): boolean => {
+    if (!scores.every(({ query, logits }) => !wanted.has(query) || logits.length === lengthOf(query))) {
+      return false;
+    }
+    // The others are of a run without this one's limit.
+    const ours = scores.filter(({ query }) => wanted.has(query) && !found.has(query));
+    // What cannot be told apart is made again, and is then of these queries alone.
+    if (ours.length === 0 || (ours.length < scores.length && !canBeDivided(call))) return true;
+    for (const { query, logits, warnings } of ours) {
+      found.set(query, readLogits(logits));
+      tally.warn(warnings);
+    }
+    const isAll = ours.length === scores.length;
+    const documents = ours.reduce((sum, { logits }) => sum + logits.length, 0);
+    const tokens = ours.reduce((sum, one) => sum + one.tokens, 0);
+    tally.add(call, isAll ? call : { documents, tokens });
+    return true;
+  };
+  const store = await LineStore.open<CallScores>(path, identity, { fresh, accept: take });
   try {
-    const lengthOf = (query: string): number => candidates.get(query)?.documents.length ?? 0;
-    const queries = [...task.queries.keys()].filter((query) => lengthOf(query) > 0);
+    const { damagedLines } = store;
+    tally.warn({ "damaged-scores": damagedLines });
     const total = queries.reduce((sum, query) => sum + lengthOf(query), 0);
     const resumed = queries.filter((query) => found.has(query)).length;
     let completed = queries.reduce((sum, query) => sum + (found.has(query) ? lengthOf(query) : 0), 0);
@@ -79,13 +101,10 @@ export async function scoreCandidates(options: ScoreCandidatesOptions): Promise<
       const missing = window.queries.filter((query) => !found.has(query));
       if (missing.length === 0) continue;
       signal?.throwIfAborted();
-      const rows = await scoreWindow(options, missing, window.alone, (done) => report(completed + done));
-      await store.append(rows);
-      for (const { query, logits, call } of rows) {
-        if (call !== undefined) tally.add(call);
-        found.set(query, readLogits(query, logits, lengthOf(query)));
-        completed += logits.length;
-      }
+      const row = await scoreWindow(options, missing, window.alone, (done) => report(completed + done));
+      await store.append(row);
+      take(row);
+      completed += row.call.documents;
       report(completed);
     }
     const lists = new Map<string, ScoredList>();
@@ -94,7 +113,7 @@ export async function scoreCandidates(options: ScoreCandidatesOptions): Promise<
       const logits = found.get(query);
       if (documents !== undefined && logits !== undefined) lists.set(query, { documents, logits });
     }
-    return { lists, tally, resumed };
+    return { lists, tally, resumed, damagedLines };
   } finally {
     await store.close();
   }
@@ -128,7 +147,7 @@ async function scoreWindow(
   queries: readonly string[],
   alone: boolean,
   onPairs: (completed: number) => void,
-): Promise<QueryRow[]> {
+): Promise<CallScores> {
   const { task, scorer, signal, system } = options;
   const pairs: Pair[] = [];
   const places: { readonly query: string; readonly document: string }[] = [];
@@ -152,23 +171,30 @@ async function scoreWindow(
         { cause: error },
       );
     });
+  const apart: readonly string[] = ["documents-truncated", "query-overflow"];
   const call = callRow({
     documents: pairs.length,
     tokens: result.usage.tokens,
     milliseconds: performance.now() - started,
     alone,
-    warnings: result.warnings,
+    warnings: result.warnings.filter(({ code }) => !apart.includes(code)),
   });
-  return queries.map((query, index) => {
-    const scores: readonly PairScore[] = result.scores.slice(starts[index], starts[index + 1]);
-    const row = { query, logits: scores.map(({ logit }) => logit) };
-    return index === 0 ? { ...row, call } : row;
+  const scores = queries.map((query, index) => {
+    const own: readonly PairScore[] = result.scores.slice(starts[index], starts[index + 1]);
+    const warnings = {
+      "documents-truncated": own.filter((one) => one.truncatedTokens > 0 && !one.queryOverflow).length,
+      "query-overflow": own.filter((one) => one.queryOverflow).length,
+    };
+    return {
+      query,
+      logits: own.map(({ logit }) => logit),
+      tokens: own.reduce((sum, { tokens }) => sum + tokens, 0),
+      ...(Object.values(warnings).some((count) => count > 0) ? { warnings } : {}),
+    };
   });
+  return { scores, call };
 }
 
-function readLogits(query: string, logits: readonly (number | null)[], expected: number): Float64Array {
-  if (!Array.isArray(logits) || logits.length !== expected) {
-    throw new Error(`query ${query} has ${logits?.length} scores for ${expected} candidates`);
-  }
+function readLogits(logits: readonly (number | null)[]): Float64Array {
   return Float64Array.from(logits, (logit) => logit ?? Number.NaN);
 }

@@ -33,22 +33,38 @@ export function callRow(facts: {
   };
 }
 
-/** Sums of the calls of all runs that made a system's scores. */
+/** Warnings about the model, which every document of a call has. */
+const ofTheModel: readonly string[] = ["segment-ids-ignored", "rows-affect-scores"];
+
+/** Whether it is known which documents of a call its warnings are about. */
+export function canBeDivided({ warnings = {} }: CallRow): boolean {
+  return Object.keys(warnings).every((code) => ofTheModel.includes(code));
+}
+
+/** Sums of the calls that made the scores of a report, whichever run made them. */
 export class Tally {
   #all = { documents: 0, tokens: 0, milliseconds: 0 };
   #together = { documents: 0, tokens: 0, milliseconds: 0 };
   readonly #alone: number[] = [];
   readonly #warnings = new Map<string, number>();
 
-  add(row: CallRow): void {
+  /** @param part what the report covers of the call, where that is not all: the rest is counted in proportion. */
+  add(row: CallRow, part: Pick<CallRow, "documents" | "tokens"> = row): void {
+    const share = row.documents === 0 ? 1 : part.documents / row.documents;
     for (const sums of row.alone ? [this.#all] : [this.#all, this.#together]) {
-      sums.documents += row.documents;
-      sums.tokens += row.tokens;
-      sums.milliseconds += row.milliseconds;
+      sums.documents += part.documents;
+      sums.tokens += part.tokens;
+      sums.milliseconds += share * row.milliseconds;
     }
     if (row.alone) this.#alone.push(row.milliseconds);
     for (const [code, count] of Object.entries(row.warnings ?? {})) {
-      this.#warnings.set(code, (this.#warnings.get(code) ?? 0) + count);
+      this.warn({ [code]: Math.round(share * count) });
+    }
+  }
+
+  warn(warnings: Readonly<Record<string, number>> = {}): void {
+    for (const [code, count] of Object.entries(warnings)) {
+      if (count > 0) this.#warnings.set(code, (this.#warnings.get(code) ?? 0) + count);
     }
   }
 
@@ -84,6 +100,10 @@ const sentences: Readonly<Record<string, (count: number) => string>> = {
   "query-overflow": (n) => `${n} pairs were not scored, since their query alone is too long; they rank last.`,
   "query-truncated": (n) => `Queries were cut in ${n} sequences.`,
   "ill-formed-unicode": (n) => `${n} texts hold lone surrogates, read as U+FFFD.`,
+  "damaged-scores": (n) =>
+    `${n} stored ${n === 1 ? "line was" : "lines were"} not as they had been written, and what they held was scored again.`,
+  "rows-affect-scores": () =>
+    "Scores depend on which texts share a batch: this artifact is quantised for the batch as a whole.",
   "empty-documents": (n) => `${n} scored documents have no text.`,
   "segment-ids-ignored": () =>
     "The artifact takes no segment ids, although the model's template has a second segment.",

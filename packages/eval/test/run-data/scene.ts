@@ -156,3 +156,35 @@ export function wordTask(relevant: (query: number) => number = (query) => query 
     "candidates.trec": lines(...candidates),
   };
 }
+
+const words =
+  "cat dog river bank money water rain snow sun moon star city tea coffee train engine paris".split(" ");
+const word = (at: number): string => words[at % words.length] ?? "";
+
+/** 34 queries with nine candidates each: twenty are scored alone, the others in one call. */
+export function manyQueries(): Record<string, string> {
+  const documents = Array.from({ length: 60 }, (_, at) => ({
+    _id: `d${at}`,
+    text: `${word(at)} and the old ${word(at * 3 + 1)} with ${word(at * 7 + 2)}${" and tea".repeat(at % 4)}`,
+  }));
+  const queries = Array.from({ length: 34 }, (_, at) => ({
+    _id: `q${at}`,
+    text: `how does the ${word(at)} grow ${word(at * 5)}`,
+  }));
+  return {
+    "corpus.jsonl": jsonl(...documents),
+    "queries.jsonl": jsonl(...queries),
+    "qrels/test.tsv": lines(
+      "query-id\tcorpus-id\tscore",
+      ...queries.map(({ _id }, at) => `${_id}\td${(at * 3 + (at % 9) * 5) % 60}\t1`),
+    ),
+    "candidates.trec": lines(
+      ...queries.flatMap(({ _id }, at) =>
+        Array.from(
+          { length: 9 },
+          (_, rank) => `${_id} Q0 d${(at * 3 + rank * 5) % 60} ${rank + 1} ${9 - rank} made`,
+        ),
+      ),
+    ),
+  };
+}
