@@ -52,7 +52,8 @@ for (const { title, arithmetic, model, package: name, tolerance } of suites) {
       test,
       afterAll,
     },
-    backend: () => coreml({ reference: { backend: onnx({ workers: 1, threads: 1 }), arithmetic } }),
+    backend: () =>
+      coreml({ reference: { backend: onnx({ workers: 1, threads: 1, isolation: "thread" }), arithmetic } }),
     fixtures: [
       openFixtureFolder(modelFolder(model, { [usual]: name }), model),
       // Families that this backend does not have.
