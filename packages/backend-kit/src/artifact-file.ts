@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { open, stat } from "node:fs/promises";
 import { type ModelFile, type ModelFiles, ModelLoadError } from "@crossrank/core";
+import { RuntimeFailure } from "./calls.js";
 
 const pointerStart = "version https://git-lfs";
 
@@ -45,6 +46,28 @@ export async function hashFiles(
     });
   }
   return hashed;
+}
+
+/**
+ * Files that a runtime was loaded from, and may have to be loaded from again.
+ *
+ * @param paths absolute.
+ * @returns a check that throws a `RuntimeFailure` of stage `model` where one is gone or was written since.
+ */
+export async function rememberFiles(paths: readonly string[]): Promise<() => Promise<void>> {
+  const marksOf = async (path: string): Promise<string> => {
+    const { size, mtimeMs } = await stat(path);
+    return `${size} ${mtimeMs}`;
+  };
+  const first = await Promise.all(paths.map(marksOf));
+  return async () => {
+    for (const [index, path] of paths.entries()) {
+      const now = await marksOf(path).catch(() => undefined);
+      if (now === first[index]) continue;
+      const problem = `${path} ${now === undefined ? "is gone" : "has changed"} since it was loaded: open the model again`;
+      throw new RuntimeFailure("model", problem);
+    }
+  };
 }
 
 /** sha256 in lower-case hex. */

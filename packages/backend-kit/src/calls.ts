@@ -1,10 +1,14 @@
 /**
  * What a runtime can be asked, by name: an interface with the argument and the result of each call. Both travel by
- * structured clone. `release` is the last: it waits for the calls under way and frees the memory.
+ * structured clone. `load` is the first, and is repeated where a runtime that died is started anew; `release` is the
+ * last: it waits for the calls under way and frees the memory.
  */
 export type CallTable<Calls> = {
   [Kind in keyof Calls]: { argument: unknown; result: unknown };
-} & { release: { argument: undefined; result: undefined } };
+} & {
+  load: { argument: unknown; result: unknown };
+  release: { argument: undefined; result: undefined };
+};
 
 /** One call on its way, by an id that its answer carries too. */
 export type CallMessage<Calls extends CallTable<Calls>> = {
@@ -44,19 +48,34 @@ export class RuntimeFailure<Stage extends string = string> extends Error {
   }
 }
 
-/** A runtime in this process or in a child. */
+/** Stages of failures that the host finds: the process or thread ended, did not answer in time, or could not start. */
+export type HostStage = "crash" | "deadline" | "limit";
+
+export interface CallOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Buffers that a worker thread takes over without a copy: they are the caller's no longer. Other hosts copy. */
+  readonly transfer?: readonly ArrayBuffer[] | undefined;
+}
+
+/** A runtime in a child process, a worker thread or this one. */
 export interface RuntimeClient<Calls extends CallTable<Calls>> {
   /**
-   * @throws {RuntimeFailure} when the call fails, or the process ends before it is answered.
+   * @throws {RuntimeFailure} when the call fails, or the runtime ends before it is answered.
    * @throws the signal's reason once it is aborted, whatever the call is at.
    */
   call<Kind extends keyof Calls>(
     kind: Kind,
     argument: Calls[Kind]["argument"],
-    signal?: AbortSignal | undefined,
+    options?: CallOptions | undefined,
   ): Promise<Calls[Kind]["result"]>;
-  /** Frees everything after the calls under way. */
+  /** Frees everything after the calls under way. Never rejects. */
   close(): Promise<void>;
-  /** Frees everything as soon as that is possible, without waiting for work that cannot be interrupted. */
+  /** Frees everything as soon as that is possible, without waiting for work that cannot be interrupted. Never rejects. */
   abandon(): Promise<void>;
+}
+
+/** A client that may have died. */
+export interface MortalClient<Calls extends CallTable<Calls>> extends RuntimeClient<Calls> {
+  /** Why no more answers come; undefined while they do. */
+  readonly death: Error | undefined;
 }

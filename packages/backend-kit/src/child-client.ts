@@ -1,15 +1,20 @@
 import { type ChildProcess, fork } from "node:child_process";
 import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
-import { abortable } from "./abortable.js";
+import { abortable, onAbort } from "./abortable.js";
 import {
   type AnswerMessage,
   type CallMessage,
+  type CallOptions,
   type CallTable,
   type CancelMessage,
-  type RuntimeClient,
+  type MortalClient,
   RuntimeFailure,
 } from "./calls.js";
+import { endWithThisProcess, requireRoomForChild } from "./child-processes.js";
+import { endsWithin, startClock } from "./clock.js";
+import { releaseDeadline } from "./deadlines.js";
+import { messageOf } from "./failure-text.js";
 import { PendingCalls } from "./pending-calls.js";
 
 /** Characters kept of what the child wrote to its standard error. */
@@ -21,81 +26,107 @@ export interface ChildFacts {
   /** The runtime's name, for messages. */
   readonly runtime: string;
   /** Variables of the child beside those of this process. */
-  readonly environment?: Readonly<Record<string, string>>;
+  readonly environment?: Readonly<Record<string, string>> | undefined;
+  readonly deadlines: { readonly load: number; readonly run: number };
 }
 
 /**
  * A runtime in a child process: whatever a native library does to it, this process lives on. The child keeps this
  * process alive only while a call is under way, so a program that forgets to dispose still ends; and it ends with it.
- * When it ends early, calls fail with stage `crash`.
+ * When it ends early, calls fail with stage `crash`; when it does not answer in time it is killed, and they fail with
+ * stage `deadline`.
  */
-export class ChildClient<Calls extends CallTable<Calls>> implements RuntimeClient<Calls> {
+export class ChildClient<Calls extends CallTable<Calls>> implements MortalClient<Calls> {
   readonly #child: ChildProcess;
+  readonly #facts: ChildFacts;
   readonly #exited: Promise<void>;
   readonly #pending: PendingCalls<Calls> = new PendingCalls();
+  /** Calls whose answer somebody waits for. */
+  #waited = 0;
+  #stopClock: (() => void) | undefined;
   #lastWords = "";
 
-  constructor({ entry, runtime, environment }: ChildFacts) {
-    this.#child = fork(fileURLToPath(entry), {
-      serialization: "advanced",
-      // Without the parent's flags: a loader or debugger given to the program is not meant for this process.
-      execArgv: [],
-      env: { ...process.env, ...environment },
-      stdio: ["ignore", "ignore", "pipe", "ipc"],
-    });
+  /** @throws {RuntimeFailure} stage `limit`, when no more processes can be started. */
+  constructor(facts: ChildFacts) {
+    this.#facts = facts;
+    this.#child = startChild(facts);
+    endWithThisProcess(this.#child);
     this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.#lastWords = (this.#lastWords + text).slice(-keptText);
     });
     this.#child.on("message", (message: AnswerMessage<Calls>) => {
       this.#pending.settle(message);
-      if (this.#pending.size === 0) this.#hold(false);
+      if (this.#pending.size === 0) this.#watch(false);
     });
-    this.#child.on("error", (error) => this.#pending.end(error));
     this.#exited = new Promise((resolve) => {
-      // "close" and not "exit": by then all that it wrote has come.
-      this.#child.on("close", (code, signal) => {
-        const how = signal === null ? `ended with code ${code}` : `was ended by ${signal}`;
-        this.#pending.end(new RuntimeFailure("crash", `${runtime}'s process ${how}${this.#quote()}`));
+      const gone = (how: string): void => {
+        this.#pending.end(new RuntimeFailure("crash", `${facts.runtime}'s process ${how}${this.#quote()}`));
+        this.#watch(false);
         resolve();
+      };
+      this.#child.on("error", (error) => {
+        // Other errors, of sending or killing, come from a process that is gone already.
+        if (this.#child.pid === undefined) gone(`did not start (${messageOf(error)})`);
+      });
+      this.#child.on("exit", (code, signal) => {
+        const how = signal === null ? `ended with code ${code}` : `was ended by ${signal}`;
+        // By "close" all that it wrote has come; but a process of its own may hold the pipe open.
+        this.#child.once("close", () => gone(how));
+        setTimeout(gone, 1000, how).unref();
       });
     });
     this.#hold(false);
   }
 
+  get death(): Error | undefined {
+    return this.#pending.death;
+  }
+
   async call<Kind extends keyof Calls>(
     kind: Kind,
     argument: Calls[Kind]["argument"],
-    signal?: AbortSignal | undefined,
+    { signal }: CallOptions = {},
   ): Promise<Calls[Kind]["result"]> {
     signal?.throwIfAborted();
     if (this.#pending.death !== undefined) throw this.#pending.death;
+    const { load, run } = this.#facts.deadlines;
+    const limit = kind === "load" ? load : run;
     const { id, answer } = this.#pending.add<Kind>((next) => {
       this.#send({ id: next, kind, argument } as CallMessage<Calls>);
-      this.#hold(true);
-    });
-    const cancel = (): void => this.#send({ id, kind: "cancel" });
-    signal?.addEventListener("abort", cancel, { once: true });
+    }, limit);
+    this.#watch(true);
+    this.#waited += 1;
+    this.#hold(true);
+    const stopWaiting = signal && onAbort(signal, () => this.#send({ id, kind: "cancel" }));
     try {
       return await abortable(answer, signal);
     } finally {
-      signal?.removeEventListener("abort", cancel);
+      stopWaiting?.();
+      this.#waited -= 1;
+      if (this.#waited === 0) this.#hold(false);
     }
   }
 
-  /** Never rejects. */
   async close(): Promise<void> {
     if (this.#pending.death === undefined) {
       // A child that dies meanwhile has freed its memory too.
       await this.call("release", undefined).catch(() => undefined);
-      this.#hold(true);
+      if (this.#child.exitCode === null && this.#child.signalCode === null) this.#hold(true);
     }
     await this.#exited;
   }
 
-  /** Ends the process at once, whatever it is at. Never rejects. */
+  /** Kills the process, whatever it is at, also one that is stopped. */
   async abandon(): Promise<void> {
+    this.#kill(
+      new RuntimeFailure("crash", `${this.#facts.runtime}'s process was ended, because it was not needed`),
+    );
+    await endsWithin(this.#exited, releaseDeadline);
+  }
+
+  #kill(reason: Error): void {
     this.#child.kill("SIGKILL");
-    await this.close();
+    this.#pending.end(reason);
   }
 
   #send(message: CallMessage<Calls> | CancelMessage): void {
@@ -110,8 +141,39 @@ export class ChildClient<Calls extends CallTable<Calls>> implements RuntimeClien
     }
   }
 
+  #watch(pending: boolean): void {
+    if (!pending) {
+      this.#stopClock?.();
+      this.#stopClock = undefined;
+      return;
+    }
+    this.#stopClock ??= startClock((passed) => {
+      const limit = this.#pending.age(passed);
+      if (limit === undefined) return;
+      const { runtime } = this.#facts;
+      const late = `${runtime} did not answer within ${limit / 1000} s, so its process was ended`;
+      this.#kill(new RuntimeFailure("deadline", `${late}${this.#quote()}`));
+    });
+  }
+
   #quote(): string {
     const lines = this.#lastWords.split("\n").filter((line) => line.trim() !== "");
     return lines.length === 0 ? "" : `; its last words: ${lines.slice(-4).join("; ")}`;
+  }
+}
+
+function startChild({ entry, runtime, environment }: ChildFacts): ChildProcess {
+  requireRoomForChild();
+  try {
+    return fork(fileURLToPath(entry), {
+      serialization: "advanced",
+      // Without the parent's flags: a loader or debugger given to the program is not meant for this process.
+      execArgv: [],
+      env: { ...process.env, ...environment },
+      stdio: ["ignore", "ignore", "pipe", "ipc"],
+    });
+  } catch (cause) {
+    // Node's permission model, for one, may forbid it.
+    throw new RuntimeFailure("limit", `${runtime}'s process does not start: ${messageOf(cause)}`, { cause });
   }
 }

@@ -1,7 +1,6 @@
-export { abortable } from "./abortable.js";
-export { hashFile, hashFiles, requireContent } from "./artifact-file.js";
-export type { CallTable, RuntimeClient } from "./calls.js";
-export { ChildClient, type ChildFacts } from "./child-client.js";
+export { abortable, onAbort } from "./abortable.js";
+export { hashFile, hashFiles, rememberFiles, requireContent } from "./artifact-file.js";
+export type { CallOptions, CallTable, Handlers, HostStage, RuntimeClient } from "./calls.js";
 export {
   type ArtifactFormat,
   type ArtifactWish,
@@ -14,12 +13,12 @@ export {
   type MissedArtifact,
   unknownDtypeError,
 } from "./choose-artifact.js";
+export type { Deadlines } from "./deadlines.js";
 export type { BackendDescriptor, CommonBackendOptions, FoundArtifact } from "./descriptor.js";
 export { BackendNotInstalledError } from "./errors.js";
-export { LocalClient } from "./local-client.js";
-export { checkBatchOption, requireCount } from "./options.js";
+export { checkHostOptions, Host, type HostFacts, type HostOptions, type Isolation } from "./host.js";
+export { checkBatchOption, checkChoice, mostCopies, requireCount } from "./options.js";
 export { requireTokens } from "./output-request.js";
-export { PendingCalls } from "./pending-calls.js";
 export { choosePlacement, type Placement } from "./placement.js";
 export type { Problem } from "./problem.js";
 export { RuntimeSession, type SessionFacts } from "./session.js";

@@ -1,8 +1,9 @@
 import { abortable } from "./abortable.js";
-import type { CallTable, Handlers, RuntimeClient } from "./calls.js";
+import type { CallOptions, CallTable, Handlers, MortalClient } from "./calls.js";
 
-/** A runtime in this process. */
-export class LocalClient<Calls extends CallTable<Calls>> implements RuntimeClient<Calls> {
+/** A runtime in this process, on threads of its own. */
+export class LocalClient<Calls extends CallTable<Calls>> implements MortalClient<Calls> {
+  readonly death: undefined;
   readonly #handlers: Handlers<Calls>;
   readonly #underWay = new Set<Promise<unknown>>();
 
@@ -13,8 +14,9 @@ export class LocalClient<Calls extends CallTable<Calls>> implements RuntimeClien
   async call<Kind extends keyof Calls>(
     kind: Kind,
     argument: Calls[Kind]["argument"],
-    signal?: AbortSignal | undefined,
+    { signal }: CallOptions = {},
   ): Promise<Calls[Kind]["result"]> {
+    signal?.throwIfAborted();
     const work = Promise.resolve(this.#handlers[kind](argument, signal));
     this.#underWay.add(work);
     const settled = (): void => void this.#underWay.delete(work);
@@ -25,10 +27,14 @@ export class LocalClient<Calls extends CallTable<Calls>> implements RuntimeClien
   async close(): Promise<void> {
     // A model that is still loading is released once it is there.
     await Promise.allSettled(this.#underWay);
-    await this.#handlers.release(undefined, undefined);
+    try {
+      await this.#handlers.release(undefined, undefined);
+    } catch {
+      // What cannot be freed is freed with the process.
+    }
   }
 
   async abandon(): Promise<void> {
-    this.close().catch(() => undefined);
+    void this.close();
   }
 }

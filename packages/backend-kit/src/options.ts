@@ -1,10 +1,29 @@
+import { availableParallelism } from "node:os";
 import { type BatchPreference, InvalidInputError } from "@crossrank/core";
 
-/** @throws {InvalidInputError} naming `path` where the value is given and no whole number of at least 1. */
-export function requireCount(path: string, value: number | undefined): void {
-  if (value !== undefined && !(Number.isInteger(value) && value >= 1)) {
-    throw new InvalidInputError(path, `must be a whole number of at least 1, not ${value}`);
-  }
+/** @throws {InvalidInputError} naming `path` where the value is given and no whole number from 1 to `most`. */
+export function requireCount(
+  path: string,
+  value: number | undefined,
+  most: number = Number.MAX_SAFE_INTEGER,
+): void {
+  if (value === undefined || (Number.isInteger(value) && value >= 1 && value <= most)) return;
+  const range = most === Number.MAX_SAFE_INTEGER ? "of at least 1" : `from 1 to ${most}`;
+  throw new InvalidInputError(path, `must be a whole number ${range}, not ${value}`);
+}
+
+/**
+ * Copies of a model that this machine has any use for, at least 8: each computes on a thread of the processor at least,
+ * and takes the memory of a runtime.
+ */
+export function mostCopies(): number {
+  return Math.max(8, availableParallelism());
+}
+
+/** @throws {InvalidInputError} naming `path` where the value is given and none of the choices. */
+export function checkChoice(path: string, value: unknown, choices: readonly string[]): void {
+  if (value === undefined || choices.includes(value as string)) return;
+  throw new InvalidInputError(path, `must be one of "${choices.join('", "')}", not ${JSON.stringify(value)}`);
 }
 
 /** @throws {InvalidInputError} naming the field of the option `batch` that is at fault. */

@@ -3,6 +3,9 @@ import { type AnswerMessage, type CallTable, RuntimeFailure } from "./calls.js";
 interface Pending {
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: unknown) => void;
+  /** Milliseconds until the answer is overdue. */
+  left: number;
+  readonly limit: number;
 }
 
 /** Calls that were sent and not answered yet, for one process or thread that answers them. */
@@ -22,15 +25,18 @@ export class PendingCalls<Calls extends CallTable<Calls>> {
 
   /**
    * @param send sends the call with its id. When it throws, nothing waits.
+   * @param limit milliseconds that the call may take by itself. It has to wait for those before it, too.
    * @returns the id, and the answer to come.
    */
   add<Kind extends keyof Calls>(
     send: (id: number) => void,
+    limit: number = Number.POSITIVE_INFINITY,
   ): { readonly id: number; readonly answer: Promise<Calls[Kind]["result"]> } {
     const id = this.#nextId++;
     send(id);
+    const left = limit * (this.#pending.size + 1);
     const answer = new Promise<unknown>((resolve, reject) => {
-      this.#pending.set(id, { resolve, reject });
+      this.#pending.set(id, { resolve, reject, left, limit });
     });
     return { id, answer: answer as Promise<Calls[Kind]["result"]> };
   }
@@ -43,6 +49,16 @@ export class PendingCalls<Calls extends CallTable<Calls>> {
     } else {
       pending?.resolve(message.result);
     }
+  }
+
+  /** So many milliseconds passed. @returns the limit of a call that is overdue; undefined when none is. */
+  age(passed: number): number | undefined {
+    let overdue: number | undefined;
+    for (const call of this.#pending.values()) {
+      call.left -= passed;
+      if (call.left <= 0) overdue = call.limit;
+    }
+    return overdue;
   }
 
   /** No more answers come: all that wait for one fail. The first reason stays. */

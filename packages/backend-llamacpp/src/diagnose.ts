@@ -1,17 +1,14 @@
 import { availableParallelism } from "node:os";
-import type { RuntimeClient } from "@crossrank/backend-kit";
 import { firstLine } from "@crossrank/backend-kit/runtime";
 import type { BackendDiagnosis } from "@crossrank/core";
-import { openChild } from "./client.js";
+import { openHost } from "./client.js";
 import { runtimeFix } from "./load-error.js";
-import type { Calls } from "./protocol.js";
 
 /** Starts llama.cpp in a child process, and loads no model. Never throws. */
 export async function diagnose(): Promise<BackendDiagnosis> {
-  let client: RuntimeClient<Calls> | undefined;
+  const host = openHost({ isolation: "process" });
   try {
-    client = openChild();
-    const { version, buildType, features } = await client.call("diagnose", undefined);
+    const { version, buildType, features } = await host.call("diagnose", undefined);
     const binary = buildType === "prebuilt" ? "prebuilt binary" : "local build";
     return {
       available: true,
@@ -21,6 +18,6 @@ export async function diagnose(): Promise<BackendDiagnosis> {
   } catch (error) {
     return { available: false, detail: `node-llama-cpp does not load: ${firstLine(error)}. ${runtimeFix}` };
   } finally {
-    await client?.close();
+    await host.close();
   }
 }

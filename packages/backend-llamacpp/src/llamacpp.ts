@@ -2,6 +2,7 @@ import {
   abortable,
   artifactWish,
   type RuntimeClient,
+  rememberFiles,
   requireTokens,
   settingsOf,
 } from "@crossrank/backend-kit";
@@ -15,7 +16,7 @@ import {
   ModelLoadError,
 } from "@crossrank/core";
 import { chooseFile, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
-import { openChild, openLocal } from "./client.js";
+import { openHost } from "./client.js";
 import {
   batchPreferenceFor,
   boundsFor,
@@ -62,7 +63,9 @@ async function load(options: LlamaCppOptions, request: LoadRequest): Promise<Bac
   const placement = choosePlacement(options, estimateContextBytes(artifact.header, plan));
   const flashAttention = choosesFlashAttention(options, artifact.dtype, plan);
 
-  const client = (options.isolation ?? "process") === "process" ? openChild() : openLocal();
+  const { isolation = "process", deadlines } = options;
+  const checkUnchanged = await rememberFiles([artifact.localPath]);
+  const client = openHost({ isolation, deadlines, checkUnchanged });
   try {
     const [loaded, description] = await abortable(
       Promise.all([

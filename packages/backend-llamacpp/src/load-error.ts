@@ -13,6 +13,9 @@ const fixes: Readonly<Record<FailureStage, string>> = {
   model: "Check where the file comes from, and download or convert it again.",
   run: "Check where the file comes from, and download or convert it again.",
   crash: "The file is malformed in a way that its metadata do not show: download or convert it again.",
+  deadline:
+    "Check where the file comes from; for a large model on a slow disk raise the option `deadlines.load`.",
+  limit: "Dispose of models that are not needed any more.",
 };
 
 const memoryFix = "There is not enough memory: take fewer contexts or a smaller dtype.";

@@ -1,17 +1,20 @@
-import { requireCount } from "@crossrank/backend-kit";
+import { checkHostOptions, type HostOptions, mostCopies, requireCount } from "@crossrank/backend-kit";
 import { InvalidInputError } from "@crossrank/core";
 
-/** How {@link llamacpp} runs models. Every default is chosen from the machine and the model when a model loads. */
-export interface LlamaCppOptions {
+/**
+ * How {@link llamacpp} runs models. Every default is chosen from the machine and the model when a model loads.
+ * `isolation` is `"process"` by default.
+ */
+export interface LlamaCppOptions extends HostOptions {
   /**
    * The .gguf file to run, relative to the model, for names that do not say their precision. Overrides `dtype`.
    * Default: chosen by `dtype`.
    */
   readonly file?: string | undefined;
   /**
-   * llama.cpp contexts, at least 1: so many sequences run at the same time. They share the weights; each has buffers of
+   * llama.cpp contexts, from 1 to 8 or the threads of the processor if it has more: so many sequences run at the same time. They share the weights; each has buffers of
    * its own. Default: one for each processor thread, at most 8, and no more than half of the free memory holds at 512
-   * tokens; 1 on a GPU. With `isolation: "none"` more than libuv's threads (`UV_THREADPOOL_SIZE`, 4) wait in turn.
+   * tokens; 1 on a GPU. With `isolation: "thread"` more than libuv's threads (`UV_THREADPOOL_SIZE`, 4) wait in turn.
    */
   readonly contexts?: number | undefined;
   /** Threads of each context, at least 1. Default: the processor's threads divided by `contexts`, rounded down. */
@@ -28,25 +31,17 @@ export interface LlamaCppOptions {
    * Default: `false`, because only the processor's numbers have been compared with the references.
    */
   readonly gpu?: "auto" | "metal" | "cuda" | "vulkan" | false | undefined;
-  /**
-   * `"process"`: llama.cpp runs in a child process, so that a file that makes it abort is an error and not the end of
-   * the program. `"none"`: in this process. Default: `"process"`.
-   */
-  readonly isolation?: "process" | "none" | undefined;
 }
 
 const gpus: readonly unknown[] = [undefined, "auto", "metal", "cuda", "vulkan", false];
-const isolations: readonly unknown[] = [undefined, "process", "none"];
 
 /** @throws {InvalidInputError} naming the option at fault. */
 export function checkOptions(options: LlamaCppOptions): void {
-  requireCount("contexts", options.contexts);
+  checkHostOptions(options);
+  requireCount("contexts", options.contexts, mostCopies());
   requireCount("threads", options.threads);
   if (!gpus.includes(options.gpu)) {
     throw new InvalidInputError("gpu", 'must be "auto", "metal", "cuda", "vulkan" or false');
-  }
-  if (!isolations.includes(options.isolation)) {
-    throw new InvalidInputError("isolation", 'must be "process" or "none"');
   }
   if (options.flashAttention !== undefined && typeof options.flashAttention !== "boolean") {
     throw new InvalidInputError("flashAttention", "must be true or false");

@@ -1,3 +1,4 @@
+import type { HostStage } from "@crossrank/backend-kit/runtime";
 import type { RunPlan } from "./run-plan.js";
 
 /** What passes between a session and its runtime, in a child process or not: calls with an id, each answered once. */
@@ -54,4 +55,4 @@ export interface RunResult {
 }
 
 /** Where a call failed: the native library, the device, the model file, a batch, or the process itself. */
-export type FailureStage = "runtime" | "device" | "model" | "run" | "crash";
+export type FailureStage = "runtime" | "device" | "model" | "run" | HostStage;

@@ -17,7 +17,7 @@ export class LlamaCppSession extends RuntimeSession {
   protected override async compute(batch: Batch, signal: AbortSignal | undefined): Promise<RawOutput> {
     const argument = this.#runArgument(batch);
     try {
-      return { kind: this.#plan.output.kind, ...(await this.#client.call("run", argument, signal)) };
+      return { kind: this.#plan.output.kind, ...(await this.#client.call("run", argument, { signal })) };
     } catch (cause) {
       if (signal?.aborted === true) throw signal.reason;
       throw this.runFailure(cause);

@@ -31,7 +31,7 @@ function longBatch(rows = 300): ReturnType<typeof makeBatch> {
   return makeBatch(new Array(rows).fill(longest));
 }
 
-describe.each(["process", "none"] as const)("isolation %s", (isolation) => {
+describe.each(["process", "thread"] as const)("isolation %s", (isolation) => {
   test("many runs at once give what they give alone", async () => {
     const session = await loadSession({ isolation, contexts: 2, threads: 1 });
     const alone: number[] = [];
@@ -102,7 +102,7 @@ describe.each(["process", "none"] as const)("isolation %s", (isolation) => {
 
 test("decoders: a batch gives the same numbers whatever ran before it", async () => {
   const decoder = await convertedFolder("qwen3-yes-no");
-  const session = await loadSession({ isolation: "none", contexts: 1 }, decoder);
+  const session = await loadSession({ isolation: "thread", contexts: 1 }, decoder);
   const [first, ...others] = await goldenSequences(decoder);
   const wanted = [...(await session.run(makeBatch([first as { ids: readonly number[] }]))).data];
   for (const other of others.slice(0, 5)) {
@@ -121,14 +121,21 @@ describe("the child process", () => {
     return { session, child };
   }
 
-  test("when it dies, its runs fail with the cause, and later ones too", async () => {
+  test("when it dies, its runs fail with the cause, and the next one starts another", async () => {
     const { session, child } = await loadWithChild();
+    const alone = [...(await session.run(makeBatch(goldens))).data];
     const running = rejection(session.run(longBatch(2000)));
     child.kill("SIGKILL");
     expect(await running).toBeInstanceOf(BackendRunError);
     expect((await running).message).toMatch(/process was ended by SIGKILL/);
-    expect(await rejection(session.run(longBatch(1)))).toBeInstanceOf(BackendRunError);
+    expect([...(await session.run(makeBatch(goldens))).data]).toEqual(alone);
+  });
+
+  test("when it is stopped, dispose ends all the same", async () => {
+    const { session, child } = await loadWithChild();
+    child.kill("SIGSTOP");
     await session.dispose();
+    expect(child.signalCode).toBe("SIGKILL");
   });
 
   test("ends with an aborted load", async () => {
@@ -180,7 +187,7 @@ test("without node-llama-cpp: diagnose says what to install, and so does a load"
   for (const name of ["core", "backend-kit"]) await symlink(join(own, "..", name), join(scope, name));
   const copy = (await import(join(scope, "backend-llamacpp/dist/index.js"))) as { llamacpp: typeof llamacpp };
 
-  for (const isolation of ["process", "none"] as const) {
+  for (const isolation of ["process", "thread"] as const) {
     const error = await rejection(load(copy.llamacpp({ isolation }), folder));
     expect(error).toMatchObject({ code: "model-load" });
     expect(error.message).toMatch(/node-llama-cpp does not start.*npm install node-llama-cpp/);
@@ -204,9 +211,11 @@ test("a device that is not here is an error, not the processor", async () => {
 
 test.each<[LlamaCppOptions, string]>([
   [{ contexts: 0 }, "contexts"],
+  [{ contexts: 10_000 }, "contexts"],
+  [{ deadlines: { run: -1 } }, "deadlines.run"],
   [{ threads: 1.5 }, "threads"],
   [{ gpu: "tpu" as "auto" }, "gpu"],
-  [{ isolation: "thread" as "none" }, "isolation"],
+  [{ isolation: "none" as "thread" }, "isolation"],
   [{ flashAttention: 1 as unknown as boolean }, "flashAttention"],
   [{ file: "" }, "file"],
 ])("the option in %j is refused at once", (options, path) => {

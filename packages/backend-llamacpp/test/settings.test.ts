@@ -6,7 +6,7 @@ import { convertedFolder, load } from "./fixtures.js";
 
 async function loadFor(name: string, dtype: string, options: LlamaCppOptions = {}): Promise<BackendSession> {
   const folder = await convertedFolder(name, ["F32", "F16", "Q8_0"]);
-  const session = await load(llamacpp({ isolation: "none", ...options }), folder, { dtype });
+  const session = await load(llamacpp({ isolation: "thread", ...options }), folder, { dtype });
   onTestFinished(() => session.dispose());
   return session;
 }

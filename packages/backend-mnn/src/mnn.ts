@@ -3,6 +3,7 @@ import {
   artifactWish,
   type Problem,
   type RuntimeClient,
+  rememberFiles,
   settingsOf,
 } from "@crossrank/backend-kit";
 import {
@@ -13,7 +14,7 @@ import {
   ModelLoadError,
 } from "@crossrank/core";
 import { chooseFile, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
-import { openChild, openLocal } from "./client.js";
+import { openHost } from "./client.js";
 import { chooseBatchPreference, choosePlacement, type Placement } from "./defaults.js";
 import { diagnose } from "./diagnose.js";
 import { describeTensor, type GraphPlan, kindsToOffer, planInputs, planOutput } from "./graph-plan.js";
@@ -48,7 +49,9 @@ async function load(options: MnnOptions, request: LoadRequest): Promise<BackendS
   const { path } = choice.file;
   const local = await fetchArtifact(files, choice, request);
   const placement = choosePlacement(options, local.bytes);
-  const client = (options.isolation ?? "process") === "process" ? openChild() : openLocal();
+  const { isolation = "process", deadlines } = options;
+  const checkUnchanged = await rememberFiles([local.modelPath]);
+  const client = openHost({ isolation, deadlines, checkUnchanged });
   try {
     const loading = loadGraph(client, options, { local, placement }).catch((failure) => {
       throw modelLoadError(files.id, path, failure);

@@ -1,15 +1,25 @@
-import { checkBatchOption, requireCount } from "@crossrank/backend-kit";
+import {
+  checkBatchOption,
+  checkChoice,
+  checkHostOptions,
+  type HostOptions,
+  mostCopies,
+  requireCount,
+} from "@crossrank/backend-kit";
 import { type BatchPreference, InvalidInputError } from "@crossrank/core";
 
-/** How {@link mnn} runs models. Every default is chosen from the machine and the model's size when a model loads. */
-export interface MnnOptions {
+/**
+ * How {@link mnn} runs models. Every default is chosen from the machine and the model's size when a model loads.
+ * `isolation` is `"process"` by default.
+ */
+export interface MnnOptions extends HostOptions {
   /**
    * The .mnn file to run, relative to the model, for names outside the usual table. Overrides `dtype`. Default: chosen
    * by `dtype`.
    */
   readonly file?: string | undefined;
   /**
-   * MNN sessions, at least 1: so many batches run at the same time. Each holds the whole model in memory, about twice
+   * MNN sessions, from 1 to 8 or the threads of the processor if it has more: so many batches run at the same time. Each holds the whole model in memory, about twice
    * its file. Default: as many as leaves each one thread, at most 4, when the file is below 150 MB; otherwise 1.
    */
   readonly sessions?: number | undefined;
@@ -17,7 +27,7 @@ export interface MnnOptions {
    * Threads of each session for one batch, 1 to 32. Default: the processor's threads divided by `sessions`, rounded down.
    *
    * A process has one pool of threads for all of MNN, of as many as its first session with more than one asked for.
-   * With `isolation: "process"` every model has a process, and a pool, of its own. With `"none"` a later session may
+   * With `isolation: "process"` every model has a process, and a pool, of its own. With `"thread"` a later session may
    * ask for as many or fewer; for more is a `ModelLoadError`, where MNN itself would take fewer without a word.
    */
   readonly threads?: number | undefined;
@@ -32,12 +42,6 @@ export interface MnnOptions {
    */
   readonly memory?: "normal" | "high" | "low" | undefined;
   /**
-   * `"process"`: MNN runs in a child process, so that a malformed file which makes it crash is an error and not the end
-   * of the program. `"none"`: in this process, on threads of its own; for files that you made yourself.
-   * Default: `"process"`.
-   */
-  readonly isolation?: "process" | "none" | undefined;
-  /**
    * Recommendation to the scheduler, field by field: most rows, most tokens (rows × columns), largest share of padding
    * (0 to 1). Default: 8 rows, 512 tokens, no padding.
    */
@@ -50,25 +54,16 @@ const mostThreads = 32;
 const choices = {
   precision: ["high", "low", "low-bf16"],
   memory: ["normal", "high", "low"],
-  isolation: ["process", "none"],
 } as const;
 
 /** @throws {InvalidInputError} naming the option at fault. */
 export function checkOptions(options: MnnOptions): void {
-  requireCount("sessions", options.sessions);
-  requireCount("threads", options.threads);
-  if ((options.threads ?? 1) > mostThreads) {
-    throw new InvalidInputError("threads", `must be at most ${mostThreads}, not ${options.threads}`);
-  }
+  checkHostOptions(options);
+  requireCount("sessions", options.sessions, mostCopies());
+  requireCount("threads", options.threads, mostThreads);
   checkBatchOption(options.batch);
   for (const [name, allowed] of Object.entries(choices)) {
-    const value: string | undefined = options[name as keyof typeof choices];
-    if (value !== undefined && !(allowed as readonly string[]).includes(value)) {
-      throw new InvalidInputError(
-        name,
-        `must be one of "${allowed.join('", "')}", not ${JSON.stringify(value)}`,
-      );
-    }
+    checkChoice(name, options[name as keyof typeof choices], allowed);
   }
   if (options.file === "") throw new InvalidInputError("file", "must name a file of the model");
 }

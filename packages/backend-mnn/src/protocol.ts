@@ -1,3 +1,4 @@
+import type { HostStage } from "@crossrank/backend-kit/runtime";
 import type { GraphPlan, GraphTensor } from "./graph-plan.js";
 import type { AddonOptions } from "./native.js";
 
@@ -61,4 +62,4 @@ export interface RunResult {
 }
 
 /** Where a call failed: the addon, the pool's threads, the model file, a batch, or the process itself. */
-export type FailureStage = "runtime" | "threads" | "memory" | "model" | "run" | "crash";
+export type FailureStage = "runtime" | "threads" | "memory" | "model" | "run" | HostStage;

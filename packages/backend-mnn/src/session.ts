@@ -29,11 +29,13 @@ export class MnnSession extends RuntimeSession {
     this.#sizes = facts.sizes;
   }
 
-  protected override async compute(batch: Batch): Promise<RawOutput> {
+  protected override async compute(batch: Batch, signal: AbortSignal | undefined): Promise<RawOutput> {
     const argument = this.#runArgument(batch);
     try {
-      return { kind: this.#plan.output.kind, ...(await this.#client.call("run", argument)) };
+      return { kind: this.#plan.output.kind, ...(await this.#client.call("run", argument, { signal })) };
     } catch (cause) {
+      // The batch is computed to its end, but nobody waits for it.
+      if (signal?.aborted === true) throw signal.reason;
       throw this.runFailure(cause);
     }
   }

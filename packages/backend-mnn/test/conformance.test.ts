@@ -24,7 +24,7 @@ if (hasAddon) {
         ...runner,
         describe: (name: string, define: () => void) => describe(`${dtype}, ${name}`, define),
       },
-      backend: () => mnn({ ...one, isolation: "none" }),
+      backend: () => mnn({ ...one, isolation: "thread" }),
       fixtures: [
         ...names.map((name) => fixture(name, [dtype])),
         ...(dtype === "fp32" ? [fixture("bert-cosine-mean")] : []),

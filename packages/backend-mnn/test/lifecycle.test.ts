@@ -1,11 +1,11 @@
-import { spawn, spawnSync } from "node:child_process";
+import { ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
 import { type MnnOptions, mnn } from "@crossrank/backend-mnn";
-import { type BackendSession, DisposedError, ModelLoadError } from "@crossrank/core";
-import { expect, onTestFinished, test } from "vitest";
+import { BackendRunError, type BackendSession, DisposedError, ModelLoadError } from "@crossrank/core";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { batchOf, describeNative, fixtureFolder, load, rejection } from "./fixtures.js";
 
 const reason = new Error("enough");
@@ -17,7 +17,7 @@ async function loadSession(options: MnnOptions = {}): Promise<BackendSession> {
   return session;
 }
 
-describeNative.each([{ isolation: "none" }, { isolation: "process" }] as const)("with %j", (isolation) => {
+describeNative.each([{ isolation: "thread" }, { isolation: "process" }] as const)("with %j", (isolation) => {
   test("every input is filled for every run: the same batch gives the same numbers, whatever ran between", async () => {
     const session = await loadSession(isolation);
     const first = await session.run(batchOf(2, 12));
@@ -27,14 +27,14 @@ describeNative.each([{ isolation: "none" }, { isolation: "process" }] as const)(
     expect(first.data[0]).not.toBe(first.data[1]);
   });
 
-  test("abort before a run rejects with the reason; during one the batch comes back", async () => {
+  test("abort before a run rejects with the reason; during one too", async () => {
     const session = await loadSession(isolation);
     const early = session.run(batchOf(1, 8), { signal: AbortSignal.abort(reason) });
     expect(await rejection(early)).toBe(reason);
     const controller = new AbortController();
-    const running = session.run(batchOf(200, 64), { signal: controller.signal });
+    const running = rejection(session.run(batchOf(200, 64), { signal: controller.signal }));
     controller.abort(reason);
-    expect((await running).shape).toEqual([200, 1]);
+    expect(await running).toBe(reason);
   });
 
   test("abort before and during a load rejects with the reason", async () => {
@@ -88,15 +88,39 @@ describeNative("threads", () => {
 
   test("more than the process's pool has are an error, and fewer are not", async () => {
     // The pool is this process's for good, so no other test of this file may make it.
-    await loadSession({ isolation: "none", threads: 2 });
-    await loadSession({ isolation: "none", threads: 1 });
+    await loadSession({ isolation: "thread", threads: 2 });
+    await loadSession({ isolation: "thread", threads: 1 });
     const error = await rejection(
-      load(mnn({ isolation: "none", sessions: 1, threads: 3 }), fixtureFolder("bert-logit")),
+      load(mnn({ isolation: "thread", sessions: 1, threads: 3 }), fixtureFolder("bert-logit")),
     );
     expect(error).toBeInstanceOf(ModelLoadError);
     expect(error.message).toMatch(/pool has 2 threads.*Ask for no more `threads`/);
     // A process of its own has a pool of its own.
     await loadSession({ isolation: "process", threads: 3 });
+  });
+});
+
+describeNative("the child process", () => {
+  test("when it dies, its runs fail with the cause, and the next one starts another", async () => {
+    const spy = vi.spyOn(ChildProcess.prototype, "unref");
+    const session = await loadSession({ isolation: "process" });
+    const child = spy.mock.contexts.at(-1) as ChildProcess;
+    vi.restoreAllMocks();
+    const alone = [...(await session.run(batchOf(2, 8))).data];
+    const running = rejection(session.run(batchOf(1500, 64)));
+    child.kill("SIGKILL");
+    expect(await running).toBeInstanceOf(BackendRunError);
+    expect((await running).message).toMatch(/MNN's process was ended by SIGKILL/);
+    expect([...(await session.run(batchOf(2, 8))).data]).toEqual(alone);
+  });
+
+  test("an abort rejects with its reason at once, and the session lives on", async () => {
+    const session = await loadSession({ isolation: "process" });
+    const controller = new AbortController();
+    const running = rejection(session.run(batchOf(1500, 64), { signal: controller.signal }));
+    controller.abort(reason);
+    expect(await running).toBe(reason);
+    expect((await session.run(batchOf(2, 8))).shape).toEqual([2, 1]);
   });
 });
 
@@ -142,11 +166,11 @@ describeNative("a program", () => {
   `;
 
   test.each([
-    ["idle", "none", 0],
+    ["idle", "thread", 0],
     ["idle", "process", 0],
-    ["exit", "none", 7],
+    ["exit", "thread", 7],
     ["exit", "process", 7],
-    ["throw", "none", 1],
+    ["throw", "thread", 1],
   ])("that ends by %s, isolation %s, ends so", async (ending, isolation, code) => {
     const child = spawn(process.execPath, ["--input-type=module", "-e", program(ending, isolation)], {
       stdio: ["ignore", "pipe", "pipe"],

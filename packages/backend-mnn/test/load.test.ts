@@ -23,7 +23,7 @@ import {
   testNative,
 } from "./fixtures.js";
 
-const here = { isolation: "none", sessions: 1, threads: 1 } as const;
+const here = { isolation: "thread", sessions: 1, threads: 1 } as const;
 const packageFolder = fileURLToPath(new URL("..", import.meta.url));
 
 function folderWith(bytes: Uint8Array): string {
@@ -74,7 +74,7 @@ describeNative("a file that cannot be loaded gives one line with the fix", () =>
     expect(error.message).not.toContain("\n");
   });
 
-  test.each(["process", "none"] as const)(
+  test.each(["process", "thread"] as const)(
     "a graph that MNN gets wrong beside other rows is refused, isolation %s",
     async (isolation) => {
       const folder = fixtureFolder("deberta-v2-logit", ["fp32"]);
@@ -194,7 +194,7 @@ test.each<[MnnOptions, string]>([
   [{ threads: 33 }, "threads"],
   [{ precision: "normal" as "low" }, "precision"],
   [{ memory: "none" as "low" }, "memory"],
-  [{ isolation: "thread" as "none" }, "isolation"],
+  [{ isolation: "none" as "thread" }, "isolation"],
   [{ file: "" }, "file"],
   [{ batch: { rows: 0 } }, "batch.rows"],
   [{ batch: { padding: 2 } }, "batch.padding"],

@@ -21,6 +21,8 @@ export interface ArtifactChoice {
 /** An artifact on this machine. */
 export interface LocalArtifact {
   readonly modelPath: string;
+  /** Absolute paths of all files, `modelPath` first. */
+  readonly paths: readonly string[];
   /** External data that ONNX Runtime would not find or refuse, by the name that the graph uses. */
   readonly detachedData: readonly { readonly name: string; readonly path: string }[];
   /** Bytes of all files together. */
@@ -97,7 +99,7 @@ export async function fetchArtifact(
       detachedData.push({ name, path });
     }
   }
-  return { modelPath, detachedData, bytes };
+  return { modelPath, paths, detachedData, bytes };
 }
 
 /** What was loaded, with the source's hashes, or the file's own where the source has none. */

@@ -25,13 +25,19 @@ export function choosePlacement(
   bytes: number,
   cores?: number,
 ): Placement {
-  const onProcessor = (options.executionProviders ?? ["cpu"]).every(
-    (provider) => (typeof provider === "string" ? provider : provider.name) === "cpu",
-  );
-  const mostCopies = onProcessor && bytes < severalCopiesBelow ? mostWorkers : 1;
+  const mostCopies = onProcessor(options) && bytes < severalCopiesBelow ? mostWorkers : 1;
   const { workers: asked, threads } = options;
   const { copies, ...share } = shareProcessor({ copies: asked, threads }, { mostCopies, cores });
   return { workers: copies, ...share };
+}
+
+/** Whether nothing but the processor computes. */
+export function onProcessor({
+  executionProviders = ["cpu"],
+}: Pick<OnnxOptions, "executionProviders">): boolean {
+  return executionProviders.every(
+    (provider) => (typeof provider === "string" ? provider : provider.name) === "cpu",
+  );
 }
 
 /**

@@ -1,21 +1,25 @@
 import { availableParallelism } from "node:os";
 import { firstLine } from "@crossrank/backend-kit/runtime";
 import type { BackendDiagnosis } from "@crossrank/core";
+import { openLane } from "./lanes.js";
 import { runtimeFix } from "./load-error.js";
 
-/** Loads the native library, and no model. Never throws. */
+/** Starts ONNX Runtime in a child process, and loads no model. Never throws. */
 export async function diagnose(): Promise<BackendDiagnosis> {
+  const lane = openLane("process");
   try {
-    const { env, listSupportedBackends } = await import("onnxruntime-node");
-    const providers = listSupportedBackends().map(({ name, bundled }) =>
+    const { version, providers } = await lane.call("diagnose", undefined);
+    const names = providers.map(({ name, bundled }) =>
       bundled ? name : `${name} (needs its own libraries)`,
     );
     return {
       available: true,
-      runtime: { name: "onnxruntime-node", version: env.versions.node ?? env.versions.common },
-      detail: `execution providers ${providers.join(", ")}; ${availableParallelism()} processor threads`,
+      runtime: { name: "onnxruntime-node", version },
+      detail: `execution providers ${names.join(", ")}; ${availableParallelism()} processor threads`,
     };
   } catch (error) {
     return { available: false, detail: `onnxruntime-node does not load: ${firstLine(error)}. ${runtimeFix}` };
+  } finally {
+    await lane.close();
   }
 }

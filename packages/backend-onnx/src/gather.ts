@@ -79,6 +79,7 @@ function markedStates(output: Tensor, plan: PlannedOutput, batch: RunArgument): 
     ),
   );
   const most = Math.max(0, ...marks.map((places) => places.length));
+  requireRoom(rows * most * width, plan);
   const data = new Float32Array(rows * most * width);
   for (const [row, places] of marks.entries()) {
     for (const [mark, place] of places.entries()) {
@@ -88,6 +89,14 @@ function markedStates(output: Tensor, plan: PlannedOutput, batch: RunArgument): 
   return { data, shape: [rows, most, width] };
 }
 
+/** Of a result, so that a graph cannot fill the caller's memory: 268 MB of float32. */
+const mostNumbers = 1 << 26;
+
+function requireRoom(numbers: number, plan: PlannedOutput): void {
+  if (numbers <= mostNumbers) return;
+  throw new Error(`output "${plan.name}" has ${numbers} numbers for one batch, more than ${mostNumbers}`);
+}
+
 function requireShape({ dims, size }: Tensor, plan: PlannedOutput, batch: RunArgument, fits: boolean): void {
   const numbers = dims.reduce((product, dimension) => product * dimension, 1);
   if (!fits || dims[0] !== batch.rows || numbers !== size) {
@@ -95,6 +104,7 @@ function requireShape({ dims, size }: Tensor, plan: PlannedOutput, batch: RunArg
       `output "${plan.name}" has shape [${dims.join(", ")}] for ${batch.rows} rows of ${batch.columns} tokens`,
     );
   }
+  if (plan.kind !== "token-logits" && plan.kind !== "marked-states") requireRoom(size, plan);
 }
 
 /** The whole output as float32, in a buffer of its own, to be handed to another thread. */

@@ -54,6 +54,25 @@ export interface GraphPlan {
   readonly columns: number | undefined;
 }
 
-export function describeTensor({ name, type, shape }: GraphTensor): string {
-  return `${name} ${type}${shape === undefined ? "" : `[${shape.join(", ")}]`}`;
+/** Tensors of a message, characters of a name, dimensions of a shape: a file may have any number of each. */
+const mostDescribed = 24;
+const mostCharacters = 60;
+const mostDimensions = 8;
+
+/** Inputs or outputs, for a message. */
+export function describeTensors(tensors: readonly GraphTensor[]): readonly string[] {
+  const described = tensors.slice(0, mostDescribed).map(describeTensor);
+  const others = tensors.length - described.length;
+  return others === 0 ? described : [...described, `${others} more`];
+}
+
+function describeTensor({ name, type, shape }: GraphTensor): string {
+  const sizes = shape?.slice(0, mostDimensions).map((size) => shortened(String(size)));
+  const rest = (shape?.length ?? 0) > mostDimensions ? ", …" : "";
+  return `${shortened(name)} ${type}${sizes === undefined ? "" : `[${sizes.join(", ")}${rest}]`}`;
+}
+
+/** A name out of a file, as short as a message wants it. */
+export function shortened(text: string): string {
+  return text.length <= mostCharacters ? text : `${text.slice(0, mostCharacters)}…`;
 }

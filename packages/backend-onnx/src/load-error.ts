@@ -25,7 +25,14 @@ const fixes: readonly (readonly [pattern: RegExp, fix: string])[] = [
   [/bad allocation|alloc/i, "There is not enough memory: take a smaller dtype or fewer workers."],
 ];
 
-/** What went wrong in a worker while it loaded, as the contract's error. */
+const stageFixes: Readonly<Partial<Record<FailureStage, string>>> = {
+  crash: "The file makes ONNX Runtime crash: download or export it again, or take another.",
+  deadline:
+    "Check where the file comes from; for a large model on a slow disk raise the option `deadlines.load`.",
+  limit: "Dispose of models that are not needed any more.",
+};
+
+/** What went wrong in a runtime while it loaded, as the contract's error. */
 export function modelLoadError(model: string, file: string, failure: unknown): ModelLoadError {
   const facts = { model, backend: "onnx", file };
   const stage: FailureStage | undefined = failure instanceof RuntimeFailure ? failure.stage : undefined;
@@ -36,6 +43,8 @@ export function modelLoadError(model: string, file: string, failure: unknown): M
   }
   const message = messageOf(failure);
   const fix =
-    fixes.find(([pattern]) => pattern.test(message))?.[1] ?? "Check the file and the session options.";
+    stageFixes[stage ?? "model"] ??
+    fixes.find(([pattern]) => pattern.test(message))?.[1] ??
+    "Check the file and the session options.";
   return new ModelLoadError({ ...facts, problem, fix }, { cause: failure });
 }

@@ -1,4 +1,11 @@
-import { abortable, artifactWish, type Problem, requireTokens } from "@crossrank/backend-kit";
+import {
+  abortable,
+  artifactWish,
+  type Isolation,
+  type Problem,
+  rememberFiles,
+  requireTokens,
+} from "@crossrank/backend-kit";
 import {
   type Backend,
   type BackendSession,
@@ -8,23 +15,24 @@ import {
   ModelLoadError,
 } from "@crossrank/core";
 import { chooseFiles, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
-import { chooseBatchPreference, choosePlacement, type Placement } from "./defaults.js";
+import { chooseBatchPreference, choosePlacement, onProcessor, type Placement } from "./defaults.js";
 import { diagnose } from "./diagnose.js";
 import { namesQuantisedActivations } from "./dtype.js";
 import { type FileMarks, readFileMarks } from "./file-marks.js";
 import { readQuantisesPerBatch } from "./graph-operators.js";
-import { describeTensor, type GraphPlan } from "./graph-plan.js";
+import { describeTensors, type GraphPlan } from "./graph-plan.js";
+import { type Lane, openLane } from "./lanes.js";
 import { modelLoadError } from "./load-error.js";
 import { checkOptions, type OnnxOptions } from "./options.js";
+import { isPackaged } from "./packaged-artifacts.js";
 import { planInputs } from "./plan-inputs.js";
 import { kindsToOffer, planOutput, poolingProblem, shapeProblem } from "./plan-output.js";
 import type { LoadArgument, LoadedGraph } from "./protocol.js";
 import { OnnxSession } from "./session.js";
 import { settingsOfSession } from "./settings.js";
-import { WorkerClient } from "./worker-client.js";
 
 /**
- * ONNX Runtime on this machine, in worker threads, so that the event loop stays free.
+ * ONNX Runtime on this machine, in child processes or worker threads, so that the event loop stays free.
  *
  * @throws {InvalidInputError} when an option is out of range.
  */
@@ -51,9 +59,13 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
   const placement = choosePlacement(options, local.bytes);
   const argument = loadArgument(options, local, { placement, marks });
 
-  const workers = Array.from({ length: placement.workers }, () => new WorkerClient());
+  const isolation = options.isolation ?? (await usualIsolation(options, local, signal));
+  const checkUnchanged = await rememberFiles(local.paths);
+  const lanes = Array.from({ length: placement.workers }, () =>
+    openLane(isolation, { deadlines: options.deadlines, checkUnchanged }),
+  );
   try {
-    const loading = loadAll(workers, argument).catch((failure) => {
+    const loading = loadAll(lanes, argument).catch((failure) => {
       throw modelLoadError(files.id, mainFile, failure);
     });
     const [graph, artifact, quantisesPerBatch] = await abortable(
@@ -69,17 +81,23 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
       capabilities: { ...capabilitiesOf(plan, placement), batchPreference, rowsAffectScores },
       settings: settingsOfSession({ ...argument, rowsAffectScores, batchPreference }),
       bounds: undefined,
-      workers,
+      lanes,
       plan,
     });
   } catch (error) {
-    const closing = Promise.all(workers.map((worker) => worker.close()));
-    // A caller that aborted does not wait for native loading, which cannot be interrupted.
-    if (signal?.aborted !== true) {
-      await closing;
-    }
+    // Native loading cannot be interrupted: a caller that aborted does not wait for it, and a process is killed.
+    await Promise.all(lanes.map((lane) => (signal?.aborted === true ? lane.abandon() : lane.close())));
     throw error;
   }
+}
+
+/** A file that anybody may have made runs in a process of its own, and so does a library that is not the processor's. */
+async function usualIsolation(
+  options: OnnxOptions,
+  local: LocalArtifact,
+  signal: AbortSignal | undefined,
+): Promise<Isolation> {
+  return onProcessor(options) && (await isPackaged(local, signal)) ? "thread" : "process";
 }
 
 function loadArgument(
@@ -99,8 +117,8 @@ function loadArgument(
   };
 }
 
-async function loadAll(workers: readonly WorkerClient[], argument: LoadArgument): Promise<LoadedGraph> {
-  const [graph] = await Promise.all(workers.map((worker) => worker.call("load", argument)));
+async function loadAll(lanes: readonly Lane[], argument: LoadArgument): Promise<LoadedGraph> {
+  const [graph] = await Promise.all(lanes.map((lane) => lane.call("load", argument)));
   if (graph === undefined) {
     throw new Error("no worker was started");
   }
@@ -126,7 +144,7 @@ function planGraph(
       backend: "onnx",
       capability: `an output of ${file}`,
       wanted: (kinds.length === 0 ? output.kinds : kinds).join('" or "'),
-      supported: graph.outputs.map(describeTensor),
+      supported: describeTensors(graph.outputs),
     });
   }
   if ("problem" in planned) {

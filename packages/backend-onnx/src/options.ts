@@ -1,12 +1,22 @@
-import { checkBatchOption, requireCount } from "@crossrank/backend-kit";
+import {
+  checkBatchOption,
+  checkHostOptions,
+  type HostOptions,
+  mostCopies,
+  requireCount,
+} from "@crossrank/backend-kit";
 import { type BatchPreference, InvalidInputError } from "@crossrank/core";
 import type { InferenceSession } from "onnxruntime-node";
 
-/** How {@link onnx} runs models. Every default is chosen from the machine and the model's size when a model loads. */
-export interface OnnxOptions {
+/**
+ * How {@link onnx} runs models. Every default is chosen from the machine and the model's size when a model loads.
+ * `isolation` is `"process"` by default; `"thread"` for the models that come with this project's packages, known by
+ * their content, on the processor.
+ */
+export interface OnnxOptions extends HostOptions {
   /**
-   * Worker threads, each with its own ONNX Runtime session, at least 1. Each holds the whole model in memory.
-   * Default: as many as leaves each one thread or more, at most 4, when the model's files are below 300 MB
+   * Child processes or worker threads, each with its own ONNX Runtime session, from 1 to 8 or the threads of the
+   * processor if it has more. Each holds the whole model in memory. Default: as many as leaves each one thread or more, at most 4, when the model's files are below 300 MB
    * together; otherwise 1.
    */
   readonly workers?: number | undefined;
@@ -22,8 +32,8 @@ export interface OnnxOptions {
    */
   readonly executionProviders?: InferenceSession.SessionOptions["executionProviders"] | undefined;
   /**
-   * Further options for ONNX Runtime's session, passed on as they are. They travel to a worker thread, so no
-   * functions. Default: `{ graphOptimizationLevel: "all" }`, which exports from anywhere need; for a file that says
+   * Further options for ONNX Runtime's session, passed on as they are. They travel to another process or thread,
+   * so no functions. Default: `{ graphOptimizationLevel: "all" }`, which exports from anywhere need; for a file that says
    * that its graph is in its final form, as those of `crossrank convert` do, `"basic"`: it loads and runs faster.
    */
   readonly sessionOptions?:
@@ -48,7 +58,8 @@ export interface OnnxOptions {
 
 /** @throws {InvalidInputError} naming the option at fault. */
 export function checkOptions(options: OnnxOptions): void {
-  requireCount("workers", options.workers);
+  checkHostOptions(options);
+  requireCount("workers", options.workers, mostCopies());
   requireCount("threads", options.threads);
   checkBatchOption(options.batch);
   if (options.executionProviders?.length === 0) {
@@ -59,7 +70,7 @@ export function checkOptions(options: OnnxOptions): void {
   } catch (cause) {
     throw new InvalidInputError(
       "sessionOptions",
-      "must be plain data, because it travels to a worker thread",
+      "must be plain data, because it travels to another process or thread",
       { cause },
     );
   }

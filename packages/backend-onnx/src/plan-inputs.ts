@@ -1,5 +1,11 @@
 import type { Problem } from "@crossrank/backend-kit";
-import { describeTensor, type GraphPlan, type GraphTensor, type PlannedInput } from "./graph-plan.js";
+import {
+  describeTensors,
+  type GraphPlan,
+  type GraphTensor,
+  type PlannedInput,
+  shortened,
+} from "./graph-plan.js";
 
 /** Names as Hugging Face's models and exporters use them. */
 const tokenInputs = {
@@ -21,7 +27,7 @@ const tokenFix =
 export function planInputs(
   inputs: readonly GraphTensor[],
 ): Pick<GraphPlan, "inputs" | "rows" | "columns"> | Problem {
-  const wanted = inputs.map(describeTensor).join(", ");
+  const wanted = describeTensors(inputs).join(", ");
   const planned: PlannedInput[] = [];
   for (const input of inputs) {
     const plan = planInput(input);
@@ -42,6 +48,8 @@ export function planInputs(
       };
     }
   }
+  const problem = sizeProblem(inputs);
+  if (problem !== undefined) return problem;
   const ofTokens = inputs.filter(({ name }) => Object.hasOwn(tokenInputs, name));
   const ofRows = inputs.filter(({ name }) => Object.hasOwn(tokenInputs, name) || pastName.test(name));
   return { inputs: planned, rows: fixedDimension(ofRows, 0), columns: fixedDimension(ofTokens, 1) };
@@ -61,6 +69,9 @@ function planInput({ name, type, shape }: GraphTensor): PlannedInput | Problem {
     return planPast({ name, type, shape });
   }
   if (name === "use_cache_branch" && type === "bool") {
+    if (shape !== undefined && shape.length > mostBranchDimensions) {
+      return { problem: `input "${name}" has ${shape.length} dimensions`, fix: sizeFix };
+    }
     return { name, source: "cacheBranch", shape: shape === undefined ? [] : shape.map(() => 1) };
   }
   // One with a dimension holds positions, not a count (transformers, `logits_to_keep` as a tensor).
@@ -73,7 +84,7 @@ function planInput({ name, type, shape }: GraphTensor): PlannedInput | Problem {
       fix: `Export the model with ${name} as an int64 scalar, or without it.`,
     };
   }
-  return { problem: `unknown input "${name}"`, fix: tokenFix };
+  return { problem: `unknown input "${shortened(name)}"`, fix: tokenFix };
 }
 
 function planPast({ name, type, shape }: GraphTensor): PlannedInput | Problem {
@@ -98,7 +109,51 @@ function planPast({ name, type, shape }: GraphTensor): PlannedInput | Problem {
       fix: "Export the model with a cache in float32 or float16, or without its cache.",
     };
   }
+  if (![heads, size].every((number) => number >= 1 && number <= mostOfPast)) {
+    return { problem: `input "${name}" has ${heads} heads of ${size} numbers`, fix: sizeFix };
+  }
   return { name, source: "emptyPast", type, heads, size };
+}
+
+/** Of a batch that a graph fixes, what a memory holds: its arrays are made before anything runs. */
+const mostRows = 4096;
+const mostColumns = 1 << 20;
+const mostTokens = 1 << 22;
+/** Heads, and numbers of each. */
+const mostOfPast = 1 << 16;
+const mostBranchDimensions = 8;
+
+const sizeFix = "The file is damaged, or was not exported for reranking: export the model again.";
+
+/** Fixed dimensions that no batch can have, or that contradict each other. */
+function sizeProblem(inputs: readonly GraphTensor[]): Problem | undefined {
+  const ofTokens = inputs.filter(({ name }) => Object.hasOwn(tokenInputs, name));
+  const ofRows = inputs.filter(({ name }) => Object.hasOwn(tokenInputs, name) || pastName.test(name));
+  const found: number[] = [];
+  for (const [what, axis, tensors, most] of [
+    ["rows", 0, ofRows, mostRows],
+    ["columns", 1, ofTokens, mostColumns],
+  ] as const) {
+    const [size = 1, other] = new Set(
+      tensors.map(({ shape }) => shape?.[axis]).filter((dimension) => typeof dimension === "number"),
+    );
+    if (other !== undefined) {
+      return { problem: `its inputs are fixed to ${size} and to ${other} ${what}`, fix: sizeFix };
+    }
+    if (!(Number.isSafeInteger(size) && size >= 1 && size <= most)) {
+      return {
+        problem: `its inputs are fixed to ${size} ${what}, and 1 to ${most} can be run`,
+        fix: sizeFix,
+      };
+    }
+    found.push(size);
+  }
+  const tokens = found.reduce((product, size) => product * size, 1);
+  if (tokens <= mostTokens) return undefined;
+  return {
+    problem: `its inputs are fixed to ${found.join(" rows of ")} tokens, more than ${mostTokens} together`,
+    fix: sizeFix,
+  };
 }
 
 function isInteger(type: string): type is "int32" | "int64" {

@@ -1,13 +1,16 @@
+import type { HostStage } from "@crossrank/backend-kit/runtime";
 import type { InferenceSession } from "onnxruntime-node";
 import type { GraphPlan, GraphTensor } from "./graph-plan.js";
 
-/** What passes between the main thread and a worker: calls with an id, each answered once. */
+/** What passes between a session and one of its runtimes, in a process or thread: calls with an id, each answered once. */
 export interface Calls {
-  /** First, once: creates the worker's session. */
+  /** First: creates the runtime's session. */
   load: { argument: LoadArgument; result: LoadedGraph };
   /** One batch. */
   run: { argument: RunArgument; result: RunResult };
-  /** Last: frees the session's memory and ends the thread. */
+  /** Starts the library, and loads nothing. */
+  diagnose: { argument: undefined; result: RuntimeDiagnosis };
+  /** Last: frees the session's memory and ends the process or thread. */
   release: { argument: undefined; result: undefined };
 }
 
@@ -24,6 +27,13 @@ export interface LoadedGraph {
   readonly version: string;
   readonly inputs: readonly GraphTensor[];
   readonly outputs: readonly GraphTensor[];
+}
+
+export interface RuntimeDiagnosis {
+  /** onnxruntime-node's version. */
+  readonly version: string;
+  /** Execution providers; those that are not bundled need libraries of their own. */
+  readonly providers: readonly { readonly name: string; readonly bundled: boolean }[];
 }
 
 export interface RunArgument {
@@ -46,5 +56,5 @@ export interface RunResult {
   readonly shape: readonly number[];
 }
 
-/** Where a call failed: the native library, a provider that is missing, the model file, or a batch. */
-export type FailureStage = "runtime" | "provider" | "model" | "run";
+/** Where a call failed: the native library, a provider that is missing, the model file, a batch, or the process itself. */
+export type FailureStage = "runtime" | "provider" | "model" | "run" | HostStage;

@@ -1,44 +1,42 @@
 import { RuntimeSession, type SessionFacts } from "@crossrank/backend-kit";
 import type { Batch, RawOutput } from "@crossrank/core";
 import type { GraphPlan } from "./graph-plan.js";
+import type { Lane } from "./lanes.js";
 import type { RunArgument, RunResult } from "./protocol.js";
-import type { WorkerClient } from "./worker-client.js";
 
-/** A model in the memory of one worker thread or several. */
+/** A model in the memory of one process or thread, or of several. */
 export class OnnxSession extends RuntimeSession {
-  readonly #workers: readonly WorkerClient[];
+  readonly #lanes: readonly Lane[];
   readonly #plan: GraphPlan;
 
-  constructor(facts: SessionFacts & { readonly workers: readonly WorkerClient[]; readonly plan: GraphPlan }) {
+  constructor(facts: SessionFacts & { readonly lanes: readonly Lane[]; readonly plan: GraphPlan }) {
     super(facts);
-    this.#workers = facts.workers;
+    this.#lanes = facts.lanes;
     this.#plan = facts.plan;
   }
 
-  protected override async compute(batch: Batch): Promise<RawOutput> {
-    const worker = this.#leastLoaded();
+  protected override async compute(batch: Batch, signal: AbortSignal | undefined): Promise<RawOutput> {
     const { argument, transfer } = this.#runArgument(batch);
     let result: RunResult;
     try {
-      result = await worker.call("run", argument, transfer);
+      result = await this.#leastLoaded().call("run", argument, { signal, transfer });
     } catch (cause) {
+      // The batch is computed to its end, but nobody waits for it.
+      if (signal?.aborted === true) throw signal.reason;
       throw this.runFailure(cause);
     }
     return { kind: this.#plan.output.kind, ...result };
   }
 
   protected override async close(): Promise<void> {
-    await Promise.all(this.#workers.map((worker) => worker.close()));
+    await Promise.all(this.#lanes.map((lane) => lane.close()));
   }
 
-  #leastLoaded(): WorkerClient {
-    const alive = this.#workers.filter((worker) => worker.death === undefined);
-    const [first, ...others] = alive;
-    if (first === undefined) {
-      const cause = this.#workers[0]?.death;
-      throw this.runError(`every worker thread is gone (${cause?.message}); load the model again`, cause);
-    }
-    return others.reduce((least, worker) => (worker.underWay < least.underWay ? worker : least), first);
+  /** Of those that can be started, where any can. */
+  #leastLoaded(): Lane {
+    const able = this.#lanes.filter((lane) => !lane.isResting);
+    const lanes = able.length === 0 ? this.#lanes : able;
+    return lanes.reduce((least, lane) => (lane.underWay < least.underWay ? lane : least));
   }
 
   #runArgument(batch: Batch): { argument: RunArgument; transfer: ArrayBuffer[] } {

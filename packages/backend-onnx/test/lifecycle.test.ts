@@ -1,5 +1,7 @@
-import { spawn } from "node:child_process";
+import { ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { cp } from "node:fs/promises";
+import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
@@ -7,7 +9,7 @@ import { type OnnxOptions, onnx } from "@crossrank/backend-onnx";
 import { BackendRunError, DisposedError } from "@crossrank/core";
 import { afterEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { choosePlacement } from "../src/defaults.js";
-import { fixture, type Golden, load, makeBatch, readGoldens, rejection } from "./fixtures.js";
+import { fixture, folderWith, type Golden, load, makeBatch, readGoldens, rejection } from "./fixtures.js";
 
 const folder = fixture("cross-encoder");
 const goldens = await readGoldens("cross-encoder");
@@ -16,7 +18,9 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-async function loadSession(options: OnnxOptions = { workers: 1, threads: 1 }): ReturnType<typeof load> {
+const one = { workers: 1, threads: 1 } as const;
+
+async function loadSession(options: OnnxOptions = one): ReturnType<typeof load> {
   const session = await load(onnx(options), folder);
   onTestFinished(() => session.dispose());
   return session;
@@ -27,10 +31,21 @@ async function loadWithWorkers(
   options: OnnxOptions,
 ): Promise<{ session: Awaited<ReturnType<typeof load>>; workers: Worker[] }> {
   const spy = vi.spyOn(Worker.prototype, "postMessage");
-  const session = await loadSession(options);
+  const session = await loadSession({ ...options, isolation: "thread" });
   const workers = [...new Set(spy.mock.contexts as Worker[])];
   vi.restoreAllMocks();
   return { session, workers };
+}
+
+/** The processes that a session is started with. */
+async function loadWithChildren(
+  options: OnnxOptions,
+): Promise<{ session: Awaited<ReturnType<typeof load>>; children: ChildProcess[] }> {
+  const spy = vi.spyOn(ChildProcess.prototype, "unref");
+  const session = await loadSession(options);
+  const children = [...new Set(spy.mock.contexts as ChildProcess[])];
+  vi.restoreAllMocks();
+  return { session, children };
 }
 
 /** Some hundred milliseconds of work. */
@@ -42,40 +57,56 @@ function longBatch(): ReturnType<typeof makeBatch> {
   return makeBatch(new Array<Golden>(300).fill(sequence));
 }
 
-describe("abort", () => {
+describe.each(["process", "thread"] as const)("abort, isolation %s", (isolation) => {
   const reason = new Error("enough");
 
-  test("before a run: rejects with the reason, and sends nothing", async () => {
-    const session = await loadSession();
-    const spy = vi.spyOn(Worker.prototype, "postMessage");
+  test("before a run: rejects with the reason, and takes nothing", async () => {
+    const session = await loadSession({ ...one, isolation });
     const batch = makeBatch(goldens);
     expect(await rejection(session.run(batch, { signal: AbortSignal.abort(reason) }))).toBe(reason);
-    expect(spy).not.toHaveBeenCalled();
     expect(batch.inputIds.length).toBeGreaterThan(0);
   });
 
-  test("during a run: the batch still comes back, and the session lives on", async () => {
-    const session = await loadSession();
+  test("during a run: rejects with the reason, and the session lives on", async () => {
+    const session = await loadSession({ ...one, isolation });
     const controller = new AbortController();
-    const running = session.run(longBatch(), { signal: controller.signal });
+    const running = rejection(session.run(longBatch(), { signal: controller.signal }));
     controller.abort(reason);
-    expect((await running).shape).toEqual([300, 1]);
+    expect(await running).toBe(reason);
     expect((await session.run(makeBatch(goldens))).shape).toEqual([goldens.length, 1]);
     expect(session.capabilities.cancelsWithinBatch).toBe(false);
   });
 
-  test("before and during a load: rejects with the reason, and every thread ends", async () => {
-    const early = load(onnx(), folder, { signal: AbortSignal.abort(reason) });
+  test("before a load: rejects with the reason", async () => {
+    const early = load(onnx({ isolation }), folder, { signal: AbortSignal.abort(reason) });
     expect(await rejection(early)).toBe(reason);
+  });
+});
 
+describe("abort during a load rejects with the reason", () => {
+  const reason = new Error("enough");
+
+  test("and every thread ends", async () => {
     const controller = new AbortController();
     const spy = vi.spyOn(Worker.prototype, "postMessage");
-    const loading = load(onnx({ workers: 2 }), folder, { signal: controller.signal });
+    const backend = onnx({ workers: 2, isolation: "thread" });
+    const loading = load(backend, folder, { signal: controller.signal });
     await vi.waitUntil(() => spy.mock.contexts.length > 0, { interval: 1, timeout: 60_000 });
     controller.abort(reason);
     expect(await rejection(loading)).toBe(reason);
     const workers = spy.mock.contexts as Worker[];
     await vi.waitUntil(() => workers.every(({ threadId }) => threadId === -1), { timeout: 60_000 });
+  });
+
+  test("and every process is gone by then", async () => {
+    const controller = new AbortController();
+    const spy = vi.spyOn(ChildProcess.prototype, "unref");
+    const loading = load(onnx({ workers: 2 }), folder, { signal: controller.signal });
+    await vi.waitUntil(() => spy.mock.contexts.length > 0, { interval: 1, timeout: 60_000 });
+    controller.abort(reason);
+    expect(await rejection(loading)).toBe(reason);
+    const children = new Set(spy.mock.contexts as ChildProcess[]);
+    expect([...children].map(({ signalCode }) => signalCode)).toEqual(["SIGKILL", "SIGKILL"]);
   });
 });
 
@@ -111,48 +142,96 @@ describe("dispose", () => {
   });
 });
 
-describe("a worker thread that dies", () => {
-  test("rejects the runs that it still had, and all later ones", async () => {
+describe("what dies is started anew", () => {
+  test("a thread: its runs fail, and later ones do not", async () => {
     const { session, workers } = await loadWithWorkers({ workers: 1, threads: 1 });
     // No message of ours: the thread's code throws.
     workers[0]?.postMessage(null);
     const error = await rejection(session.run(longBatch()));
     expect(error).toBeInstanceOf(BackendRunError);
     expect(error.cause).toBeInstanceOf(Error);
-    const later = await rejection(session.run(makeBatch(goldens)));
-    expect(later).toBeInstanceOf(BackendRunError);
-    expect(later.message).toContain("load the model again");
-    await session.dispose();
+    const { data } = await session.run(makeBatch(goldens.slice(0, 1)));
+    expect(data[0]).toBeCloseTo(goldens[0]?.logits?.[0] ?? Number.NaN, 4);
   });
 
-  test("leaves the work to the others", async () => {
-    const { session, workers } = await loadWithWorkers({ workers: 2, threads: 1 });
-    await workers[0]?.terminate();
+  test("a process: its runs fail, and later ones do not", async () => {
+    const { session, children } = await loadWithChildren(one);
+    for (let round = 0; round < 2; round += 1) {
+      const error = rejection(session.run(longBatch()));
+      const spy = vi.spyOn(ChildProcess.prototype, "unref");
+      children[0]?.kill("SIGKILL");
+      expect(await error).toBeInstanceOf(BackendRunError);
+      expect((await error).message).toMatch(/ONNX Runtime's process was ended by SIGKILL/);
+      const { data } = await session.run(makeBatch(goldens.slice(0, 1)));
+      expect(data[0]).toBeCloseTo(goldens[0]?.logits?.[0] ?? Number.NaN, 4);
+      children[0] = spy.mock.contexts.at(-1) as ChildProcess;
+      vi.restoreAllMocks();
+    }
+  });
+
+  test("a process of several: the others go on meanwhile", async () => {
+    const { session, children } = await loadWithChildren({ workers: 2, threads: 1 });
+    children[0]?.kill("SIGKILL");
+    await new Promise((resolve) => children[0]?.once("close", resolve));
     const outputs = await Promise.all(goldens.map((golden) => session.run(makeBatch([golden]))));
     outputs.forEach((output, index) => {
       expect(output.data[0]).toBeCloseTo(goldens[index]?.logits?.[0] ?? Number.NaN, 4);
     });
+  });
+
+  test("not from a file that was exchanged meanwhile", async () => {
+    const copy = await folderWith(["onnx/model.onnx"]);
+    const spy = vi.spyOn(ChildProcess.prototype, "unref");
+    const session = await load(onnx(one), copy);
+    onTestFinished(() => session.dispose());
+    const child = spy.mock.contexts.at(-1) as ChildProcess;
+    await cp(join(fixture("cross-encoder-two-class"), "onnx/model.onnx"), join(copy, "onnx/model.onnx"));
+    child.kill("SIGKILL");
+    await new Promise((resolve) => child.once("close", resolve));
+    expect((await rejection(session.run(makeBatch(goldens)))).message).toMatch(
+      /has changed since it was loaded/,
+    );
+  });
+
+  test("a stopped process is killed at the deadline", async () => {
+    const { session, children } = await loadWithChildren({ ...one, deadlines: { run: 1000 } });
+    children[0]?.kill("SIGSTOP");
+    const error = await rejection(session.run(makeBatch(goldens)));
+    expect(error).toBeInstanceOf(BackendRunError);
+    expect(error.message).toMatch(/did not answer within 1 s/);
+    expect((await session.run(makeBatch(goldens))).shape).toEqual([goldens.length, 1]);
+  });
+
+  test("dispose ends where its process is stopped", async () => {
+    const { session, children } = await loadWithChildren({ ...one, deadlines: { close: 500 } });
+    children[0]?.kill("SIGSTOP");
+    const running = rejection(session.run(makeBatch(goldens)));
     await session.dispose();
+    expect(await running).toBeInstanceOf(BackendRunError);
+    expect(children[0]?.signalCode).toBe("SIGKILL");
   });
 });
 
-test("the event loop keeps turning while batches run", async () => {
-  const session = await loadSession({ workers: 2, threads: 1 });
-  const delay = monitorEventLoopDelay({ resolution: 1 });
-  delay.enable();
-  let turns = 0;
-  const timer = setInterval(() => turns++, 1);
-  const start = performance.now();
-  await Promise.all(Array.from({ length: 40 }, () => session.run(longBatch())));
-  const milliseconds = performance.now() - start;
-  clearInterval(timer);
-  delay.disable();
-  // A run that blocked would let it turn once a batch, 40 times. No bound on time: the machine may be busy, or fast.
-  expect(turns).toBeGreaterThan(80);
-  console.log(
-    `${turns} turns in ${milliseconds.toFixed(0)} ms, delay p99 ${(delay.percentile(99) / 1e6).toFixed(1)} ms`,
-  );
-});
+test.each(["process", "thread"] as const)(
+  "the event loop keeps turning while batches run, %s",
+  async (isolation) => {
+    const session = await loadSession({ workers: 2, threads: 1, isolation });
+    const delay = monitorEventLoopDelay({ resolution: 1 });
+    delay.enable();
+    let turns = 0;
+    const timer = setInterval(() => turns++, 1);
+    const start = performance.now();
+    await Promise.all(Array.from({ length: 40 }, () => session.run(longBatch())));
+    const milliseconds = performance.now() - start;
+    clearInterval(timer);
+    delay.disable();
+    // A run that blocked would let it turn once a batch, 40 times. No bound on time: the machine may be busy, or fast.
+    expect(turns).toBeGreaterThan(80);
+    console.log(
+      `${turns} turns in ${milliseconds.toFixed(0)} ms, delay p99 ${(delay.percentile(99) / 1e6).toFixed(1)} ms`,
+    );
+  },
+);
 
 test("many runs at once each get their own answer, over all workers", async () => {
   const { session, workers } = await loadWithWorkers({ workers: 3, threads: 1 });
@@ -166,12 +245,14 @@ test("many runs at once each get their own answer, over all workers", async () =
   expect(spies.map((spy) => spy.mock.calls.length)).toEqual([20, 20, 20]);
 });
 
-describe("a program", () => {
+describe.each(["process", "thread"])("a program, isolation %s", (isolation) => {
   async function runProgram(
     ending: string,
   ): Promise<{ code: number | null; output: string; errors: string }> {
     const program = fileURLToPath(new URL("./programs/program.mjs", import.meta.url));
-    const child = spawn(process.execPath, [program, ending, folder], { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(process.execPath, [program, ending, folder, isolation], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     let output = "";
     let errors = "";
     child.stdout.on("data", (chunk: Buffer) => {

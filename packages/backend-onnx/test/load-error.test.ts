@@ -1,7 +1,7 @@
+import { ChildProcess } from "node:child_process";
 import { cp, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { Worker } from "node:worker_threads";
 import { type OnnxOptions, onnx } from "@crossrank/backend-onnx";
 import { IncompatibleModelError, InvalidInputError, ModelLoadError } from "@crossrank/core";
 import { afterEach, describe, expect, test, vi } from "vitest";
@@ -23,7 +23,7 @@ function replaceText(bytes: Buffer, from: string, to: string): Buffer {
   return Buffer.from(bytes.toString("latin1").replaceAll(from, to), "latin1");
 }
 
-describe("a file that cannot be loaded gives one line with the fix, and leaves no thread behind", () => {
+describe("a file that cannot be loaded gives one line with the fix, and leaves no process behind", () => {
   test.each<[string, (bytes: Buffer) => Buffer, RegExp]>([
     ["empty", () => Buffer.alloc(0), /is empty\. Download it again/],
     ["truncated", (bytes) => bytes.subarray(0, bytes.length >> 1), /compare its sha256/],
@@ -50,14 +50,14 @@ describe("a file that cannot be loaded gives one line with the fix, and leaves n
       /unknown input "attention_ma\.k"/,
     ],
   ])("%s", async (_, change, message) => {
-    const spy = vi.spyOn(Worker.prototype, "postMessage");
+    const spy = vi.spyOn(ChildProcess.prototype, "unref");
     const error = await rejection(load(onnx({ workers: 2 }), await damaged(change)));
     expect(error).toBeInstanceOf(ModelLoadError);
     expect(error).toMatchObject({ backend: "onnx", file: "onnx/model.onnx" });
     expect(error.message).toMatch(message);
     expect(error.message).not.toContain("\n");
-    for (const worker of spy.mock.contexts as Worker[]) {
-      expect(worker.threadId).toBe(-1);
+    for (const { exitCode, signalCode } of spy.mock.contexts as ChildProcess[]) {
+      expect(exitCode ?? signalCode).not.toBeNull();
     }
   });
 
@@ -136,6 +136,11 @@ test("session options reach the runtime", async () => {
 
 test.each<[OnnxOptions, string]>([
   [{ workers: 0 }, "workers"],
+  [{ workers: 10_000 }, "workers"],
+  [{ isolation: "none" as "thread" }, "isolation"],
+  [{ deadlines: { load: 0 } }, "deadlines.load"],
+  [{ deadlines: { run: 1e9 } }, "deadlines.run"],
+  [{ deadlines: { close: 0.5 } }, "deadlines.close"],
   [{ workers: 1.5 }, "workers"],
   [{ threads: -1 }, "threads"],
   [{ threads: Number.NaN }, "threads"],

@@ -3,7 +3,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { onnx } from "@crossrank/backend-onnx";
 
-const [, , ending, root] = process.argv;
+const [, , ending, root, isolation] = process.argv;
 const files = {
   id: root,
   revision: undefined,
@@ -13,7 +13,7 @@ const files = {
   localPath: async (path) => join(root, path),
 };
 const request = { files, profile: { head: { kind: "logit" } }, output: { kinds: ["class-logits"] } };
-const backend = onnx({ workers: 2, threads: 1 });
+const backend = onnx({ workers: 2, threads: 1, isolation });
 
 function makeBatch(rows, columns) {
   return {

@@ -1,13 +1,13 @@
 /**
- * Ending a worker thread while it is inside onnxruntime-node aborts the process: the binding throws a C++
- * exception that nobody catches ("terminate called after throwing an instance of 'Napi::Error'", 1.30.0). Node
- * ends worker threads when the program calls `process.exit` or throws. So a worker marks its native sections in
- * shared memory, and before the process ends the main thread waits for the one under way. That costs no time:
- * Node waits for the thread in any case.
+ * Ending a worker thread while it is inside a native library can abort the process: onnxruntime-node throws a C++
+ * exception that nobody catches ("terminate called after throwing an instance of 'Napi::Error'", 1.30.0). Node ends
+ * worker threads when the program calls `process.exit` or throws. So a worker marks its native sections in shared
+ * memory, and before the process ends the main thread waits for the one under way. That costs no time: Node waits for
+ * the thread in any case, and for ever where the library never returns, which is why the wait has an end.
  */
 const busyCell = 0;
 const endingCell = 1;
-const longestWaitMilliseconds = 60_000;
+const longestWaitMilliseconds = 30_000;
 
 const sections = new Set<Int32Array>();
 
@@ -55,5 +55,7 @@ function waitForAll(): void {
     while (Atomics.load(cells, busyCell) === 1 && Date.now() < deadline) {
       Atomics.wait(cells, busyCell, 1, deadline - Date.now());
     }
+    // Nothing else ends a process with a thread that does not return.
+    if (Atomics.load(cells, busyCell) === 1) process.kill(process.pid, "SIGKILL");
   }
 }

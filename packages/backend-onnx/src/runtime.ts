@@ -1,0 +1,119 @@
+import { closeSync, openSync, readSync, statSync } from "node:fs";
+import { basename } from "node:path";
+import { type Handlers, messageOf, RuntimeFailure } from "@crossrank/backend-kit/runtime";
+import type { InferenceSession } from "onnxruntime-node";
+import type { GraphTensor } from "./graph-plan.js";
+import type {
+  Calls,
+  LoadArgument,
+  LoadedGraph,
+  RunArgument,
+  RunResult,
+  RuntimeDiagnosis,
+} from "./protocol.js";
+import { runBatch } from "./run-batch.js";
+
+type Library = typeof import("onnxruntime-node");
+
+/** One ONNX Runtime session. It computes on the thread that calls it. */
+export class Runtime implements Handlers<Calls> {
+  #library: Library | undefined;
+  #session: InferenceSession | undefined;
+
+  async diagnose(): Promise<RuntimeDiagnosis> {
+    const { env, listSupportedBackends } = await loadLibrary();
+    return {
+      version: env.versions.node ?? env.versions.common,
+      providers: listSupportedBackends().map(({ name, bundled }) => ({ name, bundled })),
+    };
+  }
+
+  /** @throws {RuntimeFailure} of stage `runtime` or `provider`, and what ONNX Runtime throws for the file. */
+  async load({ modelPath, externalData, sessionOptions }: LoadArgument): Promise<LoadedGraph> {
+    const library = await loadLibrary();
+    requireProviders(library, sessionOptions.executionProviders ?? []);
+    const detached = externalData.map(({ name, path }) => ({ path: name, data: readWhole(path) }));
+    const session = await library.InferenceSession.create(
+      modelPath,
+      detached.length === 0 ? sessionOptions : { ...sessionOptions, externalData: detached },
+    );
+    this.#library = library;
+    this.#session = session;
+    return {
+      version: library.env.versions.node ?? library.env.versions.common,
+      inputs: session.inputMetadata.map(graphTensor),
+      outputs: session.outputMetadata.map(graphTensor),
+    };
+  }
+
+  async run(argument: RunArgument): Promise<RunResult> {
+    if (this.#library === undefined || this.#session === undefined) {
+      throw new Error("the session is not loaded");
+    }
+    return runBatch(this.#library, this.#session, argument);
+  }
+
+  async release(): Promise<undefined> {
+    await this.#session?.release();
+    this.#session = undefined;
+    return undefined;
+  }
+}
+
+/** @throws {RuntimeFailure} of stage `runtime`. */
+async function loadLibrary(): Promise<Library> {
+  let library: Library;
+  try {
+    library = await import("onnxruntime-node");
+  } catch (cause) {
+    throw new RuntimeFailure("runtime", messageOf(cause).trim(), { cause });
+  }
+  // Its failures are errors with a message; it would write them to the standard error of the program besides.
+  library.env.logLevel = "fatal";
+  return library;
+}
+
+/** onnxruntime-common drops an unknown provider with a console warning as long as another one is left. */
+function requireProviders(
+  { listSupportedBackends }: Library,
+  providers: NonNullable<InferenceSession.SessionOptions["executionProviders"]>,
+): void {
+  const supported = listSupportedBackends().map((backend) => backend.name);
+  for (const provider of providers) {
+    const name = typeof provider === "string" ? provider : provider.name;
+    if (!supported.includes(name)) {
+      throw new RuntimeFailure(
+        "provider",
+        `execution provider "${name}" is not in this build, which has ${supported.join(", ")}`,
+      );
+    }
+  }
+}
+
+/** `readFileSync` ends at 2 GiB. */
+function readWhole(path: string): Uint8Array {
+  const bytes = new Uint8Array(statSync(path).size);
+  const file = openSync(path, "r");
+  try {
+    for (let offset = 0; offset < bytes.length; ) {
+      const read = readSync(file, bytes, offset, Math.min(2 ** 30, bytes.length - offset), offset);
+      if (read === 0) {
+        throw new Error(`${basename(path)} became shorter while it was read`);
+      }
+      offset += read;
+    }
+  } finally {
+    closeSync(file);
+  }
+  return bytes;
+}
+
+function graphTensor(metadata: InferenceSession.ValueMetadata): GraphTensor {
+  return metadata.isTensor
+    ? {
+        name: metadata.name,
+        type: metadata.type,
+        shape: metadata.shape.length === 0 ? undefined : metadata.shape,
+      }
+    : { name: metadata.name, type: "not a tensor", shape: undefined };
+}
