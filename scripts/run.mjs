@@ -1,7 +1,16 @@
 // What `npm run demo`, `npm test` and their kin do on a machine that has Node and npm and nothing else: fetch the
 // pinned pnpm through npm, install from the lockfile, build what is needed, run.
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -19,9 +28,12 @@ const environment = {
 };
 
 /** Runs a command in the repository root; ends this process with its exit code when it fails. */
-function run(command, ...args) {
+const run = (command, ...args) => runIn(root, command, ...args);
+
+/** The same in another folder. */
+function runIn(folder, command, ...args) {
   const { status, error } = spawnSync(command, args, {
-    cwd: root,
+    cwd: folder,
     env: environment,
     stdio: "inherit",
     // npm is a .cmd file on Windows, which only a shell can start.
@@ -31,7 +43,9 @@ function run(command, ...args) {
   if (status !== 0) process.exit(status ?? 1);
 }
 
-const pnpm = (...args) => run("npm", "exec", "--yes", `--package=${packageManager}`, "--", "pnpm", ...args);
+const pnpmIn = (folder, ...args) =>
+  runIn(folder, "npm", "exec", "--yes", `--package=${packageManager}`, "--", "pnpm", ...args);
+const pnpm = (...args) => pnpmIn(root, ...args);
 const node = (...args) => run(process.execPath, ...args);
 const install = () => pnpm("install", "--frozen-lockfile");
 const build = (...filters) =>
@@ -44,8 +58,71 @@ const build = (...filters) =>
     ...filters.map((name) => `--filter=${name}`),
   );
 
+/** Standard output of a command in the repository root. */
+function outputOf(command, ...args) {
+  const { status, stdout, error } = spawnSync(command, args, {
+    cwd: root,
+    env: environment,
+    encoding: "utf8",
+    maxBuffer: 1 << 28,
+    stdio: ["ignore", "pipe", "inherit"],
+    shell: process.platform === "win32" && command === "npm",
+  });
+  if (error) throw error;
+  if (status !== 0) process.exit(status ?? 1);
+  return stdout;
+}
+
+/**
+ * A machine unlike the one that the tests were written on: summer time by three quarters of an hour, a language whose
+ * capital of i is not I, a narrow terminal, a home with nothing in it.
+ */
+const elsewhere = (home) => ({
+  ...environment,
+  TZ: "Pacific/Chatham",
+  LANG: "tr_TR.UTF-8",
+  LC_ALL: "tr_TR.UTF-8",
+  COLUMNS: "47",
+  HOME: home,
+  USERPROFILE: home,
+});
+
+/**
+ * A clone with what is not committed yet, installed and built, in a folder as `git clone` names it, below one with a
+ * space and a letter that is not ASCII.
+ *
+ * @returns the folder that holds it (to be removed), the clone, and an empty folder for HOME
+ */
+function cloneElsewhere() {
+  const parent = mkdtempSync(path.join(tmpdir(), "crossrank test é "));
+  const folder = path.join(parent, "crossrank");
+  const home = path.join(parent, "home");
+  mkdirSync(home);
+  run("git", "clone", "--quiet", "--no-checkout", root, folder);
+  runIn(folder, "git", "reset", "--quiet");
+  const own = outputOf("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0");
+  const built = outputOf(
+    "git",
+    "ls-files",
+    "-z",
+    "--others",
+    "--ignored",
+    "--exclude-standard",
+    "--directory",
+  )
+    .split("\0")
+    .filter((file) => /^packages\/[^/]+\/(dist\/|native\/[^/]+\.node)$/.test(file));
+  for (const file of [...new Set([...own, ...built])]) {
+    // Named by git, and deleted here.
+    if (file === "" || !existsSync(path.join(root, file))) continue;
+    cpSync(path.join(root, file), path.join(folder, file), { recursive: true });
+  }
+  pnpmIn(folder, "install", "--frozen-lockfile", "--prefer-offline");
+  return { parent, folder, home };
+}
+
 /** Runs all tests with the given launcher, and prints the counts of the real results as the last line. */
-function test(launch) {
+function test(launch, folderOfTests = root) {
   const folder = mkdtempSync(path.join(tmpdir(), "crossrank-test-"));
   const file = path.join(folder, "results.json");
   const vitest = path.join("node_modules", "vitest", "vitest.mjs");
@@ -55,6 +132,8 @@ function test(launch) {
     "--reporter=default",
     "--reporter=json",
     `--outputFile.json=${file}`,
+    // Of `npm test -- FILE…`.
+    ...process.argv.slice(3),
   );
   if (error) throw error;
   const results = JSON.parse(readFileSync(file, "utf8"));
@@ -67,7 +146,7 @@ function test(launch) {
   // Named once more at the end, where a log that was cut still has them.
   for (const { name, message, status: outcome, assertionResults } of results.testResults) {
     if (outcome !== "failed") continue;
-    const file = path.relative(root, name);
+    const file = path.relative(folderOfTests, name);
     const failures = assertionResults.filter((one) => one.status === "failed");
     if (failures.length === 0) console.log(`FAILED ${file}: ${message.split("\n")[0]}`);
     for (const { fullName, failureMessages } of failures)
@@ -77,18 +156,14 @@ function test(launch) {
   console.log(
     `\n${results.numPassedTests} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`,
   );
-  process.exit(status === 0 && failed === 0 && results.numPassedTests > 0 ? 0 : 1);
+  return status === 0 && failed === 0 && results.numPassedTests > 0 ? 0 : 1;
 }
 
+/** Starts Node on a test runner's arguments. */
 const launcher =
-  (command, ...first) =>
+  (binary, folder = root, variables = environment) =>
   (...args) =>
-    spawnSync(command, [...first, ...args], {
-      cwd: root,
-      env: environment,
-      stdio: "inherit",
-      shell: process.platform === "win32" && command === "npm",
-    });
+    spawnSync(binary, args, { cwd: folder, env: variables, stdio: "inherit" });
 
 const commands = {
   demo: {
@@ -111,15 +186,28 @@ const commands = {
     run() {
       install();
       build();
-      test(launcher(process.execPath));
+      process.exit(test(launcher(process.execPath)));
     },
   },
   "test-lts": {
-    help: `the same on ${ltsNode}`,
+    help: `the same on ${ltsNode}, in a clone elsewhere, with another language and time zone`,
     run() {
       install();
       build();
-      test(launcher("npm", "exec", "--yes", `--package=${ltsNode}`, "--", "node"));
+      const printed = outputOf(
+        "npm",
+        "exec",
+        "--yes",
+        `--package=${ltsNode}`,
+        "--",
+        "node",
+        "-p",
+        "process.execPath",
+      );
+      const { parent, folder, home } = cloneElsewhere();
+      const code = test(launcher(printed.trim(), folder, elsewhere(home)), folder);
+      rmSync(parent, { recursive: true, force: true });
+      process.exit(code);
     },
   },
   check: {

@@ -113,7 +113,8 @@ describe.skipIf(!scriptWorks)("a terminal (skipped where util-linux's script is 
     const file = await folder.write("terminal.txt", longInput(3000));
     const { code, stdout } = await onTerminal([...common, "--documents", file, "--top-n", "3"]);
     expect(code).toBe(0);
-    expect(stdout).toMatch(/loading .*cross-encoder/);
+    // The end of a long path is cut at the width of the terminal.
+    expect(stdout).toMatch(/loading \S/);
     expect(stdout).toMatch(/scoring 3,000 of 3,000 documents \[#{20}\] 100 %/);
     const lastErased = stdout.lastIndexOf("\r\u001b[2K");
     expect(stdout.slice(lastErased).startsWith("\r\u001b[2Kquery ")).toBe(true);
