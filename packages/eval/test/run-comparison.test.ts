@@ -1,3 +1,4 @@
+import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, it } from "vitest";
 import {
   type ComparisonReport,
@@ -137,7 +138,7 @@ it("of bi-encoders has vectors and what they find", async () => {
 });
 
 it("of listwise models scores each query's list by itself", async () => {
-  const listwise = new URL("../../conformance/fixtures/qwen3-listwise", import.meta.url).pathname;
+  const listwise = fileURLToPath(new URL("../../conformance/fixtures/qwen3-listwise", import.meta.url));
   const report = await compare({ systems: [source("a", listwise), source("b", listwise)] });
   const [, reranker] = await load(listwise);
   for (const [query, ids] of pairs) {
