@@ -511,7 +511,7 @@ export default defineConfig({
       report,
     ]);
     expect(outcome.code, outcome.stderr).toBe(0);
-    expect(outcome.stdout).toContain("2 cells: 2 not judged.");
+    expect(outcome.stdout).toContain("2 cells: 2 passed.");
     const cell = JSON.parse(await text(join(report, "nano-on-task", "report.json")));
     const value = (role: string): number =>
       cell.systems.find((system: { role: string }) => system.role === role).metrics[0].expected;

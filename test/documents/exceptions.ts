@@ -1,0 +1,55 @@
+// What the documents show and this repository's tests cannot do as it stands there, each with its reason.
+
+interface Exception {
+  /** Of the command's words, joined by spaces, or of the block's place and text. */
+  readonly pattern: RegExp;
+  readonly reason: string;
+}
+
+/** Commands of `crossrank` that end with another code than 0 here. They are run all the same: none is wrong usage. */
+export const otherwise: readonly (Exception & { readonly code: number; readonly says: RegExp })[] = [
+  { pattern: /(BAAI|cross-encoder|mteb)\//, code: 1, says: /ffline/, reason: "needs the hub" },
+  { pattern: /lab\/runs/, code: 1, says: /lab\/runs|shared\/data/, reason: "needs models that lab/ makes" },
+  { pattern: /^inspect .*--contract seed$/, code: 1, says: /deviat/, reason: "./my-model is not the seed" },
+  { pattern: /^residency \S+\.mlpackage/, code: 1, says: /macOS only/, reason: "needs a Mac" },
+  {
+    pattern: /--lengths 128,256,512/,
+    code: 1,
+    says: /Ask for lengths/,
+    reason: "the tiny model reads 64 tokens",
+  },
+  {
+    pattern: /^verify .*--tolerance 0\.001$/,
+    code: 1,
+    says: /further off than/,
+    reason: "the tiny model's logits are large, and its package is in half precision",
+  },
+  {
+    pattern: /^eval .*--gate 0\.005$/,
+    code: 1,
+    says: /gates? failed/,
+    reason: "the tiny model's weights are random: what a precision costs it is not for a gate to pass",
+  },
+  {
+    pattern: /--to mnn .*--python/,
+    code: 1,
+    says: /venv/,
+    reason: "needs a Python with MNN, which packages/convert and packages/crossrank test with CI's own",
+  },
+];
+
+/** Other programs than those that the harness knows. */
+export const elsewhere: readonly Exception[] = [
+  { pattern: /^(\S*\/)?(python3?|pip)\b/, reason: "Python, for maintainers: lab/README.md" },
+  { pattern: /^export OMP_NUM_THREADS=1$/, reason: "belongs to the training" },
+  { pattern: /^(for to in|done$)|\$to\b/, reason: "a loop over formats, of models that lab/ makes" },
+];
+
+/** Programs that are checked against the types, and not run. */
+export const notRun: readonly Exception[] = [
+  { pattern: /^packages\/hub\/README\.md/, reason: "downloads from the hub" },
+  { pattern: /planNative\(/, reason: "needs a Mac" },
+  ...(process.env["CROSSRANK_REQUIRE_MNN"]
+    ? []
+    : [{ pattern: /@crossrank\/backend-mnn"/, reason: "needs MNN's addon, which CI builds" }]),
+];
