@@ -76,5 +76,5 @@ const endsWithWord = (text: string): boolean => isWord(text.slice(-2), new RegEx
 const startsWithWord = (text: string): boolean => isWord(text.slice(0, 2), new RegExp(`^${word}`, "u"));
 
 function isWord(text: string, expression: RegExp): boolean {
-  return expression.test(asSeenByRegex(text, false));
+  return expression.test(asSeenByRegex(text));
 }

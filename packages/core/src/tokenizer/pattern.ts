@@ -1,10 +1,7 @@
-import * as library from "@huggingface/tokenizers";
-import { asSeenByRegex } from "./unicode.js";
-
-// Exported, but lost in the package's own types, whose paths lack the endings that ESM asks for. One property access,
-// so that a bundler takes this class only.
-const SplitPreTokenizer = (library as unknown as { SplitPreTokenizer: SplitConstructor }).SplitPreTokenizer;
-type SplitConstructor = new (config: object) => { readonly pattern: unknown };
+import { compilePattern, type Program } from "./regex/compile.js";
+import { parsePattern } from "./regex/parse.js";
+import { Search } from "./regex/search.js";
+import { PatternError } from "./regex/syntax.js";
 
 /** Consecutive spans of a text: where each ends, and whether it is a match or lies between matches. */
 export interface Spans {
@@ -15,28 +12,50 @@ export interface Spans {
 /** Finds a pattern in a text. The spans cover the text. */
 export type Pattern = (text: string) => Spans;
 
-/** A `pattern` of tokenizer.json: `{ String }` or `{ Regex }`, in Oniguruma's syntax. */
+/**
+ * A `pattern` of tokenizer.json: `{ String }` or `{ Regex }`, in Oniguruma's syntax. It throws a `PatternError` on a
+ * text for which the expression would take too long.
+ *
+ * @throws {PatternError} for an expression that is not supported.
+ */
 export function createPattern(json: unknown): Pattern {
-  const { Regex: source, String: literal } = json as { Regex?: string; String?: string };
-  const expression =
-    typeof literal === "string"
-      ? new RegExp(literal.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"), "gu")
-      : new SplitPreTokenizer({
-          type: "Split",
-          pattern: { Regex: source },
-          behavior: "Isolated",
-          invert: false,
-        }).pattern;
-  if (!(expression instanceof RegExp)) throw new Error(`unusable pattern ${JSON.stringify(json)}`);
-  const foldCase = source?.includes("(?i") ?? false;
+  const { Regex: source, String: literal } = (json ?? {}) as { Regex?: unknown; String?: unknown };
+  if (typeof literal === "string" && source === undefined) return createLiteralPattern(literal);
+  if (typeof source !== "string" || literal !== undefined)
+    throw new PatternError("a pattern is neither a String nor a Regex");
+  let program: Program;
+  try {
+    program = compilePattern(parsePattern(source));
+  } catch (cause) {
+    throw new PatternError(
+      `the regular expression ${JSON.stringify(source.slice(0, 60))} is not supported: ${(cause as Error).message}`,
+    );
+  }
+  return (text) => {
+    const spans: Spans = { ends: [], matches: [] };
+    // Rust looks for nothing in nothing, not even for an expression that matches it.
+    if (text === "") return spans;
+    let last = 0;
+    const search = new Search(program, text);
+    while (search.next()) {
+      if (search.start > last) add(spans, search.start, false);
+      last = search.end;
+      add(spans, last, true);
+    }
+    if (last < text.length) add(spans, text.length, false);
+    return spans;
+  };
+}
 
+/** An empty literal is found between all characters, as an empty expression is. */
+function createLiteralPattern(literal: string): Pattern {
+  if (literal === "") return createPattern({ Regex: "" });
   return (text) => {
     const spans: Spans = { ends: [], matches: [] };
     let last = 0;
-    // An empty match splits, too.
-    for (const { index, 0: match } of asSeenByRegex(text, foldCase).matchAll(expression)) {
-      if (index > last) add(spans, index, false);
-      last = index + match.length;
+    for (let start = text.indexOf(literal); start >= 0; start = text.indexOf(literal, last)) {
+      if (start > last) add(spans, start, false);
+      last = start + literal.length;
       add(spans, last, true);
     }
     if (last < text.length) add(spans, text.length, false);

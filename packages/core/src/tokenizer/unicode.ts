@@ -126,16 +126,16 @@ export function lowercase(text: string): string {
 const newerCharacters = toCharacterClass(newerThanRegex);
 
 /**
- * A text of the same length, on which a JavaScript regular expression matches where Oniguruma matches on `text`:
- * what Oniguruma does not know yet becomes a noncharacter, and with `foldCase` the two letters outside of ASCII
- * that fold to ASCII ones become those of their own category (`(?i:…)` of the library folds ASCII only).
+ * A text of the same length, on which a property of JavaScript matches where Oniguruma's matches on `text`: what
+ * Oniguruma does not know yet becomes a noncharacter.
  */
-export function asSeenByRegex(text: string, foldCase: boolean): string {
+export function asSeenByRegex(text: string): string {
   if (isAscii(text)) return text;
-  let seen = text.replace(newerCharacters, (character) => (character.length === 1 ? "\ufdd0" : "\u{1fffe}"));
+  const seen = text.replace(newerCharacters, (character) =>
+    character.length === 1 ? "\ufdd0" : "\u{1fffe}",
+  );
   // A lower-case letter of Unicode 16 that has changed sides since.
-  seen = seen.replaceAll("\u0295", "\u0251");
-  return foldCase ? seen.replaceAll("ſ", "s").replaceAll("\u212a", "K") : seen;
+  return seen.replaceAll("\u0295", "\u0251");
 }
 
 /** The first position of the white space at the end of `text`, not before `from`. */
