@@ -144,3 +144,65 @@ describe("refuses", () => {
     expect(problemOf(change)).toMatch(message);
   });
 });
+
+describe("a head of millions of strings is refused before they are read", () => {
+  const wide = (value: number | bigint): Buffer => {
+    const eight = Buffer.alloc(8);
+    eight.writeBigUInt64LE(BigInt(value));
+    return eight;
+  };
+  const four = (value: number): Buffer => {
+    const bytes = Buffer.alloc(4);
+    bytes.writeUInt32LE(value);
+    return bytes;
+  };
+  const named = (name: string): Buffer => Buffer.concat([wide(name.length), Buffer.from(name)]);
+  const [stringType, arrayType] = [8, 9];
+  /** A file of arrays of so many strings of so many bytes each. */
+  const arrays = (counts: readonly number[], each: number): Buffer =>
+    Buffer.concat([
+      Buffer.from("GGUF"),
+      four(3),
+      wide(0),
+      wide(counts.length),
+      ...counts.flatMap((count, index) => [
+        named(`key.${index}`),
+        four(arrayType),
+        four(stringType),
+        wide(count),
+        Buffer.alloc(count * (8 + each), Buffer.concat([wide(each), Buffer.alloc(each, 0x61)])),
+      ]),
+    ]);
+
+  test.each<[string, readonly number[], number]>([
+    ["30 million empty ones", [30_000_000], 0],
+    ["two million in one array", [2_000_000], 1],
+    ["three arrays of 800,000", [800_000, 800_000, 800_000], 0],
+    ["60,000 arrays of 100", new Array<number>(60_000).fill(100), 0],
+  ])("%s", async (_, counts, each) => {
+    const path = join(await temporaryFolder(), "strings.gguf");
+    await writeFile(path, arrays(counts, each));
+    const before = process.memoryUsage().rss;
+    const error = await readGgufHeader(path).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(GgufFormatError);
+    // Its bytes once or twice, and no object for each string.
+    expect(process.memoryUsage().rss - before).toBeLessThan(600e6);
+  });
+
+  test("a million are read, and made only when they are asked for", async () => {
+    const path = join(await temporaryFolder(), "strings.gguf");
+    await writeFile(path, arrays([1_000_000], 3));
+    const { metadata } = await readGgufHeader(path);
+    const strings = metadata.get("key.0");
+    expect(typeof strings === "object" && strings.length).toBe(1_000_000);
+    expect(typeof strings === "object" && strings.strings().at(-1)).toBe("aaa");
+  });
+
+  test("a string that ends behind the file", () => {
+    const file = arrays([3], 4);
+    file.writeUInt32LE(0xffff_ffff, file.length - 12);
+    expect(() => parseGgufHeader(file, file.length)).toThrow(/4294967295 bytes, more than it can have/);
+    file.writeUInt32LE(1, file.length - 8);
+    expect(() => parseGgufHeader(file, file.length)).toThrow(/more than it can have/);
+  });
+});

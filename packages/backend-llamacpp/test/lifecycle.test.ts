@@ -184,7 +184,8 @@ test("without node-llama-cpp: diagnose says what to install, and so does a load"
   const own = fileURLToPath(new URL("..", import.meta.url));
   await cp(join(own, "dist"), join(scope, "backend-llamacpp/dist"), { recursive: true });
   await cp(join(own, "package.json"), join(scope, "backend-llamacpp/package.json"));
-  for (const name of ["core", "backend-kit"]) await symlink(join(own, "..", name), join(scope, name));
+  for (const name of ["core", "backend-kit", "formats"])
+    await symlink(join(own, "..", name), join(scope, name));
   const copy = (await import(join(scope, "backend-llamacpp/dist/index.js"))) as { llamacpp: typeof llamacpp };
 
   for (const isolation of ["process", "thread"] as const) {

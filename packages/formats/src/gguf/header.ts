@@ -50,13 +50,19 @@ export class GgufFormatError extends Error {
 class NeedsMoreBytes extends Error {}
 
 /** More than any real one: Gemma's 262,144 tokens, their scores and merges take about 16 MB. */
-const longestHeader = 256 << 20;
+const longestHeader = 64 << 20;
 const firstRead = 1 << 20;
 const mostEntries = 1 << 16;
 /** llama.cpp's `GGML_MAX_NAME` (with its end) and `GGML_MAX_DIMS`. */
 const longestTensorName = 63;
 const mostDimensions = 4;
 const longestKey = 65_535;
+/** Of an array, and of all arrays of strings together: each string costs time, also an empty one. Gemma has 514,906 merges. */
+const mostStrings = 1 << 20;
+const mostStringsTogether = 1 << 21;
+const mostNumbers = 1 << 22;
+/** A chat template, a licence. */
+const longestString = 16 << 20;
 
 /** @throws {GgufFormatError} when the file is no sound GGUF. */
 export async function readGgufHeader(path: string): Promise<GgufHeader> {
@@ -147,7 +153,7 @@ function readValue(reader: Reader, key: string): GgufValue {
     case "bool":
       return reader.bool(key);
     case "string":
-      return reader.string(Number.MAX_SAFE_INTEGER, `"${printable(key)}"`);
+      return reader.string(longestString, `"${printable(key)}"`);
     case "uint64":
       return narrowed(reader.take(8).readBigUInt64LE());
     case "int64":
@@ -174,7 +180,8 @@ function readArray(reader: Reader, key: string): GgufArray {
   if (elementType === "array") {
     throw new GgufFormatError(`"${printable(key)}" is an array of arrays, which llama.cpp does not read`);
   }
-  const length = reader.count(`elements of "${printable(key)}"`, Number.MAX_SAFE_INTEGER, size);
+  const most = elementType === "string" ? mostStrings : mostNumbers;
+  const length = reader.count(`elements of "${printable(key)}"`, most, size);
   if (elementType !== "string") {
     const bytes = reader.take(length * size);
     const read = readElement[elementType];
@@ -186,14 +193,18 @@ function readArray(reader: Reader, key: string): GgufArray {
         read === undefined ? [] : Array.from({ length }, (_, index) => read(bytes, index * size)),
     };
   }
-  const spans: Buffer[] = [];
-  for (let index = 0; index < length; index += 1) {
-    spans.push(reader.stringBytes(Number.MAX_SAFE_INTEGER, `an element of "${printable(key)}"`));
-  }
+  const bytes = reader.takeStrings(length, `an element of "${printable(key)}"`);
   return {
     elementType,
     length,
-    strings: (encoding = "utf8") => spans.map((span) => span.toString(encoding)),
+    strings: (encoding = "utf8") => {
+      let place = 0;
+      return Array.from({ length }, () => {
+        const start = place + 8;
+        place = start + bytes.readUInt32LE(place);
+        return bytes.toString(encoding, start, place);
+      });
+    },
     numbers: () => [],
   };
 }
@@ -292,6 +303,7 @@ function cutOff(): GgufFormatError {
 class Reader {
   readonly #bytes: Buffer;
   readonly #fileSize: number;
+  #strings = 0;
   position = 0;
 
   constructor(bytes: Buffer, fileSize: number) {
@@ -301,11 +313,15 @@ class Reader {
 
   take(length: number): Buffer {
     const end = this.position + length;
-    if (end > this.#fileSize) throw cutOff();
-    if (end > this.#bytes.length) throw new NeedsMoreBytes();
+    this.#require(end);
     const taken = this.#bytes.subarray(this.position, end);
     this.position = end;
     return taken;
+  }
+
+  #require(end: number): void {
+    if (end > this.#fileSize) throw cutOff();
+    if (end > this.#bytes.length) throw new NeedsMoreBytes();
   }
 
   uint32(): number {
@@ -340,6 +356,25 @@ class Reader {
       throw new GgufFormatError(`${what} has ${length} bytes, more than it can have`);
     }
     return this.take(length);
+  }
+
+  /** Strings one behind the other, each behind its length: passed over, and none is made. */
+  takeStrings(count: number, what: string): Buffer {
+    this.#strings += count;
+    if (this.#strings > mostStringsTogether) {
+      throw new GgufFormatError(`its arrays have more than ${mostStringsTogether} strings together`);
+    }
+    let place = this.position;
+    for (let index = 0; index < count; index += 1) {
+      this.#require(place + 8);
+      // Without a bigint, of which there would be a million.
+      const length = this.#bytes.readUInt32LE(place) + this.#bytes.readUInt32LE(place + 4) * 2 ** 32;
+      if (length > this.#fileSize - place - 8) {
+        throw new GgufFormatError(`${what} has ${length} bytes, more than it can have`);
+      }
+      place += 8 + length;
+    }
+    return this.take(place - this.position);
   }
 
   string(longest: number, what: string): string {
