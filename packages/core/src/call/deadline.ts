@@ -3,6 +3,7 @@ import { TimeBudgetExceededError } from "../contract/fallback-errors.js";
 import type { ScoreOptions, TimeBudget } from "../contract/reranker.js";
 import type { PairScore, Status } from "../contract/result.js";
 import type { CrossrankWarning } from "../contract/warnings.js";
+import { type DerivedSignal, derive } from "../run/abort.js";
 
 const endings: readonly TimeBudget["whenExceeded"][] = ["partial", "passthrough", "throw"];
 
@@ -35,40 +36,26 @@ export class Deadline {
   readonly #expiry: Promise<void> | undefined;
   #exceeded: TimeBudgetExceededError | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  readonly #listening = new AbortController();
+  /** Of the caller's signal, so that no listener of a runtime stays on that one. */
+  readonly #derived: DerivedSignal | undefined;
 
   /** @throws {InvalidInputError} when the budget is none. */
   constructor(options: StopOptions) {
     const { signal, timeBudget } = options;
     this.#options = options;
-    this.signal = signal;
+    if (timeBudget !== undefined) requireBudget(timeBudget);
+    if (signal === undefined && timeBudget === undefined) return;
+    const derived = derive(signal);
+    this.#derived = derived;
+    this.signal = derived.signal;
     if (timeBudget === undefined) return;
-    const { milliseconds, whenExceeded } = timeBudget;
-    if (!(typeof milliseconds === "number" && milliseconds > 0 && milliseconds <= mostMilliseconds)) {
-      const found = typeof milliseconds === "number" ? milliseconds : typeof milliseconds;
-      throw new InvalidInputError(
-        "timeBudget.milliseconds",
-        `must be a number above 0 and at most ${mostMilliseconds}, not ${found}`,
-      );
-    }
-    if (!endings.includes(whenExceeded)) {
-      throw new InvalidInputError(
-        "timeBudget.whenExceeded",
-        `must be one of ${endings.join(", ")}, not ${String(whenExceeded)}`,
-      );
-    }
-    // Not AbortSignal.any: a signal that outlives many calls would collect a dependant of each.
-    const controller = new AbortController();
-    const relay = (): void => controller.abort(signal?.reason);
-    if (signal?.aborted) relay();
-    signal?.addEventListener("abort", relay, { once: true, signal: this.#listening.signal });
-    this.signal = controller.signal;
+    const { milliseconds } = timeBudget;
     this.#expiry = new Promise((resolve) => {
       this.#timer = setTimeout(() => {
         this.#exceeded = new TimeBudgetExceededError(milliseconds);
         // Resolved before the abort, so that the answer does not depend on how the work takes the abort.
         resolve();
-        controller.abort(this.#exceeded);
+        derived.abort(this.#exceeded);
       }, milliseconds);
     });
   }
@@ -129,21 +116,23 @@ export class Deadline {
 
   clear(): void {
     clearTimeout(this.#timer);
-    this.#listening.abort();
+    this.#derived?.release();
   }
 }
 
-/** The work's outcome, or a rejection with the signal's reason as soon as it aborts. Work once begun goes on. */
-export async function untilAborted<T>(work: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return work();
-  signal.throwIfAborted();
-  const listening = new AbortController();
-  const aborted = new Promise<never>((_, reject) => {
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true, signal: listening.signal });
-  });
-  try {
-    return await Promise.race([work(), aborted]);
-  } finally {
-    listening.abort();
+/** @throws {InvalidInputError} */
+function requireBudget({ milliseconds, whenExceeded }: TimeBudget): void {
+  if (!(typeof milliseconds === "number" && milliseconds > 0 && milliseconds <= mostMilliseconds)) {
+    const found = typeof milliseconds === "number" ? milliseconds : typeof milliseconds;
+    throw new InvalidInputError(
+      "timeBudget.milliseconds",
+      `must be a number above 0 and at most ${mostMilliseconds}, not ${found}`,
+    );
+  }
+  if (!endings.includes(whenExceeded)) {
+    throw new InvalidInputError(
+      "timeBudget.whenExceeded",
+      `must be one of ${endings.join(", ")}, not ${String(whenExceeded)}`,
+    );
   }
 }

@@ -1,7 +1,21 @@
 import { InvalidInputError } from "../contract/errors.js";
-import type { DocumentInput, Pair, RerankOptions } from "../contract/reranker.js";
+import type {
+  DocumentInput,
+  EmbedOptions,
+  Pair,
+  RerankOptions,
+  ScoreOptions,
+  TimeBudget,
+} from "../contract/reranker.js";
 import type { PairScore, RankedDocument } from "../contract/result.js";
 import { rankByLogit } from "../score/order.js";
+
+// A caller's arguments are read here and nowhere else: each property and each element once, while the call has not yet
+// given up the event loop. Whatever the caller does to them afterwards (an array that it fills again, a getter that
+// answers otherwise) is of no consequence for the call.
+
+/** Most items of one array: an array that says it is longer does not hold so many texts. */
+const mostItems = 2 ** 24;
 
 /** A pair whose texts are known to be strings. */
 export interface CheckedPair {
@@ -9,25 +23,82 @@ export interface CheckedPair {
   readonly text: string;
 }
 
-/** The pairs that a ranking needs scored. @throws {InvalidInputError} */
-export function pairsToRank<Document extends DocumentInput>(options: RerankOptions<Document>): CheckedPair[] {
-  const { query, documents, topN } = options;
+/** The options of a call, as they were when it began. */
+export type CallOptions = Pick<
+  ScoreOptions,
+  "signal" | "whenAborted" | "timeBudget" | "instruction" | "returnCacheKey" | "onProgress"
+>;
+
+/** What a ranking is made of. */
+export interface RankRequest<Document> {
+  readonly options: CallOptions;
+  readonly pairs: readonly CheckedPair[];
+  readonly documents: readonly Document[];
+  readonly topN: number | undefined;
+  readonly returnDocuments: boolean;
+}
+
+/** @throws {InvalidInputError} */
+export function readRankRequest<Document extends DocumentInput>(
+  given: RerankOptions<Document>,
+): RankRequest<Document> {
+  requireObject(given, "options");
+  const options = readCallOptions(given);
+  const { query, topN, returnDocuments } = given;
   if (typeof query !== "string")
     throw new InvalidInputError("query", `must be a string, not ${nameOf(query)}`);
-  if (!Array.isArray(documents)) {
-    throw new InvalidInputError("documents", `must be an array, not ${nameOf(documents)}`);
-  }
   if (topN !== undefined && !(Number.isInteger(topN) && topN > 0)) {
     throw new InvalidInputError("topN", `must be a whole number above 0, not ${String(topN)}`);
   }
   checkQuery(query, "query");
-  return documents.map((document, index) => ({ query, text: textOf(document, `documents[${index}]`) }));
+  const pairs: CheckedPair[] = [];
+  const documents = readArray(given.documents, "documents", (document: Document, path) => {
+    pairs.push({ query, text: textOf(document, path) });
+    return document;
+  });
+  return {
+    ...{ options, pairs, documents },
+    topN,
+    returnDocuments: Boolean(returnDocuments),
+  };
+}
+
+/** @throws {InvalidInputError} */
+export function readCallOptions(given: ScoreOptions): CallOptions {
+  requireObject(given, "options");
+  const { signal, whenAborted, timeBudget, instruction, returnCacheKey, onProgress } = given;
+  if (!["throw", "partial", undefined].includes(whenAborted)) {
+    throw new InvalidInputError("whenAborted", `must be throw or partial, not ${String(whenAborted)}`);
+  }
+  return {
+    signal: readSignal(signal),
+    whenAborted,
+    timeBudget: readTimeBudget(timeBudget),
+    instruction,
+    returnCacheKey,
+    onProgress: readCallback(onProgress, "onProgress"),
+  };
+}
+
+/** @throws {InvalidInputError} */
+export function readEmbedOptions(given: EmbedOptions): EmbedOptions {
+  requireObject(given, "options");
+  const { signal, onProgress, returnCacheKey, as } = given;
+  if (as !== "query" && as !== "document") {
+    throw new InvalidInputError("as", `must be query or document, not ${String(as)}`);
+  }
+  return {
+    signal: readSignal(signal),
+    onProgress: readCallback(onProgress, "onProgress"),
+    returnCacheKey,
+    as,
+  };
 }
 
 /** Documents in order of their scores, with what the caller wants to see of them. */
 export function rankedDocuments<Document extends DocumentInput>(
   scores: readonly PairScore[],
-  { documents, topN, returnDocuments }: RerankOptions<Document>,
+  { pairs, documents, topN, returnDocuments }: RankRequest<Document>,
 ): RankedDocument<Document>[] {
   return rankByLogit(scores)
     .slice(0, topN)
@@ -35,30 +106,90 @@ export function rankedDocuments<Document extends DocumentInput>(
       (index): RankedDocument<Document> => ({
         index,
         ...(scores[index] as PairScore),
-        ...(returnDocuments ? { document: documents[index] as Document } : {}),
+        ...(returnDocuments
+          ? { document: asScored(documents[index] as Document, (pairs[index] as CheckedPair).text) }
+          : {}),
       }),
     );
 }
 
 /** @throws {InvalidInputError} */
-export function pairsToScore(pairs: readonly Pair[]): CheckedPair[] {
-  if (!Array.isArray(pairs)) throw new InvalidInputError("pairs", `must be an array, not ${nameOf(pairs)}`);
-  return pairs.map((pair: Pair, index): CheckedPair => {
-    if (typeof pair?.query !== "string") {
-      throw new InvalidInputError(`pairs[${index}].query`, `must be a string, not ${nameOf(pair?.query)}`);
+export function readPairs(given: readonly Pair[]): CheckedPair[] {
+  return readArray(given, "pairs", (pair: Pair, path): CheckedPair => {
+    requireObject(pair, path);
+    const { query, document } = pair;
+    if (typeof query !== "string") {
+      throw new InvalidInputError(`${path}.query`, `must be a string, not ${nameOf(query)}`);
     }
-    checkQuery(pair.query, `pairs[${index}].query`);
-    return { query: pair.query, text: textOf(pair.document, `pairs[${index}].document`) };
+    checkQuery(query, `${path}.query`);
+    return { query, text: textOf(document, `${path}.document`) };
   });
 }
 
 /** @throws {InvalidInputError} */
-export function checkTexts(texts: readonly string[]): void {
-  if (!Array.isArray(texts)) throw new InvalidInputError("texts", `must be an array, not ${nameOf(texts)}`);
-  for (const [index, text] of texts.entries()) {
-    if (typeof text !== "string")
-      throw new InvalidInputError(`texts[${index}]`, `must be a string, not ${nameOf(text)}`);
+export function readTexts(given: readonly string[]): string[] {
+  return readArray(given, "texts", (text: string, path) => {
+    if (typeof text !== "string") throw new InvalidInputError(path, `must be a string, not ${nameOf(text)}`);
+    return text;
+  });
+}
+
+/**
+ * What stands in an array now, item by item, each checked before the next is read: an array says of itself how long it
+ * is. A hole is undefined.
+ *
+ * @throws {InvalidInputError}
+ */
+export function readArray<Item, T>(
+  given: readonly Item[],
+  path: string,
+  read: (item: Item, path: string) => T,
+): T[] {
+  if (!Array.isArray(given)) {
+    throw new InvalidInputError(path, `must be an array, not ${nameOf(given)}`);
   }
+  const { length } = given;
+  if (!(length <= mostItems)) {
+    throw new InvalidInputError(path, `has ${length} items, and a call takes at most ${mostItems}. Split it`);
+  }
+  const items: T[] = [];
+  for (let index = 0; index < length; index += 1) {
+    items.push(read(given[index] as Item, `${path}[${index}]`));
+  }
+  return items;
+}
+
+/** @throws {InvalidInputError} */
+export function readSignal(signal: AbortSignal | null | undefined): AbortSignal | undefined {
+  if (signal === undefined || signal === null) return undefined;
+  if (typeof signal === "object" && typeof signal.aborted === "boolean" && "addEventListener" in signal) {
+    return signal;
+  }
+  throw new InvalidInputError("signal", `must be an AbortSignal, not ${nameOf(signal)}`);
+}
+
+/** @throws {InvalidInputError} */
+export function readCallback<Callback>(
+  callback: Callback | null | undefined,
+  path: string,
+): Callback | undefined {
+  if (callback === undefined || callback === null) return undefined;
+  if (typeof callback === "function") return callback;
+  throw new InvalidInputError(path, `must be a function, not ${nameOf(callback)}`);
+}
+
+/** @throws {InvalidInputError} */
+export function requireObject(value: unknown, path: string): asserts value is object {
+  if (typeof value === "object" && value !== null) return;
+  throw new InvalidInputError(path, `must be an object, not ${nameOf(value)}`);
+}
+
+/** Only read; a deadline knows which budgets there are. @throws {InvalidInputError} */
+function readTimeBudget(given: TimeBudget | null | undefined): TimeBudget | undefined {
+  if (given === undefined || given === null) return undefined;
+  requireObject(given, "timeBudget");
+  const { milliseconds, whenExceeded } = given;
+  return { milliseconds, whenExceeded };
 }
 
 function checkQuery(query: string, path: string): void {
@@ -77,7 +208,18 @@ function textOf(document: unknown, path: string): string {
   throw new InvalidInputError(path, `must be a string or an object with a text, not ${nameOf(document)}`);
 }
 
-function nameOf(value: unknown): string {
+/**
+ * The caller's own document; a copy with the text that was scored where the caller has given it another one since. An
+ * accessor is not asked again: it is the document's own business what it answers.
+ */
+function asScored<Document extends DocumentInput>(document: Document, text: string): Document {
+  if (typeof document === "string") return document;
+  const property = Object.getOwnPropertyDescriptor(document, "text");
+  if (property === undefined || !("value" in property) || property.value === text) return document;
+  return { ...(document as object), text } as Document;
+}
+
+export function nameOf(value: unknown): string {
   if (value === null) return "null";
   return Array.isArray(value) ? "an array" : typeof value;
 }

@@ -4,7 +4,7 @@ import { BackendRunError, DisposedError, NonFiniteScoreError } from "../contract
 import { requireInstruction } from "../contract/instruction.js";
 import type { ModelFiles } from "../contract/model-files.js";
 import type { ModelProfile } from "../contract/model-profile.js";
-import type { Embedding, ScoreOptions } from "../contract/reranker.js";
+import type { Embedding, ScoreOptions, ScoringProgress } from "../contract/reranker.js";
 import type { PairScore, Status, Usage } from "../contract/result.js";
 import type { CrossrankWarning } from "../contract/warnings.js";
 import type { ListDocument, ListEncoder } from "../encoding/list-encoder.js";
@@ -16,6 +16,7 @@ import type { HeadChain } from "../score/head-modules.js";
 import { type ListVectors, scoreList } from "../score/list.js";
 import { dot, normalize } from "../score/vector.js";
 import type { CheckedPair } from "./input.js";
+import type { Listener } from "./listener.js";
 
 /** Pairs that are encoded, run and delivered together. Bounds memory whatever the number of documents. */
 const windowSize = 1024;
@@ -39,6 +40,12 @@ export interface ScoringResources {
   readonly isDisposed: () => boolean;
 }
 
+/** What the caller wants of a call. */
+export interface ScoringOptions extends Pick<ScoreOptions, "signal" | "whenAborted" | "instruction"> {
+  /** Told after each batch; what it fails with fails the call. */
+  readonly progress?: Listener<ScoringProgress> | undefined;
+}
+
 /** What one call came to; provenance is the reranker's. */
 export interface Scoring {
   readonly status: Status;
@@ -51,7 +58,7 @@ export interface Scoring {
 /** One call of a reranker: encodes, runs and reads its pairs, as the model's family wants it. Used once. */
 export class ScoringCall {
   readonly #resources: ScoringResources;
-  readonly #options: ScoreOptions;
+  readonly #options: ScoringOptions;
   readonly #instruction: string;
   /** By position; undefined until scored. */
   #scores: (PairScore | undefined)[] = [];
@@ -80,7 +87,7 @@ export class ScoringCall {
    * @param started when the caller called, on `performance.now`'s clock.
    * @throws {InvalidInputError} when there is an instruction and the model takes none.
    */
-  constructor(resources: ScoringResources, options: ScoreOptions, started: number = performance.now()) {
+  constructor(resources: ScoringResources, options: ScoringOptions, started: number = performance.now()) {
     this.#resources = resources;
     this.#options = options;
     this.#instruction = instructionOf(resources, options);
@@ -387,7 +394,7 @@ export class ScoringCall {
   ): Promise<void> {
     const started = performance.now();
     this.#runStarted = started;
-    const { signal, onProgress } = this.#options;
+    const { signal, progress } = this.#options;
     try {
       await runSequences(sequences, {
         session: this.#resources.session,
@@ -398,7 +405,9 @@ export class ScoringCall {
         count: this.#count,
         deliver,
         afterBatch: () => {
-          if (!this.#interrupted) onProgress?.({ completed: this.#completed, total: this.#scores.length });
+          if (this.#interrupted) return;
+          progress?.tell({ completed: this.#completed, total: this.#scores.length });
+          progress?.check();
         },
       });
     } finally {
@@ -411,6 +420,7 @@ export class ScoringCall {
   #check(): void {
     if (this.#resources.isDisposed()) throw new DisposedError();
     this.#options.signal?.throwIfAborted();
+    this.#options.progress?.check();
   }
 
   #encodedQuery(query: string): EncodedQuery {
@@ -543,7 +553,7 @@ export function scoresOfNone(count: number): PairScore[] {
 }
 
 /** @throws {InvalidInputError} when the model takes none. */
-function instructionOf({ model, profile }: ScoringResources, options: ScoreOptions): string {
+function instructionOf({ model, profile }: ScoringResources, options: ScoringOptions): string {
   const wanted = options.instruction ?? profile.instruction ?? "";
   requireInstruction(wanted, { id: model.id, profile });
   return wanted;

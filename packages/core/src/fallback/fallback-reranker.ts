@@ -1,8 +1,20 @@
-import { type Deadline, untilAborted, withDeadline } from "../call/deadline.js";
-import { type CheckedPair, pairsToRank, pairsToScore, rankedDocuments } from "../call/input.js";
+import { type Deadline, withDeadline } from "../call/deadline.js";
+import {
+  type CallOptions,
+  type CheckedPair,
+  rankedDocuments,
+  readArray,
+  readCallback,
+  readCallOptions,
+  readPairs,
+  readRankRequest,
+  requireObject,
+} from "../call/input.js";
+import { Listener, unwrapped } from "../call/listener.js";
 import { scoresOfNone } from "../call/scoring-call.js";
+import { snapshot } from "../call/snapshot.js";
 import { InvalidInputError } from "../contract/errors.js";
-import type { FallbackOptions, FallbackReranker } from "../contract/fallback.js";
+import type { FallbackOptions, FallbackReranker, Variant } from "../contract/fallback.js";
 import { VariantsExhaustedError } from "../contract/fallback-errors.js";
 import type { DocumentInput, Pair, RerankOptions, ScoreOptions } from "../contract/reranker.js";
 import type {
@@ -12,6 +24,7 @@ import type {
   VariantProvenance,
 } from "../contract/result.js";
 import type { CrossrankWarning } from "../contract/warnings.js";
+import { untilAborted } from "../run/abort.js";
 import { type LoadedVariant, VariantChain } from "./variant-chain.js";
 
 /**
@@ -20,25 +33,44 @@ import { type LoadedVariant, VariantChain } from "./variant-chain.js";
  * @throws {InvalidInputError} when there is no variant, two have one name, or an option is wrong.
  */
 export function createFallbackReranker(options: FallbackOptions): FallbackReranker {
-  const { variants, whenExhausted } = options;
-  if (!Array.isArray(variants) || variants.length === 0) {
-    throw new InvalidInputError("variants", "must name at least one variant");
-  }
-  const names = variants.map(({ name }) => name);
-  for (const [index, name] of names.entries()) {
-    const path = `variants[${index}].name`;
-    if (typeof name !== "string" || name === "")
-      throw new InvalidInputError(path, "must be a string, not empty");
-    if (names.indexOf(name) !== index)
-      throw new InvalidInputError(path, `is ${name}, which another variant has`);
-  }
-  if (!["throw", "passthrough", undefined].includes(whenExhausted)) {
+  requireObject(options, "options");
+  const { whenExhausted = "throw", onFallback } = options;
+  const variants = readVariants(options.variants);
+  if (!["throw", "passthrough"].includes(whenExhausted)) {
     throw new InvalidInputError(
       "whenExhausted",
       `must be throw or passthrough, not ${String(whenExhausted)}`,
     );
   }
-  return new ChainReranker(options);
+  return new ChainReranker({
+    variants,
+    whenExhausted,
+    onFallback: readCallback(onFallback, "onFallback"),
+  });
+}
+
+/** The variants as they are now: they are loaded later. @throws {InvalidInputError} */
+function readVariants(given: FallbackOptions["variants"]): Variant[] {
+  if (!Array.isArray(given) || given.length === 0) {
+    throw new InvalidInputError("variants", "must name at least one variant");
+  }
+  const names = new Set<string>();
+  return readArray(given, "variants", (variant: Variant, path): Variant => {
+    requireObject(variant as unknown, path);
+    const { name, model, backend, dtype, maxLength, truncation, instruction, profile, probe, onProgress } =
+      variant;
+    if (typeof name !== "string" || name === "")
+      throw new InvalidInputError(`${path}.name`, "must be a string, not empty");
+    if (names.has(name)) throw new InvalidInputError(`${path}.name`, `is ${name}, which another variant has`);
+    names.add(name);
+    const own = snapshot(profile, `${path}.profile`);
+    const calls = readCallback(onProgress, `${path}.onProgress`);
+    return {
+      ...{ name, model, backend, dtype, maxLength, truncation, instruction, probe },
+      profile: own,
+      onProgress: calls,
+    };
+  });
 }
 
 class ChainReranker implements FallbackReranker {
@@ -59,21 +91,21 @@ class ChainReranker implements FallbackReranker {
   }
 
   async load(): Promise<string | null> {
-    const ready = await this.#ready();
+    const ready = await unwrapped(this.#ready());
     return ready?.name ?? null;
   }
 
-  rerank<Document extends DocumentInput>(
-    options: RerankOptions<Document>,
+  async rerank<Document extends DocumentInput>(
+    given: RerankOptions<Document>,
   ): Promise<FallbackRerankResult<Document>> {
-    return withDeadline(options, async (deadline) => {
-      const { scores, ...rest } = await this.#score(pairsToRank(options), options, deadline);
-      return { ...rest, results: rankedDocuments(scores, options) };
-    });
+    const request = readRankRequest(given);
+    const { scores, ...rest } = await this.#answer(request.pairs, request.options);
+    return { ...rest, results: rankedDocuments(scores, request) };
   }
 
-  score(pairs: readonly Pair[], options: ScoreOptions = {}): Promise<FallbackScoreResult> {
-    return withDeadline(options, async (deadline) => this.#score(pairsToScore(pairs), options, deadline));
+  async score(given: readonly Pair[], givenOptions: ScoreOptions = {}): Promise<FallbackScoreResult> {
+    const options = readCallOptions(givenOptions);
+    return this.#answer(readPairs(given), options);
   }
 
   async cacheKey(options?: Pick<ScoreOptions, "instruction">): Promise<string | null> {
@@ -97,11 +129,16 @@ class ChainReranker implements FallbackReranker {
     return ready;
   }
 
+  #answer(pairs: readonly CheckedPair[], options: CallOptions): Promise<FallbackScoreResult> {
+    return unwrapped(withDeadline(options, async (deadline) => this.#score(pairs, options, deadline)));
+  }
+
   async #score(
     pairs: readonly CheckedPair[],
-    options: ScoreOptions,
+    options: CallOptions,
     deadline: Deadline,
   ): Promise<FallbackScoreResult> {
+    const progress = new Listener(options.onProgress);
     for (;;) {
       let ready: LoadedVariant | undefined;
       try {
@@ -114,7 +151,7 @@ class ChainReranker implements FallbackReranker {
       try {
         const used = ready;
         const { name, reranker, fallbacks } = used;
-        const result = await reranker.scoreWithin(pairs, options, deadline, (error) =>
+        const result = await reranker.scoreWithin(pairs, { ...options, progress }, deadline, (error) =>
           this.#chain.stepDownLate(used, error),
         );
         return {
@@ -124,7 +161,7 @@ class ChainReranker implements FallbackReranker {
           warnings: [...result.warnings, ...fallbackWarnings(name, fallbacks)],
         };
       } catch (error) {
-        if (deadline.isReason(error) || !this.#chain.stepDownFrom(ready, error)) throw error;
+        if (deadline.isReason(error) || !(await this.#chain.stepDownFrom(ready, error))) throw error;
       }
     }
   }

@@ -1,4 +1,5 @@
-import { untilAborted } from "../call/deadline.js";
+import { CallbackFailure, Listener } from "../call/listener.js";
+import { lastPatience, patience, settledWithin } from "../call/patience.js";
 import type { Backend } from "../contract/backend.js";
 import {
   BackendRunError,
@@ -12,6 +13,7 @@ import type { ModelFiles } from "../contract/model-files.js";
 import type { StepDown } from "../contract/result.js";
 import { loadReranker } from "../load/create-reranker.js";
 import type { SessionReranker } from "../load/session-reranker.js";
+import { untilAborted } from "../run/abort.js";
 
 /** A variant that can score. */
 export interface LoadedVariant {
@@ -74,7 +76,9 @@ export class VariantChain {
         this.#requireAlive();
         if (this.#loading === loading) this.#loading = undefined;
         if (InvalidInputError.isInstance(error)) throw error;
-        this.#stepDown(place, "load", error instanceof OpeningFailure ? error.error : error);
+        // A callback's failure is its caller's, and says nothing of the variant.
+        if (error instanceof CallbackFailure) throw error;
+        await this.#stepDown(place, "load", error instanceof OpeningFailure ? error.error : error);
       }
     }
   }
@@ -83,13 +87,13 @@ export class VariantChain {
    * A call on the variant failed. True when the call is to be made again, on the next one; false when the failure is
    * not the variant's.
    */
-  stepDownFrom({ fallbacks }: LoadedVariant, error: unknown): boolean {
+  async stepDownFrom({ fallbacks }: LoadedVariant, error: unknown): Promise<boolean> {
     this.#requireAlive();
     const place = fallbacks.length;
     // Another call stepped down and took the variant away from under this one.
     if (DisposedError.isInstance(error)) return place < this.#fallbacks.length;
     if (!BackendRunError.isInstance(error) && !NonFiniteScoreError.isInstance(error)) return false;
-    this.#stepDown(place, "run", error);
+    await this.#stepDown(place, "run", error);
     return true;
   }
 
@@ -98,17 +102,16 @@ export class VariantChain {
    * disposed, or what `onFallback` throws: both are dropped.
    */
   stepDownLate(variant: LoadedVariant, error: unknown): void {
-    try {
-      this.stepDownFrom(variant, error);
-    } catch {}
+    this.stepDownFrom(variant, error).catch(() => undefined);
   }
 
   dispose(): Promise<void> {
     this.#disposal ??= (async () => {
       const loading = this.#loading;
       this.#lifetime.abort(new DisposedError("reranker"));
-      const loaded = await loading?.catch(() => undefined);
-      await Promise.allSettled([this.#retired, loaded?.reranker.dispose()]);
+      // A load that does not end is left to itself, and what it brings is freed then.
+      await settledWithin([loading], patience);
+      await settledWithin([this.#retired, this.#loaded?.reranker.dispose()], lastPatience);
     })();
     return this.#disposal;
   }
@@ -141,8 +144,11 @@ export class VariantChain {
     }
   }
 
-  /** Once a variant, however many calls notice. */
-  #stepDown(place: number, during: StepDown["during"], thrown: unknown): void {
+  /**
+   * Once a variant, however many calls notice.
+   * @throws {CallbackFailure} what `onFallback` failed with, to the call that noticed.
+   */
+  async #stepDown(place: number, during: StepDown["during"], thrown: unknown): Promise<void> {
     if (place !== this.#fallbacks.length) return;
     const error = thrown instanceof Error ? thrown : new Error(String(thrown), { cause: thrown });
     const step: StepDown = {
@@ -157,7 +163,9 @@ export class VariantChain {
     this.#loaded = undefined;
     // A variant that has failed may fail to go as well; what can be done about it is done.
     this.#retired = failed?.reranker.dispose().catch(() => undefined) ?? Promise.resolve();
-    this.#onFallback?.({ ...step, next: this.#variants[place + 1]?.name ?? null });
+    const told = new Listener(this.#onFallback);
+    told.tell({ ...step, next: this.#variants[place + 1]?.name ?? null });
+    await told.settled(this.#lifetime.signal);
   }
 
   #requireAlive(): void {

@@ -1,3 +1,5 @@
+import { requireObject } from "../call/input.js";
+import { unwrapped } from "../call/listener.js";
 import type { CreateRerankerOptions, Reranker } from "../contract/reranker.js";
 import { SessionModel } from "./loaded-model.js";
 import type { SessionReranker } from "./session-reranker.js";
@@ -12,15 +14,21 @@ import type { SessionReranker } from "./session-reranker.js";
  * @throws {ProbeFailedError} the model loads but does not behave like a reranker.
  * @throws {InvalidInputError} a bad option.
  */
-export async function createReranker(options: CreateRerankerOptions): Promise<Reranker> {
-  return loadReranker(options);
+export function createReranker(options: CreateRerankerOptions): Promise<Reranker> {
+  return unwrapped(loadReranker(options));
 }
 
-/** What {@link createReranker} does. @param variant name in a chain, for the cache key. */
+/**
+ * What {@link createReranker} does.
+ *
+ * @param variant name in a chain, for the cache key.
+ * @throws {CallbackFailure} what `onProgress` failed with.
+ */
 export async function loadReranker(
   options: CreateRerankerOptions,
   variant?: string,
 ): Promise<SessionReranker> {
+  requireObject(options, "options");
   const { truncation, instruction, maxLength, probe, signal } = options;
   // Facts about the model to the profile, which refuses what does not go with it before anything is loaded.
   const profile = {
@@ -33,7 +41,7 @@ export async function loadReranker(
   try {
     return await loaded.createReranker({ maxLength, probe, signal }, { variant, owns: true });
   } catch (error) {
-    await loaded.dispose();
+    await loaded.dispose().catch(() => undefined);
     throw error;
   }
 }

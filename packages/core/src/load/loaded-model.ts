@@ -1,5 +1,8 @@
 import pLimit, { type LimitFunction } from "p-limit";
 import { contentsOf } from "../call/cache-key.js";
+import { readCallback, readSignal, requireObject } from "../call/input.js";
+import { Listener, unwrapped } from "../call/listener.js";
+import { lastPatience, settledWithin } from "../call/patience.js";
 import {
   type Backend,
   type BackendSession,
@@ -8,6 +11,7 @@ import {
   supportedSpecificationVersions,
 } from "../contract/backend.js";
 import {
+  BackendRunError,
   DisposedError,
   IncompatibleModelError,
   InvalidInputError,
@@ -20,12 +24,15 @@ import type { ModelProfile, ProfileSources, TruncationStrategy } from "../contra
 import { createListEncoder } from "../encoding/list-encoder.js";
 import { createPairEncoder } from "../encoding/pair-encoder.js";
 import { readProfile } from "../profile/read-profile.js";
+import { derive } from "../run/abort.js";
+import { mostCells, mostColumns, readBatchPreference } from "../run/limits.js";
 import { rowsTogether } from "../run/scheduler.js";
 import { modulesOf, outputsFor } from "../score/head.js";
 import { type HeadChain, loadHeadChain } from "../score/head-modules.js";
 import { createTextTokenizer, type TextTokenizer } from "../tokenizer/tokenizer.js";
 import { probe } from "./probe.js";
 import { readOnce } from "./read-once.js";
+import { readSession } from "./read-session.js";
 import {
   type Encoders,
   type RerankerFacts,
@@ -43,7 +50,10 @@ interface LoadedParts {
   readonly profile: ModelProfile;
   readonly sources: ProfileSources;
   readonly tokenizer: TextTokenizer;
+  /** To be disposed. */
   readonly session: BackendSession;
+  /** What the session declares, checked. */
+  readonly declared: RunnableSession;
   readonly chain: HeadChain;
   /** Of the files beside the artifact, for the cache key. */
   readonly contents: readonly string[] | undefined;
@@ -58,8 +68,8 @@ interface LoadedParts {
  * @throws {IncompatibleModelError} model and backend do not go together.
  * @throws {ModelLoadError} the runtime refuses the artifact.
  */
-export async function loadModel(options: LoadModelOptions): Promise<LoadedModel> {
-  return SessionModel.load(options);
+export function loadModel(options: LoadModelOptions): Promise<LoadedModel> {
+  return unwrapped(SessionModel.load(options));
 }
 
 /** How a reranker stands to the model that it is made of. */
@@ -88,54 +98,50 @@ export class SessionModel implements LoadedModel {
   #disposing: Promise<void> | undefined;
 
   private constructor(parts: LoadedParts) {
-    const { model, profile, sources, session } = parts;
-    const { info, artifact, capabilities, settings, bounds } = session;
+    const { model, profile, sources, declared } = parts;
     this.id = model.id;
     this.revision = model.revision;
     this.declaredMaxLength = profile.maxLength;
-    this.profile = { ...profile, maxLength: longestSequence(profile, capabilities) };
+    this.profile = { ...profile, maxLength: longestSequence(profile, declared.capabilities) };
     this.sources = sources;
-    this.session = {
-      ...{ info, artifact, capabilities, settings, bounds },
-      run: (batch, options) => session.run(batch, options),
-    };
+    this.session = declared;
     this.#parts = parts;
-    this.#limit = pLimit(capabilities.concurrentRuns);
+    this.#limit = pLimit(declared.capabilities.concurrentRuns);
   }
 
-  /** What {@link loadModel} does. */
-  static async load(options: LoadModelOptions): Promise<SessionModel> {
-    const { model, backend, dtype, profile: overrides, signal, onProgress } = options;
+  /** What {@link loadModel} does. @throws {CallbackFailure} what `onProgress` failed with. */
+  static async load(given: LoadModelOptions): Promise<SessionModel> {
+    const { model, backend, dtype, profile, signal, onProgress } = readLoadOptions(given);
     requireSpecification(backend);
-    const { files, texts } = readOnce(model);
-    const { profile, sources, tokenizerJson } = await readProfile(files, overrides, signal);
-    if (!backend.families.includes(profile.family)) {
-      throw new IncompatibleModelError({
-        model: model.id,
-        backend: backend.name,
-        capability: "family",
-        wanted: profile.family,
-        supported: backend.families,
-      });
-    }
-    const tokenizer = createTextTokenizer(tokenizerJson, model.id);
-    const session = await backend.load({
-      files: model,
-      profile,
-      output: outputsFor(profile.head),
-      dtype,
-      signal,
-      onProgress,
-    });
+    const stop = derive(signal);
+    // A callback that fails ends the load, and not the runtime's or the file source's own code that called it.
+    const progress = new Listener(onProgress, (failure) => stop.abort(failure));
+    const options = { signal: stop.signal, onProgress: onProgress && progress.tell };
+    let session: BackendSession | undefined;
     try {
-      const modules = session.capabilities.output === "class-logits" ? [] : modulesOf(profile.head);
-      const chain = await loadHeadChain(files, modules, { signal, onProgress });
+      const { files, texts } = readOnce(model);
+      const reading = await readProfile(files, profile, stop.signal);
+      requireFamily(reading.profile, model, backend);
+      const tokenizer = createTextTokenizer(reading.tokenizerJson, model.id);
+      const { head } = reading.profile;
+      const output = outputsFor(head);
+      session = await backend.load({ files: model, profile: reading.profile, output, dtype, ...options });
+      const declared = readSession(session, { model: model.id, backend: backend.name, output });
+      const modules = declared.capabilities.output === "class-logits" ? [] : modulesOf(head);
+      const chain = await loadHeadChain(files, modules, options);
       const weights = modules.flatMap((module) => ("file" in module ? [module.file] : []));
-      const contents = await contentsOf(files, [...tokenizerFiles, ...weights], texts, signal);
-      return new SessionModel({ model, profile, sources, tokenizer, session, chain, contents });
+      const contents = await contentsOf(files, [...tokenizerFiles, ...weights], texts, stop.signal);
+      await progress.settled(stop.signal);
+      const { sources } = reading;
+      return new SessionModel({
+        ...{ model, profile: reading.profile, sources, tokenizer, session, declared, chain, contents },
+      });
     } catch (error) {
-      await session.dispose();
+      if (session !== undefined) await freed(session).catch(() => undefined);
+      progress.check();
       throw error;
+    } finally {
+      stop.release();
     }
   }
 
@@ -152,9 +158,11 @@ export class SessionModel implements LoadedModel {
 
   async createReranker(options: LoadedRerankerOptions = {}, bond: Bond = {}): Promise<SessionReranker> {
     if (this.#disposing !== undefined) throw new DisposedError("model");
-    const { truncation, instruction, batches, signal, probe: wantsProbe = true } = options;
+    requireObject(options, "options");
     const most = this.profile.maxLength;
-    const { maxLength = most } = options;
+    const { truncation, instruction, maxLength = most, probe: wantsProbe = true } = options;
+    const signal = readSignal(options.signal);
+    const batches = options.batches && readBatchPreference(options.batches, "batches");
     // At the model's own length: what the caller shortens says nothing about the model.
     const whole = this.#bind({ maxLength: most, truncation: "document-only" }, {}, undefined);
     const least = whole.leastLength;
@@ -173,8 +181,11 @@ export class SessionModel implements LoadedModel {
 
   dispose(): Promise<void> {
     this.#disposing ??= (async () => {
-      await Promise.all([...this.#rerankers].map((reranker) => reranker.dispose()));
-      await this.#parts.session.dispose();
+      await settledWithin(
+        [...this.#rerankers].map((reranker) => reranker.dispose()),
+        lastPatience,
+      );
+      await freed(this.#parts.session);
     })();
     return this.#disposing;
   }
@@ -211,16 +222,65 @@ export class SessionModel implements LoadedModel {
 
   async #probe(whole: SessionReranker, signal: AbortSignal | undefined): Promise<void> {
     const { info, artifact, capabilities } = this.session;
-    const { movedInCompany } = await probe((pairs) => whole.logits(pairs, signal), {
-      model: this.id,
-      backend: info.name,
-      file: artifact.files[0]?.path ?? this.id,
-      rowsShareBatches: rowsTogether(capabilities) > 1,
-      rowsAffectScores: capabilities.rowsAffectScores,
-      expectations: this.profile.expectations,
-    });
-    if (capabilities.rowsAffectScores) this.#movedInCompany = movedInCompany;
+    const stop = derive(signal);
+    try {
+      const { movedInCompany } = await probe((pairs) => whole.logits(pairs, stop.signal), {
+        model: this.id,
+        backend: info.name,
+        file: artifact.files[0]?.path ?? this.id,
+        rowsShareBatches: rowsTogether(capabilities) > 1,
+        rowsAffectScores: capabilities.rowsAffectScores,
+        expectations: this.profile.expectations,
+      });
+      if (capabilities.rowsAffectScores) this.#movedInCompany = movedInCompany;
+    } finally {
+      stop.release();
+    }
   }
+}
+
+/** Frees a session's memory. @throws {BackendRunError} when the runtime does not end. */
+async function freed(session: BackendSession): Promise<void> {
+  const gone = session.dispose();
+  if (await settledWithin([gone], lastPatience)) return gone;
+  throw new BackendRunError({
+    backend: session.info.name,
+    problem: `did not free the model within ${lastPatience / 1000} s. End the process to be rid of it`,
+  });
+}
+
+/** @throws {InvalidInputError} */
+function readLoadOptions(given: LoadModelOptions): LoadModelOptions {
+  requireObject(given, "options");
+  const { model, backend, dtype, profile, signal, onProgress } = given;
+  requireObject(model, "model");
+  requireObject(backend, "backend");
+  if (typeof model.list !== "function" || typeof model.readText !== "function") {
+    throw new InvalidInputError(
+      "model",
+      "must be the files of a model, with `list`, `readText` and `readBytes`",
+    );
+  }
+  if (typeof backend.load !== "function" || !Array.isArray(backend.families)) {
+    throw new InvalidInputError("backend", "must be a backend, with `families` and `load`");
+  }
+  return {
+    ...{ model, backend, dtype, profile },
+    signal: readSignal(signal),
+    onProgress: readCallback(onProgress, "onProgress"),
+  };
+}
+
+/** @throws {IncompatibleModelError} */
+function requireFamily({ family }: ModelProfile, model: ModelFiles, backend: Backend): void {
+  if (backend.families.includes(family)) return;
+  throw new IncompatibleModelError({
+    model: model.id,
+    backend: backend.name,
+    capability: "family",
+    wanted: family,
+    supported: backend.families,
+  });
 }
 
 /** @throws {UnsupportedSpecificationError} */
@@ -234,11 +294,14 @@ function requireSpecification({ name, specificationVersion: found }: Backend): v
   }
 }
 
-/** The longest sequence that model and artifact allow. */
+/** The longest sequence that model and artifact allow, and that a batch of theirs has room for. */
 function longestSequence(profile: ModelProfile, capabilities: Capabilities): number {
-  const { maxSequenceLength, sequenceLengths } = capabilities;
+  const { maxSequenceLength, sequenceLengths, batchSize } = capabilities;
+  const rows = "exactly" in batchSize ? batchSize.exactly : 1;
   return Math.min(
     profile.maxLength,
+    mostColumns,
+    Math.floor(mostCells / rows),
     maxSequenceLength ?? Number.POSITIVE_INFINITY,
     sequenceLengths === "any" ? Number.POSITIVE_INFINITY : Math.max(...sequenceLengths),
   );

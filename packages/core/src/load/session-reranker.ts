@@ -1,8 +1,24 @@
 import type { LimitFunction } from "p-limit";
 import { cacheKey } from "../call/cache-key.js";
 import { type Deadline, withDeadline } from "../call/deadline.js";
-import { type CheckedPair, checkTexts, pairsToRank, pairsToScore, rankedDocuments } from "../call/input.js";
-import { ScoringCall, type ScoringResources } from "../call/scoring-call.js";
+import {
+  type CallOptions,
+  type CheckedPair,
+  rankedDocuments,
+  readCallOptions,
+  readEmbedOptions,
+  readPairs,
+  readRankRequest,
+  readTexts,
+} from "../call/input.js";
+import { Listener, unwrapped } from "../call/listener.js";
+import { patience, settledWithin } from "../call/patience.js";
+import {
+  type Scoring,
+  ScoringCall,
+  type ScoringOptions,
+  type ScoringResources,
+} from "../call/scoring-call.js";
 import type { BackendSession, SessionFacts } from "../contract/backend.js";
 import { DisposedError, InvalidInputError } from "../contract/errors.js";
 import type { ModelFiles } from "../contract/model-files.js";
@@ -83,16 +99,25 @@ export class SessionReranker implements Reranker {
     return this.#resources.pairEncoder.leastLength;
   }
 
-  rerank<Document extends DocumentInput>(options: RerankOptions<Document>): Promise<RerankResult<Document>> {
-    return withDeadline(options, async (deadline) => {
-      const { scores, ...rest } = await this.scoreWithin(pairsToRank(options), options, deadline);
-      return { ...rest, results: rankedDocuments(scores, options) };
-    });
+  async rerank<Document extends DocumentInput>(
+    given: RerankOptions<Document>,
+  ): Promise<RerankResult<Document>> {
+    const request = readRankRequest(given);
+    const { options, pairs } = request;
+    const { scores, ...rest } = await this.#answer(pairs, options);
+    return { ...rest, results: rankedDocuments(scores, request) };
   }
 
-  score(pairs: readonly Pair[], options: ScoreOptions = {}): Promise<ScoreResult> {
-    return withDeadline(options, async (deadline) =>
-      this.scoreWithin(pairsToScore(pairs), options, deadline),
+  async score(given: readonly Pair[], givenOptions: ScoreOptions = {}): Promise<ScoreResult> {
+    const options = readCallOptions(givenOptions);
+    return this.#answer(readPairs(given), options);
+  }
+
+  #answer(pairs: readonly CheckedPair[], options: CallOptions): Promise<ScoreResult> {
+    return unwrapped(
+      withDeadline(options, async (deadline) =>
+        this.scoreWithin(pairs, { ...options, progress: new Listener(options.onProgress) }, deadline),
+      ),
     );
   }
 
@@ -100,18 +125,30 @@ export class SessionReranker implements Reranker {
    * Scores pairs that were checked, or what of them can be scored until the deadline.
    *
    * @param onLateFailure as {@link Deadline.limit} has it.
+   * @throws {CallbackFailure} what the caller's callback failed with.
    */
   async scoreWithin(
     pairs: readonly CheckedPair[],
-    options: ScoreOptions,
+    options: ScoringOptions & Pick<ScoreOptions, "returnCacheKey">,
     deadline: Deadline,
     onLateFailure?: (error: unknown) => void,
   ): Promise<ScoreResult> {
-    const within = { ...options, signal: deadline.signal };
-    const call = new ScoringCall(this.#resources, within, deadline.started);
+    const { progress } = options;
+    const call = new ScoringCall(this.#resources, { ...options, signal: deadline.signal }, deadline.started);
+    let finished: Scoring | undefined;
+    const work = async (): Promise<Scoring> => {
+      const scoring = await this.#tracked(() => call.score(pairs));
+      finished = scoring;
+      await progress?.settled(deadline.signal).catch((error: unknown) => {
+        // Everything is scored; an abort while callbacks end comes too late.
+        if (!deadline.isReason(error)) throw error;
+      });
+      return scoring;
+    };
     const scoring = await deadline.limit(
-      this.#tracked(() => call.score(pairs)),
+      work(),
       () => {
+        if (finished !== undefined) return finished;
         const part = call.interrupt(deadline.statusWhenStopped());
         return { ...part, warnings: [...part.warnings, ...deadline.warnings(part.scores)] };
       },
@@ -120,17 +157,23 @@ export class SessionReranker implements Reranker {
     return { ...(await this.#provenance(options)), ...scoring };
   }
 
-  async embed(texts: readonly string[], options: EmbedOptions): Promise<EmbedResult> {
+  async embed(given: readonly string[], givenOptions: EmbedOptions): Promise<EmbedResult> {
     if (this.profile.family !== "bi-encoder") {
       throw new InvalidInputError(
         "embed",
         `gives vectors of single texts, and ${this.#facts.model.id} is a ${this.profile.family}. Choose a bi-encoder`,
       );
     }
-    checkTexts(texts);
-    const { signal, onProgress, as } = options;
-    const embedding = await this.#tracked(() =>
-      new ScoringCall(this.#resources, { signal, onProgress }).embed(texts, as),
+    const options = readEmbedOptions(givenOptions);
+    const texts = readTexts(given);
+    const progress = new Listener(options.onProgress);
+    const embedding = await unwrapped(
+      withDeadline({ signal: options.signal }, async ({ signal }) => {
+        const call = new ScoringCall(this.#resources, { signal, progress });
+        const found = await this.#tracked(() => call.embed(texts, options.as));
+        await progress.settled(signal);
+        return found;
+      }),
     );
     const { scale: _scale, scoring: _scoring, ...provenance } = await this.#provenance(options);
     return { ...provenance, ...embedding };
@@ -138,7 +181,8 @@ export class SessionReranker implements Reranker {
 
   dispose(): Promise<void> {
     this.#disposing ??= (async () => {
-      await Promise.allSettled(this.#calls);
+      // A batch that hangs is the session's to end: it waits for batches itself.
+      await settledWithin(this.#calls, patience);
       await this.#facts.release();
     })();
     return this.#disposing;

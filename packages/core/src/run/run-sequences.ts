@@ -1,7 +1,10 @@
 import type { LimitFunction } from "p-limit";
+
 import type { BackendSession, RawOutput } from "../contract/backend.js";
 import { BackendRunError } from "../contract/errors.js";
 import type { EncodedSequence } from "../encoding/pair-encoder.js";
+import { derive } from "./abort.js";
+import { problemOfOutput } from "./limits.js";
 import { fillBatch, planBatches } from "./scheduler.js";
 
 /** What running cost. */
@@ -45,19 +48,21 @@ export async function runSequences(
   const lane = async (): Promise<void> => {
     for (let plan = plans[next++]; plan !== undefined && !failed; plan = plans[next++]) {
       const current = plan;
-      const output = await limit(() => {
+      const output = await limit(async () => {
         check();
-        return session.run(fillBatch(current, sequences, paddingId), { signal });
+        // One a batch: what a runtime puts on it goes with the batch.
+        const stop = signal === undefined ? undefined : derive(signal);
+        try {
+          return await session.run(fillBatch(current, sequences, paddingId), { signal: stop?.signal });
+        } finally {
+          stop?.release();
+        }
       });
-      if (
-        output.shape[0] !== current.rows ||
-        output.data.length !== output.shape.reduce((a, b) => a * b, 1)
-      ) {
-        throw new BackendRunError({
-          backend: session.info.name,
-          problem: `returned shape (${output.shape.join(", ")}) with ${output.data.length} numbers for a batch of ${current.rows}`,
-        });
-      }
+      const problem = problemOfOutput(output, {
+        kind: session.capabilities.output,
+        ...{ rows: current.rows, columns: current.columns },
+      });
+      if (problem !== undefined) throw new BackendRunError({ backend: session.info.name, problem });
       count.batches += 1;
       count.paddedTokens += current.rows * current.columns;
       current.members.forEach((member, row) => {
@@ -68,7 +73,7 @@ export async function runSequences(
       options.afterBatch();
     }
   };
-  const lanes = Array.from({ length: session.capabilities.concurrentRuns }, () =>
+  const lanes = Array.from({ length: Math.min(session.capabilities.concurrentRuns, plans.length) }, () =>
     lane().catch((error: unknown) => {
       failed = true;
       throw error;

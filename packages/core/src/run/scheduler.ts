@@ -1,5 +1,6 @@
 import type { Batch, Capabilities } from "../contract/backend.js";
 import type { EncodedSequence } from "../encoding/pair-encoder.js";
+import { mostCells, readLimits, requireRoom } from "./limits.js";
 
 /** Which sequences go into one batch, and its shape. */
 export interface PlannedBatch {
@@ -19,11 +20,13 @@ export function rowsTogether({ batchSize, batchPreference }: Omit<Limits, "seque
 
 /**
  * Cuts sequences into batches within a backend's declared limits: longest first, neighbours in length together.
- * Deterministic; equal lengths keep their order.
+ * Deterministic; equal lengths keep their order. No batch has more than {@link mostCells} tokens, whatever is declared.
  *
  * @param lengths tokens of each sequence, each within the longest length that the backend allows.
+ * @throws {InvalidInputError} for limits that no batch can keep to.
  */
-export function planBatches(lengths: readonly number[], limits: Limits): PlannedBatch[] {
+export function planBatches(lengths: readonly number[], declared: Limits): PlannedBatch[] {
+  const limits = readLimits(declared);
   const columnsOf = lengths.map((length) => paddedLength(length, limits.sequenceLengths));
   const order = lengths.map((_, index) => index).sort((a, b) => at(columnsOf, b) - at(columnsOf, a) || a - b);
   const batches: PlannedBatch[] = [];
@@ -81,8 +84,11 @@ function paddedLength(length: number, allowed: Capabilities["sequenceLengths"]):
 }
 
 function rowsFor(columns: number, { batchSize, batchPreference }: Limits): number {
-  if ("exactly" in batchSize) return batchSize.exactly;
-  const byTokens = Math.floor(batchPreference.tokens / Math.max(columns, 1));
+  if ("exactly" in batchSize) {
+    requireRoom(batchSize.exactly, columns, "batchSize.exactly");
+    return batchSize.exactly;
+  }
+  const byTokens = Math.floor(Math.min(batchPreference.tokens, mostCells) / Math.max(columns, 1));
   return Math.max(1, Math.min(batchSize.max, batchPreference.rows, byTokens));
 }
 

@@ -1,7 +1,8 @@
 import * as z from "zod/mini";
+import { InvalidInputError } from "../contract/errors.js";
 import type { FileRequestOptions, ModelFiles } from "../contract/model-files.js";
 import type { TruncationStrategy } from "../contract/model-profile.js";
-import { ModelReader } from "../files/model-reader.js";
+import { english, explain, ModelReader } from "../files/model-reader.js";
 
 /** What a reference implementation gave for one pair. */
 export interface GoldenScore {
@@ -107,6 +108,13 @@ const goldensSchema: z.ZodMiniType<Goldens> = z.object({
     ),
   ),
 });
+
+/** The caller's goldens, checked and copied: each property was read once. @throws {InvalidInputError} */
+export function checkedGoldens(given: unknown): Goldens {
+  const parsed = goldensSchema.safeParse(given, english);
+  if (parsed.success) return parsed.data;
+  throw new InvalidInputError("goldens", `are not valid: ${explain(parsed.error)}`, { cause: parsed.error });
+}
 
 /**
  * The model's `golden.json`; undefined when it has none.

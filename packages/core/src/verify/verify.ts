@@ -1,3 +1,5 @@
+import { readCallback, readSignal, requireObject } from "../call/input.js";
+import { Listener, unwrapped } from "../call/listener.js";
 import type { BatchPreference } from "../contract/backend.js";
 import { InvalidInputError, NonFiniteScoreError } from "../contract/errors.js";
 import type { LoadedModel, LoadModelOptions } from "../contract/loaded-model.js";
@@ -8,8 +10,15 @@ import type { EncodedList, ListEncoder } from "../encoding/list-encoder.js";
 import type { EncodedSequence, PairEncoder } from "../encoding/pair-encoder.js";
 import { SessionModel } from "../load/loaded-model.js";
 import type { Encoders } from "../load/session-reranker.js";
+import { readBatchPreference } from "../run/limits.js";
 import { scaleOf } from "../score/head.js";
-import type { GoldenCase, GoldenList, GoldenScore, Goldens } from "./goldens.js";
+import {
+  checkedGoldens,
+  type GoldenCase,
+  type GoldenList,
+  type GoldenScore,
+  type Goldens,
+} from "./goldens.js";
 import {
   type Bound,
   boundFor,
@@ -53,15 +62,18 @@ export interface Verification extends Judgement, Omit<Provenance, "scoring" | "c
  * @throws the signal's reason, once aborted.
  */
 export async function verify(options: VerifyOptions): Promise<Verification> {
-  const { model, backend, dtype, profile, signal, onProgress } = options;
-  const { goldens, tolerance, batches, onScored } = options;
-  requireTolerance(tolerance);
-  const loaded = await SessionModel.load({ model, backend, dtype, profile, signal, onProgress });
-  try {
-    return await verifyLoaded(loaded, { goldens, tolerance, batches, signal, onScored });
-  } finally {
-    await loaded.dispose();
-  }
+  const request = readRequest(options);
+  const { model, backend, dtype, profile, onProgress } = options;
+  const { signal } = request;
+  return unwrapped(
+    SessionModel.load({ model, backend, dtype, profile, signal, onProgress }).then(async (loaded) => {
+      try {
+        return await holdAgainst(loaded, request);
+      } finally {
+        await loaded.dispose();
+      }
+    }),
+  );
 }
 
 /**
@@ -74,11 +86,32 @@ export async function verify(options: VerifyOptions): Promise<Verification> {
  * @throws the signal's reason, once aborted.
  */
 export async function verifyLoaded(model: LoadedModel, options: VerifyLoadedOptions): Promise<Verification> {
-  const { goldens, tolerance, batches, signal, onScored } = options;
-  requireTolerance(tolerance);
+  const request = readRequest(options);
   if (!(model instanceof SessionModel)) {
     throw new InvalidInputError("model", "must be one that `loadModel` of this copy of @crossrank/core gave");
   }
+  return unwrapped(holdAgainst(model, request));
+}
+
+/** As given, each property read once. @throws {InvalidInputError} */
+function readRequest(given: VerifyLoadedOptions): VerifyLoadedOptions {
+  requireObject(given, "options");
+  const { goldens, tolerance, batches, signal, onScored } = given;
+  if (tolerance !== undefined && !(typeof tolerance === "number" && tolerance > 0)) {
+    throw new InvalidInputError("tolerance", `must be a number above 0, not ${String(tolerance)}`);
+  }
+  return {
+    goldens: checkedGoldens(goldens),
+    tolerance,
+    batches: batches && readBatchPreference(batches, "batches"),
+    signal: readSignal(signal),
+    onScored: readCallback(onScored, "onScored"),
+  };
+}
+
+async function holdAgainst(model: SessionModel, request: VerifyLoadedOptions): Promise<Verification> {
+  const { goldens, tolerance, batches, signal } = request;
+  const scored = new Listener(request.onScored);
   const { id, revision, profile, session } = model;
   requireFit(profile, goldens, id);
   const modes = (["document-only", "longest-first"] as const).filter((mode) =>
@@ -99,17 +132,20 @@ export async function verifyLoaded(model: LoadedModel, options: VerifyLoadedOpti
       const subject: Subject = { reranker, encoders: model.encoders(reranker.profile), signal };
       if (modes.length > 0) {
         cases.push(...(await verifyPairs(subject, goldens.cases, truncation)));
-        onScored?.({ completed: cases.length, total });
+        scored.tell({ completed: cases.length, total });
+        scored.check();
       }
       if (truncation !== (modes[0] ?? truncation)) continue;
       for (const list of lists) {
         cases.push(...(await verifyList(subject, list)));
-        onScored?.({ completed: cases.length, total });
+        scored.tell({ completed: cases.length, total });
+        scored.check();
       }
     } finally {
       await reranker.dispose();
     }
   }
+  await scored.settled(signal);
   const scale = scaleOf(profile);
   const bound =
     tolerance === undefined
@@ -137,13 +173,6 @@ export async function verifyLoaded(model: LoadedModel, options: VerifyLoadedOpti
     bound,
     cases,
   };
-}
-
-/** @throws {InvalidInputError} */
-function requireTolerance(tolerance: number | undefined): void {
-  if (tolerance !== undefined && !(tolerance > 0)) {
-    throw new InvalidInputError("tolerance", `must be a number above 0, not ${tolerance}`);
-  }
 }
 
 /** A reranker of the model that is verified, and the encoders that it uses. */

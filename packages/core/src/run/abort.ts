@@ -1,0 +1,71 @@
+/** Who waits for a signal's abort. One listener a signal, however many wait: a signal that outlives calls keeps nothing. */
+const waiting = new WeakMap<AbortSignal, Set<() => void>>();
+
+/**
+ * Calls back when the signal aborts, at once where it has. The caller's signal carries one listener for all of core's
+ * calls together, and none when no call is under way.
+ *
+ * @returns takes the callback off.
+ */
+export function onAbort(signal: AbortSignal, callback: () => void): () => void {
+  if (signal.aborted) {
+    callback();
+    return () => undefined;
+  }
+  const known = waiting.get(signal);
+  const callbacks = known ?? new Set<() => void>();
+  // Its own function, so that one callback can wait twice.
+  const entry = (): void => callback();
+  callbacks.add(entry);
+  if (known === undefined) {
+    waiting.set(signal, callbacks);
+    signal.addEventListener("abort", relay);
+  }
+  return () => {
+    callbacks.delete(entry);
+    if (callbacks.size > 0 || waiting.get(signal) !== callbacks) return;
+    waiting.delete(signal);
+    signal.removeEventListener("abort", relay);
+  };
+}
+
+function relay(this: AbortSignal): void {
+  const callbacks = waiting.get(this) ?? [];
+  waiting.delete(this);
+  this.removeEventListener("abort", relay);
+  for (const callback of callbacks) callback();
+}
+
+/** A signal that aborts with another one, and can be aborted by itself. */
+export interface DerivedSignal {
+  readonly signal: AbortSignal;
+  abort(reason: unknown): void;
+  /** Lets go of the other signal. */
+  release(): void;
+}
+
+/**
+ * Not AbortSignal.any: a signal that outlives many calls would collect a dependant of each. What is handed a derived
+ * signal leaves its listeners there, and they go with the call.
+ */
+export function derive(signal: AbortSignal | undefined): DerivedSignal {
+  const controller = new AbortController();
+  const release =
+    signal === undefined ? () => undefined : onAbort(signal, () => controller.abort(signal.reason));
+  return { signal: controller.signal, abort: (reason) => controller.abort(reason), release };
+}
+
+/** The work's outcome, or a rejection with the signal's reason as soon as it aborts. Work once begun goes on. */
+export async function untilAborted<T>(work: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work();
+  signal.throwIfAborted();
+  let release = (): void => undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    release = onAbort(signal, () => reject(signal.reason));
+  });
+  try {
+    return await Promise.race([work(), aborted]);
+  } finally {
+    release();
+  }
+}
