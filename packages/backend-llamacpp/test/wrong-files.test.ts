@@ -206,7 +206,10 @@ test("a file that aborts llama.cpp: an error with its last words, and this proce
   await sound.dispose();
 });
 
-test("4,000 random changes of a head end in typed errors or are read as sound", async () => {
+/** Of a head: 4,000 with CROSSRANK_LONG. */
+const changes = process.env["CROSSRANK_LONG"] === undefined ? 800 : 4000;
+
+test(`${changes} random changes of a head end in typed errors or are read as sound`, async () => {
   const folder = await folderWith("bert-logit", (bytes) => bytes);
   const sound = await readFile(join(folder, "gguf/model-F32.gguf"));
   const { dataOffset } = parseGgufHeader(sound, sound.length);
@@ -222,7 +225,7 @@ test("4,000 random changes of a head end in typed errors or are read as sound", 
   let refused = 0;
   const passed: Buffer[] = [];
   const started = performance.now();
-  for (let round = 0; round < 4000; round += 1) {
+  for (let round = 0; round < changes; round += 1) {
     const copy = mutate(sound, dataOffset, random);
     try {
       judgeArtifact(parseGgufHeader(copy, copy.length), facts);
@@ -233,8 +236,8 @@ test("4,000 random changes of a head end in typed errors or are read as sound", 
     }
   }
   expect(performance.now() - started).toBeLessThan(100_000);
-  expect(refused).toBeGreaterThan(200);
-  expect(passed.length).toBeGreaterThan(200);
+  expect(refused).toBeGreaterThan(changes / 20);
+  expect(passed.length).toBeGreaterThan(changes / 20);
 
   // Those whose metadata pass: llama.cpp loads them, or refuses them, or aborts, and this process lives.
   const isolated = llamacpp({ contexts: 1, threads: 1 });

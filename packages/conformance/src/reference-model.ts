@@ -198,14 +198,21 @@ function classifier(
 /** W x + b, with W of shape (outputs, inputs). */
 function linear(read: Read, name: string): Step {
   const { shape, data } = read(`${name}.weight`);
-  const bias = read(`${name}.bias`).data;
+  const bias = Float64Array.from(read(`${name}.bias`).data);
   const [outputs = 0, inputs = 0] = shape;
+  // Input by input: sums that do not wait for each other.
+  const byInput = new Float64Array(outputs * inputs);
+  for (let row = 0; row < outputs; row += 1) {
+    for (let i = 0; i < inputs; i += 1) byInput[i * outputs + row] = data[row * inputs + i] as number;
+  }
   return (x) => {
-    const result = new Float64Array(outputs);
-    for (let row = 0; row < outputs; row += 1) {
-      let sum = bias[row] as number;
-      for (let i = 0; i < inputs; i += 1) sum += (data[row * inputs + i] as number) * at(x, i);
-      result[row] = sum;
+    const result = bias.slice();
+    for (let i = 0; i < inputs; i += 1) {
+      const factor = at(x, i);
+      const start = i * outputs;
+      for (let row = 0; row < outputs; row += 1) {
+        result[row] = at(result, row) + at(byInput, start + row) * factor;
+      }
     }
     return result;
   };
