@@ -1,4 +1,5 @@
 import type { TemplatePiece } from "../contract/model-profile.js";
+import { compileTemplate } from "./bounded-template.js";
 import { type AddedToken, piecesOfPrompt, standInFor } from "./prompt-template.js";
 
 /** What sentence-transformers passes to a chat template besides the messages. */
@@ -21,23 +22,21 @@ export interface ChatTemplates {
  * gives a pair as messages of the roles `query` and `document` and an instruction as a `system` message before them
  * (`base/modality.py`, `pair_to_messages` and `prepend_prompt_to_messages`).
  *
- * @throws {Error} when the template fails, changes its texts, or leaves one of them out.
+ * @throws {Error} when the template fails, does not stay within bounds, changes its texts, or leaves one of them out.
  */
 export async function readChatTemplate(
   template: string,
   settings: ChatTemplateSettings,
   addedTokens: readonly AddedToken[],
 ): Promise<ChatTemplates> {
-  // Loaded where it is needed: most models have no chat template.
-  const { Template } = await import("@huggingface/jinja");
-  const compiled = new Template(template);
+  const renderTemplate = await compileTemplate(template);
   const render = (instructed: boolean, pad: string): string => {
     const message = (role: string, text: string): object => ({
       role,
       content: settings.format === "flat" ? text : [{ type: "text", text }],
     });
     const padded = (text: "query" | "document" | "instruction"): string => pad + standInFor(text) + pad;
-    return compiled.render({
+    return renderTemplate({
       ...settings.arguments,
       messages: [
         ...(instructed ? [message("system", padded("instruction"))] : []),

@@ -28,7 +28,9 @@ export function piecesOfPrompt(
   trim: boolean,
 ): TemplatePiece[] {
   const special = new Map(
-    addedTokens.filter((token) => token.special).map((token) => [token.content, token.id]),
+    addedTokens
+      .filter((token) => token.special && token.content !== "" && prompt.includes(token.content))
+      .map((token) => [token.content, token.id]),
   );
   const slots = new Map(Object.entries(standIns).map(([text, standIn]) => [standIn, text as TextSlot]));
   const spellings = [...slots.keys(), ...special.keys()].sort((a, b) => b.length - a.length);
