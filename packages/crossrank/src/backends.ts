@@ -1,37 +1,40 @@
-// The registry as the command needs it: known at once, with messages of the command.
+// The registry as the command needs it: with messages of the command.
 import { BackendNotInstalledError, type CommonBackendOptions } from "@crossrank/backend-kit";
-import { type Backend, CrossrankError } from "@crossrank/core";
+import { type Backend, CrossrankError, InvalidInputError, type ModelFiles } from "@crossrank/core";
 import { UnknownBackendError } from "./backend-errors.js";
+import { backendNames, installOf, outsiderFile, parseOutsider, registeredNames } from "./backend-names.js";
 import { CommandError } from "./failure.js";
+import type { BackendChoice } from "./options.js";
 import {
   defaultBackend as chooseDefault,
   findBackend,
-  installOf,
   isMissing,
   type KnownBackend,
   makeBackend,
-  type NamedBackend,
-  nameAmong,
-  outsiderFile,
-  parseOutsider,
   registeredBackends,
-  registeredNames,
 } from "./registry.js";
 
+export { backendNames, parseBackend } from "./backend-names.js";
 export { type Precision, precisionsAmong } from "./registry.js";
 
 export type BackendOptions = Pick<CommonBackendOptions, "threads" | "workers">;
 
-/** Those of the packages that are installed. Descriptors load no runtime, and `--help` lists their names. */
-const known: readonly KnownBackend[] = (
-  await Promise.all(registeredNames.map((name) => registeredBackends(name).catch(() => [])))
-).flat();
+let known: readonly KnownBackend[] | undefined;
 
-/** Every backend that the command knows, in the order of the registry; a package that is missing by its own name. */
-export const backendNames: readonly string[] = registeredNames.flatMap((name) => {
-  const own = known.map((one) => one.name).filter((one) => one === name || one.startsWith(`${name}:`));
-  return own.length === 0 ? [name] : own;
-});
+/**
+ * Reads the descriptors of the packages that are installed; no runtime. For the commands that compare backends: the others
+ * load the one that they run.
+ *
+ * @returns their names, in the order of the registry; a package that is missing by its own name.
+ */
+export async function loadBackends(): Promise<readonly string[]> {
+  const loaded = await Promise.all(registeredNames.map((name) => registeredBackends(name).catch(() => [])));
+  known = loaded.flat();
+  return registeredNames.flatMap((name, index) => {
+    const own = (loaded[index] ?? []).map((one) => one.name);
+    return own.length === 0 ? [name] : own;
+  });
+}
 
 /** The backend's npm package; its path, where it is a file. */
 export function backendPackage(name: string): string {
@@ -40,6 +43,7 @@ export function backendPackage(name: string): string {
 
 /** npm packages whose versions the backend's scores depend on, its own first. None for a file. */
 export function backendPackages(name: string): readonly string[] {
+  if (known === undefined) throw new Error("The backends are not loaded.");
   const found = known.find((one) => one.name === name);
   if (found !== undefined) return found.packages;
   const [own] = installOf(name);
@@ -69,14 +73,21 @@ export async function defaultBackend(paths: readonly string[], dtype?: string): 
   });
 }
 
+/** The backend that was asked for, else the one that fits the model's files. */
+export async function chooseBackend(
+  asked: BackendChoice | undefined,
+  model: ModelFiles,
+  options: { readonly dtype?: string | undefined; readonly signal: AbortSignal },
+): Promise<BackendChoice> {
+  if (asked !== undefined) return asked;
+  const files = await model.list({ signal: options.signal });
+  const paths = files.map(({ path }) => path);
+  return { name: await defaultBackend(paths, options.dtype), dtype: undefined };
+}
+
 /** Folders of Core ML packages that the files lie in, each once. */
 export function packagesAmong(paths: readonly string[]): readonly string[] {
   return [...new Set(paths.flatMap((path) => /^(.*?\.mlpackage)\//.exec(path)?.[1] ?? []))];
-}
-
-/** `"onnx:int8"` → backend and precision, also of a path or an installed package. Undefined when there is no such backend. */
-export function parseBackend(value: string): NamedBackend | undefined {
-  return nameAmong(backendNames, value) ?? parseOutsider(value);
 }
 
 /** @throws {CommandError} when what is loaded needs the backend's package, and it is not installed. */
@@ -91,6 +102,7 @@ export async function installed<Result>(name: string, load: () => Promise<Result
 }
 
 function asCommandError(error: unknown): unknown {
-  if (!CrossrankError.isInstance(error)) return error;
+  // Wrong input is translated where the option's name is known.
+  if (!CrossrankError.isInstance(error) || InvalidInputError.isInstance(error)) return error;
   return new CommandError(error.message, { cause: error });
 }

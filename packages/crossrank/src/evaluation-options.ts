@@ -1,6 +1,7 @@
 import type { TruncationStrategy } from "@crossrank/core";
+import type { EvaluationSubject } from "@crossrank/eval";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { backendNames, parseBackend } from "./backends.js";
+import { backendNames, parseBackend } from "./backend-names.js";
 import { UsageError } from "./failure.js";
 import { modelOptions, type ProfiledModelOptions, wholeNumber } from "./options.js";
 
@@ -29,6 +30,16 @@ export interface EvaluationOptions extends ProfiledModelOptions {
   readonly workers?: number;
 }
 
+/** The model and the task of the options, without what is of one command alone. */
+export function subjectOf(options: EvaluationOptions, task: string): EvaluationSubject {
+  const { revision, offline, lock, profile, maxLength, truncation, instruction, threads, workers } = options;
+  const { model, split, subset, candidates, limit } = options;
+  return {
+    model: { model, revision, offline, lock, profile, maxLength, truncation, instruction, threads, workers },
+    task: { task, split, subset, candidates, limit },
+  };
+}
+
 export function addTaskOptions(command: Command): Command {
   return command
     .option("--split <name>", "split of the judgements (default: test, else the only one)")
@@ -40,7 +51,7 @@ export function addSystemOptions(command: Command): Command {
   command
     .option(
       "-b, --backend <name>",
-      `runtime, also with a precision as in onnx:int8; give it several times; known: ${backendNames.join(", ")} (default: the first that runs here and that the model has files for; never a reference)`,
+      `runtime, also with a precision as in onnx:int8; or the file (./mine.mjs) or npm package of another backend; give it several times; known: ${backendNames.join(", ")} (default: the first that runs here and that the model has files for; never a reference)`,
       (value: string, before: readonly SystemChoice[] = []) => [...before, parseSystem(value)],
     )
     .option(
@@ -65,7 +76,10 @@ export function addSystemOptions(command: Command): Command {
 
 function parseSystem(value: string): SystemChoice {
   const backend = parseBackend(value);
-  if (backend === undefined) throw new InvalidArgumentError(`Known backends: ${backendNames.join(", ")}.`);
+  if (backend === undefined)
+    throw new InvalidArgumentError(
+      `Known backends: ${backendNames.join(", ")}; or the path of a backend's file (./mine.mjs), or an npm package that is installed.`,
+    );
   return { label: value, ...backend };
 }
 

@@ -1,7 +1,5 @@
-import { InvalidInputError } from "@crossrank/core";
-
-/** Exit codes of the command. */
-export const exitCodes = { success: 0, failed: 1, usage: 2, interrupted: 130, terminated: 143 } as const;
+import type { InvalidInputError } from "@crossrank/core";
+import { exitCodes } from "./exit-codes.js";
 
 /** Something that went wrong outside the model: a file that cannot be read, a backend that is not installed. */
 export class CommandError extends Error {}
@@ -36,20 +34,28 @@ export function describeSystemError(error: unknown): string {
   }
 }
 
+/** Arguments of libraries that name what lies outside of the command line: that it is not as it should be is no wrong usage. */
+const outside: readonly string[] = ["source", "model", "profile", "goldens"];
+
 /**
- * A library's complaint about one of its arguments, under the argument's name on the command line. An option at
- * fault (`--…`) is wrong usage; anything else failed.
+ * A library's complaint about one of its arguments, under the argument's name on the command line. The value of an option
+ * (`--…`) is wrong usage; what a name stands for, a folder or a file's content, failed.
  */
 export function translateInputError(
   error: unknown,
   names: Readonly<Record<string, string | undefined>>,
 ): unknown {
-  if (!InvalidInputError.isInstance(error)) return error;
+  if (!isInvalidInput(error)) return error;
   const { path, message } = error;
   const name = names[path];
   if (name === undefined) return error;
   const translated = name + message.slice(path.length);
-  return name.startsWith("--")
+  return name.startsWith("--") && !outside.includes(path)
     ? new UsageError(translated, { cause: error })
     : new CommandError(translated, { cause: error });
+}
+
+/** By its code: core, which has the class, is not loaded for `--help`. */
+export function isInvalidInput(error: unknown): error is InvalidInputError {
+  return error instanceof Error && Reflect.get(error, "code") === "invalid-input" && "path" in error;
 }

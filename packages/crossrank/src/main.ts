@@ -1,31 +1,35 @@
 import { readFile } from "node:fs/promises";
 import { inspect } from "node:util";
-import { CrossrankError } from "@crossrank/core";
 import { Command, CommanderError } from "commander";
-import { addCiCommand } from "./commands/ci.js";
-import { addCompareCommand } from "./commands/compare.js";
-import { addConvertCommand } from "./commands/convert.js";
-import { addDoctorCommand } from "./commands/doctor.js";
-import { addEvalCommand } from "./commands/eval.js";
-import { addInspectCommand } from "./commands/inspect.js";
-import { addRerankCommand } from "./commands/rerank.js";
-import { addResidencyCommand } from "./commands/residency.js";
-import { addScoringProcessCommand } from "./commands/scoring-process.js";
-import { addVerifyCommand } from "./commands/verify.js";
 import type { Context } from "./context.js";
-import { CommandError, exitCodes, Interruption, UsageError } from "./failure.js";
+import { exitCodes, exitCodeTable } from "./exit-codes.js";
+import { CommandError, Interruption, isInvalidInput, translateInputError, UsageError } from "./failure.js";
+import { acceptModelBothWays } from "./model-argument.js";
+import { scoringCommand } from "./scoring-process.js";
+import { refuseRepeats } from "./single-valued.js";
 import { toSingleLine } from "./text.js";
 
 let verbose = false;
 
+/** Milliseconds that a command has to end by itself once it is asked to. */
+const patience = 3000;
+
 const interruption = new AbortController();
 for (const name of ["SIGINT", "SIGTERM"] as const) {
   process.on(name, () => {
-    const reason = new Interruption(name);
     // Whoever asks twice does not want to wait for the batch under way.
-    if (interruption.signal.aborted) process.exit(reason.exitCode);
-    interruption.abort(reason);
+    if (interruption.signal.aborted) return end(name);
+    interruption.abort(new Interruption(name));
+    // Neither a pipe that nobody reads nor a file that gives nothing sees the abort. What has ended by then, or loses
+    // its last work, is not kept from it.
+    setTimeout(() => end(name), patience).unref();
   });
+}
+
+/** Ends by the signal itself, which shells report as 128 and its number: `process.exit` waits for system calls under way. */
+function end(name: NodeJS.Signals): void {
+  process.removeAllListeners(name);
+  process.kill(process.pid, name);
 }
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
@@ -36,11 +40,8 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 process.stderr.on("error", () => undefined);
 
 process.on("uncaughtException", (error) => {
-  report(error, []);
-  process.exit(exitCodes.failed);
+  void report(error, []).finally(() => process.exit(exitCodes.failed));
 });
-
-process.exitCode = await run(process.argv.slice(2));
 
 /** @returns the exit code. Everything that goes wrong ends here, in one line on standard error. */
 async function run(argv: readonly string[]): Promise<number> {
@@ -50,8 +51,9 @@ async function run(argv: readonly string[]): Promise<number> {
       if (verbose) process.stderr.write(`crossrank: ${toSingleLine(message)}\n`);
     },
   };
+  let program: Command | undefined;
   try {
-    const program = await createProgram(context);
+    program = await createProgram(argv, context);
     program.on("option:verbose", () => {
       verbose = true;
     });
@@ -61,12 +63,35 @@ async function run(argv: readonly string[]): Promise<number> {
   } catch (error) {
     if (interruption.signal.aborted) return (interruption.signal.reason as Interruption).exitCode;
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.success : exitCodes.usage;
-    report(error, argv);
-    return error instanceof UsageError ? exitCodes.usage : exitCodes.failed;
+    const translated = withFlag(
+      error,
+      program?.commands.find((command) => argv.includes(command.name())),
+    );
+    await report(translated, argv);
+    return translated instanceof UsageError ? exitCodes.usage : exitCodes.failed;
   }
 }
 
-async function createProgram(context: Context): Promise<Command> {
+type AddCommand = (program: Command, context: Context, version: string) => void;
+
+/** In the order of `--help`. Each is loaded when it is asked for, or when all are listed. */
+const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
+  rerank: async () => (await import("./commands/rerank/command.js")).addRerankCommand,
+  inspect: async () => (await import("./commands/inspect/command.js")).addInspectCommand,
+  verify: async () => (await import("./commands/verify.js")).addVerifyCommand,
+  convert: async () => (await import("./commands/convert.js")).addConvertCommand,
+  compare: async () => (await import("./commands/compare/command.js")).addCompareCommand,
+  eval: async () => (await import("./commands/eval/command.js")).addEvalCommand,
+  ci: async () => (await import("./commands/ci/command.js")).addCiCommand,
+  residency: async () => (await import("./commands/residency/command.js")).addResidencyCommand,
+  doctor: async () => (await import("./commands/doctor/command.js")).addDoctorCommand,
+  [scoringCommand]: async () => (await import("./commands/scoring-process.js")).addScoringProcessCommand,
+};
+
+/** Commands that compare backends, and read the descriptors of all. */
+const comparing: readonly string[] = ["compare", "eval", "ci"];
+
+async function createProgram(argv: readonly string[], context: Context): Promise<Command> {
   const manifest = JSON.parse(await readFile(new URL("../package.json", import.meta.url), "utf8")) as {
     version: string;
     description: string;
@@ -89,20 +114,18 @@ Examples:
   $ crossrank ci --config crossrank.config.json
   $ crossrank doctor
 
-Exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
+Exit codes:
+${exitCodeTable.map(([code, meaning]) => `  ${String(code).padEnd(5)}${meaning}`).join("\n")}`,
     );
-  const version = manifest.version;
-  addRerankCommand(program, context);
-  addInspectCommand(program, context);
-  addVerifyCommand(program, context);
-  addConvertCommand(program, context);
-  addCompareCommand(program, context);
-  addEvalCommand(program, context);
-  addCiCommand(program, context);
-  addResidencyCommand(program, context);
-  addDoctorCommand(program, version);
-  addScoringProcessCommand(program);
+  for (const add of await asked(argv)) add(program, context, manifest.version);
   for (const command of [program, ...program.commands]) {
+    acceptModelBothWays(command);
+    refuseRepeats(command);
+    if (comparing.includes(command.name())) {
+      command.hook("preAction", async () => {
+        await (await import("./backends.js")).loadBackends();
+      });
+    }
     command.configureOutput({
       outputError: (message, write) => {
         const line = withPeriod(toSingleLine(message.replace(/^error: /, "")));
@@ -113,8 +136,27 @@ Exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.`,
   return program;
 }
 
+/** The command that is named, none for the version alone, else all. */
+async function asked(argv: readonly string[]): Promise<readonly AddCommand[]> {
+  const name = argv.find((word) => !word.startsWith("-"));
+  const load = name === undefined || !Object.hasOwn(commands, name) ? undefined : commands[name];
+  if (load !== undefined) return [await load()];
+  if (name === undefined && argv.some((word) => word === "-V" || word === "--version")) return [];
+  return Promise.all(Object.values(commands).map((one) => one()));
+}
+
+/** A library's complaint about an argument of its own, under the flag that set it. */
+function withFlag(error: unknown, command: Command | undefined): unknown {
+  if (!isInvalidInput(error) || command === undefined) return error;
+  const option = command.options.find((one) => one.attributeName() === error.path);
+  const isGiven = option !== undefined && command.getOptionValueSource(error.path) === "cli";
+  return isGiven ? translateInputError(error, { [error.path]: option.long ?? option.flags }) : error;
+}
+
 /** Writes one line that says what is wrong, and the rest only for `--verbose`. */
-function report(error: unknown, argv: readonly string[]): void {
+async function report(error: unknown, argv: readonly string[]): Promise<void> {
+  // Loaded by whoever threw one of its errors.
+  const { CrossrankError } = await import("@crossrank/core");
   const line = toSingleLine(error instanceof Error ? error.message || error.name : String(error));
   const expected =
     CrossrankError.isInstance(error) || error instanceof CommandError || error instanceof UsageError;
@@ -136,3 +178,5 @@ function helpHint(command: string): string {
 function withPeriod(line: string): string {
   return /[.!?)]$/.test(line) ? line : `${line}.`;
 }
+
+process.exitCode = await run(process.argv.slice(2));

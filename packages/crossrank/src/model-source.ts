@@ -1,8 +1,6 @@
 import { InvalidInputError, type ModelFiles } from "@crossrank/core";
 import { openModel } from "@crossrank/hub";
-
-/** The embedded model's name. A folder of that name is `./nano`. */
-export const defaultModel = "nano";
+import { defaultModel } from "./default-model.js";
 
 /** Where a model comes from, beside its name. */
 export interface ModelSourceOptions {

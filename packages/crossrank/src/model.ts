@@ -1,9 +1,8 @@
 import { readFile } from "node:fs/promises";
 import type { CrossrankJson, ModelFiles } from "@crossrank/core";
 import { CommandError, describeSystemError, translateInputError } from "./failure.js";
-import { openModelSource } from "./model-source.js";
 
-export { defaultModel } from "./model-source.js";
+export { defaultModel } from "./default-model.js";
 
 export interface ModelOptions {
   readonly revision?: string | undefined;
@@ -22,6 +21,8 @@ export async function openModelFiles(
   { revision, offline, lock }: ModelOptions,
   signal: AbortSignal,
 ): Promise<ModelFiles> {
+  // Loaded when a model is opened: --help has no use for it.
+  const { openModelSource } = await import("./model-source.js");
   try {
     return await openModelSource(source, { revision, offline, lock, signal });
   } catch (error) {

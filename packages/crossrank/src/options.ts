@@ -1,6 +1,5 @@
-import type { ModelFiles } from "@crossrank/core";
 import { InvalidArgumentError, Option } from "commander";
-import { backendNames, defaultBackend, parseBackend } from "./backends.js";
+import { backendNames, parseBackend } from "./backend-names.js";
 import type { ModelOptions } from "./model.js";
 
 /** What the commands that run a model have in common. */
@@ -33,18 +32,6 @@ export function backendOption(): Option {
     if (backend === undefined) throw new InvalidArgumentError(`Known backends: ${backendNames.join(", ")}.`);
     return backend;
   });
-}
-
-/** The backend that was asked for, else the one that fits the model's files. */
-export async function chooseBackend(
-  asked: BackendChoice | undefined,
-  model: ModelFiles,
-  options: { readonly dtype?: string | undefined; readonly signal: AbortSignal },
-): Promise<BackendChoice> {
-  if (asked !== undefined) return asked;
-  const files = await model.list({ signal: options.signal });
-  const paths = files.map(({ path }) => path);
-  return { name: await defaultBackend(paths, options.dtype), dtype: undefined };
 }
 
 export function tableOrJson(): Option {

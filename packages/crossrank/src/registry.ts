@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import {
   type BackendDescriptor,
   BackendNotInstalledError,
@@ -8,27 +8,15 @@ import {
 } from "@crossrank/backend-kit";
 import type { Backend } from "@crossrank/core";
 import { BackendModuleError, BackendUnavailableError, UnknownBackendError } from "./backend-errors.js";
-
-interface RegistryLine {
-  /** npm packages, its own first. */
-  readonly install: readonly string[];
-  /** The descriptors' own, and how the artifacts' names end: so that also a package that is missing can be named. */
-  readonly format: string;
-}
-
-/**
- * The packages of this repository, one a line, in the order in which a model that names no backend tries them. The rest
- * is read from the package's `backends`, when it is needed.
- */
-const registry: Readonly<Record<string, RegistryLine>> = {
-  onnx: { install: ["@crossrank/backend-onnx"], format: "onnx" },
-  llamacpp: { install: ["@crossrank/backend-llamacpp", "node-llama-cpp"], format: "gguf" },
-  mnn: { install: ["@crossrank/backend-mnn"], format: "mnn" },
-  coreml: { install: ["@crossrank/backend-coreml"], format: "mlpackage" },
-};
-
-/** Names of the packages' own backends; those of their modes (`coreml:reference`) are in the packages. */
-export const registeredNames: readonly string[] = Object.keys(registry);
+import {
+  fileUrl,
+  formatOf,
+  installOf,
+  nameAmong,
+  packageFolder,
+  parseOutsider,
+  registeredNames,
+} from "./backend-names.js";
 
 /** A backend and where it comes from. */
 export interface KnownBackend {
@@ -37,12 +25,6 @@ export interface KnownBackend {
   readonly descriptor: BackendDescriptor;
   /** npm packages whose versions its scores depend on, its own first; none for a file. */
   readonly packages: readonly string[];
-}
-
-/** A backend's name and the precision asked for with it. */
-export interface NamedBackend {
-  readonly name: string;
-  readonly dtype: string | undefined;
 }
 
 /** A file of the model that a backend can run, or a folder that is one artifact. */
@@ -61,7 +43,7 @@ export interface Precision {
  * @throws {BackendNotInstalledError}
  */
 export async function registeredBackends(name: string): Promise<readonly KnownBackend[]> {
-  const { install } = registry[name] as RegistryLine;
+  const install = installOf(name);
   const [packageName = ""] = install;
   let exports: Readonly<Record<string, unknown>>;
   try {
@@ -208,44 +190,8 @@ function runsHere({ only }: BackendDescriptor): boolean {
 
 /** By what the registry knows, each once. */
 function registeredArtifacts(name: string, paths: readonly string[]): readonly string[] {
-  const ending = new RegExp(`^.*?\\.${registry[name]?.format}(?=/|$)`);
+  const ending = new RegExp(`^.*?\\.${formatOf(name)}(?=/|$)`);
   return [...new Set(paths.flatMap((path) => ending.exec(path)?.[0] ?? []))];
-}
-
-/** `"onnx:int8"` → backend and precision; the longest name that fits. Undefined when none does. */
-export function nameAmong(names: readonly string[], value: string): NamedBackend | undefined {
-  const [name] = names
-    .filter((known) => value === known || (value.startsWith(`${known}:`) && value.length > known.length + 1))
-    .sort((a, b) => b.length - a.length);
-  if (name === undefined) return undefined;
-  return { name, dtype: value === name ? undefined : value.slice(name.length + 1) };
-}
-
-/** What to install for a backend of this repository, its own package first. */
-export function installOf(name: string): readonly string[] {
-  return registry[name]?.install ?? [];
-}
-
-/** A path, or the name of a package that is installed, each also with a precision; undefined where it is neither. */
-export function parseOutsider(value: string): NamedBackend | undefined {
-  const [, path, pathDtype] =
-    /^((?:\.{1,2}[\\/]|[\\/]|[A-Za-z]:[\\/]|file:).*?\.[cm]?js)(?::([^:\\/]+))?$/.exec(value) ?? [];
-  if (path !== undefined) return { name: path, dtype: pathDtype };
-  const [, name, dtype] = /^((?:@[a-z\d~-][\w.~-]*\/)?[a-z\d~-][\w.~-]*)(?::([^:\\/]+))?$/.exec(value) ?? [];
-  return name === undefined || packageFolder(name) === undefined ? undefined : { name, dtype };
-}
-
-/** The name again, where it is a file's or a package's that is not ours. */
-export function outsiderOf(name: string): string | undefined {
-  const isOurs = registeredNames.some((own) => name === own || name.startsWith(`${own}:`));
-  return isOurs ? undefined : parseOutsider(name)?.name;
-}
-
-/** The file of a backend that was named by a path; undefined for a package. It need not exist. */
-export function outsiderFile(name: string): string | undefined {
-  const outsider = parseOutsider(name);
-  if (outsider === undefined || packageFolder(outsider.name) !== undefined) return undefined;
-  return fileURLToPath(fileUrl(outsider.name));
 }
 
 /**
@@ -277,10 +223,6 @@ async function loadOutsider(name: string): Promise<KnownBackend> {
   };
 }
 
-function fileUrl(path: string): URL {
-  return path.startsWith("file:") ? new URL(path) : pathToFileURL(resolve(path));
-}
-
 /** `backends`; of a module that has one alone also `backend`, or its default export. */
 function descriptorsOf(
   name: string,
@@ -300,20 +242,6 @@ function descriptorsOf(
 function isDescriptor(value: unknown): value is BackendDescriptor {
   const { name, format, create } = (value ?? {}) as Partial<Record<keyof BackendDescriptor, unknown>>;
   return typeof name === "string" && typeof format === "string" && typeof create === "function";
-}
-
-/** Where a package is installed: for the working directory, else for this package. */
-export function packageFolder(name: string): string | undefined {
-  // A path, which `join` would follow.
-  if (!/^(@[\w.~-]+\/)?[\w~-][\w.~-]*$/.test(name)) return undefined;
-  for (const start of [process.cwd(), dirname(fileURLToPath(import.meta.url))]) {
-    for (let folder = start; ; folder = dirname(folder)) {
-      const found = join(folder, "node_modules", name);
-      if (existsSync(join(found, "package.json"))) return found;
-      if (dirname(folder) === folder) break;
-    }
-  }
-  return undefined;
 }
 
 /** The file that an import of the package gives, relative to its folder. */

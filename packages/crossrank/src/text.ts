@@ -1,4 +1,5 @@
-// Foreign text on its way to a terminal: what must not get there, and how wide it is.
+// Text on its way to a terminal: what of foreign text must not get there, how wide it is, and numbers.
+import type { Scale } from "@crossrank/core";
 
 const segmenter = new Intl.Segmenter("en", { granularity: "grapheme" });
 
@@ -88,4 +89,15 @@ export function describeSettings(settings: Readonly<Record<string, string>>): st
 
 function widthOf(grapheme: string): number {
   return wide.test(grapheme) ? 2 : 1;
+}
+
+/** A score as a table shows it: never rounded up to a 1 that it has not reached. */
+export function displayScore(score: number, scale: Scale): string {
+  const format = (digits: number): string =>
+    scale === "probability" ? score.toPrecision(digits) : score.toFixed(digits);
+  for (let digits = 4; digits < 17; digits += 1) {
+    const shown = format(digits);
+    if (scale === "logit" || Math.abs(score) >= 1 || Math.abs(Number(shown)) < 1) return shown;
+  }
+  return String(score);
 }

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import type { ComparisonReport, EvaluationReport } from "@crossrank/eval";
 import type { PackageReport } from "@crossrank/formats/mlpackage";
 import { beforeAll, describe, expect, it } from "vitest";
-import { defaultBackend, parseBackend, precisionsAmong } from "../src/backends.js";
+import { parseBackend } from "../src/backend-names.js";
+import { defaultBackend, precisionsAmong } from "../src/backends.js";
 import { writeTask } from "./evaluation-scene.js";
 import { conformanceFixture, crossrank, type Outcome, temporaryFolder } from "./run-command.js";
 

@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { displayScore } from "../src/output.js";
-import { displayWidth, fitToWidth, formatBytes, toSingleLine } from "../src/text.js";
+import { displayScore, displayWidth, fitToWidth, formatBytes, toSingleLine } from "../src/text.js";
 
 describe("displayScore", () => {
   it.each([

@@ -141,7 +141,7 @@ describe("inspect", () => {
 
   it.each([
     ["{}", 0],
-    ['{ "maxLenght": 64 }', 2],
+    ['{ "maxLenght": 64 }', 1],
   ])("checks --profile: %s", async (content, expected) => {
     const profile = await folder.write("checked.json", content);
     const { code, stderr } = await crossrank(["inspect", fixture("cross-encoder"), "--profile", profile]);

@@ -3,88 +3,15 @@ import {
   type ModelFiles,
   type ModelProfile,
   type ProfileReading,
-  readProfile,
   scaleOf,
 } from "@crossrank/core";
-import type { Command } from "commander";
-import { backendNames, type Precision, precisionsAmong } from "../backends.js";
-import { type Context, print } from "../context.js";
-import { describeProfile, describeTemplates } from "../describe.js";
-import { type ExampleSequence, encodeExample, example, spellingsOf } from "../example.js";
-import { translateInputError, UsageError } from "../failure.js";
-import { defaultModel, openModelFiles, readProfileFile } from "../model.js";
-import { inspectModelPackage, isModelPackage, type PackageInspectionOptions } from "../model-package.js";
-import { modelOptions, type ProfiledModelOptions, tableOrJson } from "../options.js";
-import { alignColumns, fitToWidth, formatBytes, toSingleLine } from "../text.js";
+import { backendNames } from "../../backend-names.js";
+import type { Precision } from "../../backends.js";
+import { describeProfile, describeTemplates } from "../../describe.js";
+import { type ExampleSequence, example, spellingsOf } from "../../example.js";
+import { alignColumns, fitToWidth, formatBytes, toSingleLine } from "../../text.js";
 
-interface InspectCommandOptions extends ProfiledModelOptions, PackageInspectionOptions {}
-
-const help = `
-Reads the model's small files only: no weights are downloaded and no runtime is loaded.
-
-Of a Core ML package (a path that ends in .mlpackage or .mlmodel) it shows inputs and
-outputs with their shapes, the specification version, how often each operation occurs,
-weights, metadata and files, on any system. --contract compares these with what an
-application relies on, and fails with every deviation: "seed" is the contract of
-tcashel/bge-reranker-base-coreml (20 pairs of 128, 256 or 512 tokens), "seed:128" that of
-one package a length, and a JSON file your own, e.g.
-
-  {"inputs": [{"name": "input_ids", "element": "int32", "shapes": [[20, 1, 1, 128]]}],
-   "specificationVersion": {"maximum": 9}, "weights": ["fp16"]}
-
-Examples:
-  $ crossrank inspect
-  $ crossrank inspect BAAI/bge-reranker-base --revision main
-  $ crossrank inspect ./my-model --format json
-  $ crossrank inspect ./my-model/mlpackage/model.mlpackage --contract seed
-
-Exit code: 0 done, 1 failed or a deviation from the contract, 2 wrong usage.`;
-
-export function addInspectCommand(program: Command, context: Context): void {
-  const command = program
-    .command("inspect")
-    .summary("show what a model is, and where each fact comes from")
-    .description("Shows a model's profile, template, limits, files and precisions.")
-    .argument("[model]", "folder, repository id, Core ML package, or nano, the embedded model", defaultModel);
-  for (const option of modelOptions()) command.addOption(option);
-  command
-    .option("--contract <rules>", "of a Core ML package: seed, seed:LENGTH or a JSON file")
-    .addOption(tableOrJson())
-    .addHelpText("after", help)
-    .action(async (source: string, options: InspectCommandOptions) => {
-      if (!isModelPackage(source)) {
-        if (options.contract !== undefined) {
-          throw new UsageError(
-            `--contract is of a Core ML package, and ${source} does not end in .mlpackage`,
-          );
-        }
-        await inspect(source, options, context);
-        return;
-      }
-      const unfit = (["revision", "offline", "lock", "profile"] as const).find(
-        (name) => options[name] !== undefined,
-      );
-      if (unfit !== undefined) {
-        throw new UsageError(`--${unfit} is of a model, and ${source} is a Core ML package alone`);
-      }
-      await inspectModelPackage(source, options, context);
-    });
-}
-
-async function inspect(source: string, options: InspectCommandOptions, { signal }: Context): Promise<void> {
-  const overrides = await readProfileFile(options.profile);
-  const model = await openModelFiles(source, options, signal);
-  const reading = await readProfile(model, overrides, signal).catch((error: unknown) => {
-    throw translateInputError(error, { profile: options.profile && `--profile ${options.profile}` });
-  });
-  const files = [...(await model.list({ signal }))].sort((a, b) => (a.path < b.path ? -1 : 1));
-  const precisions = await precisionsAmong(files.map(({ path }) => path));
-  const sequences = encodeExample(reading, model.id);
-  const view = { model, reading, files, precisions, sequences };
-  await print(options.format === "json" ? inspectionJson(view) : inspectionTable(view));
-}
-
-interface Inspection {
+export interface Inspection {
   readonly model: ModelFiles;
   readonly reading: ProfileReading;
   readonly files: readonly ModelFile[];
@@ -92,7 +19,7 @@ interface Inspection {
   readonly sequences: readonly ExampleSequence[];
 }
 
-function inspectionJson({ model, reading, files, precisions, sequences }: Inspection): string {
+export function inspectionJson({ model, reading, files, precisions, sequences }: Inspection): string {
   const { profile, sources } = reading;
   const value = {
     model: { id: model.id, revision: model.revision ?? null },
@@ -107,7 +34,7 @@ function inspectionJson({ model, reading, files, precisions, sequences }: Inspec
   return `${JSON.stringify(value, undefined, 2)}\n`;
 }
 
-function inspectionTable({ model, reading, files, precisions, sequences }: Inspection): string {
+export function inspectionTable({ model, reading, files, precisions, sequences }: Inspection): string {
   const { profile, sources, tokenizerJson } = reading;
   const spellings = spellingsOf(tokenizerJson);
   const facts = describeProfile(profile, sources, (id) => spellings.get(id) ?? "");

@@ -1,6 +1,13 @@
 import type { CrossrankWarning, RankedDocument, RerankResult, Scale } from "@crossrank/core";
-import type { InputDocument } from "./input.js";
-import { alignColumns, columnWidths, fitToWidth, formatCount, toSingleLine } from "./text.js";
+import type { InputDocument } from "../../input.js";
+import {
+  alignColumns,
+  columnWidths,
+  displayScore,
+  fitToWidth,
+  formatCount,
+  toSingleLine,
+} from "../../text.js";
 
 export const outputFormats = ["table", "json", "jsonl"] as const;
 export type OutputFormat = (typeof outputFormats)[number];
@@ -71,17 +78,6 @@ export function formatTable(
 
 export function formatWarning({ message }: CrossrankWarning): string {
   return `warning: ${toSingleLine(message)}\n`;
-}
-
-/** A score as a table shows it: never rounded up to a 1 that it has not reached. */
-export function displayScore(score: number, scale: Scale): string {
-  const format = (digits: number): string =>
-    scale === "probability" ? score.toPrecision(digits) : score.toFixed(digits);
-  for (let digits = 4; digits < 17; digits += 1) {
-    const shown = format(digits);
-    if (scale === "logit" || Math.abs(score) >= 1 || Math.abs(Number(shown)) < 1) return shown;
-  }
-  return String(score);
 }
 
 function jsonResult(one: RankedDocument<string>, { documents, returnDocuments }: Ranking): object {

@@ -1,0 +1,2 @@
+/** The embedded model's name. A folder of that name is `./nano`. */
+export const defaultModel = "nano";
