@@ -11,6 +11,7 @@ import {
 import * as z from "zod/mini";
 import type { ArtifactWriter, WriteRequest } from "../artifact-writer.js";
 import type { ModelDescription } from "../source/description.js";
+import { readSettings, requireSetting, tokenId } from "../source/source.js";
 import { ownMetadata } from "./metadata.js";
 import { type GgufPlan, type PlannedTensor, refusal, templateOf, text, uint32 } from "./plan.js";
 import { planBert } from "./plan-bert.js";
@@ -72,7 +73,7 @@ async function writeGguf(request: WriteRequest): Promise<readonly string[]> {
   const tensors = plan.tensors.map((tensor) => withType(tensor, dtype, kept));
 
   const tokenizer = await readTokenizerFile(files, { signal });
-  const { bos, eos } = await readEnds(files, { signal });
+  const { bos, eos } = await readEnds(description, files, { signal });
   const metadata = new Map<string, MetadataValue>([
     ["general.architecture", text(plan.architecture)],
     ["general.name", text(basename(description.model))],
@@ -134,15 +135,25 @@ function withType({ name, role, weight }: PlannedTensor, dtype: TensorType, kept
   return { name, type: "F16", weight };
 }
 
-const tokenId = z.nullish(z.union([z.int(), z.array(z.int())]));
-const configSchema = z.object({ bos_token_id: tokenId, eos_token_id: tokenId });
+const oneOrSeveral = z.nullish(z.union([tokenId, z.array(tokenId)]));
+const endsSchema = z.object({ bos_token_id: oneOrSeveral, eos_token_id: oneOrSeveral });
 
+/** @throws {ModelProfileError} for what is no token of the model's. */
 async function readEnds(
+  { model, vocabularySize }: ModelDescription,
   files: ModelFiles,
   options: FileRequestOptions,
 ): Promise<{ readonly bos: number | undefined; readonly eos: number | undefined }> {
-  const config = configSchema.safeParse(JSON.parse(await files.readText("config.json", options))).data;
-  const one = (id: number | readonly number[] | null | undefined): number | undefined =>
-    (typeof id === "object" ? id?.[0] : id) ?? undefined;
-  return { bos: one(config?.bos_token_id), eos: one(config?.eos_token_id) };
+  const config = JSON.parse(await files.readText("config.json", options)) as Record<string, unknown>;
+  const { bos_token_id, eos_token_id } = readSettings({ model, config }, endsSchema);
+  const tokenOf = (name: string, ids: number | readonly number[] | null | undefined): number | undefined => {
+    const id = (typeof ids === "object" ? ids?.[0] : ids) ?? undefined;
+    requireSetting(
+      { model },
+      id === undefined || id < vocabularySize,
+      `has ${name} ${id}, and vocab_size ${vocabularySize}`,
+    );
+    return id;
+  };
+  return { bos: tokenOf("bos_token_id", bos_token_id), eos: tokenOf("eos_token_id", eos_token_id) };
 }

@@ -158,8 +158,10 @@ export function rowsByDifference(
   const last = 2 * positions.span - 1;
   const rowOf = (difference: number): number =>
     Math.min(last, Math.max(0, bucketOf(difference, positions) + positions.span));
+  // Twice as far every distance has the row of the ends, also where rounding or few buckets leave the last one out.
+  const most = 2 * positions.maxRelativePositions;
   let reach = 1;
-  while (rowOf(reach) < last || rowOf(-reach) > 0) reach += 1;
+  while (reach < most && (rowOf(reach) < last || rowOf(-reach) > 0)) reach += 1;
   return { reach, rows: Array.from({ length: 2 * reach + 1 }, (_, index) => rowOf(index - reach)) };
 }
 

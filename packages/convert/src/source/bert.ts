@@ -6,12 +6,15 @@ import {
   type ActivationName,
   activationName,
   activationNames,
+  count,
   encoderHead,
+  epsilon,
   only,
-  positive,
   readSettings,
+  requireSetting,
   type Source,
   size,
+  tokenId,
 } from "./source.js";
 
 /** The settings that BERT and RoBERTa share, without those that have one value alone. */
@@ -32,13 +35,13 @@ export interface BertSettings {
 const schema: z.ZodMiniType<BertSettings> = z.object({
   vocab_size: size,
   hidden_size: size,
-  num_hidden_layers: size,
-  num_attention_heads: size,
+  num_hidden_layers: count,
+  num_attention_heads: count,
   intermediate_size: size,
   max_position_embeddings: size,
   hidden_act: z._default(activationName, "gelu" as ActivationName),
-  layer_norm_eps: z._default(positive, 1e-12),
-  pad_token_id: z.optional(z.int().check(z.nonnegative())),
+  layer_norm_eps: z._default(epsilon, 1e-12),
+  pad_token_id: z.optional(tokenId),
   type_vocab_size: z._default(size, 2),
   position_embedding_type: only("absolute"),
   is_decoder: only(false),
@@ -102,7 +105,12 @@ export function bertParts(
   const config = readSettings(source, schema);
   const prefix = findPrefix(source, within, "embeddings.word_embeddings.weight");
   const skipped = skippedOf(config);
-  const { hidden_size: hidden } = config;
+  const { hidden_size: hidden, max_position_embeddings: places } = config;
+  requireSetting(
+    source,
+    skipped < places,
+    `has max_position_embeddings ${places}, and its tokens' places begin at ${skipped}`,
+  );
   const at = `${prefix}embeddings`;
   const positions = source.weights.take(`${at}.position_embeddings.weight`, [
     config.max_position_embeddings,

@@ -1,14 +1,17 @@
 import * as z from "zod/mini";
 import type { AttentionPositions, Layer, Linear, ModelDescription, Norm, OutputHead } from "./description.js";
 import { findPrefix, headSizeOf, layerNorm, linear } from "./parts.js";
+import { shortened } from "./shortened.js";
 import {
   type ActivationName,
   activationName,
   activationNames,
+  count,
   encoderHead,
+  epsilon,
   only,
-  positive,
   readSettings,
+  requireSetting,
   type Source,
   size,
   unsupported,
@@ -34,21 +37,25 @@ interface Settings {
   readonly pos_att_type?: string | readonly string[] | undefined;
 }
 
+/** Graphs hold a number for each distance up to it. Published models have 512. */
+const mostRelativePositions = 2 ** 17;
+
 /** With transformers' defaults (`models/deberta_v2/configuration_deberta_v2.py`, and getattr in its modeling file). */
 const schema: z.ZodMiniType<Settings> = z.object({
   vocab_size: size,
   hidden_size: size,
-  num_hidden_layers: size,
-  num_attention_heads: size,
+  num_hidden_layers: count,
+  num_attention_heads: count,
   intermediate_size: size,
   max_position_embeddings: size,
   hidden_act: z._default(activationName, "gelu" as ActivationName),
-  layer_norm_eps: z._default(positive, 1e-7),
-  type_vocab_size: z._default(z.int().check(z.nonnegative()), 0),
+  layer_norm_eps: z._default(epsilon, 1e-7),
+  type_vocab_size: z._default(z.int().check(z.nonnegative(), z.maximum(2 ** 24)), 0),
   position_biased_input: z._default(z.boolean(), true),
   relative_attention: z._default(z.boolean(), false),
-  max_relative_positions: z._default(z.int(), -1),
-  position_buckets: z._default(z.int(), -1),
+  // Below 1 they are not set.
+  max_relative_positions: z._default(z.int().check(z.maximum(mostRelativePositions)), -1),
+  position_buckets: z._default(z.int().check(z.maximum(mostRelativePositions)), -1),
   share_att_key: z._default(z.boolean(), false),
   norm_rel_ebd: z._default(z.enum(["none", "layer_norm"]), "none" as const),
   pooler_hidden_act: z._default(activationName, "gelu" as ActivationName),
@@ -133,7 +140,7 @@ function refuseOtherSizes(source: Source, config: Settings): void {
     if (given !== value) {
       throw unsupported(
         source,
-        `config.json has ${name} ${JSON.stringify(given)}, and with hidden_size ${hidden} only ${value} is supported`,
+        `config.json has ${name} ${shortened(JSON.stringify(given))}, and with hidden_size ${hidden} only ${value} is supported`,
       );
     }
   }
@@ -147,7 +154,7 @@ function productsOf(source: Source, { pos_att_type: given = [] }: Settings): Pro
   if (unknown !== undefined)
     throw unsupported(
       source,
-      `config.json has pos_att_type ${JSON.stringify(unknown)}, and only c2p and p2c are supported`,
+      `config.json has pos_att_type ${shortened(JSON.stringify(unknown))}, and only c2p and p2c are supported`,
     );
   return { contentToPosition: names.includes("c2p"), positionToContent: names.includes("p2c") };
 }
@@ -164,6 +171,18 @@ function positionsOf(
   if (!config.relative_attention) return undefined;
   const { hidden_size: hidden, max_relative_positions: given, position_buckets: buckets } = config;
   const maxRelativePositions = given < 1 ? config.max_position_embeddings : given;
+  requireSetting(
+    source,
+    maxRelativePositions <= mostRelativePositions,
+    `has max_position_embeddings ${maxRelativePositions}, and no max_relative_positions`,
+  );
+  // Beyond half of the buckets a distance is a share of the logarithm of this: it has to be above 1.
+  const middle = Math.floor(buckets / 2);
+  requireSetting(
+    source,
+    buckets < 1 || (middle > 0 && (maxRelativePositions - 1) / middle > 1),
+    `has position_buckets ${buckets} for ${maxRelativePositions} max_relative_positions`,
+  );
   const span = buckets > 0 ? buckets : maxRelativePositions;
   const relative = source.weights.take(`${prefix}encoder.rel_embeddings.weight`, [2 * span, hidden]);
   const relativeNorm =

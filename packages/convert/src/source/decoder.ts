@@ -1,15 +1,17 @@
 import * as z from "zod/mini";
 import { plusOne } from "./derived-weight.js";
 import type { Activation, Layer, Linear, ModelDescription, Norm, OutputHead } from "./description.js";
-import { findPrefix, headSizeOf, linear, rmsNorm } from "./parts.js";
+import { findPrefix, headSizeOf, linear, requirePairs, rmsNorm } from "./parts.js";
 import { plainTheta } from "./rope.js";
 import {
   type ActivationName,
   activationName,
   activationNames,
+  count,
+  epsilon,
   only,
-  positive,
   readSettings,
+  rotaryBase,
   type Source,
   size,
   unsupported,
@@ -61,16 +63,16 @@ interface Settings {
 const schema: z.ZodMiniType<Settings> = z.object({
   vocab_size: size,
   hidden_size: size,
-  num_hidden_layers: size,
-  num_attention_heads: size,
-  num_key_value_heads: z.optional(size),
+  num_hidden_layers: count,
+  num_attention_heads: count,
+  num_key_value_heads: z.optional(count),
   head_dim: z.optional(size),
   intermediate_size: size,
   max_position_embeddings: size,
   hidden_act: z.optional(activationName),
   hidden_activation: z.optional(activationName),
-  rms_norm_eps: z._default(positive, 1e-6),
-  rope_theta: z._default(positive, 10_000),
+  rms_norm_eps: z._default(epsilon, 1e-6),
+  rope_theta: z._default(rotaryBase, 10_000),
   attention_bias: z._default(z.boolean(), false),
   tie_word_embeddings: z.optional(z.boolean()),
   sliding_window: z.optional(size),
@@ -143,6 +145,7 @@ function layer(source: Source, kind: Kind, config: Settings, name: string): Laye
   if (heads % keyValueHeads !== 0)
     throw unsupported(source, `config.json has ${heads} heads for ${keyValueHeads} num_key_value_heads`);
   const headSize = config.head_dim ?? kind.headSize ?? headSizeOf(source, hidden, heads);
+  requirePairs(source, headSize);
   const isBiased = kind.bias === "setting" ? config.attention_bias : kind.bias === "query-key-value";
   const projection = (part: string, count: number): Linear =>
     linear(source, `${name}.self_attn.${part}`, count * headSize, hidden, isBiased);

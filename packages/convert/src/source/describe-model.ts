@@ -12,7 +12,8 @@ import type { ModelDescription } from "./description.js";
 import { describeModernBert } from "./modernbert.js";
 import { openWeights, type SourceWeights } from "./open-weights.js";
 import { describeRoberta } from "./roberta.js";
-import { type Source, unsupported } from "./source.js";
+import { shortened } from "./shortened.js";
+import { requireSetting, type Source, unsupported } from "./source.js";
 
 interface Architecture {
   readonly describe: (source: Source) => ModelDescription | Promise<ModelDescription>;
@@ -97,13 +98,20 @@ export async function describeModel(
   if (architecture === undefined) {
     throw unsupported(
       { model },
-      `config.json has model_type ${JSON.stringify(type) ?? "nothing"}, and ${describedArchitectures.join(", ")} are known`,
+      `config.json has model_type ${shortened(JSON.stringify(type) ?? "nothing")}, and ${describedArchitectures.join(", ")} are known`,
     );
   }
   refuseOwnCode({ model, config });
   const weights = await openWeights(files, options);
   leaveModulesOut(weights, profile);
-  const description = await architecture.describe({ model, config, nulls, profile, weights });
+  const source: Source = { model, config, nulls, profile, weights };
+  const description = await architecture.describe(source);
+  const { vocabularySize, paddingId } = description;
+  requireSetting(
+    source,
+    paddingId < vocabularySize,
+    `has vocab_size ${vocabularySize}, and padding is token ${paddingId}`,
+  );
   requireAllUsed(description, weights, architecture);
   return description;
 }

@@ -1,15 +1,17 @@
 import * as z from "zod/mini";
 import { sliceRows } from "./derived-weight.js";
 import type { Layer, Linear, ModelDescription, Norm, OutputHead } from "./description.js";
-import { findPrefix, headSizeOf, layerNorm, linear } from "./parts.js";
+import { findPrefix, headSizeOf, layerNorm, linear, requirePairs } from "./parts.js";
 import { plainTheta } from "./rope.js";
 import {
   type ActivationName,
   activationName,
   activationNames,
+  count,
   encoderHead,
-  positive,
+  epsilon,
   readSettings,
+  rotaryBase,
   type Source,
   size,
   unsupported,
@@ -42,20 +44,20 @@ interface Settings {
 const schema: z.ZodMiniType<Settings> = z.object({
   vocab_size: size,
   hidden_size: size,
-  num_hidden_layers: size,
-  num_attention_heads: size,
+  num_hidden_layers: count,
+  num_attention_heads: count,
   intermediate_size: size,
   max_position_embeddings: size,
   hidden_activation: z._default(activationName, "gelu" as ActivationName),
-  norm_eps: z._default(positive, 1e-5),
+  norm_eps: z._default(epsilon, 1e-5),
   norm_bias: z._default(z.boolean(), false),
   attention_bias: z._default(z.boolean(), false),
   mlp_bias: z._default(z.boolean(), false),
   local_attention: z._default(size, 128),
   layer_types: z.optional(z.array(z.enum(["full_attention", "sliding_attention"]))),
   global_attn_every_n_layers: z._default(size, 3),
-  global_rope_theta: z._default(positive, 160_000),
-  local_rope_theta: z._default(positive, 10_000),
+  global_rope_theta: z._default(rotaryBase, 160_000),
+  local_rope_theta: z._default(rotaryBase, 10_000),
   rope_parameters: z.optional(z.record(z.string(), z.unknown())),
   classifier_pooling: z._default(z.enum(["cls", "mean"]), "cls" as const),
   classifier_bias: z._default(z.boolean(), false),
@@ -149,6 +151,7 @@ function layer(
 ): Layer {
   const { hidden_size: hidden, num_attention_heads: heads, intermediate_size: inner } = config;
   const headSize = headSizeOf(source, hidden, heads);
+  requirePairs(source, headSize);
   const norm = (part: string): Norm =>
     layerNorm(source, `${name}.${part}`, hidden, config.norm_eps, config.norm_bias);
   // One matrix for query, key and value, and one for the two halves of the gated layer.

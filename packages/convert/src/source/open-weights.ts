@@ -8,6 +8,7 @@ import {
   type TensorFile,
 } from "@crossrank/core";
 import * as z from "zod/mini";
+import { shortened } from "./shortened.js";
 import type { Weight } from "./weight.js";
 
 const single = "model.safetensors";
@@ -151,7 +152,8 @@ async function openShards(
   const paths = [...new Set(map.values())].sort();
   if (paths.length === 0) throw problem("names no file");
   for (const path of paths) {
-    if (path.includes("/") || path.includes("\\")) throw problem(`names ${path}, which is not beside it`);
+    if (path.includes("/") || path.includes("\\"))
+      throw problem(`names ${shortened(path)}, which is not beside it`);
   }
   const missing = paths.filter((path) => !present.has(path));
   if (missing.length > 0) {
@@ -164,13 +166,15 @@ async function openShards(
   }
   const opened = new Map<string, TensorFile>();
   for (const path of paths) opened.set(path, await openSafetensors(files, path, options));
+  const held = new Map([...opened].map(([path, { names }]) => [path, new Set(names)]));
   for (const [name, path] of map) {
-    if (!opened.get(path)?.names.includes(name))
-      throw problem(`says that ${path} holds ${name}, and it does not`);
+    if (!held.get(path)?.has(name))
+      throw problem(`says that ${path} holds ${shortened(name)}, and it does not`);
   }
   for (const [path, { names }] of opened) {
     const stray = names.find((name) => map.get(name) !== path);
-    if (stray !== undefined) throw problem(`does not say that ${path} holds ${stray}, and it does`);
+    if (stray !== undefined)
+      throw problem(`does not say that ${path} holds ${shortened(stray)}, and it does`);
   }
   return new SourceWeights(files.id, { paths: [index, ...paths], placeOf: map, opened });
 }

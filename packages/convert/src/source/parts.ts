@@ -1,6 +1,5 @@
-import { ModelProfileError } from "@crossrank/core";
 import type { Linear, Norm } from "./description.js";
-import type { Source } from "./source.js";
+import { requireSetting, type Source } from "./source.js";
 
 /**
  * What stands before an encoder's names. transformers saves a model with a head under `base_model_prefix`, and an
@@ -48,13 +47,21 @@ export function rmsNorm({ weights }: Source, name: string, width: number, epsilo
   return { kind: "rms-norm", weight: weights.take(`${name}.weight`, [width]), epsilon };
 }
 
+/** Rotary positions turn pairs of numbers. @throws {ModelProfileError} when a head has an odd one. */
+export function requirePairs(source: Source, headSize: number): void {
+  requireSetting(
+    source,
+    headSize % 2 === 0,
+    `gives its heads ${headSize} numbers, which are no pairs to rotate`,
+  );
+}
+
 /** @throws {ModelProfileError} when the heads do not share the hidden size evenly. */
-export function headSizeOf({ model }: Source, hidden: number, heads: number): number {
-  if (hidden % heads === 0) return hidden / heads;
-  throw new ModelProfileError({
-    model,
-    file: "config.json",
-    problem: `hidden_size ${hidden} is no multiple of num_attention_heads ${heads}`,
-    fix: "Download it again",
-  });
+export function headSizeOf(source: Source, hidden: number, heads: number): number {
+  requireSetting(
+    source,
+    hidden % heads === 0,
+    `hidden_size ${hidden} is no multiple of num_attention_heads ${heads}`,
+  );
+  return hidden / heads;
 }

@@ -1,12 +1,13 @@
 import * as z from "zod/mini";
-import { type Source, unsupported } from "./source.js";
+import { shortened } from "./shortened.js";
+import { rotaryBase, type Source, unsupported } from "./source.js";
 
 /** Rotary settings of transformers 5 (`modeling_rope_utils.py`, RopeParameters) and `rope_scaling` of transformers 4. */
 const schema = z.strictObject({
   rope_type: z.nullish(z.string()),
   /** The name of `rope_type` before transformers 4.43. */
   type: z.nullish(z.string()),
-  rope_theta: z.nullish(z.number().check(z.positive())),
+  rope_theta: z.nullish(rotaryBase),
   partial_rotary_factor: z.nullish(z.number()),
 });
 
@@ -19,7 +20,7 @@ const schema = z.strictObject({
 export function plainTheta(source: Source, where: string, given: unknown): number | undefined {
   if (given === undefined || given === null) return undefined;
   const parsed = schema.safeParse(given);
-  const problem = `config.json has ${where} ${JSON.stringify(given)}, and only plain rotary positions are supported`;
+  const problem = `config.json has ${where} ${shortened(JSON.stringify(given))}, and only plain rotary positions are supported`;
   if (!parsed.success) throw unsupported(source, problem);
   const { rope_type, type, rope_theta, partial_rotary_factor } = parsed.data;
   if ((rope_type ?? type ?? "default") !== "default" || (partial_rotary_factor ?? 1) !== 1)

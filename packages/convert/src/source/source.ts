@@ -3,6 +3,7 @@ import * as z from "zod/mini";
 import { UnsupportedConversionError } from "../errors.js";
 import type { Activation, OutputHead } from "./description.js";
 import type { SourceWeights } from "./open-weights.js";
+import { shortened } from "./shortened.js";
 
 /** A model's config.json as it stands, entries of null left out. */
 export type Config = Readonly<Record<string, unknown>>;
@@ -33,7 +34,10 @@ export function unsupported(
  * @throws {UnsupportedConversionError} naming setting and value.
  * @throws {ModelProfileError} naming the setting.
  */
-export function readSettings<T>({ model, config }: Source, schema: z.ZodMiniType<T>): T {
+export function readSettings<T>(
+  { model, config }: Pick<Source, "model" | "config">,
+  schema: z.ZodMiniType<T>,
+): T {
   const parsed = schema.safeParse(config);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues.find(({ code }) => code === "invalid_value") ?? parsed.error.issues[0];
@@ -42,7 +46,7 @@ export function readSettings<T>({ model, config }: Source, schema: z.ZodMiniType
   if (issue?.code === "invalid_value") {
     throw unsupported(
       { model },
-      `config.json has ${path} ${value}, and of ${String(config["model_type"])} only ${issue.values
+      `config.json has ${path} ${shortened(value)}, and of ${String(config["model_type"])} only ${issue.values
         .map((known) => JSON.stringify(known))
         .join(", ")} is supported`,
     );
@@ -50,7 +54,7 @@ export function readSettings<T>({ model, config }: Source, schema: z.ZodMiniType
   throw new ModelProfileError({
     model,
     file: "config.json",
-    problem: `has ${path} ${value}, which is no sound setting`,
+    problem: `has ${path} ${shortened(value)}, which is no sound setting`,
     fix: "Download it again",
   });
 }
@@ -59,11 +63,30 @@ function at(value: unknown, key: PropertyKey): unknown {
   return typeof value === "object" && value !== null ? Reflect.get(value, key) : undefined;
 }
 
-/** A whole number above 0. */
-export const size: z.ZodMiniNumber<number> = z.int().check(z.positive());
+/** A whole number from 1 on, up to far beyond every published model's: rows and columns of weights, places, windows. */
+export const size: z.ZodMiniNumber<number> = z.int().check(z.positive(), z.maximum(2 ** 24));
 
-/** A number above 0, of a norm or of rotary positions. */
-export const positive: z.ZodMiniNumber<number> = z.number().check(z.positive());
+/** The same of layers and heads. */
+export const count: z.ZodMiniNumber<number> = z.int().check(z.positive(), z.maximum(4096));
+
+/** Of a token, counted from 0. That it is one of the vocabulary's is checked where the vocabulary is known. */
+export const tokenId: z.ZodMiniNumber<number> = z.int().check(z.nonnegative(), z.maximum(2 ** 24));
+
+/** What a norm adds to a variance. float32 has nothing below as a normal number. */
+export const epsilon: z.ZodMiniNumber<number> = z.number().check(z.minimum(1e-30), z.maximum(1));
+
+/** The base of rotary positions: below 1, late places would turn faster than early ones. */
+export const rotaryBase: z.ZodMiniNumber<number> = z.number().check(z.minimum(1), z.maximum(1e12));
+
+/** @throws {ModelProfileError} saying what is wrong with a number of config.json that is one. */
+export function requireSetting(
+  { model }: Pick<Source, "model">,
+  isSound: boolean,
+  problem: string,
+): asserts isSound {
+  if (isSound) return;
+  throw new ModelProfileError({ model, file: "config.json", problem, fix: "Download it again" });
+}
 
 /** A setting that must have this value, or be absent. */
 export function only<const T extends string | boolean | number>(
