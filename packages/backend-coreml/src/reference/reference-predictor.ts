@@ -1,4 +1,3 @@
-import { rmSync } from "node:fs";
 import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -29,8 +28,8 @@ export function referenceRuntime(runtime: { readonly name: string; readonly vers
 }
 
 /**
- * Opens a package on a backend for ONNX files: its program becomes an ONNX file in a temporary folder, which is there as
- * long as the predictor, because the backend loads it again where its process died, and at most as long as this process.
+ * Opens a package on a backend for ONNX files: its program becomes an ONNX file in a temporary folder, which is
+ * removed once the backend has loaded it.
  *
  * @throws {UntranslatableProgramError} for what the translation does not cover.
  * @throws what the backend throws for the file, or the signal's reason.
@@ -44,7 +43,6 @@ export async function openReferencePredictor(
   const graph = await translate(model, request);
   signal?.throwIfAborted();
   const folder = await mkdtemp(join(tmpdir(), "crossrank-coreml-"));
-  removeAtExit(folder);
   try {
     await writeModelFile({
       path: join(folder, "model.onnx"),
@@ -65,29 +63,14 @@ export async function openReferencePredictor(
       dtype: "fp32",
       signal,
     });
+    // At once, so that a program that ends without `dispose` leaves no copy of the weights behind. Where files in use
+    // cannot be removed, `close` does it.
+    await rm(folder, { recursive: true, force: true }).catch(() => undefined);
     return new ReferencePredictor(session, folder, request.arithmetic);
   } catch (error) {
-    await remove(folder);
+    await rm(folder, { recursive: true, force: true });
     throw error;
   }
-}
-
-/** Of translations that are open. A program that ends without `dispose` leaves no copy of the weights behind. */
-const folders = new Set<string>();
-
-function removeAtExit(folder: string): void {
-  if (folders.size === 0) process.on("exit", removeAll);
-  folders.add(folder);
-}
-
-async function remove(folder: string): Promise<void> {
-  await rm(folder, { recursive: true, force: true });
-  folders.delete(folder);
-  if (folders.size === 0) process.off("exit", removeAll);
-}
-
-function removeAll(): void {
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 }
 
 class ReferencePredictor implements Predictor {
@@ -130,7 +113,7 @@ class ReferencePredictor implements Predictor {
     try {
       await this.#session.dispose();
     } finally {
-      await remove(this.#folder);
+      await rm(this.#folder, { recursive: true, force: true });
     }
   }
 }
