@@ -1,5 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { BackendRunError, CrossrankError, createReranker, InvalidInputError } from "../src/index.js";
+import {
+  BackendRunError,
+  CrossrankError,
+  createReranker,
+  InvalidInputError,
+  NonFiniteScoreError,
+} from "../src/index.js";
 import { planBatches } from "../src/run/scheduler.js";
 import { fixture, query, rejection } from "./fallback-scene.js";
 import { hostileValues } from "./hostile-values.js";
@@ -71,6 +77,29 @@ describe("a session that declares much", () => {
     await reranker.dispose();
   });
 });
+
+it.each(["bert-logit", "bert-cosine-mean"])(
+  "a number that is not finite is named by its pair, also beyond the first thousand: %s",
+  async (name) => {
+    const documents = Array.from({ length: 1500 }, (_, index) => (index === 1300 ? "tokenizer" : "model"));
+    const files = fixture(name);
+    const { vocab } = JSON.parse(await files.readText("tokenizer.json")).model;
+    const backend = toyBackend({
+      run: (batch, sound) => {
+        for (let row = 0; row < batch.rows; row += 1) {
+          const ids = batch.inputIds.subarray(row * batch.columns, (row + 1) * batch.columns);
+          const width = sound.data.length / batch.rows;
+          if (ids.includes(vocab.tokenizer)) sound.data.fill(Number.NaN, row * width, (row + 1) * width);
+        }
+        return sound;
+      },
+    });
+    const reranker = await createReranker({ model: files, backend, probe: false });
+    const error = await rejection(reranker.rerank({ query: "the", documents }));
+    expect(NonFiniteScoreError.isInstance(error) && error.index).toBe(1300);
+    await reranker.dispose();
+  },
+);
 
 describe("the scheduler by itself", () => {
   const sound = {

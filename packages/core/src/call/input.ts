@@ -8,6 +8,7 @@ import type {
   TimeBudget,
 } from "../contract/reranker.js";
 import type { PairScore, RankedDocument } from "../contract/result.js";
+import type { CheckedPair } from "../families/family.js";
 import { rankByLogit } from "../score/order.js";
 
 // A caller's arguments are read here and nowhere else: each property and each element once, while the call has not yet
@@ -16,12 +17,6 @@ import { rankByLogit } from "../score/order.js";
 
 /** Most items of one array: an array that says it is longer does not hold so many texts. */
 const mostItems = 2 ** 24;
-
-/** A pair whose texts are known to be strings. */
-export interface CheckedPair {
-  readonly query: string;
-  readonly text: string;
-}
 
 /** The options of a call, as they were when it began. */
 export type CallOptions = Pick<

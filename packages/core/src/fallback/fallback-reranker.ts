@@ -1,7 +1,6 @@
 import { type Deadline, withDeadline } from "../call/deadline.js";
 import {
   type CallOptions,
-  type CheckedPair,
   rankedDocuments,
   readArray,
   readCallback,
@@ -24,6 +23,7 @@ import type {
   VariantProvenance,
 } from "../contract/result.js";
 import type { CrossrankWarning } from "../contract/warnings.js";
+import type { CheckedPair } from "../families/family.js";
 import { untilAborted } from "../run/abort.js";
 import { type LoadedVariant, VariantChain } from "./variant-chain.js";
 

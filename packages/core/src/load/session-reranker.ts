@@ -3,7 +3,6 @@ import { cacheKey } from "../call/cache-key.js";
 import { type Deadline, withDeadline } from "../call/deadline.js";
 import {
   type CallOptions,
-  type CheckedPair,
   rankedDocuments,
   readCallOptions,
   readEmbedOptions,
@@ -35,6 +34,7 @@ import type {
 import type { Provenance, RerankResult, ScoreResult } from "../contract/result.js";
 import type { ListEncoder } from "../encoding/list-encoder.js";
 import type { PairEncoder } from "../encoding/pair-encoder.js";
+import type { CheckedPair } from "../families/family.js";
 import { scaleOf } from "../score/head.js";
 import type { HeadChain } from "../score/head-modules.js";
 
