@@ -11,6 +11,7 @@ use objc2_core_ml::MLComputeUnits;
 
 use crate::failure::{self, Failure};
 use crate::model::Feature;
+use crate::owned_thread;
 use crate::owner::{self, Answer, Facts, Job, Owner};
 use crate::tensor::{Input, Output};
 use crate::{compile, plan, system};
@@ -94,7 +95,7 @@ pub fn compute_plan(
 #[napi(ts_return_type = "Promise<NativeModel>")]
 pub fn load<'env>(env: &'env Env, compiled: String, compute_units: String) -> Result<Object<'env>> {
     let units = units_of(&compute_units).map_err(rejection)?;
-    owner::watch_once(|| env.add_env_cleanup_hook((), |()| owner::end_all()).map(|_| ()))?;
+    owned_thread::watch_once(|| env.add_env_cleanup_hook((), |()| owned_thread::end_all()).map(|_| ()))?;
     // The owner exists before its answer is read: the answer is read on this thread, later.
     let (handle, place) = std::sync::mpsc::channel::<Arc<Owner>>();
     let (promise, answer) = promised(env, move |facts: Facts| {
@@ -102,7 +103,7 @@ pub fn load<'env>(env: &'env Env, compiled: String, compute_units: String) -> Re
             place.recv().map_err(|_| Error::from_reason("failed: the model's thread did not start"))?;
         Ok(NativeModel { owner, facts })
     })?;
-    let owner = Owner::start(compiled, units, answer)
+    let owner = owner::start(compiled, units, answer)
         .map_err(|error| rejection(Failure::new("failed", format!("no thread: {error}"))))?;
     // Nobody waits for it where loading failed.
     let _ = handle.send(owner);

@@ -3,6 +3,7 @@
 //! Promises are rejected with an `Error` whose message begins with a code and a colon: `damaged`, `unsupported`,
 //! `out-of-memory`, `invalid-input`, `failed`, `threads`, `unreadable`, `closed`.
 
+mod owned_thread;
 mod owner;
 mod shim;
 
@@ -81,7 +82,7 @@ pub fn load<'env>(
         Either::B(bytes) => Source::Bytes(bytes.to_vec()),
     };
     let options = parse(&options).map_err(rejection)?;
-    owner::watch_once(|| env.add_env_cleanup_hook((), |()| owner::end_all()).map(|_| ()))?;
+    owned_thread::watch_once(|| env.add_env_cleanup_hook((), |()| owned_thread::end_all()).map(|_| ()))?;
     // The owner exists before its answer is read: the answer is read on this thread, later.
     let (handle, place) = std::sync::mpsc::channel::<Arc<Owner>>();
     let (promise, answer) = promised(env, move |Facts { inputs, threads, longest }| {
@@ -89,7 +90,7 @@ pub fn load<'env>(
             place.recv().map_err(|_| Error::from_reason("failed: the session's thread did not start"))?;
         Ok(NativeSession { owner, inputs, threads, longest })
     })?;
-    let owner = Owner::start(source, options, answer)
+    let owner = owner::start(source, options, answer)
         .map_err(|error| rejection(Failure::new("out-of-memory", format!("no thread: {error}"))))?;
     // Nobody waits for it where loading failed.
     let _ = handle.send(owner);

@@ -1,12 +1,10 @@
-//! The thread that owns a model: it loads it, runs it and frees it, one job after the other.
+//! What the thread that owns a model does: it loads it, runs it and frees it.
 
-use std::cell::{Cell, RefCell};
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SendError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::Arc;
+use std::thread::Builder;
 
+use crate::owned_thread::{Jobs, OwnedThread};
 use crate::shim::{Failure, Input, Model, Options, Tensor};
 
 /// Called on the owning thread, once.
@@ -35,96 +33,21 @@ pub enum Job {
     Close { answer: Answer<()> },
 }
 
+pub type Owner = OwnedThread<Job>;
+
 /// Deep graphs are walked recursively.
 const STACK_BYTES: usize = 8 << 20;
 
-pub struct Owner {
-    jobs: Mutex<Option<Sender<Job>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-    /// The JavaScript environment ends: jobs that have not begun are dropped.
-    ending: Arc<AtomicBool>,
-}
-
-impl Owner {
-    /// Starts the thread, which loads the model first.
-    pub fn start(source: Source, options: Options, answer: Answer<Facts>) -> std::io::Result<Arc<Self>> {
-        let (sender, receiver) = channel();
-        let ending = Arc::new(AtomicBool::new(false));
-        let seen = ending.clone();
-        let thread =
-            thread::Builder::new().name("crossrank-mnn".into()).stack_size(STACK_BYTES).spawn(move || {
-                match load(source, options) {
-                    Ok(model) => {
-                        answer(Ok(Facts {
-                            inputs: model.inputs(),
-                            threads: model.threads(),
-                            longest: model.longest(),
-                        }));
-                        serve(model, &receiver, &seen);
-                    }
-                    Err(failure) => answer(Err(failure)),
-                }
-            })?;
-        let owner =
-            Arc::new(Self { jobs: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), ending });
-        ALIVE.with_borrow_mut(|alive| {
-            alive.retain(|other| !other.is_finished());
-            alive.push(owner.clone());
-        });
-        Ok(owner)
-    }
-
-    /// Gives the job back when the model is closed.
-    pub fn send(&self, job: Job) -> Result<(), Job> {
-        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        match jobs.as_ref() {
-            Some(sender) => sender.send(job).map_err(|SendError(job)| job),
-            None => Err(job),
+/// Starts the thread, which loads the model first.
+pub fn start(source: Source, options: Options, answer: Answer<Facts>) -> std::io::Result<Arc<Owner>> {
+    let thread = Builder::new().name("crossrank-mnn".into()).stack_size(STACK_BYTES);
+    Owner::spawn(thread, move |jobs| match load(source, options) {
+        Ok(model) => {
+            answer(Ok(Facts { inputs: model.inputs(), threads: model.threads(), longest: model.longest() }));
+            serve(model, jobs);
         }
-    }
-
-    /// Takes no more jobs; those it has are still done.
-    pub fn hang_up(&self) {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
-    }
-
-    fn is_finished(&self) -> bool {
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        thread.as_ref().is_none_or(JoinHandle::is_finished)
-    }
-
-    fn end(&self) {
-        self.ending.store(true, Ordering::Release);
-        self.hang_up();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            // A panic there has been answered by dropping its jobs.
-            let _ = thread.join();
-        }
-    }
-}
-
-thread_local! {
-    /// Those of this thread's JavaScript environment.
-    static ALIVE: RefCell<Vec<Arc<Owner>>> = const { RefCell::new(Vec::new()) };
-    static WATCHED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Has `watch` called once for each environment.
-pub fn watch_once<Error>(watch: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
-    if !WATCHED.get() {
-        watch()?;
-        WATCHED.set(true);
-    }
-    Ok(())
-}
-
-/// Waits for what MNN is at, before its static data is destroyed or this library is unloaded.
-pub fn end_all() {
-    WATCHED.set(false);
-    for owner in ALIVE.with_borrow_mut(std::mem::take) {
-        owner.end();
-    }
+        Err(failure) => answer(Err(failure)),
+    })
 }
 
 fn load(source: Source, options: Options) -> Result<Model, Failure> {
@@ -137,11 +60,8 @@ fn load(source: Source, options: Options) -> Result<Model, Failure> {
     Model::open(&bytes, options)
 }
 
-fn serve(mut model: Model, jobs: &Receiver<Job>, ending: &AtomicBool) {
-    while let Ok(job) = jobs.recv() {
-        if ending.load(Ordering::Acquire) {
-            break;
-        }
+fn serve(mut model: Model, jobs: Jobs<Job>) {
+    for job in jobs {
         match job {
             Job::Resize { shapes, answer } => answer(model.resize(&shapes).map(|()| model.outputs())),
             Job::Run { inputs, output, answer } => {
