@@ -1,7 +1,12 @@
 import { defineConfig, type Options } from "tsup";
 
 const config: Options = {
-  entry: ["src/index.ts"],
+  entry: {
+    index: "src/index.ts",
+    encoding: "src/entries/encoding.ts",
+    files: "src/entries/files.ts",
+    verify: "src/entries/verify.ts",
+  },
   format: "esm",
   dts: true,
   clean: true,

@@ -1,0 +1,3 @@
+// @crossrank/core/files: a model's files, read and checked one by one.
+export { ModelReader } from "../files/model-reader.js";
+export { openSafetensors, type Tensor, type TensorFile } from "../files/safetensors.js";
