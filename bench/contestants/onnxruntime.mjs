@@ -5,7 +5,8 @@
 import { once } from "node:events";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
-import { createPairEncoder, createTextTokenizer, readProfile } from "@crossrank/core";
+import { readProfile } from "@crossrank/core";
+import { createPairEncoder, createTextTokenizer } from "@crossrank/core/encoding";
 import { openModel } from "@crossrank/hub";
 import { env, InferenceSession } from "onnxruntime-node";
 import { runBatch } from "./onnxruntime-batch.mjs";

@@ -8,8 +8,8 @@ import {
   type LoadRequest,
   ModelLoadError,
   type NumericBounds,
-  precisionClassOf,
 } from "@crossrank/core";
+import { precisionClassOf } from "@crossrank/core/verify";
 import { type ModelPackage, openModelPackage } from "@crossrank/formats/mlpackage";
 import {
   type ArtifactChoice,

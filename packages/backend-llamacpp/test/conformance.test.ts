@@ -1,6 +1,6 @@
 import { llamacpp } from "@crossrank/backend-llamacpp";
 import { defineConformanceSuite, openFixtureFolder, openFixtures } from "@crossrank/conformance";
-import { readGoldens, verify } from "@crossrank/core";
+import { readGoldens, verify } from "@crossrank/core/verify";
 import { afterAll, describe, expect, test } from "vitest";
 import { convertedFolder, openFolder } from "./fixtures.js";
 

@@ -1,5 +1,6 @@
 import { openFixtures } from "@crossrank/conformance";
-import { type ModelFiles, type ModelProfile, readGoldens, readProfile } from "@crossrank/core";
+import { type ModelFiles, type ModelProfile, readProfile } from "@crossrank/core";
+import { readGoldens } from "@crossrank/core/verify";
 
 /** A sequence and what its reference gives. */
 export interface ScoredSequence {

@@ -9,9 +9,9 @@ import {
   type Batch,
   type LoadRequest,
   type ModelFiles,
-  readGoldens,
   readProfile,
 } from "@crossrank/core";
+import { readGoldens } from "@crossrank/core/verify";
 import { afterAll } from "vitest";
 
 const folders: string[] = [];

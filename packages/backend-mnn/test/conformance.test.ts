@@ -2,7 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { mnn } from "@crossrank/backend-mnn";
 import { defineConformanceSuite, openFixtures } from "@crossrank/conformance";
-import { readGoldens, verify } from "@crossrank/core";
+import { readGoldens, verify } from "@crossrank/core/verify";
 import { openModel } from "@crossrank/hub";
 import { afterAll, describe, expect, test } from "vitest";
 import { describeNative, fixture, fixtureFolder, hasAddon, mnnBytes } from "./fixtures.js";

@@ -1,7 +1,8 @@
 import { readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { onnx } from "@crossrank/backend-onnx";
-import { type GoldenScore, type Head, readGoldens, readProfile } from "@crossrank/core";
+import { type Head, readProfile } from "@crossrank/core";
+import { type GoldenScore, readGoldens } from "@crossrank/core/verify";
 import { expect, onTestFinished, test } from "vitest";
 import { load, makeBatch } from "./fixtures.js";
 import { folderFiles } from "./folder-files.js";

@@ -3,18 +3,16 @@ import {
   type BackendSession,
   type Capabilities,
   createReranker,
-  type GoldenScore,
-  type Goldens,
   type LoadRequest,
   type ModelProfile,
   type Pair,
   type PairScore,
   type RawOutput,
   type Reranker,
-  readGoldens,
   readProfile,
   type TruncationStrategy,
 } from "@crossrank/core";
+import { type GoldenScore, type Goldens, readGoldens } from "@crossrank/core/verify";
 import type { Fixture } from "./fixtures.js";
 import { batchOf, type Recorder, type Row, record, rowsOf } from "./recorder.js";
 

@@ -1,4 +1,5 @@
-import { type ModelFiles, openSafetensors, type Tensor } from "@crossrank/core";
+import type { ModelFiles } from "@crossrank/core";
+import { openSafetensors, type Tensor } from "@crossrank/core/files";
 
 /**
  * BERT, RoBERTa and XLM-RoBERTa as plain float64 arithmetic, written to be read: the definition that a backend is

@@ -4,11 +4,10 @@ import {
   BackendRunError,
   type BackendSession,
   type Batch,
-  type GoldenScore,
-  type Goldens,
-  openSafetensors,
   type RawOutput,
 } from "@crossrank/core";
+import { openSafetensors } from "@crossrank/core/files";
+import type { GoldenScore, Goldens } from "@crossrank/core/verify";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { checks } from "../src/checks/index.js";
 import { copyWith, type ModelCopy } from "../src/fixtures.js";

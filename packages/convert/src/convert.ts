@@ -6,18 +6,15 @@ import {
   type Backend,
   type CrossrankJson,
   type FileProgress,
-  type Goldens,
   InvalidInputError,
   type LoadedModel,
   loadModel,
   type ModelFiles,
   type ModelProfile,
-  readGoldens,
   readProfile,
   type ScoringProgress,
-  type Verification,
-  verifyLoaded,
 } from "@crossrank/core";
+import { type Goldens, readGoldens, type Verification, verifyLoaded } from "@crossrank/core/verify";
 import type { WriteProgress } from "@crossrank/formats";
 import type { ArtifactWriter, StoredTensorFacts } from "./artifact-writer.js";
 import { type BatchUse, batchesOfUse } from "./batch-use.js";

@@ -2,12 +2,12 @@ import { copyFile, mkdir, open, readdir, readFile, stat, writeFile } from "node:
 import { dirname, join } from "node:path";
 import {
   type CrossrankJson,
-  type Goldens,
   type ModelFile,
   ModelFileNotFoundError,
   type ModelFiles,
   type ModelProfile,
 } from "@crossrank/core";
+import type { Goldens } from "@crossrank/core/verify";
 import { UnsupportedConversionError } from "./errors.js";
 
 /**

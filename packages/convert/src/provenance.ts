@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import type { BackendInfo, Bound, CrossrankJson, Goldens, VerificationSummary } from "@crossrank/core";
+import type { BackendInfo, CrossrankJson } from "@crossrank/core";
+import type { Bound, Goldens, VerificationSummary } from "@crossrank/core/verify";
 import * as z from "zod/mini";
 import { artifactOf } from "./artifact-name.js";
 import type { ArtifactSettings } from "./artifact-writer.js";

@@ -8,12 +8,11 @@ import { onnx } from "@crossrank/backend-onnx";
 import {
   CrossrankError,
   createReranker,
-  type Goldens,
   InvalidInputError,
   type ModelFiles,
   readProfile,
-  verify,
 } from "@crossrank/core";
+import { type Goldens, verify } from "@crossrank/core/verify";
 import { openModel } from "@crossrank/hub";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type ConversionProgress, type ConvertOptions, convert } from "../src/convert.js";

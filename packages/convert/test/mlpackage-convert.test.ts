@@ -4,17 +4,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { coreml } from "@crossrank/backend-coreml";
 import { onnx } from "@crossrank/backend-onnx";
-import {
-  type Backend,
-  createReranker,
-  type GoldenCase,
-  type GoldenScore,
-  type Goldens,
-  InvalidInputError,
-  type ModelFiles,
-  readGoldens,
-  verify,
-} from "@crossrank/core";
+import { type Backend, createReranker, InvalidInputError, type ModelFiles } from "@crossrank/core";
+import { type GoldenCase, type GoldenScore, type Goldens, readGoldens, verify } from "@crossrank/core/verify";
 import { openModel } from "@crossrank/hub";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type ConversionProgress, type ConvertOptions, convert } from "../src/convert.js";

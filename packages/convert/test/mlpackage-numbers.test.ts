@@ -1,7 +1,8 @@
 import { coreml } from "@crossrank/backend-coreml";
 import { onnx } from "@crossrank/backend-onnx";
 import { defineConformanceSuite } from "@crossrank/conformance";
-import { type Backend, readGoldens, verify } from "@crossrank/core";
+import type { Backend } from "@crossrank/core";
+import { readGoldens, verify } from "@crossrank/core/verify";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { convert } from "../src/convert.js";
 import type { MlpackageWriterOptions } from "../src/mlpackage/write-mlpackage.js";

@@ -6,10 +6,9 @@ import {
   InvalidInputError,
   ModelLoadError,
   type RawOutput,
-  readGoldens,
   readProfile,
-  verify,
 } from "@crossrank/core";
+import { readGoldens, verify } from "@crossrank/core/verify";
 import { openModel } from "@crossrank/hub";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type ConvertOptions, convert } from "../src/convert.js";

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readlinkSync } from "node:fs";
 import { mkdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { onnx } from "@crossrank/backend-onnx";
-import { readGoldens, verify } from "@crossrank/core";
+import { readGoldens, verify } from "@crossrank/core/verify";
 import type { WriteProgress } from "@crossrank/formats";
 import { afterAll, describe, expect, test } from "vitest";
 import type { StoredTensorFacts } from "../src/artifact-writer.js";

@@ -1,5 +1,5 @@
 import { onnx } from "@crossrank/backend-onnx";
-import { readGoldens, verify } from "@crossrank/core";
+import { readGoldens, verify } from "@crossrank/core/verify";
 import { afterAll, describe, expect, test } from "vitest";
 import { createOnnxWriter } from "../src/onnx/write-onnx.js";
 import { convertedFixture, encoderFixtures, temporaryFolder } from "./onnx-files.js";

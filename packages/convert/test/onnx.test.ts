@@ -1,6 +1,7 @@
 import { onnx } from "@crossrank/backend-onnx";
 import { defineConformanceSuite } from "@crossrank/conformance";
-import { type Backend, readGoldens, verify } from "@crossrank/core";
+import type { Backend } from "@crossrank/core";
+import { readGoldens, verify } from "@crossrank/core/verify";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createOnnxWriter, type OnnxTarget } from "../src/onnx/write-onnx.js";
 import { convertedFixture, encoderFixtures, temporaryFolder } from "./onnx-files.js";

@@ -7,10 +7,9 @@ import {
   loadModel,
   type ModelFiles,
   ModelProfileError,
-  readGoldens,
   readProfile,
-  verify,
 } from "@crossrank/core";
+import { readGoldens, verify } from "@crossrank/core/verify";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { erf } from "../src/reference/activations.js";
 import { relativeRow } from "../src/reference/attention.js";

@@ -1,13 +1,12 @@
 import { describe, expect, it } from "vitest";
+import { type Goldens, verify } from "../src/entries/verify.js";
 import {
   createFallbackReranker,
   createReranker,
   type DocumentInput,
-  type Goldens,
   InvalidInputError,
   type RankedDocument,
   type Reranker,
-  verify,
 } from "../src/index.js";
 import { fixture, query, rejection } from "./fallback-scene.js";
 import { type ToyBackend, toyBackend } from "./toy-backend.js";

@@ -1,14 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { type Goldens, verify } from "../src/entries/verify.js";
 import {
   type Backend,
   BackendRunError,
   createFallbackReranker,
   createReranker,
   DisposedError,
-  type Goldens,
   loadModel,
   type Reranker,
-  verify,
 } from "../src/index.js";
 import { documents, fixture, gate, query, rejection } from "./fallback-scene.js";
 import { toyBackend } from "./toy-backend.js";

@@ -7,11 +7,11 @@ import {
   createPairEncoder,
   createTextTokenizer,
   type EncodedSequence,
-  type GoldenScore,
-  type Goldens,
+} from "../src/entries/encoding.js";
+import { type GoldenScore, type Goldens, readGoldens } from "../src/entries/verify.js";
+import {
   type ModelProfile,
   type ProfileReading,
-  readGoldens,
   readProfile,
   type TemplatePiece,
   type TruncationStrategy,

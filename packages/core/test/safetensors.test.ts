@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { ModelProfileError, openSafetensors } from "../src/index.js";
+import { openSafetensors } from "../src/entries/files.js";
+import { ModelProfileError } from "../src/index.js";
 import { memoryFiles } from "./memory-files.js";
 import { f32, half, safetensors } from "./write-safetensors.js";
 

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { EncodedSequence } from "../src/index.js";
+import type { EncodedSequence } from "../src/entries/encoding.js";
 import { fillBatch, planBatches } from "../src/run/scheduler.js";
 
 const preference = { rows: 8, tokens: 1024, padding: 0.1 };

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { createTextTokenizer } from "../src/index.js";
+import { createTextTokenizer } from "../src/entries/encoding.js";
 import { createNormalizer } from "../src/tokenizer/normalizer.js";
 import { createPreTokenizer } from "../src/tokenizer/pre-tokenizer.js";
 

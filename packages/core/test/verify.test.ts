@@ -1,18 +1,14 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { type GoldenCase, type Goldens, readGoldens, verify, verifyLoaded } from "../src/entries/verify.js";
 import {
   type Backend,
   type Batch,
   createReranker,
   DisposedError,
-  type GoldenCase,
-  type Goldens,
   InvalidInputError,
   loadModel,
   type ModelFiles,
-  readGoldens,
-  verify,
-  verifyLoaded,
 } from "../src/index.js";
 import { boundFor, judge, type VerifiedCase } from "../src/verify/judge.js";
 import { rejection } from "./fallback-scene.js";

@@ -1,12 +1,10 @@
+import { InvalidInputError, type ProfileReading, type TemplatePiece } from "@crossrank/core";
 import {
   createListEncoder,
   createPairEncoder,
   createTextTokenizer,
-  InvalidInputError,
-  type ProfileReading,
-  type TemplatePiece,
   type TextTokenizer,
-} from "@crossrank/core";
+} from "@crossrank/core/encoding";
 
 /** What `inspect` encodes, to show what a model gets to read. */
 export const example = {

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
-import { CrossrankError, type Goldens, type ModelFiles, readGoldens } from "@crossrank/core";
+import { CrossrankError, type ModelFiles } from "@crossrank/core";
+import { type Goldens, readGoldens } from "@crossrank/core/verify";
 import { CommandError, describeSystemError } from "./failure.js";
 
 /** Goldens, and where they are from. */

@@ -1,12 +1,7 @@
 import { cp, readdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  createListEncoder,
-  createPairEncoder,
-  createTextTokenizer,
-  readProfile,
-  type TemplatePiece,
-} from "@crossrank/core";
+import { readProfile, type TemplatePiece } from "@crossrank/core";
+import { createListEncoder, createPairEncoder, createTextTokenizer } from "@crossrank/core/encoding";
 import { openModel } from "@crossrank/hub";
 import { describe, expect, it } from "vitest";
 import { conformanceFixture, crossrank, fixture, temporaryFolder } from "./run-command.js";

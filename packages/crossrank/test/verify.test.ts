@@ -1,6 +1,6 @@
 import { cp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Goldens, Verification } from "@crossrank/core";
+import type { Goldens, Verification } from "@crossrank/core/verify";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { gitFile, type HubServer, lfsFile, startHub } from "../../hub/test/hub-server.js";
 import { conformanceFixture, crossrank, fixture, type Outcome, temporaryFolder } from "./run-command.js";

@@ -3,14 +3,9 @@ import { readdirSync, statSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { onnx } from "@crossrank/backend-onnx";
-import {
-  createPairEncoder,
-  createReranker,
-  createTextTokenizer,
-  type Reranker,
-  readGoldens,
-  readProfile,
-} from "@crossrank/core";
+import { createReranker, type Reranker, readProfile } from "@crossrank/core";
+import { createPairEncoder, createTextTokenizer } from "@crossrank/core/encoding";
+import { readGoldens } from "@crossrank/core/verify";
 import { openModel } from "@crossrank/hub";
 import { modelFolder } from "@crossrank/model-nano";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";

@@ -1,5 +1,6 @@
 import { strict as assert } from "node:assert";
-import { createPairEncoder, createTextTokenizer, type Pair } from "@crossrank/core";
+import type { Pair } from "@crossrank/core";
+import { createPairEncoder, createTextTokenizer } from "@crossrank/core/encoding";
 import {
   columnsFor,
   type FixtureContext,

@@ -1,13 +1,6 @@
-import {
-  createTextTokenizer,
-  type GoldenCase,
-  type GoldenScore,
-  type Goldens,
-  type ModelFiles,
-  type ModelProfile,
-  readProfile,
-  type TruncationStrategy,
-} from "@crossrank/core";
+import { type ModelFiles, type ModelProfile, readProfile, type TruncationStrategy } from "@crossrank/core";
+import { createTextTokenizer } from "@crossrank/core/encoding";
+import type { GoldenCase, GoldenScore, Goldens } from "@crossrank/core/verify";
 import { goldenEncoder } from "./source-goldens.js";
 
 /**

@@ -1,21 +1,20 @@
 import {
-  createListEncoder,
-  createPairEncoder,
   createReranker,
-  createTextTokenizer,
-  type EncodedSequence,
-  type GoldenCase,
-  type GoldenList,
-  type GoldenScore,
-  type Goldens,
   type ModelFiles,
   type ModelProfile,
   type PairScore,
   type Reranker,
   readProfile,
   type ScoringProgress,
-  type TextTokenizer,
 } from "@crossrank/core";
+import {
+  createListEncoder,
+  createPairEncoder,
+  createTextTokenizer,
+  type EncodedSequence,
+  type TextTokenizer,
+} from "@crossrank/core/encoding";
+import type { GoldenCase, GoldenList, GoldenScore, Goldens } from "@crossrank/core/verify";
 import { sourceBackend } from "./source-backend.js";
 
 /** A pair to be scored by the source. `name` is unique. */

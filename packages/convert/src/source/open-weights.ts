@@ -4,9 +4,8 @@ import {
   ModelFileNotFoundError,
   type ModelFiles,
   ModelProfileError,
-  openSafetensors,
-  type TensorFile,
 } from "@crossrank/core";
+import { openSafetensors, type TensorFile } from "@crossrank/core/files";
 import * as z from "zod/mini";
 import { shortened } from "./shortened.js";
 import type { Weight } from "./weight.js";

@@ -1,4 +1,5 @@
-import { loadModel, type Verification, type VerifiedCase, verifyLoaded } from "@crossrank/core";
+import { loadModel } from "@crossrank/core";
+import { type Verification, type VerifiedCase, verifyLoaded } from "@crossrank/core/verify";
 import { type Command, Option } from "commander";
 import { type Context, print } from "../context.js";
 import { CommandError, translateInputError } from "../failure.js";

@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { type ArtifactWriter, type Conversion, type ConversionProgress, convert } from "@crossrank/convert";
-import type { Backend, Bound, CrossrankJson, Goldens, ModelFiles } from "@crossrank/core";
+import type { Backend, CrossrankJson, ModelFiles } from "@crossrank/core";
+import type { Bound, Goldens } from "@crossrank/core/verify";
 import { isFolderSource } from "@crossrank/hub";
 import { createBackend, packagesAmong } from "../backends.js";
 import { type Context, print } from "../context.js";

@@ -4,7 +4,7 @@ import {
   type PrecisionBounds,
   type PrecisionClass,
   precisionClasses,
-} from "@crossrank/core";
+} from "@crossrank/core/verify";
 import { UnknownPrecisionError } from "../errors.js";
 import type { NonInferiority } from "../statistics/bootstrap.js";
 import type { ScoreComparison } from "./compare-scores.js";
