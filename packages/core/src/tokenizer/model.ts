@@ -1,3 +1,4 @@
+import type { CheckedModel } from "./check-model.js";
 import { TokenTrie } from "./trie.js";
 
 /** `model` of tokenizer.json, as far as it decides about ids. */
@@ -25,10 +26,8 @@ const rememberedLength = 48;
 /**
  * The model of tokenizer.json, as in Rust's tokenizers 0.23.3 (`src/models`). `hidden` are vocabulary entries that
  * no text may become: they keep their ids and weigh in Unigram's lowest score, but match nothing.
- *
- * @throws {Error} for a model of another kind.
  */
-export function createWordModel(json: ModelJson, hidden: ReadonlySet<string>): WordModel {
+export function createWordModel(json: CheckedModel, hidden: ReadonlySet<string>): WordModel {
   const encode = create(json, hidden);
   let remembered = new Map<string, readonly number[]>();
   return (word, ids) => {
@@ -45,13 +44,9 @@ export function createWordModel(json: ModelJson, hidden: ReadonlySet<string>): W
   };
 }
 
-function create(json: ModelJson, hidden: ReadonlySet<string>): WordModel {
-  const { vocab } = json;
-  // Old files leave the type out.
-  const type = json.type ?? (Array.isArray(vocab) ? "Unigram" : json.merges ? "BPE" : "WordPiece");
-  if (type === "Unigram" && Array.isArray(vocab)) {
-    return createUnigram(json, vocab as readonly (readonly [string, number])[], hidden);
-  }
+function create(json: CheckedModel, hidden: ReadonlySet<string>): WordModel {
+  const { type, vocab } = json;
+  if (type === "Unigram") return createUnigram(json, vocab as readonly (readonly [string, number])[], hidden);
   const byToken = vocab as Readonly<Record<string, number>>;
   const unknown =
     typeof json.unk_token === "string" && Object.hasOwn(byToken, json.unk_token)
@@ -63,21 +58,24 @@ function create(json: ModelJson, hidden: ReadonlySet<string>): WordModel {
       return createWordPiece(json, visible, unknown);
     case "BPE":
       return createBytePair(json, new Map(visible), unknown);
-    case "WordLevel": {
+    default: {
       const ids = new Map(visible);
       return (word, out) => {
         out.push(ids.get(word) ?? required(unknown));
       };
     }
-    default:
-      throw new Error(`unknown model type ${type}`);
   }
 }
+
+/** A text that a tokenizer has no ids for. */
+export class UnknownTextError extends Error {}
 
 /** Rust refuses such a text too (`MissingUnkToken`, `MissingUnkId`). */
 function required(unknown: number | undefined): number {
   if (unknown === undefined) {
-    throw new Error("the text holds something unknown to tokenizer.json, whose model has no unknown token");
+    throw new UnknownTextError(
+      "a text holds something that the vocabulary lacks, and the model has no unknown token in its vocabulary",
+    );
   }
   return unknown;
 }
@@ -205,6 +203,7 @@ function createBytePair(
   const ranks = new Map<number, number>();
   const merged: number[] = [];
   for (const merge of json.merges ?? []) {
+    if (typeof merge === "string" && merge.startsWith("#version")) continue;
     const [left = "", right = ""] = typeof merge === "string" ? merge.split(" ") : merge;
     const ids = [vocab.get(left), vocab.get(right), vocab.get(left + right.slice(prefix.length))];
     // A merge into a hidden token, or of one, cannot happen.

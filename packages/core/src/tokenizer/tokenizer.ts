@@ -2,9 +2,11 @@ import * as library from "@huggingface/tokenizers";
 import { ModelProfileError } from "../contract/errors.js";
 import { type AddedTokenJson, createAddedTokenSplitter } from "./added-tokens.js";
 import { fromByteAlphabet } from "./bytes.js";
-import { createWordModel, type ModelJson } from "./model.js";
+import { type CheckedModel, checkAddedTokens, checkModel, isRecord } from "./check-model.js";
+import { createWordModel, UnknownTextError } from "./model.js";
 import { createNormalizer } from "./normalizer.js";
 import { createPreTokenizer } from "./pre-tokenizer.js";
+import { PatternError } from "./regex/syntax.js";
 
 /** The ids of one text, cut to a limit. */
 export interface TokenizedText {
@@ -30,11 +32,11 @@ export interface TextTokenizer {
 
 /** The parts of tokenizer.json that are read here. */
 interface TokenizerJson {
-  readonly added_tokens?: readonly AddedTokenJson[] | null;
+  readonly added_tokens: readonly AddedTokenJson[];
   readonly normalizer?: unknown;
   readonly pre_tokenizer?: unknown;
   readonly decoder?: { readonly type?: string } | null;
-  readonly model: ModelJson;
+  readonly model: CheckedModel;
 }
 
 /** Everything between a text and its ids. Appends to `ids`, and returns how many of them the last two words gave. */
@@ -59,24 +61,34 @@ const longestWord = 128;
  * @param tokenizerJson parsed `tokenizer.json`. Rust's `tokenizers` reads this file alone, and so do we:
  * tokenizer_config.json changes no id.
  * @param model id, for error messages.
- * @throws {ModelProfileError} when a part of the tokenizer is not known here.
+ * @throws {ModelProfileError} when a part of the tokenizer is malformed, or not known here.
  */
 export function createTextTokenizer(tokenizerJson: unknown, model: string): TextTokenizer {
-  const json = tokenizerJson as TokenizerJson;
-  let pipeline: Pipeline;
-  try {
-    pipeline = createPipeline(json);
-  } catch (cause) {
-    throw new ModelProfileError(
-      {
-        model,
-        file: "tokenizer.json",
-        problem: `cannot be used (${(cause as Error).message})`,
-        fix: "Download it again, or save it anew with a current version of transformers",
-      },
+  const failed = (cause: unknown, problem: string, fix: string): ModelProfileError =>
+    new ModelProfileError(
+      { model, file: "tokenizer.json", problem: `${problem} (${(cause as Error).message})`, fix },
       { cause },
     );
+  let json: TokenizerJson;
+  let pipeline: Pipeline;
+  try {
+    json = checkTokenizer(tokenizerJson);
+    pipeline = createPipeline(json);
+  } catch (cause) {
+    throw failed(
+      cause,
+      "cannot be used",
+      "Download it again, or save it anew with a current version of transformers",
+    );
   }
+  const run: Pipeline = (text, ids) => {
+    try {
+      return pipeline(text, ids);
+    } catch (cause) {
+      if (!(cause instanceof PatternError || cause instanceof UnknownTextError)) throw cause;
+      throw failed(cause, "gives no ids for a text", "Mend the tokenizer, or leave the text out");
+    }
+  };
   let decode: TextTokenizer["decode"] | undefined;
 
   return {
@@ -86,7 +98,7 @@ export function createTextTokenizer(tokenizerJson: unknown, model: string): Text
         const part = whole ? text : text.slice(0, cutAt(text, window));
         const illFormed = !part.isWellFormed();
         const ids: number[] = [];
-        const last = part === "" ? 0 : pipeline(illFormed ? part.toWellFormed() : part, ids);
+        const last = part === "" ? 0 : run(illFormed ? part.toWellFormed() : part, ids);
         const untrusted = Math.max(untrustedTokens, last <= longestWord ? last : 0);
         const trusted = whole ? ids.length : ids.length - untrusted;
         if (!whole && trusted < limit) continue;
@@ -114,13 +126,20 @@ function cutAt(text: string, window: number): number {
   return previous >= 0xd800 && previous <= 0xdbff ? window - 1 : window;
 }
 
+/** @throws {Error} when a part is malformed. */
+function checkTokenizer(json: unknown): TokenizerJson {
+  if (!isRecord(json)) throw new Error("it is not an object");
+  const model = checkModel(json["model"]);
+  return { ...json, model, added_tokens: checkAddedTokens(json["added_tokens"], model) };
+}
+
 /**
  * The steps of Rust's tokenizers, in their order. No text can become a special token: they are not looked for among
  * the added tokens, and the model does not know them either, so that Unigram or BPE cannot assemble them. (Rust's
  * `encode_special_tokens` does the first half only.)
  */
 function createPipeline(json: TokenizerJson): Pipeline {
-  const added = json.added_tokens ?? [];
+  const added = json.added_tokens;
   const special = new Set(added.filter((token) => token.special).map((token) => token.content));
   const visible = added.filter((token) => !token.special);
   const normalize = createNormalizer(json.normalizer);
@@ -162,9 +181,8 @@ function createPipeline(json: TokenizerJson): Pipeline {
   };
 }
 
-/** As in Rust, where the file always says so. */
 function isNormalized(token: AddedTokenJson): boolean {
-  return token.normalized ?? !token.special;
+  return token.normalized === true;
 }
 
 function createDecoder({ added_tokens, normalizer, decoder, model }: TokenizerJson): TextTokenizer["decode"] {
@@ -175,7 +193,7 @@ function createDecoder({ added_tokens, normalizer, decoder, model }: TokenizerJs
     for (const [token, id] of Object.entries(model.vocab)) tokens.set(id, token);
   }
   const normalize = createNormalizer(normalizer);
-  for (const token of added_tokens ?? []) {
+  for (const token of added_tokens) {
     tokens.set(token.id, isNormalized(token) ? normalize(token.content) : token.content);
   }
   const toText = createTokenDecoder(decoder);
