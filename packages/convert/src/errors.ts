@@ -1,4 +1,5 @@
-import { CrossrankError, type Verification } from "@crossrank/core";
+import { CrossrankError } from "@crossrank/core";
+import type { Verification } from "@crossrank/core/verify";
 import type { BatchUse } from "./batch-use.js";
 
 /** A model cannot be written in a format: nobody's runtime computes it there, or we do not write it. */
@@ -123,8 +124,11 @@ export class OutputFolderError extends CrossrankError<"output-folder"> {
   readonly output: string;
   /** The file or folder at fault. */
   readonly path: string;
-  /** `exists`: the artifact is there already. `conflict`: the folder holds another model. `system`: it cannot be written. */
-  readonly reason: "exists" | "conflict" | "system";
+  /**
+   * `exists`: the artifact is there already. `conflict`: the folder holds another model. `busy`: another conversion
+   * moves its files there. `system`: it cannot be written.
+   */
+  readonly reason: "exists" | "conflict" | "busy" | "system";
 
   constructor(
     facts: {

@@ -3,6 +3,7 @@ import { constants, type Stats } from "node:fs";
 import {
   access,
   mkdir,
+  open,
   readdir,
   readFile,
   realpath,
@@ -14,6 +15,7 @@ import {
 } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
+import { describeRefusal, excludingOthers, type Release, tryExclude } from "@crossrank/disk";
 import { artifactOf, unitOf } from "./artifact-name.js";
 import { OutputFolderError } from "./errors.js";
 import { type ProvenanceDocument, parseProvenance, provenanceFile } from "./provenance.js";
@@ -23,6 +25,9 @@ const host = createHash("sha256").update(hostname()).digest("hex").slice(0, 8);
 
 /** A staging folder whose owner cannot be asked (it ran on another machine) and that nobody wrote to for so long. Milliseconds. */
 const abandonedAfter = 24 * 3_600_000;
+
+/** How long to wait for another conversion that moves its files into the same folder. Milliseconds. */
+const patience = 60_000;
 
 /** What is to be moved into place. Paths are relative to the model. */
 export interface Delivery {
@@ -100,8 +105,12 @@ export class OutputFolder {
         await removeLeftovers(parent, basename(this.#stagingPrefix));
         // The owner is part of the name: a folder is never without one, however early its process is killed.
         const path = `${this.#stagingPrefix}${host}-${process.pid}-${randomBytes(4).toString("hex")}`;
+        const release = await tryExclude(path);
         await mkdir(path);
-        return new StagingFolder(path, created === undefined ? undefined : { from: created, to: parent });
+        return new StagingFolder(path, {
+          created: created === undefined ? undefined : { from: created, to: parent },
+          release,
+        });
       } catch (error) {
         if (created !== undefined) await removeEmpty(parent, created);
         throw error;
@@ -111,26 +120,60 @@ export class OutputFolder {
 
   /**
    * Moves what is in the staging folder into place: small files first, then the word about the artifact, then the
-   * artifact itself, so that no artifact is ever there without its provenance.
+   * artifact itself, so that no artifact is ever there without its provenance. One conversion at a time does so, and
+   * what is moved is on the disk before.
    *
-   * @throws {OutputFolderError} `conflict` when the folder holds another model's files; nothing was moved then.
+   * @throws {OutputFolderError} `conflict` when the folder holds another model's files; nothing was moved then. `busy`
+   *   when another conversion moves its files there for longer than a minute.
    */
   async deliver(staging: StagingFolder, delivery: Delivery): Promise<void> {
-    const { companions, provenance, force } = delivery;
-    const artifact = [...new Set(delivery.artifact.map(unitOf))];
-    const [main = "", ...beside] = artifact;
     await this.#system(async () => {
+      await persist(staging.path);
+      const turn = `${this.#stagingPrefix}delivery`;
+      await excludingOthers(
+        turn,
+        patience,
+        () => this.#busy(),
+        () => this.#deliver(staging, delivery).finally(() => rm(lockFile(turn), { force: true })),
+      );
+    });
+  }
+
+  async #deliver(
+    staging: StagingFolder,
+    { companions, artifact: files, ...delivery }: Delivery,
+  ): Promise<void> {
+    const { provenance, force } = delivery;
+    const artifact = [...new Set(files.map(unitOf))];
+    const [main = "", ...beside] = artifact;
+    await this.check(main, force);
+    const describe = async (): Promise<void> => {
+      const described = join(staging.path, provenanceFile);
+      await writeFile(described, provenance(await this.#provenance()), { flush: true });
+    };
+    await describe();
+    if (!(await exists(this.path))) {
+      if (await renamed(staging.path, this.path)) return;
+      // Somebody made it meanwhile.
       await this.check(main, force);
-      const before = await this.#provenance();
-      await writeFile(join(staging.path, provenanceFile), provenance(before));
-      if (!(await exists(this.path)) && (await renamed(staging.path, this.path))) return;
-      const missing = await this.missing(staging, companions);
-      const old = force ? await filesOf(this.path, artifactOf(main)) : [];
-      for (const path of [...missing, ...beside, provenanceFile, main]) await this.#move(path, staging.path);
-      // Data that the old artifact kept beside itself would be taken for the new one's.
-      for (const path of old) {
-        if (!artifact.includes(path)) await rm(join(this.path, path), { recursive: true, force: true });
-      }
+      await describe();
+    }
+    const missing = await this.missing(staging, companions);
+    const old = force ? await filesOf(this.path, artifactOf(main)) : [];
+    for (const path of [...missing, ...beside, provenanceFile, main]) await this.#move(path, staging.path);
+    // Data that the old artifact kept beside itself would be taken for the new one's.
+    for (const path of old) {
+      if (!artifact.includes(path)) await rm(join(this.path, path), { recursive: true, force: true });
+    }
+  }
+
+  #busy(): OutputFolderError {
+    return new OutputFolderError({
+      output: this.#given,
+      path: this.path,
+      reason: "busy",
+      problem: "another conversion has been moving its files there for a minute",
+      fix: "Convert again when it has ended.",
     });
   }
 
@@ -196,8 +239,10 @@ export class OutputFolder {
 
   /** What the file system refused, with the folder's name and what to do; any other error as it is. */
   translate(error: unknown): unknown {
-    const { code, path, syscall } = error as NodeJS.ErrnoException;
-    const refusal = refusals[code ?? ""] ?? this.#otherRefusal(error as NodeJS.ErrnoException);
+    const { code, syscall, path: from, dest } = error as NodeJS.ErrnoException & { dest?: string };
+    // Of a copy: a disk that is full is where it goes.
+    const path = dest !== undefined && isOfWrites(code) ? dest : from;
+    const refusal = refusalOf(code) ?? this.#otherRefusal(error as NodeJS.ErrnoException);
     if (refusal === undefined) return error;
     // A write that failed names no file. A source that cannot be read is not our folder's fault, also where it is inside.
     const ours =
@@ -236,32 +281,46 @@ async function stagingParentOf(path: string, status: Stats | undefined): Promise
   return beside.dev === status.dev && writable ? parent : path;
 }
 
+/** Whether a code can come of a write alone. */
+function isOfWrites(code: string | undefined): boolean {
+  return ["ENOSPC", "EDQUOT", "EFBIG", "EROFS"].includes(code ?? "");
+}
+
 /** Refusals of a file system by code: the problem, and what to do. */
-const refusals: Readonly<Record<string, readonly [problem: string, fix: string]>> = {
-  ENOSPC: ["the disk is full", "Make room, or choose a folder on another disk."],
-  EDQUOT: ["the quota is used up", "Make room, or choose a folder on another disk."],
-  EFBIG: ["the file system or this process allows no file so large", "Choose a folder on another disk."],
-  EACCES: ["this user may not write there", "Choose another folder."],
-  EPERM: ["this user may not write there", "Choose another folder."],
-  EROFS: ["it is on a read-only file system", "Choose another folder."],
-  ENOTDIR: ["a part of its path is a file", "Name a folder; it need not exist."],
-  EEXIST: ["a part of its path is a file", "Name a folder; it need not exist."],
-  ENAMETOOLONG: ["its name is too long", "Choose a shorter one."],
-};
+function refusalOf(code: string | undefined): readonly [problem: string, fix: string] | undefined {
+  const refusal = describeRefusal(code);
+  // These two are about the folder's own name.
+  if (refusal === undefined || !["ENOTDIR", "EEXIST"].includes(code ?? "")) return refusal;
+  return [refusal[0], "Name a folder; it need not exist."];
+}
 
 /** A folder of one conversion's own. */
 export class StagingFolder {
   readonly path: string;
   readonly #created: { readonly from: string; readonly to: string } | undefined;
+  /** Tells others that its owner lives; undefined where somebody else has taken its name. */
+  readonly #release: Release | undefined;
 
-  constructor(path: string, created: { readonly from: string; readonly to: string } | undefined) {
+  constructor(
+    path: string,
+    {
+      created,
+      release,
+    }: {
+      readonly created: { readonly from: string; readonly to: string } | undefined;
+      readonly release: Release | undefined;
+    },
+  ) {
     this.path = path;
     this.#created = created;
+    this.#release = release;
   }
 
   /** Removes what is left of it, and folders above it that were made for it and are empty. */
   async remove(): Promise<void> {
     await rm(this.path, { recursive: true, force: true });
+    await this.#release?.();
+    await rm(lockFile(this.path), { force: true });
     if (this.#created !== undefined) await removeEmpty(this.#created.to, this.#created.from);
   }
 }
@@ -284,6 +343,24 @@ async function makeFolder(folder: string): Promise<string | undefined> {
   return highest;
 }
 
+/**
+ * What an exclusion leaves behind on systems that hold it by a file. Nobody waits for the file itself, so that it may go
+ * when its holder is done.
+ */
+function lockFile(path: string): string {
+  return `${path}.lock`;
+}
+
+/** Asks the system to put a folder's files on the disk: a power failure must not leave names with nothing behind them. */
+async function persist(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, { withFileTypes: true, recursive: true })) {
+    if (!entry.isFile()) continue;
+    // Writable: Windows flushes no other handle.
+    const file = await open(join(entry.parentPath, entry.name), "r+");
+    await file.sync().finally(() => file.close());
+  }
+}
+
 /** From the deepest one upwards, as far as they are empty. */
 async function removeEmpty(deepest: string, highest: string): Promise<void> {
   for (let folder = deepest; folder.startsWith(highest); folder = dirname(folder)) {
@@ -302,8 +379,15 @@ async function removeLeftovers(parent: string, prefix: string): Promise<void> {
       : [];
     if (owner === undefined) continue;
     const path = join(parent, name);
-    const abandoned = owner === host ? !isAlive(Number(pid)) : await isSilent(path);
+    const release = await tryExclude(path);
+    // Its owner lives, and has our process id where it is a conversion of this process.
+    if (release === undefined) continue;
+    // An earlier process may have had our id: in a container it is 1 each time.
+    const isGone = Number(pid) === process.pid || !isAlive(Number(pid));
+    const abandoned = owner === host ? isGone : await isSilent(path);
     if (abandoned) await rm(path, { recursive: true, force: true });
+    await release();
+    await rm(lockFile(path), { force: true });
   }
 }
 
