@@ -16,7 +16,9 @@ beforeAll(async () => {
 });
 
 function evaluate(...args: readonly string[]): Promise<Outcome> {
-  return crossrank(["eval", "--model", model(), "--threads", "1", ...args]);
+  // A model is given once.
+  const chosen = args.includes("--model") ? [] : ["--model", model()];
+  return crossrank(["eval", ...chosen, "--threads", "1", ...args]);
 }
 
 async function evaluateJson(...args: readonly string[]): Promise<EvaluationReport> {

@@ -101,6 +101,40 @@ describe("a backend that is not of this repository", () => {
     );
   });
 
+  it("is compared, and run by ci, by its path and as a package", async () => {
+    await writeFile(
+      join(folder.path("outsider"), "pairs.jsonl"),
+      ["the cat sat", "paris is a city"]
+        .map((document) => `${JSON.stringify({ query: "paris", document })}\n`)
+        .join(""),
+    );
+    const pair = ["--reference", "onnx:fp32", "--backend", "./toy.mjs", "--backend", "toy-runtime:fp32"];
+    const compared = await run(["compare", "--pairs", "pairs.jsonl", "--model", model, ...pair]);
+    expect(compared.code, compared.stderr).toBe(0);
+    expect(compared.stdout).toMatch(/^\.\/toy\.mjs: same\./m);
+    expect(compared.stdout).toMatch(/^toy-runtime:fp32: same\./m);
+    // A folder below: paths are the configuration's.
+    const config = join(folder.path("outsider"), "matrix", "crossrank.config.json");
+    await mkdir(dirname(config));
+    await writeFile(
+      config,
+      JSON.stringify({
+        models: [model],
+        backends: ["onnx:fp32", "../toy.mjs", "toy-runtime"],
+        tasks: [{ task: join(repository, "examples", "task"), limit: 2 }],
+        gates: { margin: 1, quality: false, systems: { "../toy.mjs": { precision: "fp32" } } },
+      }),
+    );
+    const matrix = await run(["ci", "--config", config, "--format", "json"]);
+    expect(matrix.code, matrix.stderr).toBe(0);
+    const overview = JSON.parse(matrix.stdout);
+    expect(overview.cells[0].systems.map(({ name }: { name: string }) => name)).toEqual([
+      "onnx:fp32",
+      "./toy.mjs",
+      "toy-runtime",
+    ]);
+  });
+
   it("is another system once its file is another", async () => {
     await cp(toy(), join(dirname(toy()), "edited.mjs"));
     const task = ["--task", join(repository, "examples", "task"), "--limit", "2", "--model", model];

@@ -35,6 +35,24 @@ export { kendallTauB, spearman } from "./compare/rank-correlation.js";
 export { type Saturation, saturationOf } from "./compare/saturation.js";
 export { topOverlap } from "./compare/top-overlap.js";
 export * from "./errors.js";
+export type {
+  CrossrankConfig,
+  ExcludeEntry,
+  Gates,
+  IncludeEntry,
+  ModelEntry,
+  TaskEntry,
+} from "./matrix/config.js";
+export { BaselineFileError, MatrixConfigError } from "./matrix/errors.js";
+export {
+  type EvaluateTaskOptions,
+  type EvaluationHost,
+  type EvaluationSubject,
+  evaluateTask,
+} from "./matrix/evaluate-task.js";
+export { type Matrix, type MatrixRules, type PlannedCell, planMatrix } from "./matrix/plan-matrix.js";
+export { type RunMatrixOptions, runMatrix } from "./matrix/run-matrix.js";
+export { matrixOverview, writeMatrixFolder } from "./matrix/write-matrix.js";
 export {
   type EvaluateOptions,
   type Evaluation,

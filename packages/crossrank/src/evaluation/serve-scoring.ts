@@ -1,9 +1,8 @@
 import { readFile } from "node:fs/promises";
-import { createReranker, type ModelFiles, type Reranker } from "@crossrank/core";
 import { createScorer, type Scorer } from "@crossrank/eval";
-import { createBackend } from "../backends.js";
 import { CommandError, translateInputError } from "../failure.js";
 import { openModelFiles, readProfileFile } from "../model.js";
+import { type OpenRerankerOptions, openReranker } from "../open-reranker.js";
 import {
   type ScoringReply,
   type ScoringRequest,
@@ -74,34 +73,22 @@ export async function serve(): Promise<void> {
   }
 }
 
-async function load(
-  target: ScoringTarget,
-  onProgress: Parameters<typeof createReranker>[0]["onProgress"],
-): Promise<Scorer> {
+async function load(target: ScoringTarget, onProgress: OpenRerankerOptions["onProgress"]): Promise<Scorer> {
   const started = performance.now();
-  const { model, reranker } = await createTarget(target, onProgress);
-  return createScorer(model, reranker, performance.now() - started);
-}
-
-async function createTarget(
-  target: ScoringTarget,
-  onProgress: Parameters<typeof createReranker>[0]["onProgress"],
-): Promise<{ model: ModelFiles; reranker: Reranker }> {
-  const { dtype, maxLength, truncation, instruction, threads, workers } = target;
-  const profile = await readProfileFile(target.profile);
-  const model = await openModelFiles(target.model, target.modelOptions, new AbortController().signal);
-  const backend = await createBackend(target.backend, { threads, workers });
-  try {
-    const options = { model, backend, dtype, maxLength, truncation, instruction, profile, onProgress };
-    return { model, reranker: await createReranker(options) };
-  } catch (error) {
-    throw translateInputError(error, {
-      dtype: "--backend",
-      instruction: instruction === undefined ? undefined : "--instruction",
-      maxLength: maxLength === undefined ? undefined : "--max-length",
-      profile: target.profile && `--profile ${target.profile}`,
-    });
-  }
+  const { model, modelOptions, profile, ...options } = target;
+  const overrides = await readProfileFile(profile);
+  const files = await openModelFiles(model, modelOptions, new AbortController().signal);
+  const reranker = await openReranker(files, { ...options, profile: overrides, onProgress }).catch(
+    (error: unknown) => {
+      throw translateInputError(error, {
+        dtype: "--backend",
+        instruction: options.instruction === undefined ? undefined : "--instruction",
+        maxLength: options.maxLength === undefined ? undefined : "--max-length",
+        profile: profile && `--profile ${profile}`,
+      });
+    },
+  );
+  return createScorer(files, reranker, performance.now() - started);
 }
 
 /**

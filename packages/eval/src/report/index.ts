@@ -36,3 +36,4 @@ export {
   mtebTaskResult,
 } from "./mteb-result.js";
 export type * from "./report-data.js";
+export { writeReportFolder } from "./write-report.js";

@@ -1,5 +1,5 @@
-import { open, rename, rm } from "node:fs/promises";
 import { InvalidInputError } from "@crossrank/core";
+import { writeInWhole } from "@crossrank/disk";
 import { TaskDataError } from "./errors.js";
 import { type LocalFile, malformed, readLines } from "./rows.js";
 import type { CandidateList, WarningCounter } from "./task.js";
@@ -45,26 +45,23 @@ function checkWord(what: string, word: string): void {
   );
 }
 
-/** Writes a run file as {@link formatRun} formats it; the file is there whole or not at all. */
+/**
+ * Writes a run file as {@link formatRun} formats it; the file is there whole or not at all.
+ * @throws {InvalidInputError} as `formatRun`; {FileWriteError}.
+ */
 export async function writeRunFile(path: string, rows: RunRows, tag: string): Promise<void> {
-  const temporary = `${path}.${process.pid}.tmp`;
-  const handle = await open(temporary, "w");
-  try {
-    let block: string[] = [];
-    for (const line of formatRun(rows, tag)) {
-      block.push(line);
-      if (block.length < 10_000) continue;
-      await handle.writeFile(`${block.join("\n")}\n`);
-      block = [];
-    }
-    if (block.length > 0) await handle.writeFile(`${block.join("\n")}\n`);
-    await handle.close();
-    await rename(temporary, path);
-  } catch (error) {
-    await handle.close().catch(() => {});
-    await rm(temporary, { force: true });
-    throw error;
+  await writeInWhole(path, blocksOf(formatRun(rows, tag)));
+}
+
+function* blocksOf(lines: Iterable<string>): Generator<string> {
+  let block: string[] = [];
+  for (const line of lines) {
+    block.push(line);
+    if (block.length < 10_000) continue;
+    yield `${block.join("\n")}\n`;
+    block = [];
   }
+  if (block.length > 0) yield `${block.join("\n")}\n`;
 }
 
 interface ReadRow {

@@ -1,26 +1,33 @@
+import { stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { basename, isAbsolute, join, relative, resolve, sep } from "node:path";
-import {
-  defaultMetrics,
-  type GateFile,
-  GateRulesError,
-  marginGate,
-  parseMetric,
-  readGateFile,
-} from "@crossrank/eval";
-import { backendNames, parseBackend } from "../backends.js";
-import type { SystemChoice } from "../evaluation-options.js";
-import { UsageError } from "../failure.js";
-import { defaultModel } from "../model.js";
-import type { Gates, ModelEntry, TaskEntry } from "./index.js";
-import { type ConfigFile, isFile, isFolder } from "./read-config.js";
+import { parseMetric } from "../metrics/metric-names.js";
+import { GateRulesError } from "../run/errors.js";
+import { type GateFile, marginGate, readGateFile } from "../run/gate-rules.js";
+import { defaultMetrics } from "../run/run-evaluation.js";
+import type { Gates, ModelEntry, TaskEntry } from "./config.js";
+import { MatrixConfigError } from "./errors.js";
 import { type CheckedConfig, checkShape } from "./schema.js";
 
-/** A configuration that can be run. */
+/** What a caller knows of models and backends. */
+export interface MatrixRules {
+  /** Folder that paths of the configuration are relative to. Default: the working directory. */
+  readonly folder?: string | undefined;
+  /** How messages call the configuration. Default `"the configuration"`. */
+  readonly path?: string | undefined;
+  /** Taken where the configuration names none, and names of models that are no folder and no repository. */
+  readonly defaultModel?: string | undefined;
+  /** Taken where the configuration names none. */
+  readonly defaultBackend?: string | undefined;
+  /** What is wrong with a backend's name, e.g. `"known backends: onnx"`; undefined where nothing is. */
+  readonly checkBackend?: ((label: string) => string | undefined) | undefined;
+  /** Whether a baseline is named elsewhere, so that a gate's margin has a use without a second backend. */
+  readonly hasBaseline?: boolean | undefined;
+}
+
+/** A matrix that can be run. */
 export interface Matrix {
-  /** Of the configuration. */
-  readonly path: string;
-  readonly cells: readonly Cell[];
+  readonly cells: readonly PlannedCell[];
   /** Paths, from the working directory. */
   readonly report: string;
   readonly baseline: string | undefined;
@@ -30,15 +37,15 @@ export interface Matrix {
 }
 
 /** A model on a task. Paths are from the working directory. */
-export interface Cell {
+export interface PlannedCell {
   /** E.g. `"nano on scifact"`. */
   readonly name: string;
   /** Of its reports, within the report's folder. */
   readonly folder: string;
   readonly model: Omit<ModelEntry, "backends" | "reference" | "name">;
   readonly task: Omit<TaskEntry, "metrics" | "gates" | "name">;
-  /** The reference first. */
-  readonly systems: readonly SystemChoice[];
+  /** Backends as they were named, e.g. `"onnx:int8"`; the reference first. */
+  readonly systems: readonly string[];
   readonly metrics: readonly string[];
   /** For every backend of the matrix, whether it is in this cell or not; undefined where nothing is judged. */
   readonly gates: GateFile | undefined;
@@ -49,7 +56,7 @@ interface NamedModel {
   readonly name: string;
   readonly backends: readonly string[];
   readonly reference: string;
-  readonly settings: Cell["model"];
+  readonly settings: PlannedCell["model"];
 }
 
 interface NamedTask {
@@ -59,39 +66,37 @@ interface NamedTask {
   readonly gates: Gates;
   /** Where the gates are written. */
   readonly gatesPlace: string;
-  readonly settings: Cell["task"];
+  readonly settings: PlannedCell["task"];
 }
 
 /**
- * @param hasBaseline whether a baseline is named elsewhere, so that a gate's margin has a use without a second backend.
- * @throws {UsageError} with everything that is wrong, each with its place.
+ * Checks a configuration and writes out its cells. Nothing is opened; that files and folders are there is looked at.
+ *
+ * @param config of any content, e.g. what a JSON file holds.
+ * @throws {MatrixConfigError} with everything that is wrong, each with its place.
  */
-export async function readMatrix(file: ConfigFile, hasBaseline: boolean): Promise<Matrix> {
-  const shape = checkShape(file.value);
-  const faults = "faults" in shape ? shape.faults : [];
-  if ("config" in shape) {
-    const planner = new Planner(file, shape.config, hasBaseline);
-    const matrix = await planner.plan();
-    if (planner.faults.length === 0) return matrix;
-    throw wrong(file, planner.faults);
-  }
-  throw wrong(file, faults);
-}
-
-function wrong(file: ConfigFile, faults: readonly string[]): UsageError {
-  return new UsageError(`${file.path}: ${faults.join("; ")}`);
+export async function planMatrix(config: unknown, rules: MatrixRules = {}): Promise<Matrix> {
+  const { path = "the configuration" } = rules;
+  const shape = checkShape(config);
+  if ("faults" in shape) throw new MatrixConfigError(path, shape.faults);
+  const planner = new Planner(shape.config, rules);
+  const matrix = await planner.plan();
+  if (planner.faults.length === 0) return matrix;
+  throw new MatrixConfigError(path, planner.faults);
 }
 
 class Planner {
   readonly faults: string[] = [];
-  readonly #file: ConfigFile;
   readonly #config: CheckedConfig;
+  readonly #rules: MatrixRules;
+  readonly #folder: string;
   readonly #hasBaseline: boolean;
 
-  constructor(file: ConfigFile, config: CheckedConfig, hasBaseline: boolean) {
-    this.#file = file;
-    this.#config = config;
-    this.#hasBaseline = hasBaseline || config.baseline !== undefined;
+  constructor(config: CheckedConfig, rules: MatrixRules) {
+    this.#rules = rules;
+    this.#folder = resolve(rules.folder ?? ".");
+    this.#config = withBackends(config, (label) => (isPath(label) ? this.#path(label) : label));
+    this.#hasBaseline = rules.hasBaseline === true || config.baseline !== undefined;
   }
 
   async plan(): Promise<Matrix> {
@@ -100,7 +105,10 @@ class Planner {
     this.#checkBackends(config.reference === undefined ? [] : [config.reference], "reference");
     this.#checkMetrics(config.metrics, "metrics");
     const models: NamedModel[] = [];
-    for (const [index, model] of (config.models ?? [{ model: defaultModel }]).entries()) {
+    const { defaultModel } = this.#rules;
+    const standard = defaultModel === undefined ? [] : [{ model: defaultModel }];
+    if (config.models === undefined && defaultModel === undefined) this.faults.push("models is missing");
+    for (const [index, model] of (config.models ?? standard).entries()) {
       models.push(await this.#model(model, `models[${index}]`));
     }
     const tasks: NamedTask[] = [];
@@ -114,7 +122,6 @@ class Planner {
     this.#checkGates(chosen, cells);
     if (cells.length === 0 && this.faults.length === 0) this.faults.push("exclude leaves nothing to run");
     return {
-      path: this.#file.path,
       cells,
       report: this.#path(config.report ?? "crossrank-report"),
       baseline: config.baseline === undefined ? undefined : this.#path(config.baseline),
@@ -128,14 +135,16 @@ class Planner {
     const { lock, profile } = settings;
     this.#checkBackends(backends, `${place}.backends`);
     this.#checkBackends(reference === undefined ? [] : [reference], `${place}.reference`);
-    const all = backends ?? this.#config.backends ?? ["onnx"];
+    const { defaultBackend } = this.#rules;
+    const all = backends ?? this.#config.backends ?? (defaultBackend === undefined ? [] : [defaultBackend]);
+    const first = reference ?? (backends === undefined ? this.#config.reference : undefined) ?? all[0];
+    if (first === undefined) this.#fault("backends is missing");
     const model = await this.#source(entry.model, `${place}.model`, "model");
     return {
       place,
-      name: name ?? nameOf(entry.model, this.#file.folder),
+      name: name ?? nameOf(entry.model, this.#folder),
       backends: all,
-      reference:
-        reference ?? (backends === undefined ? this.#config.reference : undefined) ?? all[0] ?? "onnx",
+      reference: first ?? "",
       settings: {
         ...settings,
         model,
@@ -157,7 +166,7 @@ class Planner {
     }
     return {
       place,
-      name: name ?? nameOf(entry.task, this.#file.folder),
+      name: name ?? nameOf(entry.task, this.#folder),
       metrics: metrics ?? this.#config.metrics ?? defaultMetrics,
       gates: gates ?? this.#config.gates ?? {},
       gatesPlace: gates === undefined ? "gates" : `${place}.gates`,
@@ -224,7 +233,7 @@ class Planner {
     return choices;
   }
 
-  #cells(choices: readonly Choice[]): Cell[] {
+  #cells(choices: readonly Choice[]): PlannedCell[] {
     const taken = new Map<string, string>();
     return choices.map(({ model, task, backends }) => {
       const name = `${model.name} on ${task.name}`;
@@ -239,10 +248,7 @@ class Planner {
         folder,
         model: model.settings,
         task: task.settings,
-        systems: backends.flatMap((label) => {
-          const parsed = parseBackend(label);
-          return parsed === undefined ? [] : [{ label, ...parsed }];
-        }),
+        systems: backends,
         metrics: task.metrics,
         gates: this.#readGates(task),
       };
@@ -269,11 +275,11 @@ class Planner {
   }
 
   /** A gate that judges nothing anywhere would pass for ever. */
-  #checkGates(choices: readonly Choice[], cells: readonly Cell[]): void {
+  #checkGates(choices: readonly Choice[], cells: readonly PlannedCell[]): void {
     const places = new Map<string, { gates: Gates; candidates: Set<string> }>();
     for (const [index, { task }] of choices.entries()) {
       const known = places.get(task.gatesPlace) ?? { gates: task.gates, candidates: new Set<string>() };
-      for (const { label } of cells[index]?.systems.slice(1) ?? []) known.candidates.add(label);
+      for (const label of cells[index]?.systems.slice(1) ?? []) known.candidates.add(label);
       places.set(task.gatesPlace, known);
     }
     for (const [place, { gates, candidates }] of places) {
@@ -328,9 +334,8 @@ class Planner {
   #checkBackends(labels: readonly string[] | undefined, place: string): void {
     for (const [index, label] of (labels ?? []).entries()) {
       const at = place.endsWith("backends") ? `${place}[${index}]` : place;
-      if (parseBackend(label) === undefined) {
-        this.faults.push(`${at} is ${label}; known backends: ${backendNames.join(", ")}`);
-      }
+      const problem = this.#rules.checkBackend?.(label);
+      if (problem !== undefined) this.faults.push(`${at} is ${label}; ${problem}`);
       if (labels?.indexOf(label) !== index) this.faults.push(`${at} is ${label} for the second time`);
     }
   }
@@ -346,8 +351,8 @@ class Planner {
   }
 
   async #source(source: string, place: string, what: "model" | "task"): Promise<string> {
-    if (what === "model" && source === defaultModel) return source;
-    const absolute = resolve(this.#file.folder, expandHome(source));
+    if (what === "model" && source === this.#rules.defaultModel) return source;
+    const absolute = resolve(this.#folder, expandHome(source));
     if (await isFolder(absolute)) return fromHere(absolute);
     if (isPath(source)) this.faults.push(`${place} is ${source}, and there is no such folder`);
     else if (!/^[^/\\\s]+\/[^/\\\s]+$/.test(source)) {
@@ -359,20 +364,54 @@ class Planner {
   }
 
   async #existing(path: string, place: string): Promise<string> {
-    if (!(await isFile(resolve(this.#file.folder, expandHome(path))))) {
+    if (!(await isFile(resolve(this.#folder, expandHome(path))))) {
       this.faults.push(`${place} is ${path}, and there is no such file`);
     }
     return this.#path(path);
   }
 
   #path(path: string): string {
-    return fromHere(resolve(this.#file.folder, expandHome(path)));
+    return fromHere(resolve(this.#folder, expandHome(path)));
   }
 
   /** Said once, however many cells it is of. */
   #fault(text: string): void {
     if (!this.faults.includes(text)) this.faults.push(text);
   }
+}
+
+/** The configuration with every backend's name, also where a gate or an exclusion names it, as `rename` gives it. */
+function withBackends(config: CheckedConfig, rename: (label: string) => string): CheckedConfig {
+  const named = <Entry extends { readonly backends?: readonly string[] | undefined }>(entry: Entry): Entry =>
+    entry.backends === undefined ? entry : { ...entry, backends: entry.backends.map(rename) };
+  const referring = <Entry extends { readonly reference?: string | undefined }>(entry: Entry): Entry =>
+    entry.reference === undefined ? entry : { ...entry, reference: rename(entry.reference) };
+  const gated = <Entry extends { readonly gates?: Gates | undefined }>(entry: Entry): Entry => {
+    const { gates } = entry;
+    // Of any content still: the gate file's own reader looks at it.
+    const rules: unknown = typeof gates === "object" ? gates.systems : undefined;
+    if (typeof gates !== "object" || typeof rules !== "object" || rules === null || Array.isArray(rules))
+      return entry;
+    const systems = Object.fromEntries(Object.entries(rules).map(([label, one]) => [rename(label), one]));
+    return { ...entry, gates: { ...gates, systems } };
+  };
+  return gated(
+    referring(
+      named({
+        ...config,
+        models: config.models?.map((model) => referring(named(model))),
+        tasks: config.tasks.map(gated),
+        include: config.include?.map((rule) => ({
+          ...named(rule),
+          model: referring(named(rule.model)),
+          task: gated(rule.task),
+        })),
+        exclude: config.exclude?.map((rule) =>
+          rule.backend === undefined ? rule : { ...rule, backend: rename(rule.backend) },
+        ),
+      }),
+    ),
+  );
 }
 
 interface Choice {
@@ -414,4 +453,12 @@ function folderOf(name: string): string {
     .toLowerCase()
     .replace(/[^\p{L}\p{N}._-]+/gu, "-")
     .replace(/^[-.]+|[-.]+$/g, "");
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isFile() ?? false;
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isDirectory() ?? false;
 }

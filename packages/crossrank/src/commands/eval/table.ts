@@ -1,5 +1,5 @@
 import type { EvaluationReport, MetricReport, SystemReport } from "@crossrank/eval";
-import { alignColumns, formatBytes, formatCount, toSingleLine } from "../text.js";
+import { alignColumns, formatBytes, formatCount, toSingleLine } from "../../text.js";
 
 const none = "–";
 

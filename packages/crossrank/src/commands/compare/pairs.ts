@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import type { RunComparisonOptions } from "@crossrank/eval";
-import { CommandError, describeSystemError } from "../failure.js";
+import { CommandError, describeSystemError } from "../../failure.js";
 
 type Material = Pick<RunComparisonOptions, "queries" | "documents" | "pairs" | "relevant">;
 

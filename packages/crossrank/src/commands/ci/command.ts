@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
-import type { CiCommandOptions } from "../ci/ci-command.js";
-import type { Context } from "../context.js";
+import type { Context } from "../../context.js";
+import type { CiCommandOptions } from "./run.js";
 
 const help = `
 Configuration:
@@ -56,7 +56,7 @@ export function addCiCommand(program: Command, context: Context): void {
     .addHelpText("after", help)
     .action(async (options: CiCommandOptions) => {
       // Loaded when it is asked for: the other commands have no use for it.
-      const { runCiCommand } = await import("../ci/ci-command.js");
+      const { runCiCommand } = await import("./run.js");
       await runCiCommand(options, context);
     });
 }

@@ -1,14 +1,14 @@
 import { readFile } from "node:fs/promises";
+import { writeWholeFile } from "@crossrank/disk";
 import {
   type Baseline,
   BaselineFormatError,
-  type EvaluationReport,
   formatBaseline,
   parseBaseline,
   updateBaseline,
-} from "@crossrank/eval";
-import { describeSystemError, UsageError } from "../failure.js";
-import { writeWholeFile } from "../whole-file.js";
+} from "../report/baseline.js";
+import type { EvaluationReport } from "../report/report-data.js";
+import { BaselineFileError } from "./errors.js";
 
 /** A baseline for each cell, by name. */
 export interface BaselineFile {
@@ -18,14 +18,17 @@ export interface BaselineFile {
 
 const version = "1";
 
-/** @throws {UsageError} when it is not there or is no baseline: what should be compared is not passed over. */
+/** @throws {BaselineFileError} when it is not there or is no baseline: what should be compared is not passed over. */
 export async function readBaselineFile(path: string): Promise<BaselineFile> {
   let text: string;
   try {
     text = await readFile(path, "utf8");
   } catch (cause) {
-    throw new UsageError(
-      `cannot read the baseline ${path}: ${describeSystemError(cause)}; crossrank ci --update-baseline writes it`,
+    const { code, message } = cause as NodeJS.ErrnoException;
+    const isMissing = code === "ENOENT";
+    const why = isMissing ? "there is no such file" : code === "EISDIR" ? "it is a folder" : message;
+    throw new BaselineFileError(
+      { path, problem: `${why}; crossrank ci --update-baseline writes it`, isMissing },
       { cause },
     );
   }
@@ -33,12 +36,8 @@ export async function readBaselineFile(path: string): Promise<BaselineFile> {
     return { path, cells: parse(text) };
   } catch (cause) {
     if (!BaselineFormatError.isInstance(cause)) throw cause;
-    throw new UsageError(
-      `cannot read the baseline ${path}: ${cause.problem}; write it anew, see --update-baseline`,
-      {
-        cause,
-      },
-    );
+    const problem = `${cause.problem}; write it anew, see --update-baseline`;
+    throw new BaselineFileError({ path, problem, isMissing: false }, { cause });
   }
 }
 
@@ -73,6 +72,7 @@ function parse(text: string): ReadonlyMap<string, Baseline> {
 /**
  * Writes the cells' baselines, sorted by name, in whole or not at all.
  * @param kept cells of the file that were not evaluated this time and stay as they are.
+ * @throws {FileWriteError}
  */
 export async function writeBaselineFile(
   path: string,
@@ -81,6 +81,8 @@ export async function writeBaselineFile(
 ): Promise<void> {
   const cells = new Map<string, unknown>(kept);
   for (const [name, report] of reports) cells.set(name, JSON.parse(updateBaseline(report)));
-  const text = formatBaseline({ specificationVersion: version, cells: Object.fromEntries(cells) });
-  await writeWholeFile(path, text, "the baseline");
+  await writeWholeFile(
+    path,
+    formatBaseline({ specificationVersion: version, cells: Object.fromEntries(cells) }),
+  );
 }

@@ -1,9 +1,10 @@
 import { type Command, Option } from "commander";
-import type { Context } from "../context.js";
-import type { EvalCommandOptions } from "../evaluation/eval-command.js";
-import { addSystemOptions, addTaskOptions } from "../evaluation-options.js";
-import { defaultModel } from "../model.js";
-import { wholeNumber } from "../options.js";
+import type { Context } from "../../context.js";
+
+import { addSystemOptions, addTaskOptions } from "../../evaluation-options.js";
+import { defaultModel } from "../../model.js";
+import { wholeNumber } from "../../options.js";
+import type { EvalCommandOptions } from "./run.js";
 
 const help = `
 Task:
@@ -68,7 +69,7 @@ export function addEvalCommand(program: Command, context: Context): void {
     .addHelpText("after", help)
     .action(async (options: EvalCommandOptions) => {
       // Loaded when it is asked for: the other commands have no use for it.
-      const { runEvalCommand } = await import("../evaluation/eval-command.js");
+      const { runEvalCommand } = await import("./run.js");
       await runEvalCommand(options, context);
     });
 }

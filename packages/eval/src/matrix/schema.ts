@@ -1,5 +1,5 @@
 import * as z from "zod";
-import type { CrossrankConfig, IncludeEntry, ModelEntry, TaskEntry } from "./index.js";
+import type { CrossrankConfig, IncludeEntry, ModelEntry, TaskEntry } from "./config.js";
 
 const text = z.string().min(1, "must not be empty");
 const count = z.int("must be a whole number above 0").min(1, "must be a whole number above 0");
@@ -91,7 +91,7 @@ export function checkShape(value: unknown): { config: CheckedConfig } | { faults
   return { faults: result.error.issues.map((issue) => `${placeOf(issue.path)} ${problemOf(issue)}`) };
 }
 
-export function placeOf(path: readonly PropertyKey[]): string {
+function placeOf(path: readonly PropertyKey[]): string {
   const place = path
     .map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`))
     .join("")

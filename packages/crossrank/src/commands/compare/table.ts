@@ -1,7 +1,13 @@
 import type { ComparedSystem, ComparisonReport, RunComparisonOptions } from "@crossrank/eval";
-import { displayScore } from "../output.js";
-import { alignColumns, columnWidths, fitToWidth, formatCount, toSingleLine } from "../text.js";
-import { short } from "./evaluation-table.js";
+import {
+  alignColumns,
+  columnWidths,
+  displayScore,
+  fitToWidth,
+  formatCount,
+  toSingleLine,
+} from "../../text.js";
+import { short } from "../eval/table.js";
 
 const none = "–";
 

@@ -7,13 +7,16 @@ import {
   type Task,
   withFirstStage,
 } from "@crossrank/eval";
-import { type Context, print } from "../context.js";
-import { type EvaluationOptions, systemsOf } from "../evaluation-options.js";
-import { CommandError, UsageError } from "../failure.js";
-import { createProgress, type Progress } from "../progress.js";
-import { comparisonTable } from "./comparison-table.js";
+import { type Context, print } from "../../context.js";
+import { failOfGates, readGate } from "../../evaluation/gate-option.js";
+import { openTaskOf, systemOf } from "../../evaluation/host.js";
+import { showProgress } from "../../evaluation/progress-line.js";
+import { environmentOf } from "../../evaluation/versions.js";
+import { type EvaluationOptions, subjectOf, systemsOf } from "../../evaluation-options.js";
+import { CommandError, UsageError } from "../../failure.js";
+import { createProgress, type Progress } from "../../progress.js";
 import { readPairs } from "./pairs.js";
-import { environmentOf, failOfGates, openTaskOption, readGate, showProgress, sourcesOf } from "./systems.js";
+import { comparisonTable } from "./table.js";
 
 export interface CompareCommandOptions extends EvaluationOptions {
   readonly pairs?: string;
@@ -68,12 +71,15 @@ async function compare(
       options.pairs === undefined
         ? await pairsOfTask(options, progress, signal)
         : await readPairs(options.pairs, signal);
+    const { task } = options;
+    const { model } = subjectOf(options, task ?? "");
+    const subject = task === undefined ? { model } : { model, task: { task } };
     const report = await runComparison({
       ...material,
-      systems: sourcesOf(systems, options, progress),
+      systems: systems.map(({ label }) => systemOf(subject, label, progress)),
       reference,
       gates,
-      environment: environmentOf(systems),
+      environment: environmentOf(systems.map(({ name }) => name)),
       signal,
       onProgress: showProgress(progress),
     });
@@ -92,7 +98,7 @@ async function pairsOfTask(
   progress: Progress,
   signal: AbortSignal,
 ): Promise<Material> {
-  let task: Task = await openTaskOption(options.task ?? "", options, progress, signal);
+  let task: Task = await openTaskOf(subjectOf(options, options.task ?? ""), progress, signal);
   try {
     if (task.candidates === undefined) {
       progress.step(`searching ${task.id} with BM25`);

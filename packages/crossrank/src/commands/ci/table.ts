@@ -1,5 +1,5 @@
 import { cellOutcome, cellProblems, type MatrixReport, matrixHeadline } from "@crossrank/eval";
-import { alignColumns, toSingleLine } from "../text.js";
+import { alignColumns, toSingleLine } from "../../text.js";
 
 /** For a terminal: a row a system, then what failed and why. */
 export function matrixTable(matrix: MatrixReport, emphasise: (text: string) => string): string {

@@ -1,10 +1,10 @@
 import { type Command, Option } from "commander";
-import type { Context } from "../context.js";
-import type { CompareCommandOptions } from "../evaluation/compare-command.js";
-import { addSystemOptions, addTaskOptions } from "../evaluation-options.js";
-import { UsageError } from "../failure.js";
-import { defaultModel } from "../model.js";
-import { wholeNumber } from "../options.js";
+import type { Context } from "../../context.js";
+import { addSystemOptions, addTaskOptions } from "../../evaluation-options.js";
+import { UsageError } from "../../failure.js";
+import { defaultModel } from "../../model.js";
+import { wholeNumber } from "../../options.js";
+import type { CompareCommandOptions } from "./run.js";
 
 const help = `
 Pairs:
@@ -52,7 +52,7 @@ export function addCompareCommand(program: Command, context: Context): void {
         throw new UsageError("give the pairs to score with --pairs, or a --task");
       }
       // Loaded when it is asked for: the other commands have no use for it.
-      const { runCompareCommand } = await import("../evaluation/compare-command.js");
+      const { runCompareCommand } = await import("./run.js");
       await runCompareCommand(options, context);
     });
 }

@@ -1,0 +1,116 @@
+import { type Family, type ModelFiles, readProfile } from "@crossrank/core";
+import {
+  type EvaluationHost,
+  type EvaluationSubject,
+  openTask,
+  type SystemSource,
+  type Task,
+  TaskDataError,
+  withRunFile,
+} from "@crossrank/eval";
+import { isFolderSource, openDataset } from "@crossrank/hub";
+import { backendNames, parseBackend } from "../backend-names.js";
+import { chooseBackend } from "../backends.js";
+import { CommandError, describeSystemError, translateInputError } from "../failure.js";
+import { defaultModel, openModelFiles, readProfileFile } from "../model.js";
+import type { Progress } from "../progress.js";
+import { openScoringProcess } from "../scoring-process.js";
+import { environmentOf, versionsBehind } from "./versions.js";
+
+/** Opens tasks and models as the command does: from folders or the hub, each model in a process of its own. */
+export function createHost(progress: Progress): EvaluationHost {
+  return {
+    openTask: (subject, signal) => openTaskOf(subject, progress, signal),
+    systemOf: (subject, backend) => systemOf(subject, backend, progress),
+    familyOf,
+    environment: (backends) => environmentOf(backends.map((backend) => nameIn(backend).name)),
+  };
+}
+
+/** In a process of its own, when its turn comes. */
+export function systemOf(subject: Subject, backend: string, progress: Progress): SystemSource {
+  const { model, revision, offline, profile, maxLength, truncation, instruction, threads, workers } =
+    subject.model;
+  const { name, dtype } = nameIn(backend);
+  return {
+    name: backend,
+    packages: versionsBehind(name),
+    open: async ({ signal }) =>
+      openScoringProcess(
+        {
+          model,
+          modelOptions: { revision, offline, lock: await lockOfModel(subject) },
+          profile,
+          backend: name,
+          dtype,
+          maxLength,
+          truncation,
+          instruction,
+          threads,
+          workers,
+        },
+        { signal, onProgress: progress.download },
+      ),
+  };
+}
+
+/** A subject whose task may be no hub's and no folder's: pairs of a file. */
+interface Subject {
+  readonly model: EvaluationSubject["model"];
+  readonly task?: EvaluationSubject["task"] | undefined;
+}
+
+/** Candidates are those of the run file, where one is named. */
+export async function openTaskOf(
+  { model, task: entry }: EvaluationSubject,
+  progress: Progress,
+  signal: AbortSignal | undefined,
+): Promise<Task> {
+  const { task: source, split, subset, candidates } = entry;
+  progress.step(`reading ${source}`);
+  // A lock pins what comes from the hub: that the model does and the task does not is nothing wrong.
+  const lockFile = (await isFolderSource(source)) ? undefined : model.lock;
+  const { offline } = model;
+  const files = await openDataset(source, { offline, lockFile, signal }).catch((error: unknown) => {
+    throw translateInputError(error, { source: "--task", "options.lockFile": "--lock" });
+  });
+  const task = await openTask(files, { split, subset, signal, onProgress: progress.download });
+  if (candidates === undefined) return task;
+  try {
+    return await withRunFile(task, candidates, signal);
+  } catch (error) {
+    await task[Symbol.asyncDispose]();
+    if (TaskDataError.isInstance(error) || signal?.aborted) throw error;
+    throw new CommandError(`cannot read --candidates ${candidates}: ${describeSystemError(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+/** The backend of an evaluation that names none. */
+export async function defaultSystem(subject: Subject, signal: AbortSignal): Promise<string> {
+  return (await chooseBackend(undefined, await openFiles(subject, signal), { signal })).name;
+}
+
+async function familyOf(subject: Subject, signal: AbortSignal | undefined): Promise<Family> {
+  const overrides = await readProfileFile(subject.model.profile);
+  return (await readProfile(await openFiles(subject, signal), overrides, signal)).profile.family;
+}
+
+async function openFiles(subject: Subject, signal: AbortSignal | undefined): Promise<ModelFiles> {
+  const lock = await lockOfModel(subject);
+  const { model, revision, offline } = subject.model;
+  return openModelFiles(model, { revision, offline, lock }, signal ?? new AbortController().signal);
+}
+
+/** Beside a dataset from the hub, a model that is on this machine is nothing wrong. */
+async function lockOfModel({ model: { lock, model }, task }: Subject): Promise<string | undefined> {
+  if (lock === undefined || task === undefined || (await isFolderSource(task.task))) return lock;
+  return model === defaultModel || (await isFolderSource(model)) ? undefined : lock;
+}
+
+function nameIn(backend: string): { readonly name: string; readonly dtype: string | undefined } {
+  const parsed = parseBackend(backend);
+  if (parsed !== undefined) return parsed;
+  throw new CommandError(`${backend} is no backend; known: ${backendNames.join(", ")}`);
+}
