@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { createScorer, type Scorer } from "@crossrank/eval";
 import { CommandError, translateInputError } from "../failure.js";
 import { openModelFiles, readProfileFile } from "../model.js";
@@ -10,6 +9,7 @@ import {
   scoringCommand,
   sendError,
 } from "../scoring-process.js";
+import { watchMemory } from "./process-memory.js";
 
 /** Answers one request after the other, until it is asked to close or whoever asked is gone. */
 export async function serve(): Promise<void> {
@@ -21,7 +21,8 @@ export async function serve(): Promise<void> {
   const reply = (message: ScoringReply): void => {
     process.send?.(message);
   };
-  const before = await peakMemory();
+  const memory = watchMemory();
+  const before = await memory.peak();
   let scorer: Scorer | undefined;
   await new Promise<void>((resolve) => {
     // Nobody is left to answer: also when the other side was killed.
@@ -59,10 +60,12 @@ export async function serve(): Promise<void> {
         return { vectors, truncatedTokens, usage };
       }
       case "memory": {
-        const { bytes: peakBytes, method } = await peakMemory();
-        return { peakBytes, beforeLoadBytes: before.bytes, method };
+        const peak = await memory.peak();
+        if (peak === undefined || before === undefined) return undefined;
+        return { peakBytes: peak.bytes, beforeLoadBytes: before.bytes, method: peak.method };
       }
       case "close":
+        memory.stop();
         await scorer?.close();
     }
   }
@@ -89,19 +92,4 @@ async function load(target: ScoringTarget, onProgress: OpenRerankerOptions["onPr
     },
   );
   return createScorer(files, reranker, performance.now() - started);
-}
-
-/**
- * Linux counts what a process was before it became this program (its parent, copied) into `maxRSS`; VmHWM is of this
- * program alone.
- */
-async function peakMemory(): Promise<{ bytes: number; method: string }> {
-  if (process.platform === "linux") {
-    const status = await readFile("/proc/self/status", "utf8").catch(() => "");
-    const kibibytes = /^VmHWM:\s*(\d+) kB$/m.exec(status)?.[1];
-    if (kibibytes !== undefined) {
-      return { bytes: Number(kibibytes) * 1024, method: "VmHWM of a process of its own" };
-    }
-  }
-  return { bytes: process.resourceUsage().maxRSS * 1024, method: "maxRSS of a process of its own" };
 }

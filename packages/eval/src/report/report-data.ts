@@ -296,11 +296,11 @@ export interface SpeedReport {
 }
 
 export interface MemoryReport {
-  /** Largest resident size of the process that holds the model, in bytes. */
+  /** Largest resident size of the process that holds the model, with those that it starts, in bytes. */
   readonly peakBytes: number;
   /** The same before the model was loaded: the language runtime and our code. */
   readonly beforeLoadBytes: number;
-  /** Where the number is from, e.g. `"VmHWM of a process of its own"`. */
+  /** Where the number is from, e.g. `"VmHWM of a process of its own and its children"`. */
   readonly method: string;
   /** False when part of the scores came from an earlier run, so that the peak is of the rest. */
   readonly wholeRun: boolean;
