@@ -8,7 +8,7 @@ import { openModel } from "@crossrank/hub";
  * @returns {Promise<Loaded>}
  */
 export async function load({ model, options }) {
-  const { backend, dtype } = options;
+  const { dtype } = options;
   const reranker = await createReranker({
     model: await openModel(model.folder),
     backend: await open(options),
@@ -17,7 +17,7 @@ export async function load({ model, options }) {
   const { runtime } = reranker.session.info;
   return {
     version: `${runtime.name} ${runtime.version}`,
-    hasChildren: backend === "llamacpp" || backend === "mnn",
+    hasChildren: true,
     async score(query, documents) {
       const { results } = await reranker.rerank({ query, documents });
       const inOrder = [...results].sort((left, right) => left.index - right.index);

@@ -1,7 +1,7 @@
 // Converts a model with @crossrank/convert, a process of its own for the reason that make-model.mjs gives.
 // `node convert-model.mjs MODEL_FOLDER OUTPUT_FOLDER FORMAT:DTYPE …`; prints a JSON object of paths and bytes, or of the
 // reason where a program that the format is written with is not there.
-/** @import { Conversion, ConversionFormat } from "@crossrank/convert" */
+/** @import { Conversion } from "@crossrank/convert" */
 import { convert, ExternalConverterError } from "@crossrank/convert";
 import { openModel } from "@crossrank/hub";
 
@@ -15,7 +15,7 @@ for (const name of wanted) {
   try {
     conversion = await convert({
       model: await openModel(source),
-      to: /** @type {ConversionFormat} */ (format),
+      to: format ?? "",
       dtype,
       output,
       // The bench itself holds every artifact against fp32, and fp32 against torch.
