@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { type CacheKeyFacts, cacheKey, createFallbackReranker, createReranker } from "../src/index.js";
+import { type CacheKeyFacts, cacheKey } from "../src/call/cache-key.js";
+import { createFallbackReranker, createReranker } from "../src/index.js";
 import { documents, fixture, query, watched, withFiles } from "./fallback-scene.js";
 
 const { backend } = watched("reference");
