@@ -61,6 +61,9 @@ def convert(name: str, pre: str, out: pathlib.Path) -> pathlib.Path:
         source = out.parent / name
         shutil.copytree(fixtures / name, source, ignore=shutil.ignore_patterns("tokenizer*", "special*"))
         shutil.copy(piecewise, source / "tokenizer.model")
+        # A real Gemma's tokenizer.json names the unknown token; here config.json does.
+        config = json.loads((source / "config.json").read_text())
+        (source / "config.json").write_text(json.dumps({**config, "unk_token_id": 3}))
         (source / "tokenizer_config.json").write_text(
             json.dumps(
                 {

@@ -117,7 +117,7 @@ function modelOf(
     case "byte-pairs":
       return bytePairs(kind, files, settings);
     default:
-      return sentencePieces(kind.kind, files, settings, special);
+      return sentencePieces(kind.kind, files, settings);
   }
 }
 
@@ -239,14 +239,13 @@ function readMerges(text: string, ids: ReadonlyMap<string, number>): [string, st
 }
 
 function sentencePieces(
-  kind: "xlm-roberta" | "camembert" | "llama" | "gemma",
+  kind: "xlm-roberta" | "camembert" | "llama",
   files: TokenizerFiles,
   settings: Settings,
-  special: SpecialTokens,
 ): BaseTokenizer {
   if (files.sentencePiece === undefined) throw new TokenizerFormatError("its SentencePiece model is missing");
   const model = readSentencePiece(files.sentencePiece);
-  const wanted = kind === "llama" || kind === "gemma" ? "bpe" : "unigram";
+  const wanted = kind === "llama" ? "bpe" : "unigram";
   if (model.kind !== wanted) {
     throw new TokenizerFormatError(
       `its SentencePiece model is of the kind ${model.kind}, and its class needs ${wanted}`,
@@ -254,13 +253,8 @@ function sentencePieces(
   }
   const marked = model.pieces
     .filter(({ type }) => type === pieceTypes.control || type === pieceTypes.userDefined)
-    .map(({ piece, type }) => ({
-      content: piece,
-      special: type === pieceTypes.control || (kind === "gemma" && /^<(?:start|end)_of_turn>$/.test(piece)),
-    }));
-  return wanted === "unigram"
-    ? unigram(kind as "xlm-roberta" | "camembert", model, marked)
-    : sentencePieceBpe(kind as "llama" | "gemma", model, marked, settings, special);
+    .map(({ piece, type }) => ({ content: piece, special: type === pieceTypes.control }));
+  return kind === "llama" ? sentencePieceBpe(model, marked, settings) : unigram(kind, model, marked);
 }
 
 function unigram(
@@ -305,34 +299,16 @@ function unigram(
 }
 
 function sentencePieceBpe(
-  kind: "llama" | "gemma",
   model: SentencePieceModel,
   marked: BaseTokenizer["marked"],
   settings: Settings,
-  special: SpecialTokens,
 ): BaseTokenizer {
-  const vocabulary = model.pieces.map(
-    ({ piece, score }, id) => [piece, id < 3 ? 0 : score] as [string, number],
-  );
-  if (kind === "gemma") {
-    for (const [id, name] of (["pad_token", "eos_token", "bos_token"] as const).entries()) {
-      const piece = vocabulary[id]?.[0];
-      if (piece !== special.get(name)?.content) {
-        throw new TokenizerFormatError(
-          `piece ${id} of its SentencePiece model is ${JSON.stringify(piece ?? null)}, and its ${name} is ${JSON.stringify(special.get(name)?.content ?? null)}`,
-        );
-      }
-    }
-    // Gemma's first files had no tab: the byte takes its place.
-    if (!vocabulary.some(([piece]) => piece === "\t")) {
-      const byte = vocabulary.findIndex(([piece]) => piece === "<0x09>");
-      if (byte >= 0) vocabulary[byte] = ["\t", 0];
-    }
-  } else if (settings["legacy"] !== false) {
+  if (settings["legacy"] !== false) {
     throw new TokenizerFormatError(
       "its tokenizer_config.json does not say `legacy: false`, and transformers 4 and 5 then differ in where a space begins a text",
     );
   }
+  const vocabulary = model.pieces.map(({ piece, score }, id) => [piece, id < 3 ? 0 : score] as const);
   const ids = idsOf(vocabulary);
   return {
     model: {
@@ -347,12 +323,9 @@ function sentencePieceBpe(
       vocab: Object.fromEntries(ids),
       merges: mergesOf(vocabulary),
     },
-    normalizer: kind === "gemma" ? replace({ String: " " }, spaceMark) : null,
-    preTokenizer:
-      kind === "gemma"
-        ? { type: "Split", pattern: { String: " " }, behavior: "MergedWithPrevious", invert: false }
-        : metaspace(flag(settings, "add_prefix_space", true) ? "first" : "never", false),
-    decoder: sentencePieceDecoder(kind === "llama"),
+    normalizer: null,
+    preTokenizer: metaspace(flag(settings, "add_prefix_space", true) ? "first" : "never", false),
+    decoder: sentencePieceDecoder(true),
     ids,
     marked,
   };
@@ -516,7 +489,7 @@ function postProcessorOf(
       [[cls, 0], ["A", 0], ...middle, ["B", second], [sep, second]],
     );
   }
-  const whole = kind.kind === "llama" || kind.kind === "gemma";
+  const whole = kind.kind === "llama";
   if (whole && typeof settings["add_bos_token"] !== "boolean") {
     throw new TokenizerFormatError(
       "its tokenizer_config.json does not say `add_bos_token`, and transformers 4 and 5 then differ in how a text begins",

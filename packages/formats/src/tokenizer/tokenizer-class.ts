@@ -13,7 +13,7 @@ export type SpecialTokenName = (typeof specialTokenNames)[number];
 
 /** What a class of transformers does with its files. */
 export interface TokenizerClass {
-  readonly kind: "word-pieces" | "byte-pairs" | "xlm-roberta" | "camembert" | "llama" | "gemma";
+  readonly kind: "word-pieces" | "byte-pairs" | "xlm-roberta" | "camembert" | "llama";
   /** The special tokens of a configuration that names none. */
   readonly tokens: Readonly<Partial<Record<SpecialTokenName, string>>>;
   /** Whether the mask token takes the spaces before it. */
@@ -57,7 +57,7 @@ const roberta: TokenizerClass = {
 /**
  * The classes on whose ids transformers 4.57.6 and 5.24.0 agree when they read the same files
  * (lab/tokenizers/slow-tokenizers.py holds them against each other). Those on which they differ (ALBERT and DeBERTa-v2
- * on tabs and runs of spaces, DeBERTa on pairs, Llama's legacy form) are not in the table: nothing would say which is
+ * on tabs and runs of spaces, DeBERTa on pairs, Gemma on runs of spaces, Llama's legacy form) are not in the table: nothing would say which is
  * meant.
  */
 const classes: Readonly<Record<string, TokenizerClass>> = {
@@ -120,10 +120,6 @@ const classes: Readonly<Record<string, TokenizerClass>> = {
     kind: "llama",
     tokens: { bos_token: "<s>", eos_token: "</s>", unk_token: "<unk>" },
   },
-  GemmaTokenizer: {
-    kind: "gemma",
-    tokens: { bos_token: "<bos>", eos_token: "<eos>", unk_token: "<unk>", pad_token: "<pad>" },
-  },
 };
 
 /** The class that transformers takes for a `model_type` whose files name none. */
@@ -145,8 +141,6 @@ const classOfModel: Readonly<Record<string, string>> = {
   "xlm-roberta": "XLMRobertaTokenizer",
   camembert: "CamembertTokenizer",
   llama: "LlamaTokenizer",
-  gemma: "GemmaTokenizer",
-  gemma2: "GemmaTokenizer",
 };
 
 /** The name without "Fast", which is how transformers 4 spells the same class. */
