@@ -1,18 +1,22 @@
 import * as z from "zod/mini";
 import type { TemplatePiece, TextSlot } from "../contract/model-profile.js";
+import { mostPieces, segment, tokenId } from "../profile/ranges.js";
 import type { TextTokenizer } from "../tokenizer/tokenizer.js";
 
-const namedId = z.tuple([z.string(), z.int()]);
+const namedId = z.tuple([z.string(), tokenId]);
 const item = z.union([
-  z.object({ SpecialToken: z.object({ id: z.string(), type_id: z.int() }) }),
-  z.object({ Sequence: z.object({ id: z.enum(["A", "B"]), type_id: z.int() }) }),
+  z.object({ SpecialToken: z.object({ id: z.string(), type_id: segment }) }),
+  z.object({ Sequence: z.object({ id: z.enum(["A", "B"]), type_id: segment }) }),
 ]);
 const processorSchema = z.discriminatedUnion("type", [
   z.object({
     type: z.literal("TemplateProcessing"),
-    single: z.array(item),
-    pair: z.array(item),
-    special_tokens: z.record(z.string(), z.object({ ids: z.array(z.int()), tokens: z.array(z.string()) })),
+    single: z.array(item).check(z.maxLength(mostPieces)),
+    pair: z.array(item).check(z.maxLength(mostPieces)),
+    special_tokens: z.record(
+      z.string(),
+      z.object({ ids: z.array(tokenId).check(z.maxLength(mostPieces)), tokens: z.array(z.string()) }),
+    ),
   }),
   z.object({ type: z.literal("BertProcessing"), cls: namedId, sep: namedId }),
   z.object({ type: z.literal("RobertaProcessing"), cls: namedId, sep: namedId }),
@@ -46,17 +50,19 @@ export function readTemplates(postProcessor: unknown): Templates | undefined {
           return [
             {
               text: entry.Sequence.id === "A" ? "query" : "document",
-              segment: entry.Sequence.type_id === 1 ? 1 : 0,
+              segment: entry.Sequence.type_id,
             },
           ];
         }
         const { id: name, type_id } = entry.SpecialToken;
-        const special = processor.special_tokens[name];
+        const special = Object.hasOwn(processor.special_tokens, name)
+          ? processor.special_tokens[name]
+          : undefined;
         if (special === undefined) throw new Error(`special_tokens has no entry for ${name}`);
         return special.ids.map((id, position) => ({
           token: special.tokens[position] ?? name,
           id,
-          segment: type_id === 1 ? 1 : 0,
+          segment: type_id,
         }));
       });
     return { pair: pieces(processor.pair), single: pieces(processor.single) };

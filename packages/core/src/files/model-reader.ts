@@ -2,7 +2,7 @@ import { en } from "zod/locales";
 import type * as z from "zod/mini";
 import { $ZodError } from "zod/v4/core";
 import { CrossrankError, ModelFileNotFoundError, ModelProfileError } from "../contract/errors.js";
-import type { ModelFiles } from "../contract/model-files.js";
+import type { ModelFile, ModelFiles } from "../contract/model-files.js";
 
 /** zod/mini has no messages of its own. */
 export const english: { readonly error: ReturnType<typeof en>["localeError"] } = { error: en().localeError };
@@ -11,18 +11,26 @@ export function explain(error: $ZodError): string {
   return error.issues.map((issue) => `${issue.path.join(".") || "top level"}: ${issue.message}`).join("; ");
 }
 
+/** Bytes of a file of text. The largest tokenizer.json that is published has 33 MB; the others stay far below one. */
+const largestText = 256 * 2 ** 20;
+const largestSmallText = 16 * 2 ** 20;
+/** Objects and lists in each other. */
+const deepestJson = 100;
+
 /** Reads and checks JSON files of one model, with errors that name the file. */
 export class ModelReader {
   readonly present: ReadonlySet<string>;
   /** The model's id, for messages. */
   readonly model: string;
   readonly #files: ModelFiles;
+  readonly #sizes: ReadonlyMap<string, number>;
   readonly #signal: AbortSignal | undefined;
 
-  constructor(files: ModelFiles, present: ReadonlySet<string>, signal: AbortSignal | undefined) {
+  constructor(files: ModelFiles, listed: readonly ModelFile[], signal: AbortSignal | undefined) {
     this.model = files.id;
     this.#files = files;
-    this.present = present;
+    this.#sizes = new Map(listed.map(({ path, size }) => [path, size]));
+    this.present = new Set(this.#sizes.keys());
     this.#signal = signal;
   }
 
@@ -41,12 +49,28 @@ export class ModelReader {
   async optional<T>(path: string, schema: z.ZodMiniType<T>): Promise<T | undefined> {
     const text = await this.text(path);
     if (text === undefined) return undefined;
-    return this.check(path, () => schema.parse(JSON.parse(text), english));
+    return this.check(path, () => {
+      const json: unknown = JSON.parse(text);
+      checkDepth(json);
+      return schema.parse(json, english);
+    });
   }
 
   async text(path: string): Promise<string | undefined> {
-    if (!this.present.has(path)) return undefined;
-    return this.#files.readText(path, { signal: this.#signal });
+    const size = this.#sizes.get(path);
+    if (size === undefined) return undefined;
+    const most = path === "tokenizer.json" ? largestText : largestSmallText;
+    const tooLarge = (bytes: number): ModelProfileError =>
+      this.problem(
+        path,
+        `has ${bytes} bytes, more than the ${most} that are read of such a file`,
+        "Download it again",
+      );
+    if (size > most) throw tooLarge(size);
+    const text = await this.#files.readText(path, { signal: this.#signal });
+    // A listing may be wrong about it.
+    if (text.length > most) throw tooLarge(text.length);
+    return text;
   }
 
   /** Runs what may fail on a file's content; what it throws becomes an error that names the file. */
@@ -70,5 +94,21 @@ export class ModelReader {
 
   problem(file: string, problem: string, fix: string): ModelProfileError {
     return new ModelProfileError({ model: this.#files.id, file, problem, fix });
+  }
+}
+
+/** @throws {Error} for what would overflow the stack of whoever walks through it. */
+function checkDepth(json: unknown): void {
+  let level: unknown[] = [json];
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > deepestJson) throw new Error(`objects and lists are nested more than ${deepestJson} deep`);
+    const below: unknown[] = [];
+    for (const value of level) {
+      if (typeof value !== "object" || value === null) continue;
+      for (const child of Array.isArray(value) ? value : Object.values(value)) {
+        if (typeof child === "object" && child !== null) below.push(child);
+      }
+    }
+    level = below;
   }
 }

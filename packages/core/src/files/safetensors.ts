@@ -1,5 +1,6 @@
 import { ModelProfileError } from "../contract/errors.js";
 import type { FileRequestOptions, ModelFiles } from "../contract/model-files.js";
+import { fromHalf } from "./half.js";
 
 /** A tensor as float32, row-major. */
 export interface Tensor {
@@ -37,7 +38,12 @@ const largestHeader = 16 * 2 ** 20;
 const mostDimensions = 64;
 
 /** Bytes of a number of the types that are read. */
-const widths: Readonly<Record<string, number>> = { F64: 8, F32: 4, F16: 2, BF16: 2 };
+const widths: ReadonlyMap<string, number> = new Map([
+  ["F64", 8],
+  ["F32", 4],
+  ["F16", 2],
+  ["BF16", 2],
+]);
 
 /**
  * Opens a safetensors file (8 bytes of little-endian header length, a JSON header, then the tensors: the format's
@@ -82,7 +88,7 @@ export async function openSafetensors(
   const inOrder = [...entries].sort(([, a], [, b]) => a.data_offsets[0] - b.data_offsets[0]);
   for (const [name, { dtype, shape, data_offsets }] of inOrder) {
     const [from, to] = data_offsets;
-    const width = widths[dtype];
+    const width = widths.get(dtype);
     if (from !== end || to < from)
       throw problem(`has a damaged header: tensor ${name} is not where it should be`);
     if (width !== undefined && to - from !== sizeOf(shape) * width)
@@ -108,7 +114,7 @@ export async function openSafetensors(
     requested: FileRequestOptions,
   ): Promise<Float32Array> => {
     const { dtype, data_offsets } = entry;
-    const width = widths[dtype];
+    const width = widths.get(dtype);
     if (width === undefined) throw problem(`tensor ${name} has type ${dtype}, and only floats are read`);
     const first = dataStart + data_offsets[0];
     const range = { start: first + from * width, end: first + to * width };
@@ -171,7 +177,7 @@ function sizeOf(shape: readonly number[]): number {
 const isLittleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
 function toFloat32(bytes: Uint8Array, dtype: string): Float32Array {
-  const width = widths[dtype] as number;
+  const width = widths.get(dtype) as number;
   // A copy: the bytes may belong to the source, and may not begin where a typed array can. Not slice(): that of Node's
   // Buffer is a view of the whole.
   const { buffer } = new Uint8Array(bytes);
@@ -208,14 +214,4 @@ let halves: Float32Array | undefined;
 function halfTable(): Float32Array {
   halves ??= Float32Array.from({ length: 2 ** 16 }, (_, half) => fromHalf(half));
   return halves;
-}
-
-/** IEEE 754 binary16. */
-function fromHalf(half: number): number {
-  const sign = half & 0x8000 ? -1 : 1;
-  const exponent = (half >> 10) & 0x1f;
-  const fraction = half & 0x3ff;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 31) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }

@@ -1,9 +1,6 @@
 import * as z from "zod/mini";
 import type { CrossrankJson } from "../contract/model-profile.js";
-
-const segment = z.union([z.literal(0), z.literal(1)]);
-
-const tokenId = z.int().check(z.nonnegative());
+import { fewKinds, mostPieces, positionCount, segment, tokenCount, tokenId, wording } from "./ranges.js";
 
 const templatePiece = z.union([
   z.strictObject({ token: z.string(), id: tokenId, segment }),
@@ -12,7 +9,7 @@ const templatePiece = z.union([
     segment,
     trim: z.optional(z.boolean()),
   }),
-  z.strictObject({ literal: z.string(), segment }),
+  z.strictObject({ literal: wording, segment }),
   z.strictObject({ split: z.literal(true) }),
 ]);
 
@@ -30,29 +27,33 @@ const headModule = z.discriminatedUnion("kind", [
     file: z.string(),
     weight: z.string(),
     bias: z.optional(z.string()),
-    epsilon: z.number(),
+    epsilon: z.number().check(z.positive(), z.lte(1)),
   }),
   z.strictObject({ kind: z.literal("normalize") }),
 ]);
+
+const modules = z.array(headModule).check(z.maxLength(100));
+
+const template = z.array(templatePiece).check(z.maxLength(mostPieces));
 
 const pooling = z.enum(["cls", "mean", "last-token"]);
 
 const head = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("logit") }),
   z.strictObject({ kind: z.literal("two-class"), positive: segment }),
-  z.strictObject({ kind: z.literal("pooled-chain"), pooling, modules: z.array(headModule) }),
+  z.strictObject({ kind: z.literal("pooled-chain"), pooling, modules }),
   z.strictObject({
     kind: z.literal("answer-tokens"),
     positive: tokenId,
     negative: z.optional(tokenId),
-    temperature: z.optional(z.number().check(z.positive())),
+    temperature: z.optional(z.number().check(z.gte(1e-6), z.lte(1e6))),
   }),
-  z.strictObject({ kind: z.literal("cosine"), pooling, modules: z.optional(z.array(headModule)) }),
+  z.strictObject({ kind: z.literal("cosine"), pooling, modules: z.optional(modules) }),
   z.strictObject({
     kind: z.literal("marker-cosine"),
     query: tokenId,
     document: tokenId,
-    modules: z.optional(z.array(headModule)),
+    modules: z.optional(modules),
   }),
 ]);
 
@@ -63,33 +64,33 @@ export const crossrankJsonSchema: z.ZodMiniType<CrossrankJson> = z.partial(
     specificationVersion: z.literal("1"),
     family: z.enum(["cross-encoder", "bi-encoder", "causal-lm", "listwise"]),
     architecture: z.string(),
-    pairTemplate: z.array(templatePiece),
-    instructedTemplate: z.array(templatePiece),
-    instruction: z.string(),
-    singleTemplate: z.array(templatePiece),
+    pairTemplate: template,
+    instructedTemplate: template,
+    instruction: wording,
+    singleTemplate: template,
     listTemplate: z.strictObject({
-      before: z.array(templatePiece),
-      item: z.array(templatePiece),
-      separator: z.array(templatePiece),
-      after: z.array(templatePiece),
-      maxDocuments: z.int().check(z.positive()),
-      maxDocumentTokens: z.int().check(z.positive()),
-      maxQueryTokens: z.int().check(z.positive()),
+      before: template,
+      item: template,
+      separator: template,
+      after: template,
+      maxDocuments: positionCount,
+      maxDocumentTokens: positionCount,
+      maxQueryTokens: positionCount,
     }),
     readsSegments: z.boolean(),
-    maxLength: z.int().check(z.positive()),
+    maxLength: positionCount,
     truncation: z.enum(["document-only", "longest-first"]),
-    paddingId: z.int().check(z.nonnegative()),
+    paddingId: tokenId,
     head,
     activation: z.enum(["identity", "sigmoid"]),
-    queryPrefix: z.string(),
-    documentPrefix: z.string(),
+    queryPrefix: wording,
+    documentPrefix: wording,
     defaultDtype: z.string(),
     expectations: z.strictObject({
-      tolerance: z.number().check(z.positive()),
+      tolerance: z.number().check(z.positive(), z.lte(1000)),
       pairs: z
         .array(z.strictObject({ query: z.string(), document: z.string(), logit: z.number() }))
-        .check(z.minLength(1)),
+        .check(z.minLength(1), z.maxLength(10_000)),
     }),
   }),
 );
@@ -99,10 +100,12 @@ export const configSchema: z.ZodMiniType<Config> = z.object({
   architectures: z.nullish(z.array(z.string())),
   model_type: z.nullish(z.string()),
   id2label: z.nullish(z.record(z.string(), z.string())),
-  num_labels: z.nullish(z.int()),
-  max_position_embeddings: z.nullish(z.int()),
-  type_vocab_size: z.nullish(z.int()),
-  pad_token_id: z.nullish(z.int()),
+  num_labels: z.nullish(fewKinds),
+  max_position_embeddings: z.nullish(positionCount),
+  type_vocab_size: z.nullish(fewKinds),
+  // −1 is transformers' old way to say that there is none.
+  pad_token_id: z.nullish(z.union([tokenId, z.literal(-1)])),
+  vocab_size: z.nullish(tokenCount),
   sentence_transformers: z.nullish(z.object({ activation_fn: z.nullish(z.string()) })),
   sbert_ce_default_activation_function: z.nullish(z.string()),
 });
@@ -115,6 +118,7 @@ export interface Config {
   max_position_embeddings?: number | null | undefined;
   type_vocab_size?: number | null | undefined;
   pad_token_id?: number | null | undefined;
+  vocab_size?: number | null | undefined;
   sentence_transformers?: { activation_fn?: string | null | undefined } | null | undefined;
   sbert_ce_default_activation_function?: string | null | undefined;
 }

@@ -12,9 +12,11 @@ import type {
 import { readTemplates, type Templates, textsOf } from "../encoding/template.js";
 import { english, explain, ModelReader } from "../files/model-reader.js";
 import { readChatTemplate } from "./chat-template.js";
+import { idBeyond } from "./check-ids.js";
 import { jinaForRanking } from "./listwise.js";
 import { type Config, configSchema, crossrankJsonSchema } from "./profile-schema.js";
 import type { AddedToken } from "./prompt-template.js";
+import { positionCount, tokenId } from "./ranges.js";
 import { readSentenceTransformers, type SentenceTransformersFacts } from "./sentence-transformers.js";
 
 /** A model's profile, the tokenizer that goes with it, and where each fact was found. */
@@ -54,7 +56,8 @@ const withoutSegments = new Set(["modernbert", "distilbert", "mpnet"]);
 const noLimit = 1e9;
 
 const tokenizerConfigSchema = z.looseObject({
-  model_max_length: z.nullish(z.number()),
+  // transformers writes "no limit" as 1e30.
+  model_max_length: z.nullish(z.union([positionCount, z.number().check(z.gte(noLimit))])),
   model_input_names: z.nullish(z.array(z.string())),
   chat_template: z.nullish(
     z.union([z.string(), z.array(z.object({ name: z.string(), template: z.string() }))]),
@@ -67,7 +70,7 @@ const tokenizerSchema = z.looseObject({
   model: z.looseObject({}),
   normalizer: z.nullish(z.looseObject({ type: z.string() })),
   added_tokens: z.nullish(
-    z.array(z.looseObject({ id: z.int(), content: z.string(), special: z.nullish(z.boolean()) })),
+    z.array(z.looseObject({ id: tokenId, content: z.string(), special: z.nullish(z.boolean()) })),
   ),
 });
 type TokenizerJson = z.infer<typeof tokenizerSchema>;
@@ -89,8 +92,8 @@ export async function readProfile(
   if (!parsedOverrides.success) {
     throw new InvalidInputError("profile", `is not a valid profile: ${explain(parsedOverrides.error)}`);
   }
-  const present = new Set((await files.list({ signal })).map((file) => file.path));
-  const reader = new ModelReader(files, present, signal);
+  const reader = new ModelReader(files, await files.list({ signal }), signal);
+  const { present } = reader;
 
   const own = await reader.optional("crossrank.json", crossrankJsonSchema);
   const tokenizerJson = await reader.required(
@@ -116,11 +119,12 @@ export async function readProfile(
   const given: CrossrankJson = { ...own, ...parsedOverrides.data };
   const modules = await readSentenceTransformers(reader);
 
+  let vocabularySize: number | undefined;
   // A crossrank.json that says all there is to say needs no config.json beside it (an .mnn folder, say).
   const selfContained =
     given.family && given.head && given.activation && given.maxLength && given.architecture;
   if (!selfContained || present.has("config.json")) {
-    await readConfig({ reader, put, given, modules, tokenizerJson });
+    vocabularySize = await readConfig({ reader, put, given, modules, tokenizerJson });
   } else readPostProcessor(reader, put, tokenizerJson);
   for (const [source, entries] of [
     ["crossrank.json", own],
@@ -134,8 +138,17 @@ export async function readProfile(
     put("paddingId", 0, "default");
     put("paddingId", paddingOf(tokenizerJson), "tokenizer.json padding");
   }
+  const profile = complete(files.id, fields);
+  const beyond = vocabularySize === undefined ? undefined : idBeyond(vocabularySize, profile, tokenizerJson);
+  if (beyond !== undefined) {
+    throw reader.problem(
+      "config.json",
+      beyond,
+      "Take tokenizer.json and config.json from the same revision of the model",
+    );
+  }
   return {
-    profile: complete(files.id, fields),
+    profile,
     sources,
     tokenizerJson: modules?.lowerCase ? lowerCased(tokenizerJson) : tokenizerJson,
   };
@@ -151,7 +164,8 @@ interface Reading {
   readonly tokenizerJson: TokenizerJson;
 }
 
-async function readConfig(reading: Reading): Promise<void> {
+/** @returns rows of the embedding table, where config.json says so. */
+async function readConfig(reading: Reading): Promise<number | undefined> {
   const { reader, put, given, modules, tokenizerJson } = reading;
   const config = await reader.required(
     "config.json",
@@ -161,7 +175,8 @@ async function readConfig(reading: Reading): Promise<void> {
   const tokenizerConfig = (await reader.optional("tokenizer_config.json", tokenizerConfigSchema)) ?? {};
   const architecture = config.model_type ?? undefined;
   put("architecture", architecture, "config.json model_type");
-  put("paddingId", config.pad_token_id ?? undefined, "config.json pad_token_id");
+  const padding = config.pad_token_id ?? -1;
+  put("paddingId", padding < 0 ? undefined : padding, "config.json pad_token_id");
   readLimits(reading, config, tokenizerConfig);
   const templates = readPostProcessor(reader, put, tokenizerJson);
   const named = config.architectures?.[0];
@@ -209,14 +224,15 @@ async function readConfig(reading: Reading): Promise<void> {
       "Give pairTemplate in a crossrank.json",
     );
   }
+  return config.vocab_size ?? undefined;
 }
 
 function readLimits(
-  { put, modules }: Pick<Reading, "put" | "modules">,
+  { reader, put, modules }: Pick<Reading, "reader" | "put" | "modules">,
   config: Config,
   tokenizerConfig: TokenizerConfig,
 ): void {
-  const offset = offsetPositions.has(config.model_type ?? "") ? (config.pad_token_id ?? 1) + 1 : 0;
+  const offset = offsetPositions.has(config.model_type ?? "") ? Math.max(config.pad_token_id ?? 1, 0) + 1 : 0;
   const positions = config.max_position_embeddings;
   const limits = [
     [
@@ -226,9 +242,16 @@ function readLimits(
     [tokenizerConfig.model_max_length, "tokenizer_config.json model_max_length"],
     [modules?.maxLength, "sentence_bert_config.json max_seq_length"],
   ] as const;
+  if (typeof positions === "number" && positions <= offset) {
+    throw reader.problem(
+      "config.json",
+      `max_position_embeddings is ${positions}, which leaves no position behind the ${offset} for padding`,
+      "Download it again, or mend it",
+    );
+  }
   let least: number | undefined;
   for (const [limit, source] of limits) {
-    if (typeof limit !== "number" || limit <= 0 || limit >= noLimit || limit >= (least ?? noLimit)) continue;
+    if (typeof limit !== "number" || limit >= (least ?? noLimit)) continue;
     least = limit;
     put("maxLength", limit, source);
   }
@@ -481,7 +504,7 @@ function complete(model: string, fields: Fields): ModelProfile {
 
 /** tokenizer.json's own padding entry, for models whose config.json names no pad_token_id. */
 function paddingOf(tokenizerJson: unknown): number | undefined {
-  return z.object({ padding: z.object({ pad_id: z.int() }) }).safeParse(tokenizerJson).data?.padding.pad_id;
+  return z.object({ padding: z.object({ pad_id: tokenId }) }).safeParse(tokenizerJson).data?.padding.pad_id;
 }
 
 /** sentence-transformers, `Transformer.__init__` with `do_lower_case`: a Lowercase before the other normalizers. */

@@ -1,6 +1,7 @@
 import * as z from "zod/mini";
 import type { Head, HeadModule, Pooling } from "../contract/model-profile.js";
 import type { ModelReader } from "../files/model-reader.js";
+import { positionCount, tokenId } from "./ranges.js";
 
 /** An entry of modules.json. */
 interface ModuleEntry {
@@ -27,10 +28,10 @@ export interface SentenceTransformersFacts {
   readonly defaultPrompt: string | undefined;
 }
 
-const modulesSchema = z.array(z.object({ type: z.string(), path: z.string() }));
+const modulesSchema = z.array(z.object({ type: z.string(), path: z.string() })).check(z.maxLength(100));
 
 const transformerSchema = z.object({
-  max_seq_length: z.nullish(z.number()),
+  max_seq_length: z.nullish(z.union([positionCount, z.number().check(z.gte(1e9))])),
   do_lower_case: z.nullish(z.boolean()),
   modality_config: z.nullish(
     z.record(z.string(), z.looseObject({ format: z.nullish(z.enum(["flat", "structured"])) })),
@@ -94,7 +95,7 @@ async function readHead(
     const file = `${second.path}/config.json`;
     const { true_token_id, false_token_id } = await reader.required(
       file,
-      z.object({ true_token_id: z.int(), false_token_id: z.nullish(z.int()) }),
+      z.object({ true_token_id: tokenId, false_token_id: z.nullish(tokenId) }),
       "Download the model again",
     );
     return {
@@ -214,7 +215,8 @@ async function readModule(
       const input = dense.module_input_name ?? vector;
       // Without an entry sentence-transformers' Dense has Tanh.
       const named = dense.activation_function ?? "torch.nn.modules.activation.Tanh";
-      const activation = activations[named.slice(named.lastIndexOf(".") + 1)];
+      const short = named.slice(named.lastIndexOf(".") + 1);
+      const activation = Object.hasOwn(activations, short) ? activations[short] : undefined;
       if (activation === undefined || input !== vector) {
         throw reader.problem(
           config,

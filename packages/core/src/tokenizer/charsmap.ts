@@ -29,11 +29,14 @@ const rememberedClusters = 20_000;
  * so that `²` with a variation selector loses the selector; longer ones are replaced character by character.
  *
  * @param base64 `precompiled_charsmap`.
+ * @throws {Error} when it is damaged.
  */
 export function createCharacterMap(base64: string): (text: string) => string {
   const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
   const view = new DataView(bytes.buffer);
-  const trieBytes = view.getUint32(0, true);
+  const trieBytes = bytes.length < 4 ? 0 : view.getUint32(0, true);
+  if (trieBytes < 4 || trieBytes % 4 !== 0 || trieBytes > bytes.length - 4)
+    throw new Error("precompiled_charsmap is damaged");
   const trie = Uint32Array.from({ length: trieBytes >> 2 }, (_, index) =>
     view.getUint32(4 + index * 4, true),
   );

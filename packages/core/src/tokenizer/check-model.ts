@@ -106,8 +106,9 @@ function checkBytePair(
 
 /**
  * Checks `added_tokens` of tokenizer.json. An id must be the one that Rust's tokenizers give the token: the model's
- * own, or the next behind the vocabulary in the order of the list. Rust takes another, with a warning, and what the
- * file says would not be what the reference computes.
+ * own, or the next behind the vocabulary in the order of the list. Where a file contradicts that, Rust takes another id
+ * with a warning, and what the file says would not be what the reference computes. An id that the vocabulary leaves out
+ * below its largest may be any token's: files made of a GGUF's list of tokens are like that.
  *
  * @throws {Error} that says which token is at fault.
  */
@@ -115,13 +116,15 @@ export function checkAddedTokens(json: unknown, model: CheckedModel): readonly A
   if (json === undefined) return [];
   if (!Array.isArray(json)) throw new Error("added_tokens is not a list");
   const { vocab } = model;
-  const size = Array.isArray(vocab) ? vocab.length : Object.keys(vocab).length;
-  const ids = new Map<string, number>(
+  const known = new Map<string, number>(
     Array.isArray(vocab)
       ? (vocab as [string, number][]).map(([piece], id) => [piece, id])
       : Object.entries(vocab),
   );
+  const taken = new Set(known.values());
   let largest = -1;
+  for (const id of taken) largest = Math.max(largest, id);
+  const end = largest;
   for (const token of json as unknown[]) {
     if (!isRecord(token)) throw new Error(`added_tokens has ${show(token)}`);
     const { id, content } = token;
@@ -134,11 +137,12 @@ export function checkAddedTokens(json: unknown, model: CheckedModel): readonly A
         throw new Error(`added_tokens has ${show(content)}, whose ${name} is ${show(token[name])}`);
     }
     if (content === "") continue;
-    const known = ids.get(content);
-    const expected = known ?? Math.max(size, largest + 1);
+    const fillsGap = id < end && !taken.has(id);
+    const expected = known.get(content) ?? (fillsGap ? id : largest + 1);
     if (id !== expected)
       throw new Error(`added_tokens gives ${show(content)} the id ${id}, and it is token ${expected}`);
-    ids.set(content, expected);
+    known.set(content, expected);
+    taken.add(expected);
     largest = Math.max(largest, expected);
   }
   return json as AddedTokenJson[];

@@ -1,5 +1,6 @@
 import { toByteAlphabet } from "./bytes.js";
 import { createCharacterMap } from "./charsmap.js";
+import { checkStep } from "./check-step.js";
 import { createPattern } from "./pattern.js";
 import {
   ideograph,
@@ -31,13 +32,30 @@ interface NormalizerJson {
   readonly strip_right?: boolean;
 }
 
+const fields = {
+  normalizers: "list",
+  clean_text: "switch",
+  handle_chinese_chars: "switch",
+  strip_accents: "switch",
+  lowercase: "switch",
+  precompiled_charsmap: "anything",
+  pattern: "anything",
+  content: "text",
+  prepend: "text",
+  strip_left: "switch",
+  strip_right: "switch",
+} as const;
+
+const required = { Sequence: ["normalizers"], Prepend: ["prepend"], Replace: ["pattern", "content"] };
+
 /**
  * `normalizer` of tokenizer.json, as in Rust's tokenizers 0.23.3 (`src/normalizers`).
  *
- * @throws {Error} for a normalizer of another kind.
+ * @throws {Error} for a normalizer of another kind, or a malformed one.
  */
 export function createNormalizer(json: unknown): Normalizer {
   if (json === null || json === undefined) return (text) => text;
+  checkStep(json, fields, required);
   const config = json as NormalizerJson;
   switch (config.type) {
     case "Sequence": {

@@ -1,4 +1,5 @@
 import { toByteAlphabet } from "./bytes.js";
+import { checkStep } from "./check-step.js";
 import {
   createCharacterPattern,
   createPattern,
@@ -28,6 +29,27 @@ interface PreTokenizerJson {
   readonly length?: number;
 }
 
+const fields = {
+  pretokenizers: "list",
+  pattern: "anything",
+  behavior: "text",
+  invert: "switch",
+  add_prefix_space: "switch",
+  use_regex: "switch",
+  replacement: "character",
+  prepend_scheme: "text",
+  split: "switch",
+  individual_digits: "switch",
+  delimiter: "character",
+  length: "count",
+} as const;
+
+const required = {
+  Sequence: ["pretokenizers"],
+  Split: ["pattern", "behavior"],
+  CharDelimiterSplit: ["delimiter"],
+};
+
 const gpt2 = { Regex: "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+" };
 const spaces = createCharacterPattern((codePoint) => (propertiesOf(codePoint) & whiteSpace) !== 0);
 const marks = createCharacterPattern((codePoint) => (propertiesOf(codePoint) & punctuationMark) !== 0);
@@ -36,10 +58,11 @@ const digits = createCharacterPattern((codePoint) => (propertiesOf(codePoint) & 
 /**
  * `pre_tokenizer` of tokenizer.json, as in Rust's tokenizers 0.23.3 (`src/pre_tokenizers`).
  *
- * @throws {Error} for a pre-tokenizer of another kind.
+ * @throws {Error} for a pre-tokenizer of another kind, or a malformed one.
  */
 export function createPreTokenizer(json: unknown): PreTokenizer {
   if (json === null || json === undefined) return (pieces) => pieces;
+  checkStep(json, fields, required);
   const config = json as PreTokenizerJson;
   switch (config.type) {
     case "Sequence": {
@@ -103,6 +126,7 @@ function createByteLevel({ add_prefix_space = true, use_regex = true }: PreToken
 function createMetaspace(config: PreTokenizerJson): PreTokenizer {
   const replacement = config.replacement ?? "▁";
   const scheme = config.add_prefix_space === false ? "never" : (config.prepend_scheme ?? "always");
+  if (!["always", "first", "never"].includes(scheme)) throw new Error(`unknown prepend_scheme ${scheme}`);
   const cut =
     config.split === false ? undefined : splitter(createPattern({ String: replacement }), "MergedWithNext");
   return (pieces, atStart) => {

@@ -124,6 +124,5 @@ export async function readGoldens(
   files: ModelFiles,
   options: FileRequestOptions = {},
 ): Promise<Goldens | undefined> {
-  const present = new Set((await files.list(options)).map(({ path }) => path));
-  return new ModelReader(files, present, options.signal).optional("golden.json", goldensSchema);
+  return new ModelReader(files, await files.list(options), options.signal).optional("golden.json", goldensSchema);
 }
