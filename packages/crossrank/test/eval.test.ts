@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { EvaluationReport } from "@crossrank/eval";
 import { beforeAll, describe, expect, it } from "vitest";
+import { evaluationTable } from "../src/commands/eval/table.js";
 import { tinyModel, writeTask } from "./evaluation-scene.js";
 import { crossrank, fixture, type Outcome, temporaryFolder } from "./run-command.js";
 
@@ -74,6 +75,23 @@ describe("eval", () => {
       /^onnx:int8 +onnx int8 [0-9a-f]{12} +[\d,.]+ +[\d,.]+ +[\d.]+ ms +[\d.]+ ms +\d+\.\d MB$/m,
     );
     expect(stdout).toMatch(/^onnx:int8: noise\. /m);
+  });
+
+  it("prints the p of a change, also of one that is no part of Holm's family", async () => {
+    const report = await evaluateJson("--task", task, "--backend", "onnx:fp32", "--backend", "onnx:int8");
+    const systems = report.systems.map((system) => ({
+      ...system,
+      metrics: system.metrics.map((metric) => ({
+        ...metric,
+        change: metric.change && { ...metric.change, pValue: 0.8624, adjustedPValue: null },
+      })),
+    }));
+    const shown = evaluationTable({ ...report, systems }, (text) => text).split("\n");
+    expect(shown.filter((line) => line.includes(" 0.862 "))).toHaveLength(
+      systems.filter(({ metrics }) => metrics[0]?.change != null).length,
+    );
+    // Of the rows that are held against the reference: all but itself.
+    expect(shown.find((line) => line.startsWith("onnx:int8 "))).toContain(" 0.862 ");
   });
 
   it("gives all of it as JSON, with the memory of each system's own process", async () => {

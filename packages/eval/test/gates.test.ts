@@ -250,6 +250,21 @@ describe("L3", () => {
   });
 
   it.each([
+    [new Array(12).fill(0), /No query changes in this sample of 12: without spread it does not say whether/],
+    [new Array(300).fill(0), /No query changes in this sample of 300/],
+    [new Array(7).fill(0.1), /All queries change alike in this sample of 7/],
+    // Whose mean is no exact tenth, so that a deviation would be a rounding error.
+    [new Array(49).fill(-0.1), /All queries change alike in this sample of 49/],
+  ])("claims nothing of a sample without spread: %j", (values, sentence) => {
+    const test = nonInferiority(values, { margin: 0.005, resamples: 200 });
+    expect(test).toMatchObject({ detectableDrop: undefined, queriesNeeded: undefined });
+    const judged = judgeNonInferiority("ndcg@10", test);
+    expect(judged.outcome).toBe(values[0] < 0 ? "failed" : "passed");
+    expect(judged.sentence).toMatch(sentence);
+    expect(judged.sentence).not.toMatch(/80 %|would be seen in|queries could/);
+  });
+
+  it.each([
     [0.7415, "passed", "0.7415 against 0.741, 0.0005, is below 0.005 to either side"],
     [0.737, "passed", "−0.004, is below"],
     [0.736, "failed", "−0.005, is not below"],

@@ -75,7 +75,7 @@ describe("a matrix as a library", () => {
       updateBaseline,
       onMessage: (text) => messages.push(text),
     });
-    expect(matrixPassed(report)).toBe(true);
+    expect(matrixPassed(report), JSON.stringify(matrixOverview(report))).toBe(true);
     expect(host.asked.map(({ pairs }) => pairs)).toEqual([120, 120]);
     expect(messages).toEqual(["1 of 1: tiny on task", expect.stringMatching(/^wrote the baseline /)]);
     const folder = join(root, "report");

@@ -173,7 +173,7 @@ describe("non-inferiority", () => {
 
   it("asks for strictly better than −margin", () => {
     expect(nonInferiority([-0.5, -0.5, -0.5], { margin: 0.5 }).passed).toBe(false);
-    expect(nonInferiority([0, 0, 0], { margin: 0.005 })).toMatchObject({ passed: true, detectableDrop: 0 });
+    expect(nonInferiority([0, 0, 0], { margin: 0.005 }).passed).toBe(true);
   });
 
   it("refuses what cannot be tested", () => {

@@ -254,7 +254,11 @@ export function judgeNonInferiority(metric: string, test: NonInferiority): GateR
 
 /** Whether a drop of this size could have been seen. */
 function visibility(test: NonInferiority, drop: number): string {
-  const { detectableDrop, count } = test;
+  const { detectableDrop, count, mean } = test;
+  if (detectableDrop === undefined) {
+    const what = mean === 0 ? "No query changes" : "All queries change alike";
+    return `${what} in this sample of ${count}: without spread it does not say whether a drop of ${show(drop)} would be seen.`;
+  }
   if (detectableDrop <= drop) {
     return `A drop of ${show(drop)} would be seen in this sample: it finds ${show(detectableDrop)} in 80 % of cases.`;
   }

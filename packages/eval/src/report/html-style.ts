@@ -76,18 +76,25 @@ summary:focus-visible,.scroll:focus-visible{outline:2px solid var(--candidate);o
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;font-size:.875rem}
 .pairs{width:100%}
+.wide{margin-inline:max(-14rem,min(0rem,(71rem - 100vw)/2))}
+.wide table{width:100%;font-size:.78rem}
+.wide th,.wide td{padding:.35rem .3rem}
 th,td{padding:.4rem .6rem;text-align:right;vertical-align:top;border-bottom:1px solid var(--grid)}
 .scroll th,.scroll td{white-space:nowrap}
+.wide th,.wide td{white-space:normal;overflow-wrap:normal}
+.wide th[scope=row]{overflow-wrap:anywhere;min-width:5rem}
 th:first-child,td:first-child,.pairs th[scope=row]{text-align:left}
 th[scope=row]{font-weight:600}
 thead th{color:var(--ink-soft);font-weight:600}
 td small,th small{display:block;color:var(--ink-soft);font-weight:400}
 .pairs th[scope=row]{font-weight:400;min-width:5rem}
 .pairs td,thead th{overflow-wrap:normal}
+.wide thead th{overflow-wrap:anywhere}
 dl{display:grid;grid-template-columns:minmax(6rem,max-content) 1fr;gap:.15rem 1rem;margin:0;font-size:.875rem}
 dt{color:var(--ink-soft)}dd{margin:0;min-width:0}
 code,pre{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.85em}
 pre{overflow-x:auto;white-space:pre-wrap}
 .unseen{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
-@media print{details>*{display:block}}
+@page wide{size:landscape}
+@media print{details>*{display:block}.scroll{overflow:visible}.scroll th,.scroll td{white-space:normal}.wide{margin-inline:0;page:wide}.wide table{font-size:.6rem}.wide th,.wide td{padding:.2rem}thead{display:table-header-group}tr,figure{break-inside:avoid}pre{overflow:visible}}
 `;

@@ -263,7 +263,7 @@ ${
     ? ""
     : html`<p><strong class="diagnosis">${scores.diagnosis.kind}</strong>: ${scores.diagnosis.sentence} <span class="soft">${scores.diagnosis.likelyCause}</span></p>`
 }
-${change === undefined ? "" : html`<p>${metric} ${showChange(change.mean)} (lower bound ${showChange(change.lowerBound)}, p ${showProbability(change.adjustedPValue ?? change.pValue)} ${change.adjustedPValue === null ? "" : "after Holm"}); the smallest drop this sample finds in 80 % of cases is ${showMetric(change.detectableDrop)}.</p>`}
+${change === undefined ? "" : html`<p>${metric} ${showChange(change.mean)} (lower bound ${showChange(change.lowerBound)}, p ${showProbability(change.adjustedPValue ?? change.pValue)} ${change.adjustedPValue === null ? "" : "after Holm"}); ${change.detectableDrop === null ? "all queries change alike, so that this sample does not say which drop it would find" : `the smallest drop this sample finds in 80 % of cases is ${showMetric(change.detectableDrop)}`}.</p>`}
 <div class="cards">${figures}</div>
 ${notes(system.warnings)}
 </section>`;
@@ -335,7 +335,7 @@ function tableSection(report: EvaluationReport): Markup {
   return html`<section aria-labelledby="all">
 <h2 id="all">Everything in one table</h2>
 <p class="soft">Expected value over ties, with its interval; <i>trec</i>: in trec_eval's order; Δ against the reference with its one-sided lower bound; p after Holm.</p>
-<div class="scroll" tabindex="0" role="region" aria-labelledby="all"><table>
+<div class="scroll wide" tabindex="0" role="region" aria-labelledby="all"><table>
 <thead><tr><th scope="col">system</th><th scope="col">verdict</th>${metrics.map(
     (name) => html`<th scope="col">${showMetricName(name)}</th><th scope="col">Δ</th>`,
   )}<th scope="col">kept</th><th scope="col">τ-b</th><th scope="col">top-1</th><th scope="col">documents/s</th><th scope="col">tokens/s</th><th scope="col">a query, p50 · p95</th><th scope="col">load</th><th scope="col">peak memory</th></tr></thead>

@@ -199,7 +199,7 @@ export interface ChangeReport {
   readonly lowerBound: number | null;
   /** Standard deviation over queries. */
   readonly deviation: number | null;
-  /** The smallest true drop that this sample finds in 80 % of cases. */
+  /** The smallest true drop that this sample finds in 80 % of cases; null too where all queries change alike. */
   readonly detectableDrop: number | null;
   /** Two-sided paired randomisation test. */
   readonly pValue: number;

@@ -71,9 +71,15 @@ export interface NonInferiority {
   readonly count: number;
   /** Standard deviation of the differences. */
   readonly deviation: number;
-  /** {@link smallestDetectableDrop} of this sample. */
-  readonly detectableDrop: number;
-  /** Queries that would bring the detectable drop down to the margin; undefined for a margin of 0. */
+  /**
+   * {@link smallestDetectableDrop} of this sample; undefined where all differences are equal: a sample without spread
+   * says nothing about the next one.
+   */
+  readonly detectableDrop: number | undefined;
+  /**
+   * Queries that would bring the detectable drop down to the margin; undefined for a margin of 0, and where all
+   * differences are equal.
+   */
   readonly queriesNeeded: number | undefined;
 }
 
@@ -97,6 +103,8 @@ export function nonInferiority(
   const sample = checkSample(differences, 2);
   const lowerBound = quantileOfSorted(bootstrapMeans(sample, options), 1 - level);
   const deviation = standardDeviation(sample);
+  // By the values: their deviation may be a rounding error.
+  const isFlat = sample.every((value) => value === sample[0]);
   return {
     passed: lowerBound > -margin,
     mean: mean(sample),
@@ -105,8 +113,8 @@ export function nonInferiority(
     level,
     count: sample.length,
     deviation,
-    detectableDrop: smallestDetectableDrop(deviation, sample.length),
-    queriesNeeded: margin === 0 ? undefined : queriesNeeded(deviation, margin),
+    detectableDrop: isFlat ? undefined : smallestDetectableDrop(deviation, sample.length),
+    queriesNeeded: margin === 0 || isFlat ? undefined : queriesNeeded(deviation, margin),
   };
 }
 

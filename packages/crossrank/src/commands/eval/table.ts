@@ -71,7 +71,7 @@ function metricTable({ systems, settings }: EvaluationReport, emphasise: (text: 
       signed(change?.mean),
       signed(change?.lowerBound),
       percent(change?.retention),
-      probability(change?.adjustedPValue),
+      probability(change?.adjustedPValue ?? change?.pValue),
       ...others.map((metric) => four(metrics.find((one) => one.name === metric)?.expected)),
     ];
   });
