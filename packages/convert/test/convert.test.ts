@@ -272,7 +272,12 @@ describe("what cannot be done", () => {
       "dtype",
       /must be one of fp32, fp16, int8 for onnx, not "fp64"/,
     ],
-    ["a target of another format", { to: "gguf", target: "mnn" }, "target", /is of ONNX graphs/],
+    [
+      "a target of another format",
+      { to: "gguf", target: "mnn" },
+      "target",
+      /is an option of onnx, and gguf has none/,
+    ],
     ["a tolerance of nothing", { tolerance: 0 }, "tolerance", /above 0/],
     ["no backend to verify with", { backend: undefined }, "backend", /verify: false/],
     ["a profile of another form", { profile: { maxLength: "long" } as never }, "profile", /maxLength/],

@@ -1,3 +1,4 @@
 // @crossrank/core/files: a model's files, read and checked one by one.
+export { fromHalf } from "../files/half.js";
 export { ModelReader } from "../files/model-reader.js";
 export { openSafetensors, type Tensor, type TensorFile } from "../files/safetensors.js";
