@@ -29,6 +29,13 @@ export function describeSystemError(error: unknown): string {
       return "this user may not read it";
     case "ERR_FS_FILE_TOO_LARGE":
       return "it is larger than 2 GiB";
+    case "ENOSPC":
+      return "the disk is full. Free some space, or choose another place";
+    case "EROFS":
+      return "the file system is read-only. Choose another place";
+    case "EMFILE":
+    case "ENFILE":
+      return "too many files are open. Raise the limit, e.g. with ulimit -n 1024";
     default:
       return message;
   }
@@ -58,4 +65,16 @@ export function translateInputError(
 /** By its code: core, which has the class, is not loaded for `--help`. */
 export function isInvalidInput(error: unknown): error is InvalidInputError {
   return error instanceof Error && Reflect.get(error, "code") === "invalid-input" && "path" in error;
+}
+
+/** Whether a library threw it on purpose. By core's mark: loading core for that could fail as what is reported did. */
+export function isTyped(error: unknown): boolean {
+  return error instanceof Error && Reflect.get(error, Symbol.for("crossrank.error")) !== undefined;
+}
+
+/** A system call that failed, with the file where there is one; undefined for another error. */
+export function describeSystemCall(error: unknown): string | undefined {
+  if (!(error instanceof Error) || typeof Reflect.get(error, "syscall") !== "string") return undefined;
+  const path: unknown = Reflect.get(error, "path");
+  return `${typeof path === "string" ? `${path}: ` : ""}${describeSystemError(error)}`;
 }

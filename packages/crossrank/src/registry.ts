@@ -110,7 +110,8 @@ export async function makeBackend(
 /** Artifacts of a model, by backend, in the order of the registry. References run others' and have none of their own. */
 export async function precisionsAmong(paths: readonly string[]): Promise<Precision[]> {
   const precisions: Precision[] = [];
-  for (const name of registeredNames) {
+  // Others have nothing here, and loading a package takes time.
+  for (const name of registeredNames.filter((one) => registeredArtifacts(one, paths).length > 0)) {
     const backends = await registeredBackends(name).catch((error: unknown) => {
       if (isUnusable(error)) return undefined;
       throw error;
