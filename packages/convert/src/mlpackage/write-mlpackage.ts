@@ -49,6 +49,9 @@ const dtypes: readonly Precision[] = ["fp32", "fp16"];
 
 const usualLengths: readonly number[] = [128, 256, 512];
 
+/** As many shapes as Core ML enumerates for an input. */
+const mostLengths = 128;
+
 /**
  * Core ML packages for the Neural Engine: BERT and RoBERTa (XLM-R) as ML Programs, in the layout of
  * apple/ml-ane-transformers.
@@ -206,10 +209,10 @@ const descriptions: Readonly<Record<string, string>> = {
 
 function soundLengths(lengths: readonly number[]): readonly number[] {
   const ascending = [...new Set(lengths)].sort((a, b) => a - b);
-  if (lengths.length > 0 && ascending.every(isCount)) return ascending;
+  if (lengths.length > 0 && ascending.length <= mostLengths && ascending.every(isCount)) return ascending;
   throw new InvalidInputError(
     "lengths",
-    `must be whole numbers above 0, at least one, not ${JSON.stringify(lengths)}`,
+    `must be whole numbers above 0, at least one and at most ${mostLengths}, not ${JSON.stringify(lengths).slice(0, 100)}`,
   );
 }
 
