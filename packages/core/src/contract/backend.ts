@@ -83,7 +83,7 @@ export interface Capabilities {
 
 /** Which exported form of the model a session runs. */
 export interface ArtifactInfo {
-  /** The file format's usual name, e.g. `"onnx"`, `"gguf"`; `"safetensors"` for weights that a reference runs. */
+  /** The file format's usual name, in lower case: the ending of its files, without the dot, where it has one. */
   readonly format: string;
   /** The field's usual name: fp32, fp16, int8, uint8, q8, q4, Q8_0 … */
   readonly dtype: string;
@@ -92,9 +92,9 @@ export interface ArtifactInfo {
 }
 
 export interface BackendInfo {
-  /** E.g. `"onnx"`. */
+  /** The backend's own name, as `Backend.name`. */
   readonly name: string;
-  /** E.g. `{ name: "onnxruntime-node", version: "1.30.0" }`. */
+  /** The library that computes: its package's name, and the version that is installed. */
   readonly runtime: { readonly name: string; readonly version: string };
 }
 
@@ -122,7 +122,7 @@ export interface LoadRequest {
   readonly output: OutputRequest;
   /**
    * Precision wanted; undefined takes the profile's default, else the most precise that is there, or the one that the
-   * runtime is made for (Core ML: fp16). Never silently another.
+   * runtime is made for. Never silently another.
    */
   readonly dtype?: string | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -155,7 +155,7 @@ export const supportedSpecificationVersions: readonly string[] = ["v1"];
 /** What can be known about a loaded session, without the means to run or to dispose it. */
 export type SessionFacts = Pick<BackendSession, "info" | "artifact" | "capabilities" | "settings" | "bounds">;
 
-/** A runtime that can load models. Made by a factory of its package, e.g. `onnx({ threads: 4 })`. */
+/** A runtime that can load models. Made by a factory of its package, which takes the runtime's options. */
 export interface Backend {
   /**
    * Lets a second version of this contract live beside the first. `createReranker` refuses any other than those in

@@ -5,7 +5,7 @@ import type { FallbackRerankResult, FallbackScoreResult, StepDown } from "./resu
 
 /** One way to run the model. The options mean what they mean for `createReranker`. */
 export interface Variant extends Omit<CreateRerankerOptions, "model" | "backend" | "signal"> {
-  /** Stands in results and in cache keys, e.g. `"coreml(ane)"`. Not empty, and no other variant's. */
+  /** Stands in results and in cache keys, e.g. `"accelerator"`. Not empty, and no other variant's. */
   readonly name: string;
   /**
    * The model's files; or a function that opens them, called when the variant is needed, so that a download that
@@ -14,7 +14,7 @@ export interface Variant extends Omit<CreateRerankerOptions, "model" | "backend"
    */
   readonly model: ModelFiles | ((options: FileRequestOptions) => Promise<ModelFiles>);
   /**
-   * The backend; or a function that makes it when the variant is needed, e.g. `async () => (await import(…)).mnn()`.
+   * The backend; or a function that makes it when the variant is needed, e.g. one that imports its package first.
    * What the function throws belongs to the variant, whatever its class.
    */
   readonly backend: Backend | (() => Backend | Promise<Backend>);
@@ -29,8 +29,8 @@ export interface FallbackOptions {
    */
   readonly whenExhausted?: "throw" | "passthrough" | undefined;
   /**
-   * Called once for each variant that falls out. An error that it throws fails the call that noticed; it is dropped
-   * where that call had been answered, because its time budget had run out.
+   * Called once for each variant that falls out. What it throws or rejects with fails the call that noticed; it is
+   * dropped where that call had been answered, because its time budget had run out.
    */
   readonly onFallback?: ((event: FallbackEvent) => void) | undefined;
 }

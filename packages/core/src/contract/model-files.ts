@@ -1,6 +1,6 @@
 /** One file of a model. */
 export interface ModelFile {
-  /** Path relative to the model's root, with forward slashes, e.g. `"onnx/model_int8.onnx"`. */
+  /** Path relative to the model's root, with forward slashes, e.g. `"2_Dense/model.safetensors"`. */
   readonly path: string;
   /** Bytes. */
   readonly size: number;

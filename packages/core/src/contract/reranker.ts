@@ -41,7 +41,7 @@ export interface CreateRerankerOptions {
   readonly probe?: boolean | undefined;
   /** Stops reading and downloading. */
   readonly signal?: AbortSignal | undefined;
-  /** Downloads, if there are any. */
+  /** Downloads, if there are any. What it throws or rejects with fails the load. */
   readonly onProgress?: ((progress: FileProgress) => void) | undefined;
 }
 
@@ -76,7 +76,10 @@ export interface ScoreOptions {
   readonly instruction?: string | undefined;
   /** Put the call's `cacheKey` into the result. Default false. */
   readonly returnCacheKey?: boolean | undefined;
-  /** Called after each batch. An error that it throws fails the call. */
+  /**
+   * Called after each batch. What it throws or rejects with fails the call, and the call waits for the promises that it
+   * returns.
+   */
   readonly onProgress?: ((progress: ScoringProgress) => void) | undefined;
 }
 
@@ -90,7 +93,7 @@ export type EmbedResult = Embedding & Omit<Provenance, "scale" | "scoring">;
 export interface RerankOptions<Document extends DocumentInput> extends ScoreOptions {
   /** Not empty, and not white space alone. */
   readonly query: string;
-  /** Any number; none gives an empty result. */
+  /** At most 2²⁴; none gives an empty result. Read once, when the call begins. */
   readonly documents: readonly Document[];
   /** Return the best n only; all are scored. Default: all. */
   readonly topN?: number | undefined;
@@ -133,7 +136,9 @@ export interface Reranker extends AsyncDisposable {
   cacheKey(options?: Pick<ScoreOptions, "instruction">): Promise<string>;
   /**
    * Frees the model. Calls under way reject with {@link DisposedError} after the batch they are in; resolves when
-   * nothing runs any more. Safe to call twice.
+   * nothing runs any more, and waits 10 s for batches before the runtime is told to end them. Safe to call twice.
+   *
+   * @throws {BackendRunError} when the runtime does not end within 60 s.
    */
   dispose(): Promise<void>;
 }

@@ -40,7 +40,10 @@ export interface PairScore {
 export interface RankedDocument<Document> extends PairScore {
   /** Position in the `documents` that were passed. */
   readonly index: number;
-  /** The caller's own document, the same reference; only with `returnDocuments`. */
+  /**
+   * The caller's own document, the same reference; only with `returnDocuments`. Where the caller has given it another
+   * `text` during the call, a copy with the text that was scored.
+   */
   readonly document?: Document;
 }
 

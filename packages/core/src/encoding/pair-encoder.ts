@@ -1,4 +1,5 @@
 import { InvalidInputError } from "../contract/errors.js";
+import { instructionRefused } from "../contract/instruction.js";
 import type { ModelProfile, TemplatePiece, TextSlot } from "../contract/model-profile.js";
 import type { TextTokenizer, TokenizedText } from "../tokenizer/tokenizer.js";
 import { type CompiledTemplate, compileTemplate, type Run } from "./template.js";
@@ -109,10 +110,7 @@ export function createPairEncoder(tokenizer: TextTokenizer, rules: EncodingRules
 
     encodeQuery(query, instruction = "") {
       if (instruction !== "" && instructed === undefined) {
-        throw new InvalidInputError(
-          "instruction",
-          "was given, and this model's template has no place for one. Leave it out, or choose an instruction-following reranker",
-        );
+        throw instructionRefused("this model's template");
       }
       const template = instruction === "" ? plain : (instructed as CompiledTemplate);
       return prepare(template, { query, instruction, document: "" }, encode);

@@ -1,5 +1,6 @@
 import * as z from "zod/mini";
 import { InvalidInputError, ModelProfileError } from "../contract/errors.js";
+import { requireInstruction } from "../contract/instruction.js";
 import type { ModelFiles } from "../contract/model-files.js";
 import type {
   CrossrankJson,
@@ -492,13 +493,7 @@ function complete(model: string, fields: Fields): ModelProfile {
     if (text !== undefined)
       throw contradiction(`${field} has no place for the ${text}`, "Mend it in the crossrank.json");
   }
-  if ((profile.instruction ?? "") !== "" && profile.instructedTemplate === undefined) {
-    throw new InvalidInputError(
-      "instruction",
-      `was given, and the template of ${model}, a ${family}, has no place for one. ` +
-        "Leave it out, or choose a reranker that follows instructions",
-    );
-  }
+  requireInstruction(profile.instruction ?? "", { id: model, profile });
   return profile;
 }
 
