@@ -17,6 +17,8 @@ export interface JudgeFacts {
   readonly tokenizerJson: string | undefined;
 }
 
+type OutputFacts = Pick<JudgeFacts, "profile" | "output" | "config">;
+
 /** llama.cpp's architectures that are fed and read here, with the `model_type`s that each one computes. */
 const architectures: Readonly<
   Record<string, { readonly models: readonly string[]; readonly causal: boolean }>
@@ -124,7 +126,7 @@ function planOutput(
   header: GgufHeader,
   metadata: Metadata,
   architecture: string,
-  { profile, output, config }: JudgeFacts,
+  { profile, output, config }: OutputFacts,
   vocabulary: number,
 ): PlannedOutput | undefined {
   const { causal } = architectures[architecture] as { causal: boolean };
@@ -142,7 +144,7 @@ function planOutput(
         return { kind, size: embeddingSize, pooling: planPooling(header, pooling, profile.head.pooling) };
       case "token-logits":
         if (!causal) continue;
-        return { kind, tokens: planTokens(header, output.tokens ?? [], vocabulary) };
+        return planAnswers(header, metadata, architecture, { profile, output, config }, vocabulary);
       default:
         continue;
     }
@@ -228,6 +230,62 @@ function planPooling(
     );
   }
   return type;
+}
+
+/**
+ * Logits of answer tokens come from the output matrix. A file without one has that of the token embeddings, which
+ * llama.cpp takes in its place: right where the model ties them. llama.cpp's converter leaves it out of a reranker that
+ * does not, and keeps the rows of its two answers as the rank head.
+ */
+function planAnswers(
+  header: GgufHeader,
+  metadata: Metadata,
+  architecture: string,
+  { profile, output, config }: OutputFacts,
+  vocabulary: number,
+): PlannedOutput {
+  const tokens = output.tokens ?? [];
+  if (header.tensors.has("output.weight") || tiesEmbeddings(config, profile.architecture) === true) {
+    return { kind: "token-logits", tokens: planTokens(header, tokens, vocabulary) };
+  }
+  const head = header.tensors.get("cls.output.weight");
+  if (head === undefined) {
+    if (config === undefined) {
+      return { kind: "token-logits", tokens: planTokens(header, tokens, vocabulary) };
+    }
+    throw new Refusal(
+      'it has no tensor "output.weight", in whose place llama.cpp takes the token embeddings, and config.json does not tie them (tie_word_embeddings)',
+      convert,
+    );
+  }
+  if (header.tensors.has("cls.output.bias") || header.tensors.has("cls.weight")) {
+    throw new Refusal("its rank head is more than the rows of two answers", convert);
+  }
+  const labels = metadata.strings(`${architecture}.classifier.output_labels`);
+  const spelled = metadata.strings("tokenizer.ggml.tokens");
+  const columns = tokens.map((token) => labels.indexOf(spelled[token] ?? ""));
+  const [first, second] = columns;
+  if (
+    (head.dimensions[1] ?? 1) !== 2 ||
+    labels.length !== 2 ||
+    columns.length !== 2 ||
+    !(first === 0 || first === 1) ||
+    second !== 1 - first
+  ) {
+    throw new Refusal(
+      `its rank head answers ${labels.map((label) => JSON.stringify(label.slice(0, 40))).join(" and ")}, and the model's answers are ` +
+        tokens.map((token) => JSON.stringify(spelled[token] ?? token)).join(" and "),
+      convert,
+    );
+  }
+  return { kind: "ranked-answers", columns: [first, second as 0 | 1] };
+}
+
+/** transformers' own defaults, for a config.json that does not say: true in Gemma's class, false in Qwen's. */
+function tiesEmbeddings(config: unknown, architecture: string): boolean | undefined {
+  if (typeof config !== "object" || config === null) return undefined;
+  const tied: unknown = Reflect.get(config, "tie_word_embeddings");
+  return typeof tied === "boolean" ? tied : architecture.startsWith("gemma");
 }
 
 function planTokens(header: GgufHeader, tokens: readonly number[], vocabulary: number): readonly number[] {

@@ -81,6 +81,10 @@ class VectorLane implements Lane {
     const output = this.#output;
     const [first = Number.NaN] = vector;
     if (output.kind === "pooled") return requireLength(vector, output.size);
+    if (output.kind === "ranked-answers") {
+      const shares = requireLength(vector, output.columns.length);
+      return output.columns.map((column) => Math.log(shares[column] as number));
+    }
     if (output.folded === undefined) return requireLength(vector, output.classes);
     requireLength(vector, 1);
     return output.folded === 1 ? [0, first] : [first, 0];

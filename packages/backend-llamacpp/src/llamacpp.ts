@@ -32,7 +32,7 @@ import { modelLoadError } from "./load-error.js";
 import { checkOptions, type LlamaCppOptions } from "./options.js";
 import type { Calls, LoadedModel } from "./protocol.js";
 import { Refusal } from "./refusal.js";
-import type { RunPlan } from "./run-plan.js";
+import { outputKindOf, type RunPlan } from "./run-plan.js";
 import { LlamaCppSession } from "./session.js";
 
 /**
@@ -78,7 +78,7 @@ async function load(options: LlamaCppOptions, request: LoadRequest): Promise<Bac
       info: { name: "llamacpp", runtime: { name: "node-llama-cpp", version: loaded.version } },
       artifact: description,
       capabilities: {
-        output: plan.output.kind,
+        output: outputKindOf(plan.output),
         maxSequenceLength: plan.maxSequenceLength,
         sequenceLengths: "any",
         batchSize: { max: Number.MAX_SAFE_INTEGER },

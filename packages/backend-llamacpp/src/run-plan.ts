@@ -1,3 +1,5 @@
+import type { OutputKind } from "@crossrank/core";
+
 /** How a loaded file is run; decided from its metadata before llama.cpp sees it. Plain data: it travels to the child. */
 export interface RunPlan {
   readonly output: PlannedOutput;
@@ -20,7 +22,17 @@ export type PlannedOutput =
    */
   | { readonly kind: "class-logits"; readonly classes: 1 | 2; readonly folded: 0 | 1 | undefined }
   | { readonly kind: "pooled"; readonly size: number; readonly pooling: 1 | 2 | 3 }
-  | { readonly kind: "token-logits"; readonly tokens: readonly number[] };
+  | { readonly kind: "token-logits"; readonly tokens: readonly number[] }
+  /**
+   * The logarithms of what the file's rank head gives for two answers, whose difference is that of the tokens' logits.
+   * `columns`: where the head has each of the tokens asked for.
+   */
+  | { readonly kind: "ranked-answers"; readonly columns: readonly [0 | 1, 0 | 1] };
+
+/** What core calls an output. */
+export function outputKindOf(output: PlannedOutput): OutputKind {
+  return output.kind === "ranked-answers" ? "token-logits" : output.kind;
+}
 
 /** Numbers of one sequence. */
 export function widthOf(output: PlannedOutput): number {
@@ -31,6 +43,8 @@ export function widthOf(output: PlannedOutput): number {
       return output.size;
     case "token-logits":
       return output.tokens.length;
+    case "ranked-answers":
+      return output.columns.length;
   }
 }
 

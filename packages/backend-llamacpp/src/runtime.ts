@@ -196,6 +196,7 @@ function overridesOf({
     "class-logits": poolingTypes.rank,
     pooled: output.kind === "pooled" ? output.pooling : poolingTypes.none,
     "token-logits": poolingTypes.none,
+    "ranked-answers": poolingTypes.rank,
   }[output.kind];
   const overrides = {
     [architecture]: { pooling_type: pooling, attention: { causal } },

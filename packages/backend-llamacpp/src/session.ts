@@ -1,7 +1,7 @@
 import { type RuntimeClient, RuntimeSession, type SessionFacts } from "@crossrank/backend-kit";
 import type { Batch, RawOutput } from "@crossrank/core";
 import type { Calls, RunArgument } from "./protocol.js";
-import type { RunPlan } from "./run-plan.js";
+import { outputKindOf, type RunPlan } from "./run-plan.js";
 
 /** A model in llama.cpp's memory. */
 export class LlamaCppSession extends RuntimeSession {
@@ -17,7 +17,10 @@ export class LlamaCppSession extends RuntimeSession {
   protected override async compute(batch: Batch, signal: AbortSignal | undefined): Promise<RawOutput> {
     const argument = this.#runArgument(batch);
     try {
-      return { kind: this.#plan.output.kind, ...(await this.#client.call("run", argument, { signal })) };
+      return {
+        kind: outputKindOf(this.#plan.output),
+        ...(await this.#client.call("run", argument, { signal })),
+      };
     } catch (cause) {
       if (signal?.aborted === true) throw signal.reason;
       throw this.runFailure(cause);
