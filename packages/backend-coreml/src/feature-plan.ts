@@ -1,4 +1,4 @@
-import type { Problem } from "@crossrank/backend-kit";
+import { batchSizeProblem, type Problem } from "@crossrank/backend-kit";
 import type { OutputKind } from "@crossrank/core";
 import type { CoreMlModel, Feature, MultiArrayType } from "@crossrank/formats/mlpackage";
 
@@ -73,6 +73,10 @@ export function planPackage({ inputs }: CoreMlModel): PackagePlan | Problem {
   if (only === undefined || others.length > 0) return refuse(`it has batches of ${rows.join(" and ")} rows`);
   if (![only, ...lengths].every((size) => Number.isInteger(size) && size > 0)) {
     return refuse("its shapes are not fixed");
+  }
+  for (const columns of lengths) {
+    const problem = batchSizeProblem({ rows: only, columns });
+    if (problem !== undefined) return refuse(problem);
   }
   return { inputs: planned, rows: only, lengths };
 }

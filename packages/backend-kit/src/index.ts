@@ -1,5 +1,6 @@
 export { abortable, onAbort } from "./abortable.js";
 export { hashFile, hashFiles, rememberFiles, requireContent } from "./artifact-file.js";
+export { batchSizeProblem } from "./batch-bounds.js";
 export type { CallOptions, CallTable, Handlers, HostStage, RuntimeClient } from "./calls.js";
 export {
   type ArtifactFormat,

@@ -22,7 +22,10 @@ export function choosePlacement(
   contextBytes: number,
   machine: { readonly cores?: number; readonly freeBytes: number } = { freeBytes: freeMemory() },
 ): Placement {
-  const byMemory = Math.floor(machine.freeBytes / 2 / Math.max(1, contextBytes));
+  // Of a file without heads or the like no number comes out: one context tells what llama.cpp thinks of it.
+  const byMemory = Number.isFinite(contextBytes)
+    ? Math.floor(machine.freeBytes / 2 / Math.max(1, contextBytes))
+    : 1;
   const onProcessor = (options.gpu ?? false) === false;
   const mostCopies = onProcessor ? Math.max(1, Math.min(mostContexts, byMemory)) : 1;
   const { contexts: asked, threads } = options;

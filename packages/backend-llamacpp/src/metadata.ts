@@ -9,12 +9,12 @@ export class Metadata {
     this.#values = values;
   }
 
-  /** A whole number from 0; undefined when there is none. */
+  /** A whole number from 0 to 2^32 - 1, as llama.cpp reads them; undefined when there is none. */
   count(key: string): number | undefined {
     const value = this.#values.get(key);
     if (value === undefined) return undefined;
-    if (typeof value === "number" && Number.isInteger(value) && value >= 0) return value;
-    throw mistyped(key, "a whole number");
+    if (typeof value === "number" && Number.isInteger(value) && value >= 0 && value < 2 ** 32) return value;
+    throw mistyped(key, "a whole number below 2^32");
   }
 
   requiredCount(key: string): number {

@@ -1,4 +1,4 @@
-import type { Problem } from "@crossrank/backend-kit";
+import { batchSizeProblem, type Problem } from "@crossrank/backend-kit";
 import {
   describeTensors,
   type GraphPlan,
@@ -115,10 +115,6 @@ function planPast({ name, type, shape }: GraphTensor): PlannedInput | Problem {
   return { name, source: "emptyPast", type, heads, size };
 }
 
-/** Of a batch that a graph fixes, what a memory holds: its arrays are made before anything runs. */
-const mostRows = 4096;
-const mostColumns = 1 << 20;
-const mostTokens = 1 << 22;
 /** Heads, and numbers of each. */
 const mostOfPast = 1 << 16;
 const mostBranchDimensions = 8;
@@ -129,31 +125,21 @@ const sizeFix = "The file is damaged, or was not exported for reranking: export 
 function sizeProblem(inputs: readonly GraphTensor[]): Problem | undefined {
   const ofTokens = inputs.filter(({ name }) => Object.hasOwn(tokenInputs, name));
   const ofRows = inputs.filter(({ name }) => Object.hasOwn(tokenInputs, name) || pastName.test(name));
-  const found: number[] = [];
-  for (const [what, axis, tensors, most] of [
-    ["rows", 0, ofRows, mostRows],
-    ["columns", 1, ofTokens, mostColumns],
+  const sizes: (number | undefined)[] = [];
+  for (const [what, axis, tensors] of [
+    ["rows", 0, ofRows],
+    ["columns", 1, ofTokens],
   ] as const) {
-    const [size = 1, other] = new Set(
+    const [size, other] = new Set(
       tensors.map(({ shape }) => shape?.[axis]).filter((dimension) => typeof dimension === "number"),
     );
     if (other !== undefined) {
       return { problem: `its inputs are fixed to ${size} and to ${other} ${what}`, fix: sizeFix };
     }
-    if (!(Number.isSafeInteger(size) && size >= 1 && size <= most)) {
-      return {
-        problem: `its inputs are fixed to ${size} ${what}, and 1 to ${most} can be run`,
-        fix: sizeFix,
-      };
-    }
-    found.push(size);
+    sizes.push(size);
   }
-  const tokens = found.reduce((product, size) => product * size, 1);
-  if (tokens <= mostTokens) return undefined;
-  return {
-    problem: `its inputs are fixed to ${found.join(" rows of ")} tokens, more than ${mostTokens} together`,
-    fix: sizeFix,
-  };
+  const problem = batchSizeProblem({ rows: sizes[0], columns: sizes[1] });
+  return problem === undefined ? undefined : { problem, fix: sizeFix };
 }
 
 function isInteger(type: string): type is "int32" | "int64" {

@@ -1,7 +1,8 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { onnx } from "@crossrank/backend-onnx";
-import { CrossrankError } from "@crossrank/core";
+import { CrossrankError, createReranker } from "@crossrank/core";
 import { expect, test } from "vitest";
 import {
   Counts,
@@ -12,7 +13,8 @@ import {
   type Random,
   randomOf,
 } from "../../backend-kit/test/mutations.js";
-import { fixture, load, makeBatch, readGoldens } from "./fixtures.js";
+import { fixture, load, makeBatch, readGoldens, temporaryFolder } from "./fixtures.js";
+import { folderFiles } from "./folder-files.js";
 import { type Attribute, crossEncoder, encodeModel, folderOf, type Graph, type Node } from "./graphs.js";
 
 const goldens = await readGoldens("cross-encoder");
@@ -150,7 +152,9 @@ function hostileGraph(random: Random): { readonly graph: Graph; readonly what: s
   return { graph: crossEncoder({ between: [node, cast], constants, opset }), what };
 }
 
-const tries = isLong ? { mutated: 1000, operators: 1000 } : { mutated: 25, operators: 35 };
+const tries = isLong
+  ? { mutated: 1000, operators: 1000, weights: 500 }
+  : { mutated: 25, operators: 35, weights: 25 };
 
 test("the file itself runs", async () => {
   expect(await attempt(whole, "the file itself")).toBe("ran");
@@ -179,4 +183,43 @@ test("operators with hostile numbers end in a result or a typed error, and in ti
   }
   console.log(`operators with hostile numbers, ${counts}`);
   expect(counts.total).toBe(tries.operators);
+});
+
+test("mutated weights of a pooling's modules end in a ranking or a typed error", {
+  timeout: 7_200_000,
+}, async () => {
+  const chain = fileURLToPath(new URL("../../conformance/fixtures/modernbert-chain", import.meta.url));
+  const copy = await temporaryFolder();
+  await cp(chain, copy, { recursive: true });
+  const parts = ["2_Dense", "3_LayerNorm", "4_Dense"].map((module) => `${module}/model.safetensors`);
+  const wholes = new Map(
+    await Promise.all(parts.map(async (part) => [part, await readFile(join(chain, part))] as const)),
+  );
+  const backend = onnx({ workers: 1, threads: 1, isolation: "thread" });
+  const counts = new Counts();
+  for (let seed = -1; seed < tries.weights; seed += 1) {
+    const random = randomOf(0x5afe + seed);
+    const part = random.pick(parts);
+    const sound = wholes.get(part) as Buffer;
+    // Its head is JSON behind eight bytes of length.
+    const { bytes, what } = seed < 0 ? { bytes: sound, what: "none" } : mutate(sound, { random, head: 300 });
+    await writeFile(join(copy, part), bytes);
+    const work = async (): Promise<string> => {
+      const reranker = await createReranker({ model: folderFiles(copy), backend });
+      try {
+        const { results } = await reranker.rerank({ query: "tea", documents: ["a cup", "a car"] });
+        expect(results.every(({ score }) => Number.isFinite(score))).toBe(true);
+        return "ran";
+      } finally {
+        await reranker.dispose();
+      }
+    };
+    const isTyped = (error: unknown): error is CrossrankError => CrossrankError.isInstance(error);
+    const outcome = await outcomeOf(work, { what: `${part}, mutation ${seed} (${what})`, isTyped });
+    if (seed < 0) expect(outcome).toBe("ran");
+    else counts.add(outcome);
+    await writeFile(join(copy, part), sound);
+  }
+  console.log(`mutated .safetensors files, ${counts}`);
+  expect(counts.total).toBe(tries.weights);
 });
