@@ -309,15 +309,20 @@ describe("convert to mlpackage", () => {
 
 describe("options of Core ML", () => {
   it.each<[string, Partial<ConvertOptions>, string, RegExp]>([
-    ["a batch of another format", { to: "onnx", batch: 20 }, "batch", /of Core ML packages; onnx has none/],
+    [
+      "a batch of another format",
+      { to: "onnx", batch: 20 },
+      "batch",
+      /an option of mlpackage, and onnx has none/,
+    ],
     ["lengths of another format", { to: "gguf", lengths: [64] }, "lengths", /gguf has none/],
     ["a deployment of another format", { to: "mnn", deployment: "macos15" }, "deployment", /mnn has none/],
     ["no lengths", { lengths: [] }, "lengths", /at least one/],
-    ["a batch of nothing", { batch: 0 }, "batch", /above 0/],
+    ["a batch of nothing", { batch: 0 }, "batch", /from 1 to 1024/],
     ["an unknown system", { deployment: "ios9" as never }, "deployment", /macos15, macos13/],
     ["no backends", { backend: [] }, "backend", /needed to verify/],
     ["int8", { dtype: "int8" }, "dtype", /one of fp32, fp16 for mlpackage/],
-    ["a target", { target: "plain" }, "target", /is of ONNX graphs/],
+    ["a target", { target: "plain" }, "target", /an option of onnx/],
   ])("refuse %s", async (_, options, path, message) => {
     const error = await failure(toPackage(await fixture("bert-logit"), options));
     expect(InvalidInputError.isInstance(error)).toBe(true);

@@ -1,10 +1,10 @@
 import { type WriterDescriptor, type WriterOption, writers } from "@crossrank/convert/writers";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { Context } from "../context.js";
-import type { ConvertCommandOptions } from "../conversion/convert-command.js";
-import { readValue } from "../conversion/writers.js";
-import { UsageError } from "../failure.js";
-import { modelOptions, positiveNumber, tableOrJson } from "../options.js";
+import type { Context } from "../../context.js";
+import { UsageError } from "../../failure.js";
+import { modelOptions, positiveNumber, tableOrJson } from "../../options.js";
+import type { ConvertCommandOptions } from "./run.js";
+import { readValue } from "./writers.js";
 
 const help = `
 Reads the model's own safetensors. Only mnn involves Python.
@@ -99,7 +99,7 @@ export function addConvertCommand(program: Command, context: Context): void {
         );
       }
       // Loaded when it is asked for: the other commands have no use for it.
-      const { runConvertCommand } = await import("../conversion/convert-command.js");
+      const { runConvertCommand } = await import("./run.js");
       await runConvertCommand(chosen, options, flagsIn(options), context);
     });
 }

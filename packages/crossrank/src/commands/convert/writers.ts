@@ -1,9 +1,9 @@
 import { formatsWith, type WriterDescriptor, type WriterOption, writers } from "@crossrank/convert/writers";
 import { InvalidArgumentError } from "commander";
-import { outsiderOf, parseBackend } from "../backend-names.js";
-import { CommandError, UsageError } from "../failure.js";
-import { wholeNumber } from "../options.js";
-import { findBackend, importOutsider } from "../registry.js";
+import { outsiderOf, parseBackend } from "../../backend-names.js";
+import { CommandError, UsageError } from "../../failure.js";
+import { wholeNumber } from "../../options.js";
+import { findBackend, importOutsider } from "../../registry.js";
 
 /** A format that was asked for, and who judges what is written in it. */
 export interface ChosenWriter {
