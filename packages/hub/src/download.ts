@@ -5,6 +5,7 @@ import type { RepositoryCache } from "./cache.js";
 import { type Connection, request, statusError } from "./connection.js";
 import { hashFile, startDigest } from "./digest.js";
 import { HashMismatchError, HubNetworkError, HubResponseError } from "./errors.js";
+import { untilAborted } from "./keyed-queue.js";
 import { digestOf, type ListedFile } from "./listing.js";
 import { openPartial, removePartials } from "./partial-file.js";
 import { reasonOf } from "./reason.js";
@@ -41,11 +42,11 @@ export async function downloadBlob(download: DownloadRequest): Promise<void> {
   const { cache, file, signal } = download;
   const digest = digestOf(file);
   const blobPath = cache.blobPath(digest.hex);
-  await cache.writing(blobPath, async () => {
+  const progress = createProgress(download);
+  const writing = cache.writing(blobPath, async () => {
     const partialPath = await openPartial(blobPath);
     const handle = await open(partialPath, "r+");
     const partial = new Partial(handle, partialPath, file);
-    const progress = createProgress(download);
     try {
       await partial.restore(signal);
       const resumed = partial.length > 0;
@@ -78,8 +79,13 @@ export async function downloadBlob(download: DownloadRequest): Promise<void> {
       if (!(await download.isThere())) throw error;
     }
     await removePartials(blobPath);
-    progress.finish();
   });
+  await writing.catch((error: unknown) => {
+    // Also where it looks like a fault of the cache.
+    progress.check();
+    throw error;
+  });
+  await progress.finish();
 }
 
 /** The file on its way, with the hash of what it holds so far. */
@@ -246,6 +252,7 @@ async function fetchRest(
         progress.report(partial.length);
       }
     } catch (error) {
+      progress.check();
       if (error instanceof HubResponseError || (error instanceof Error && "syscall" in error)) throw error;
       throw broken(`the connection broke off: ${reasonOf(error)}`, error);
     }
@@ -295,26 +302,53 @@ function createIdleTimer(milliseconds: number, lowestSpeed: number): IdleTimer {
 }
 
 interface Progress {
+  /** @throws what the listener threw or rejected with by now. */
+  check(): void;
+  /** @throws what the listener threw or rejected with by now. */
   report(loaded: number): void;
-  /** The last call, with everything loaded. */
-  finish(): void;
+  /** The last call, with everything loaded. Waits for the listener's promises. @throws as `report`. */
+  finish(): Promise<void>;
 }
 
-function createProgress(download: DownloadRequest): Progress {
-  const { path, size } = download.file;
+/** What a listener throws, or what a promise that it gives rejects with, fails the download that it belongs to. */
+function createProgress({ file: { path, size }, onProgress, signal }: DownloadRequest): Progress {
+  const pending = new Set<Promise<void>>();
+  let failure: { readonly error: unknown } | undefined;
+  const check = (): void => {
+    if (failure !== undefined) throw failure.error;
+  };
   const tell = (loaded: number): void => {
-    const answer: unknown = download.onProgress?.({ path, loaded, total: size });
-    // An asynchronous listener: a download does not depend on what becomes of it.
-    if (answer instanceof Promise) answer.catch(() => undefined);
+    check();
+    let answer: unknown;
+    try {
+      answer = onProgress?.({ path, loaded, total: size });
+    } catch (error) {
+      failure = { error };
+      throw error;
+    }
+    if (typeof answer !== "object" || answer === null || !("then" in answer)) return;
+    const settled = Promise.resolve(answer).then(
+      () => undefined,
+      (error: unknown) => {
+        failure ??= { error };
+      },
+    );
+    pending.add(settled);
+    void settled.then(() => pending.delete(settled));
   };
   let last = Number.NEGATIVE_INFINITY;
   return {
+    check,
     report(loaded) {
       const now = performance.now();
-      if (loaded === size || now - last < progressInterval) return;
+      if (loaded === size || now - last < progressInterval) return check();
       last = now;
       tell(loaded);
     },
-    finish: () => tell(size),
+    async finish() {
+      tell(size);
+      while (failure === undefined && pending.size > 0) await untilAborted(Promise.race(pending), signal);
+      check();
+    },
   };
 }

@@ -217,8 +217,8 @@ export class OfflineMissingError extends HubError<"offline-missing"> {
       facts.model,
       `Offline, and ${facts.model} (revision ${facts.revision}) is not ` +
         `${facts.missing.some((path) => path.startsWith("refs/")) ? "" : "complete "}in the cache ` +
-        `${facts.cacheFolder}: missing ${facts.missing.join(", ")}. Run once online (without --offline and ` +
-        "HF_HUB_OFFLINE), or copy the cache from a machine that has it.",
+        `${facts.cacheFolder}: missing ${facts.missing.join(", ")}. Run once online (offline and ` +
+        "HF_HUB_OFFLINE not set), or copy the cache from a machine that has it.",
     );
     this.cacheFolder = facts.cacheFolder;
     this.revision = facts.revision;
