@@ -36,3 +36,37 @@ test("CONTRIBUTING.md names paths that exist", () => {
   expect(paths.length).toBeGreaterThan(15);
   expect(paths.filter((path) => !existsSync(join(root, path)))).toEqual([]);
 });
+
+const manifests = readdirSync(join(root, "packages"))
+  .filter((name) => existsSync(join(root, "packages", name, "package.json")))
+  .map((name) => ({
+    folder: name,
+    ...(JSON.parse(readFileSync(join(root, "packages", name, "package.json"), "utf8")) as {
+      readonly name: string;
+      readonly dependencies?: Readonly<Record<string, string>>;
+    }),
+  }));
+
+test("README.md's table has every package, once", () => {
+  const text = readFileSync(join(root, "README.md"), "utf8");
+  const listed = [...text.matchAll(/^\| \[`([^`]+)`\]\(packages\/([\w-]+)\/README\.md\) \|/gm)];
+  expect(listed.map(([, name, folder]) => `${name} ${folder}`).sort()).toEqual(
+    manifests.map(({ name, folder }) => `${name} ${folder}`).sort(),
+  );
+});
+
+test("decision 0003's table has every dependency, with the packages that have it", () => {
+  const text = readFileSync(join(root, "docs/decisions/0003-toolchain.md"), "utf8");
+  const rows = [...text.matchAll(/^\| ((?:@[\w-]+\/)?[a-z][\w-]*(?:, [\w-]+)*) \| ([\w, -]+) \| /gm)];
+  const written = rows.flatMap(([, names = "", packages = ""]) =>
+    names.split(", ").map((name) => `${name}: ${packages.split(", ").sort().join(", ")}`),
+  );
+  const real = new Map<string, string[]>();
+  for (const { folder, dependencies = {} } of manifests) {
+    for (const [name, range] of Object.entries(dependencies)) {
+      if (!range.startsWith("workspace:")) real.set(name, [...(real.get(name) ?? []), folder]);
+    }
+  }
+  const expected = [...real].map(([name, folders]) => `${name}: ${folders.sort().join(", ")}`);
+  expect(written.filter((row) => !row.startsWith("dependency:")).sort()).toEqual(expected.sort());
+});

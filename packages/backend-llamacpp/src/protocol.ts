@@ -18,7 +18,7 @@ export interface LoadArgument {
   readonly modelPath: string;
   readonly plan: RunPlan;
   readonly contexts: number;
-  /** Of each context. */
+  /** Threads of each context. */
   readonly threads: number;
   readonly flashAttention: boolean;
   readonly gpu: "auto" | "metal" | "cuda" | "vulkan" | false;

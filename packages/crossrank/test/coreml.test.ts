@@ -83,9 +83,9 @@ describe("options of Core ML packages", () => {
       ["convert", model, "--to", "mlpackage", "--dtype", "int8"],
       /--dtype must be one of .*fp16.* for mlpackage/,
     ],
-    [["inspect", model, "--contract", "seed"], /--contract is of a Core ML package/],
+    [["inspect", model, "--contract", "seed"], /--contract compares a Core ML package/],
     [["inspect", "x.mlpackage", "--contract", "seed:0"], /--contract seed: needs a length above 0/],
-    [["inspect", "x.mlpackage", "--revision", "main"], /--revision is of a model/],
+    [["inspect", "x.mlpackage", "--revision", "main"], /--revision needs a model/],
   ])("are refused where they do not belong: %j", async (args, problem) => {
     const { code, stdout, stderr } = await crossrank(args);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });

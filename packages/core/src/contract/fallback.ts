@@ -49,7 +49,7 @@ export interface FallbackEvent extends StepDown {
  * functions, an abort, a time budget that runs out.
  *
  * All scores of a result are of one variant: where one fails half way, the next scores the whole call again (and
- * `onProgress` starts anew). Vectors are not to be had: those of two variants may not share an index.
+ * `onProgress` starts anew). A chain gives no vectors, because those of two variants may not share an index.
  */
 export interface FallbackReranker extends AsyncDisposable {
   /** The variant that is loaded; null before the first is, between two, and when none is left. */

@@ -163,9 +163,10 @@ export function createPairEncoder(tokenizer: TextTokenizer, rules: EncodingRules
 type DocumentRun = Extract<PreparedSection, { kind: "document" }>;
 
 /**
- * Where the document begins in the string that it shares with wording and other texts, and how many tokens are its
- * own: what the string does not have in common with its beginning, nor with its tail. Where beginning or tail are too
- * long to be compared, the wording that touches the document stands in for them.
+ * The document's place in the string that it shares with wording and other texts: `head` tokens stand before it, and
+ * `own` tokens are its own. The string with and without the document begins and ends with the same tokens; the rest is
+ * the document's. A beginning or an end that is too long to be compared is replaced by the wording that touches the
+ * document.
  */
 function measureDocument(
   run: DocumentRun,

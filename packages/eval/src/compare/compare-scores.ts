@@ -26,7 +26,7 @@ export interface RankAgreement {
   readonly pooled: number | undefined;
   /**
    * Mean over the queries that have at least two pairs and a reference that is not constant; a constant candidate
-   * counts 0 there. What ranking depends on. Undefined where there is no such query.
+   * counts 0 there. Ranking depends on this number. Undefined where there is no such query.
    */
   readonly withinQueries: number | undefined;
 }

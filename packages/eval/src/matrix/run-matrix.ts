@@ -103,8 +103,8 @@ function filtered({ cells }: Matrix, filter: string | undefined): readonly Plann
 }
 
 /**
- * What is written anew, for the cells that have no result this time; undefined where there is no file yet, or none that
- * can be read and all of it is written anew.
+ * The baseline that is there, whose cells are kept where this run has no result for them. Undefined where no file is
+ * there yet, and where the file cannot be read and every cell is written.
  */
 async function existing(path: string, isFiltered: boolean): Promise<BaselineFile | undefined> {
   try {

@@ -42,7 +42,7 @@ export function addInspectCommand(program: Command, context: Context): void {
       if (!isModelPackage(source)) {
         if (options.contract !== undefined) {
           throw new UsageError(
-            `--contract is of a Core ML package, and ${source} does not end in .mlpackage`,
+            `--contract compares a Core ML package, and ${source} does not end in .mlpackage. Name a package, or leave the option out`,
           );
         }
         // Loaded when it is asked for: --help has no use for it.
@@ -54,7 +54,9 @@ export function addInspectCommand(program: Command, context: Context): void {
         (name) => options[name] !== undefined,
       );
       if (unfit !== undefined) {
-        throw new UsageError(`--${unfit} is of a model, and ${source} is a Core ML package alone`);
+        throw new UsageError(
+          `--${unfit} needs a model, and ${source} is a Core ML package alone. Leave the option out`,
+        );
       }
       await inspectModelPackage(source, options, context);
     });
