@@ -2,6 +2,7 @@ import { toByteAlphabet } from "./bytes.js";
 import { createCharacterMap } from "./charsmap.js";
 import { checkStep } from "./check-step.js";
 import { createPattern } from "./pattern.js";
+import { PatternError } from "./regex/syntax.js";
 import {
   ideograph,
   isAscii,
@@ -60,7 +61,10 @@ export function createNormalizer(json: unknown): Normalizer {
   switch (config.type) {
     case "Sequence": {
       const steps = (config.normalizers ?? []).map(createNormalizer);
-      return (text) => steps.reduce((current, step) => step(current), text);
+      return (text) => {
+        const most = text.length * mostGrowth + leastRoom;
+        return steps.reduce((current, step) => bounded(step(current), most), text);
+      };
     }
     case "BertNormalizer":
       return createBertNormalizer(config);
@@ -89,6 +93,8 @@ export function createNormalizer(json: unknown): Normalizer {
       const content = config.content ?? "";
       return (text) => {
         const { ends, matches } = pattern(text);
+        const found = matches.reduce((count, match) => count + (match ? 1 : 0), 0);
+        checkLength(text.length + found * content.length, text.length * mostGrowth + leastRoom);
         return ends
           .map((end, span) => (matches[span] ? content : text.slice(ends[span - 1] ?? 0, end)))
           .join("");
@@ -105,6 +111,19 @@ export function createNormalizer(json: unknown): Normalizer {
     default:
       throw new Error(`unknown normalizer ${config.type}`);
   }
+}
+
+/** Texts do not grow beyond this factor, and so many UTF-16 code units more. Real ones grow by 18 at most (U+FDFA). */
+const mostGrowth = 32;
+const leastRoom = 10_000;
+
+function checkLength(length: number, most: number): void {
+  if (length > most) throw new PatternError(`the normalizer makes ${length} characters of a text`);
+}
+
+function bounded(text: string, most: number): string {
+  checkLength(text.length, most);
+  return text;
 }
 
 function createBertNormalizer(config: NormalizerJson): Normalizer {

@@ -3,6 +3,7 @@ import { ModelProfileError } from "../contract/errors.js";
 import { type AddedTokenJson, createAddedTokenSplitter } from "./added-tokens.js";
 import { fromByteAlphabet } from "./bytes.js";
 import { type CheckedModel, checkAddedTokens, checkModel, isRecord } from "./check-model.js";
+import { createCompaction } from "./compaction.js";
 import { createWordModel, UnknownTextError } from "./model.js";
 import { createNormalizer } from "./normalizer.js";
 import { createPreTokenizer } from "./pre-tokenizer.js";
@@ -49,6 +50,9 @@ type Pipeline = (text: string, ids: number[]) => number;
  */
 const charactersPerToken = 16;
 
+/** UTF-16 code units of which so few tokens came that the rest of the text is made shorter first. */
+const longText = 50_000;
+
 /**
  * Tokens at the cut that are not trusted: where a text is cut inside a word, its last tokens may differ from those of
  * the whole text. At least the last two words (a regular expression may look one word ahead), unless these are so
@@ -89,13 +93,19 @@ export function createTextTokenizer(tokenizerJson: unknown, model: string): Text
       throw failed(cause, "gives no ids for a text", "Mend the tokenizer, or leave the text out");
     }
   };
+  const visible = json.added_tokens.some(({ special }) => !special);
+  const compaction = visible ? undefined : createCompaction(json, createNormalizer(json.normalizer));
   let decode: TextTokenizer["decode"] | undefined;
 
   return {
     encode(text, limit) {
+      let compact = text;
       for (let window = Math.max(limit, untrustedTokens) * charactersPerToken; ; window *= 4) {
-        const whole = text.length <= window;
-        const part = whole ? text : text.slice(0, cutAt(text, window));
+        // Little remains of this text. What is known to be nothing need not be read.
+        if (window >= longText && compact === text && text.length > window)
+          compact = compaction?.(text) ?? text;
+        const whole = compact.length <= window;
+        const part = whole ? compact : compact.slice(0, cutAt(compact, window));
         const illFormed = !part.isWellFormed();
         const ids: number[] = [];
         const last = part === "" ? 0 : run(illFormed ? part.toWellFormed() : part, ids);
