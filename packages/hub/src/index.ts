@@ -5,5 +5,6 @@ export { type LockEntry, LockFile } from "./lock-file.js";
 export { type OpenDatasetOptions, openDataset } from "./open-dataset.js";
 export { type OpenModelOptions, openModel } from "./open-model.js";
 export { isFolderSource, type OpenRepositoryOptions } from "./open-repository.js";
+export { type CompleteModelOptions, completeModel } from "./parts/complete-model.js";
 export type { RepositoryKind } from "./repository-kind.js";
 export { defaultRetryPolicy, type RetryPolicy } from "./retry.js";

@@ -141,6 +141,14 @@ const classOfModel: Readonly<Record<string, string>> = {
   "xlm-roberta": "XLMRobertaTokenizer",
   camembert: "CamembertTokenizer",
   llama: "LlamaTokenizer",
+  // Named in the refusal alone.
+  albert: "AlbertTokenizer",
+  deberta: "DebertaTokenizer",
+  "deberta-v2": "DebertaV2Tokenizer",
+  gemma: "GemmaTokenizer",
+  gemma2: "GemmaTokenizer",
+  t5: "T5Tokenizer",
+  xlnet: "XLNetTokenizer",
 };
 
 /** The name without "Fast", which is how transformers 4 spells the same class. */

@@ -1,0 +1,196 @@
+import { join } from "node:path";
+import { type FileRequestOptions, type ModelFiles, ModelProfileError } from "@crossrank/core";
+import { GgufFormatError, readGgufHeader } from "@crossrank/formats/gguf";
+import { buildTokenizer, TokenizerFormatError, tokenizerOfGguf } from "@crossrank/formats/tokenizer";
+import { readEnvironment } from "../environment.js";
+import { DerivedFiles, type Replacement } from "./derived-files.js";
+import { profileOfGguf } from "./gguf-facts.js";
+
+export interface CompleteModelOptions extends FileRequestOptions {
+  /** The model whose configuration and tokenizer belong to these files, where they have none of their own. */
+  readonly base?: ModelFiles | undefined;
+  /** Path of the GGUF file that will be run, whose metadata are read. Default: the only one there is. */
+  readonly gguf?: string | undefined;
+  /** Where texts that are made are written when a local path is asked for. Default: beside the hub's cache. */
+  readonly folder?: string | undefined;
+}
+
+/** Files that say what a model is, by where a profile is read from. */
+const configurationFiles = [
+  "config.json",
+  "modules.json",
+  "sentence_bert_config.json",
+  "config_sentence_transformers.json",
+];
+const tokenizerFiles = [
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "chat_template.jinja",
+];
+
+/** SentencePiece models under the names that transformers gives them. */
+const sentencePieceFiles = ["sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model"];
+
+/** Bytes; the largest published one (Gemma's) has 4.2 MB. */
+const largestSentencePiece = 64 << 20;
+
+const saveCommand =
+  "Make it with transformers: AutoTokenizer.from_pretrained(model).save_pretrained(folder), or name the model that has it with the option `base`";
+
+/**
+ * The same files, with what a model needs beside its weights found where it lies: a tokenizer in `tokenizer/`, that of
+ * `base`, one made of the older files of its class, or of a GGUF's own metadata, and then its profile too. Files that
+ * are at their usual places are left alone, and a model that has them all is returned as it is.
+ *
+ * @throws {ModelProfileError} where nothing says how to tokenise, naming what is missing.
+ */
+export async function completeModel(
+  files: ModelFiles,
+  options: CompleteModelOptions = {},
+): Promise<ModelFiles> {
+  const { base, folder, signal } = options;
+  const paths = new Set((await files.list({ signal })).map(({ path }) => path));
+  const replacements = new Map<string, Replacement>();
+  const find = (path: string, source: ModelFiles, at: string): void => {
+    if (!paths.has(path) && !replacements.has(path)) replacements.set(path, { files: source, path: at });
+  };
+
+  if (!paths.has("tokenizer.json") && paths.has("tokenizer/tokenizer.json")) {
+    for (const path of paths) {
+      if (path.startsWith("tokenizer/")) find(path.slice("tokenizer/".length), files, path);
+    }
+  }
+  if (base !== undefined) await takeFromBase(base, paths, replacements, find, signal);
+  const has = (path: string): boolean => paths.has(path) || replacements.has(path);
+  if (!has("tokenizer.json")) {
+    const gguf = ggufOf(paths, options.gguf);
+    const made = await madeTokenizer(files, paths, signal);
+    if (made !== undefined) replacements.set("tokenizer.json", { text: made });
+    else if (gguf !== undefined) {
+      for (const [path, text] of await readGguf(
+        files,
+        gguf,
+        has("config.json") || has("crossrank.json"),
+        options,
+      )) {
+        replacements.set(path, { text });
+      }
+    }
+  }
+  if (replacements.size === 0) return files;
+  const place = folder ?? join((await readEnvironment()).cacheFolder, "..", "crossrank", "derived");
+  return new DerivedFiles(files, replacements, place);
+}
+
+async function takeFromBase(
+  base: ModelFiles,
+  paths: ReadonlySet<string>,
+  replacements: ReadonlyMap<string, Replacement>,
+  find: (path: string, source: ModelFiles, at: string) => void,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const whole = await completeModel(base, { signal });
+  const theirs = new Set((await whole.list({ signal })).map(({ path }) => path));
+  // Configuration and modules belong together, and so do a tokenizer's files: all from one place.
+  const hasConfiguration = paths.has("config.json") || paths.has("crossrank.json");
+  const hasTokenizer = paths.has("tokenizer.json") || replacements.has("tokenizer.json");
+  for (const path of theirs) {
+    const isConfiguration = configurationFiles.includes(path) || /^\d+_[A-Za-z]+\//.test(path);
+    if (isConfiguration && !hasConfiguration) find(path, whole, path);
+    if (tokenizerFiles.includes(path) && !hasTokenizer) find(path, whole, path);
+  }
+}
+
+/** tokenizer.json of the older files, as text; undefined where there are none of them. */
+async function madeTokenizer(
+  files: ModelFiles,
+  paths: ReadonlySet<string>,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  const sentencePiece = sentencePieceFiles.find((path) => paths.has(path));
+  const source = paths.has("vocab.txt")
+    ? "vocab.txt"
+    : paths.has("vocab.json") && paths.has("merges.txt")
+      ? "vocab.json"
+      : sentencePiece;
+  if (source === undefined) return undefined;
+  const text = (path: string): Promise<string> | undefined =>
+    paths.has(path) ? files.readText(path, { signal }) : undefined;
+  const json = async (path: string): Promise<unknown> => {
+    const content = await text(path);
+    if (content === undefined) return undefined;
+    try {
+      return JSON.parse(content.replace(/^\ufeff/, ""));
+    } catch (cause) {
+      throw unreadable(files.id, path, "it is no JSON", cause);
+    }
+  };
+  const config = await json("config.json");
+  const modelType: unknown =
+    typeof config === "object" && config !== null ? Reflect.get(config, "model_type") : undefined;
+  try {
+    return JSON.stringify(
+      buildTokenizer({
+        wordPieces: await text("vocab.txt"),
+        vocabulary: await json("vocab.json"),
+        merges: await text("merges.txt"),
+        sentencePiece: sentencePiece === undefined ? undefined : await bytesOf(files, sentencePiece, signal),
+        configuration: await json("tokenizer_config.json"),
+        specialTokens: await json("special_tokens_map.json"),
+        addedTokens: await json("added_tokens.json"),
+        modelType: typeof modelType === "string" ? modelType : undefined,
+      }),
+    );
+  } catch (cause) {
+    if (!(cause instanceof TokenizerFormatError)) throw cause;
+    throw unreadable(files.id, source, `no tokenizer.json can be made of it: ${cause.message}`, cause);
+  }
+}
+
+async function bytesOf(
+  files: ModelFiles,
+  path: string,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array> {
+  const size = (await files.list({ signal })).find((file) => file.path === path)?.size ?? 0;
+  if (size > largestSentencePiece) {
+    throw unreadable(
+      files.id,
+      path,
+      `it has ${size} bytes, and no tokenizer has more than ${largestSentencePiece}`,
+    );
+  }
+  return files.readBytes(path, { start: 0, end: size }, { signal });
+}
+
+/** The GGUF whose metadata are read: the one named, or the only one. */
+function ggufOf(paths: ReadonlySet<string>, named: string | undefined): string | undefined {
+  if (named !== undefined) return named;
+  const all = [...paths].filter((path) => path.toLowerCase().endsWith(".gguf"));
+  return all.length === 1 ? all[0] : undefined;
+}
+
+async function readGguf(
+  files: ModelFiles,
+  path: string,
+  hasProfile: boolean,
+  options: CompleteModelOptions,
+): Promise<[string, string][]> {
+  try {
+    const header = await readGgufHeader(await files.localPath(path, options));
+    const tokenizer = tokenizerOfGguf(header.metadata);
+    const made: [string, string][] = [["tokenizer.json", JSON.stringify(tokenizer)]];
+    if (!hasProfile) {
+      made.push(["crossrank.json", JSON.stringify(profileOfGguf(files.id, path, header, tokenizer))]);
+    }
+    return made;
+  } catch (cause) {
+    if (!(cause instanceof TokenizerFormatError) && !(cause instanceof GgufFormatError)) throw cause;
+    throw unreadable(files.id, path, `no tokenizer can be read out of it: ${cause.message}`, cause);
+  }
+}
+
+function unreadable(model: string, file: string, problem: string, cause?: unknown): ModelProfileError {
+  return new ModelProfileError({ model, file, problem, fix: saveCommand }, { cause });
+}
