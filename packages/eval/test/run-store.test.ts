@@ -153,7 +153,7 @@ describe("stored rows", () => {
       await writeFile(path, text);
       const error = await rowsOf(path).catch((caught: unknown) => caught);
       expect(ScoreStoreError.isInstance(error)).toBe(true);
-      expect((error as Error).message).toMatch(/not the beginning of stored scores of this version.*--fresh/);
+      expect((error as Error).message).toMatch(/not the beginning of stored scores of this version.*fresh/);
       expect(await readFile(path, "utf8")).toBe(text);
     },
   );
