@@ -53,7 +53,7 @@ export type HostStage = "crash" | "deadline" | "limit";
 
 export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
-  /** Buffers that a worker thread takes over without a copy: they are the caller's no longer. Other hosts copy. */
+  /** Buffers that are the caller's no longer: a worker thread takes them over without a copy, a child process gets one. */
   readonly transfer?: readonly ArrayBuffer[] | undefined;
 }
 

@@ -85,7 +85,7 @@ export class ChildClient<Calls extends CallTable<Calls>> implements MortalClient
   async call<Kind extends keyof Calls>(
     kind: Kind,
     argument: Calls[Kind]["argument"],
-    { signal }: CallOptions = {},
+    { signal, transfer = [] }: CallOptions = {},
   ): Promise<Calls[Kind]["result"]> {
     signal?.throwIfAborted();
     if (this.#pending.death !== undefined) throw this.#pending.death;
@@ -94,6 +94,8 @@ export class ChildClient<Calls extends CallTable<Calls>> implements MortalClient
     const { id, answer } = this.#pending.add<Kind>((next) => {
       this.#send({ id: next, kind, argument } as CallMessage<Calls>);
     }, limit);
+    // Written to the channel by now. They are gone here as they would be with a thread, so that no caller relies on one.
+    if (transfer.length > 0) structuredClone(undefined, { transfer: [...transfer] });
     this.#watch(true);
     this.#waited += 1;
     this.#hold(true);
