@@ -90,7 +90,7 @@ export class OutputFolder {
         path: join(this.path, there),
         reason: "exists",
         problem: `${there} is there already`,
-        fix: "Replace it with force (--force), or choose another folder (--output).",
+        fix: "Replace it with the option `force`, or choose another folder with the option `output`.",
       });
     }
     await this.#provenance();

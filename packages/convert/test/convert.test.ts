@@ -184,7 +184,7 @@ describe("convert", () => {
     const refused = await failure(toOnnx(model, output, { goldens }));
     expect(refused).toBeInstanceOf(OutputFolderError);
     expect(refused).toMatchObject({ reason: "exists", path: join(output, "onnx", "model.onnx") });
-    expect((refused as Error).message).toMatch(/onnx\/model\.onnx is there already\. .*--force/);
+    expect((refused as Error).message).toMatch(/onnx\/model\.onnx is there already\. .*option `force`/);
 
     // Data of an artifact that is replaced would be taken for the new one's.
     await writeFile(join(output, "onnx", "model.onnx_data"), "old");

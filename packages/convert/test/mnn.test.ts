@@ -68,7 +68,7 @@ describe("MNN's converter that is not there", () => {
     expect(error).toMatchObject({ code: "external-converter", converter: "MNN", reason: "missing" });
     expect(error.message).toBe(
       "MNN's converter is a Python package, and python3 is not there. Install Python 3.8 or later and then " +
-        "`python3 -m pip install MNN==3.6.1`, or name a Python that has it with --python (the option `python`) or in " +
+        "`python3 -m pip install MNN==3.6.1`, or name a Python that has it in the option `python` or in " +
         "the environment's PYTHON.",
     );
   });

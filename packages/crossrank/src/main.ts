@@ -69,11 +69,9 @@ async function run(argv: readonly string[]): Promise<number> {
   } catch (error) {
     if (interruption.signal.aborted) return (interruption.signal.reason as Interruption).exitCode;
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.success : exitCodes.usage;
-    const translated = withFlag(
-      error,
-      program?.commands.find((command) => argv.includes(command.name())),
-    );
-    report(translated, argv);
+    const command = program?.commands.find((one) => argv.includes(one.name()));
+    const translated = withFlag(error, command);
+    report(translated, argv, command);
     return translated instanceof UsageError ? exitCodes.usage : exitCodes.failed;
   }
 }
@@ -86,12 +84,19 @@ function withFlag(error: unknown, command: Command | undefined): unknown {
   return isGiven ? translateInputError(error, { [error.path]: option.long ?? option.flags }) : error;
 }
 
+/** A library calls an option by its name, since who calls it may have no command line; here it has a flag. */
+function nameFlags(message: string, command: Command | undefined): string {
+  return message.replace(/\bthe option `(\w+)`/g, (whole, name: string) => {
+    const option = command?.options.find((one) => one.attributeName() === name);
+    return option?.long ?? whole;
+  });
+}
+
 /** Writes one line that says what is wrong, and the rest only for `--verbose`. */
-function report(error: unknown, argv: readonly string[]): void {
+function report(error: unknown, argv: readonly string[], command?: Command): void {
   const systemCall = describeSystemCall(error);
-  const line = toSingleLine(
-    systemCall ?? (error instanceof Error ? error.message || error.name : String(error)),
-  );
+  const message = systemCall ?? (error instanceof Error ? error.message || error.name : String(error));
+  const line = toSingleLine(nameFlags(message, command));
   const expected = isTyped(error) || error instanceof CommandError || error instanceof UsageError;
   const hint =
     error instanceof UsageError

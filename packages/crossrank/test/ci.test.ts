@@ -452,7 +452,7 @@ describe("crossrank ci", () => {
     await writeFile(one.config, JSON.stringify(good));
     const filter = await run(one, "--filter", "nothing");
     expect(filter.code).toBe(2);
-    expect(filter.stderr).toContain("there is: tiny on task");
+    expect(filter.stderr).toContain("--filter: nothing is in the name of no cell; there is: tiny on task");
     expect((await crossrank(["ci", "--config", one.file("none.json")])).code).toBe(2);
     await expect(text(join(one.report, "summary.md"))).rejects.toThrow("ENOENT");
   });

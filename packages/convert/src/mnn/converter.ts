@@ -57,8 +57,8 @@ export async function findConverter(
   // The converter runs in a folder of its own.
   const interpreter = /[\\/]/.test(named) ? resolvePath(named) : named;
   const remedy =
-    `Install it with \`${interpreter} -m pip install MNN==${release}\`, or name a Python that has it with --python ` +
-    "(the option `python`) or in the environment's PYTHON";
+    `Install it with \`${interpreter} -m pip install MNN==${release}\`, or name a Python that has it in the ` +
+    "option `python` or in the environment's PYTHON";
   const refuse = (problem: string, fix: string, reason: ExternalConverterError["reason"]): Error =>
     new ExternalConverterError({ converter: "MNN", reason, problem, fix, output: "" });
   const outcome = await runPython(interpreter, programs.version, [], { signal });
@@ -67,7 +67,7 @@ export async function findConverter(
     throw refuse(
       `MNN's converter is a Python package, and ${interpreter} ${why}`,
       `Install Python 3.8 or later and then \`python3 -m pip install MNN==${release}\`, or name a Python that has it ` +
-        "with --python (the option `python`) or in the environment's PYTHON",
+        "in the option `python` or in the environment's PYTHON",
       "missing",
     );
   }

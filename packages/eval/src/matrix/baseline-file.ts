@@ -36,7 +36,7 @@ export async function readBaselineFile(path: string): Promise<BaselineFile> {
     return { path, cells: parse(text) };
   } catch (cause) {
     if (!BaselineFormatError.isInstance(cause)) throw cause;
-    const problem = `${cause.problem}; write it anew, see --update-baseline`;
+    const problem = `${cause.problem}; crossrank ci --update-baseline writes it anew`;
     throw new BaselineFileError({ path, problem, isMissing: false }, { cause });
   }
 }

@@ -99,7 +99,7 @@ function filtered({ cells }: Matrix, filter: string | undefined): readonly Plann
   const chosen = cells.filter(({ name }) => name.toLowerCase().includes(filter.toLowerCase()));
   if (chosen.length > 0) return chosen;
   const known = cells.map(({ name }) => name).join(", ");
-  throw new MatrixConfigError("--filter", [`${filter} is in the name of no cell; there is: ${known}`]);
+  throw new MatrixConfigError("filter", [`${filter} is in the name of no cell; there is: ${known}`]);
 }
 
 /**
@@ -273,7 +273,9 @@ function aboutBaseline(
   }
   return {
     problems,
-    notes: added.map((name) => `The baseline ${path} does not have ${name}; --update-baseline adds it.`),
+    notes: added.map(
+      (name) => `The baseline ${path} does not have ${name}; crossrank ci --update-baseline adds it.`,
+    ),
   };
 }
 

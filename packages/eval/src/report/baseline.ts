@@ -76,7 +76,7 @@ export class BaselineFormatError extends CrossrankError<"baseline-format"> {
   constructor(problem: string, cause?: unknown) {
     super(
       "baseline-format",
-      `This is no baseline that can be read: ${problem}. Write a new one with --update-baseline.`,
+      `This is no baseline that can be read: ${problem}. crossrank ci --update-baseline writes a new one.`,
       cause === undefined ? undefined : { cause },
     );
     this.problem = problem;
@@ -333,7 +333,7 @@ function taskObstacles(now: Baseline, then: Baseline): readonly BaselineObstacle
       what: "queries",
       sentence:
         `the baseline has ${before.size} queries and this evaluation ${after.size}: ` +
-        `${gone.length} are gone${example(gone)}, ${fresh.length} are new${example(fresh)}; is there another --limit?`,
+        `${gone.length} are gone${example(gone)}, ${fresh.length} are new${example(fresh)}; is there another limit?`,
     });
   }
   return obstacles;

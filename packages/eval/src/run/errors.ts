@@ -16,7 +16,7 @@ export class ScoreIdentityError extends CrossrankError<"score-identity"> {
     super(
       "score-identity",
       `The scores in ${facts.path} are of another run: ${list.join("; ")}. ` +
-        "Take another folder, or score anew (--fresh), which removes them.",
+        "Take another folder, or score anew with the option `fresh`, which removes them.",
     );
     this.path = facts.path;
     this.differences = facts.differences;

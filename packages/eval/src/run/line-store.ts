@@ -151,7 +151,7 @@ function checkHeader(path: string, { text = "" }: Line, identity: Identity): boo
       path,
       line: 1,
       problem: "is not the beginning of stored scores of this version",
-      fix: "Remove the file, or score anew (--fresh), which does.",
+      fix: "Remove the file, or score anew with the option `fresh`, which does.",
     });
   }
   if (!isWhole) return false;

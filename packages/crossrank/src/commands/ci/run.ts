@@ -41,7 +41,8 @@ const stepSummaryLimit = 1024 * 1024;
 export async function runCiCommand(options: CiCommandOptions, context: Context): Promise<void> {
   const report = await run(options, context).catch((error: unknown) => {
     if (MatrixConfigError.isInstance(error) || BaselineFileError.isInstance(error)) {
-      throw new UsageError(error.message, { cause: error });
+      // The filter is an option of this command, and of no file.
+      throw new UsageError(error.message.replace(/^filter: /, "--filter: "), { cause: error });
     }
     throw error;
   });
