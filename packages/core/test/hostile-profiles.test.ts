@@ -253,6 +253,32 @@ const refused: [what: string, contents: Record<string, unknown>][] = [
     },
   ],
   [
+    "a text of 100,001 characters in a Replace",
+    {
+      "config.json": config,
+      "tokenizer.json": normalized({
+        type: "Replace",
+        pattern: { String: "a" },
+        content: "b".repeat(100_001),
+      }),
+    },
+  ],
+  [
+    "replacements that make much of two letters, and spaces of spaces",
+    {
+      "config.json": config,
+      "tokenizer.json": normalized({
+        type: "Sequence",
+        normalizers: [
+          { type: "Lowercase" },
+          { type: "Replace", pattern: { Regex: "a" }, content: "b".repeat(90_000) },
+          { type: "Replace", pattern: { Regex: "(?:a|a)*+c{99999}" }, content: "" },
+          { type: "Replace", pattern: { Regex: "(?:ab){99999}" }, content: " " },
+        ],
+      }),
+    },
+  ],
+  [
     "a Sequence of no list",
     { "config.json": config, "tokenizer.json": normalized({ type: "Sequence", normalizers: 5 }) },
   ],

@@ -3,7 +3,7 @@ import { ModelProfileError } from "../contract/errors.js";
 import { type AddedTokenJson, createAddedTokenSplitter } from "./added-tokens.js";
 import { fromByteAlphabet } from "./bytes.js";
 import { type CheckedModel, checkAddedTokens, checkModel, isRecord } from "./check-model.js";
-import { createCompaction } from "./compaction.js";
+import { type Compaction, createCompaction } from "./compaction.js";
 import { createWordModel, UnknownTextError } from "./model.js";
 import { createNormalizer } from "./normalizer.js";
 import { createPreTokenizer } from "./pre-tokenizer.js";
@@ -75,9 +75,13 @@ export function createTextTokenizer(tokenizerJson: unknown, model: string): Text
     );
   let json: TokenizerJson;
   let pipeline: Pipeline;
+  let compaction: Compaction | undefined;
   try {
     json = checkTokenizer(tokenizerJson);
     pipeline = createPipeline(json);
+    // An added token could stand in what is left out.
+    if (json.added_tokens.every(({ special }) => special))
+      compaction = createCompaction(json, createNormalizer(json.normalizer));
   } catch (cause) {
     throw failed(
       cause,
@@ -93,8 +97,6 @@ export function createTextTokenizer(tokenizerJson: unknown, model: string): Text
       throw failed(cause, "gives no ids for a text", "Mend the tokenizer, or leave the text out");
     }
   };
-  const visible = json.added_tokens.some(({ special }) => !special);
-  const compaction = visible ? undefined : createCompaction(json, createNormalizer(json.normalizer));
   let decode: TextTokenizer["decode"] | undefined;
 
   return {
