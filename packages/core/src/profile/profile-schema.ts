@@ -99,6 +99,7 @@ export const crossrankJsonSchema: z.ZodMiniType<CrossrankJson> = z.partial(
 export const configSchema: z.ZodMiniType<Config> = z.object({
   architectures: z.nullish(z.array(z.string())),
   model_type: z.nullish(z.string()),
+  tokenizer_class: z.nullish(z.string()),
   id2label: z.nullish(z.record(z.string(), z.string())),
   num_labels: z.nullish(fewKinds),
   max_position_embeddings: z.nullish(positionCount),
@@ -113,6 +114,7 @@ export const configSchema: z.ZodMiniType<Config> = z.object({
 export interface Config {
   architectures?: string[] | null | undefined;
   model_type?: string | null | undefined;
+  tokenizer_class?: string | null | undefined;
   id2label?: Record<string, string> | null | undefined;
   num_labels?: number | null | undefined;
   max_position_embeddings?: number | null | undefined;

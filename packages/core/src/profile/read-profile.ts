@@ -19,6 +19,7 @@ import { type Config, configSchema, crossrankJsonSchema } from "./profile-schema
 import type { AddedToken } from "./prompt-template.js";
 import { positionCount, tokenId } from "./ranges.js";
 import { readSentenceTransformers, type SentenceTransformersFacts } from "./sentence-transformers.js";
+import { asItsClassReads } from "./tokenizer-settings.js";
 
 /** A model's profile, the tokenizer that goes with it, and where each fact was found. */
 export interface ProfileReading {
@@ -60,6 +61,7 @@ const tokenizerConfigSchema = z.looseObject({
   // transformers writes "no limit" as 1e30.
   model_max_length: z.nullish(z.union([positionCount, z.number().check(z.gte(noLimit))])),
   model_input_names: z.nullish(z.array(z.string())),
+  tokenizer_class: z.nullish(z.string()),
   chat_template: z.nullish(
     z.union([z.string(), z.array(z.object({ name: z.string(), template: z.string() }))]),
   ),
@@ -121,11 +123,14 @@ export async function readProfile(
   const modules = await readSentenceTransformers(reader);
 
   let vocabularySize: number | undefined;
+  let usedTokenizer = tokenizerJson;
   // A crossrank.json that says all there is to say needs no config.json beside it (an .mnn folder, say).
   const selfContained =
     given.family && given.head && given.activation && given.maxLength && given.architecture;
   if (!selfContained || present.has("config.json")) {
-    vocabularySize = await readConfig({ reader, put, given, modules, tokenizerJson });
+    const facts = await readConfig({ reader, put, given, modules, tokenizerJson });
+    vocabularySize = facts.vocabularySize;
+    usedTokenizer = asItsClassReads(tokenizerJson, facts.tokenizerConfig, facts.config);
   } else readPostProcessor(reader, put, tokenizerJson);
   for (const [source, entries] of [
     ["crossrank.json", own],
@@ -151,7 +156,7 @@ export async function readProfile(
   return {
     profile,
     sources,
-    tokenizerJson: modules?.lowerCase ? lowerCased(tokenizerJson) : tokenizerJson,
+    tokenizerJson: modules?.lowerCase ? lowerCased(usedTokenizer) : usedTokenizer,
   };
 }
 
@@ -165,21 +170,36 @@ interface Reading {
   readonly tokenizerJson: TokenizerJson;
 }
 
-/** @returns rows of the embedding table, where config.json says so. */
-async function readConfig(reading: Reading): Promise<number | undefined> {
+/** What the configuration says beside the profile. */
+interface ConfigurationFacts {
+  /** Rows of the embedding table, where config.json says so. */
+  readonly vocabularySize: number | undefined;
+  readonly tokenizerConfig: TokenizerConfig | undefined;
+  readonly config: Config;
+}
+
+async function readConfig(reading: Reading): Promise<ConfigurationFacts> {
   const { reader, put, given, modules, tokenizerJson } = reading;
   const config = await reader.required(
     "config.json",
     configSchema,
     "Pass the folder or repository that holds the model's Hugging Face files, or put a complete crossrank.json there",
   );
-  const tokenizerConfig = (await reader.optional("tokenizer_config.json", tokenizerConfigSchema)) ?? {};
+  const foundConfig = await reader.optional("tokenizer_config.json", tokenizerConfigSchema);
+  const tokenizerConfig = foundConfig ?? {};
   const architecture = config.model_type ?? undefined;
   put("architecture", architecture, "config.json model_type");
   const padding = config.pad_token_id ?? -1;
   put("paddingId", padding < 0 ? undefined : padding, "config.json pad_token_id");
   readLimits(reading, config, tokenizerConfig);
   const templates = readPostProcessor(reader, put, tokenizerJson);
+  const inputs = tokenizerConfig.model_input_names;
+  if (templates !== undefined && inputs && !inputs.includes("token_type_ids")) {
+    // transformers gives such a model no segments, and it then takes all for 0.
+    const source = "tokenizer.json post_processor, segments 0 by tokenizer_config.json model_input_names";
+    put("pairTemplate", ofOneSegment(templates.pair), source);
+    put("singleTemplate", ofOneSegment(templates.single), source);
+  }
   const named = config.architectures?.[0];
 
   let family: Family | undefined;
@@ -225,7 +245,7 @@ async function readConfig(reading: Reading): Promise<number | undefined> {
       "Give pairTemplate in a crossrank.json",
     );
   }
-  return config.vocab_size ?? undefined;
+  return { vocabularySize: config.vocab_size ?? undefined, tokenizerConfig: foundConfig, config };
 }
 
 function readLimits(
@@ -267,6 +287,10 @@ function readPostProcessor(
   put("pairTemplate", templates?.pair, "tokenizer.json post_processor");
   put("singleTemplate", templates?.single, "tokenizer.json post_processor");
   return templates;
+}
+
+function ofOneSegment(template: readonly TemplatePiece[]): TemplatePiece[] {
+  return template.map((piece) => ("segment" in piece ? { ...piece, segment: 0 } : piece));
 }
 
 function readSegments(
