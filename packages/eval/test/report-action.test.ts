@@ -36,7 +36,7 @@ describe("action.yml", () => {
     for (const step of steps) {
       expect(step.uses === undefined).toBe(step.run !== undefined);
       if (step.run !== undefined) expect(step.shell).toBe("bash");
-      else expect(step.uses).toMatch(/^actions\/[a-z-]+@v\d+$/);
+      else expect(step.uses).toMatch(/^actions\/[a-z-]+@[0-9a-f]{40}$/);
     }
     for (const input of Object.values(action.inputs)) {
       expect(input.description).not.toBe("");
