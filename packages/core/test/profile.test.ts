@@ -42,7 +42,7 @@ describe("cross-encoders", () => {
   });
 
   it("takes two labels as two classes, and one label without an activation as a sigmoid", async () => {
-    const two = await read({ "config.json": { ...bert, id2label: { 0: "a", 1: "b" } } });
+    const two = await read({ "config.json": { ...bert, id2label: { 0: "LABEL_0", 1: "LABEL_1" } } });
     expect(two.profile.head).toEqual({ kind: "two-class", positive: 1 });
     const one = await read({ "config.json": { ...bert, num_labels: 1 } });
     expect(one.profile).toMatchObject({ head: { kind: "logit" }, activation: "sigmoid" });

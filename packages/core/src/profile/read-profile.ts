@@ -14,6 +14,7 @@ import { readTemplates, type Templates, textsOf } from "../encoding/template.js"
 import { english, explain, ModelReader } from "../files/model-reader.js";
 import { readChatTemplate } from "./chat-template.js";
 import { idBeyond } from "./check-ids.js";
+import { relevantClass } from "./label-names.js";
 import { jinaForRanking } from "./listwise.js";
 import { type Config, configSchema, crossrankJsonSchema } from "./profile-schema.js";
 import type { AddedToken } from "./prompt-template.js";
@@ -422,7 +423,7 @@ function readClassifier(reading: Reading, config: Config): Family {
       ? "config.json num_labels"
       : "transformers' default of 2 labels";
   if (labels === 1) put("head", { kind: "logit" }, labelSource);
-  else if (labels === 2) put("head", { kind: "two-class", positive: 1 }, labelSource);
+  else if (labels === 2) putTwoClasses(reading, config, labelSource);
   else if (given.head === undefined) {
     throw reader.problem(
       "config.json",
@@ -439,6 +440,19 @@ function readClassifier(reading: Reading, config: Config): Family {
  * or config.json name, else Sigmoid for one number. The two classes of an older model have no activation there; a
  * probability is what their softmax would be.
  */
+function putTwoClasses({ reader, put, given }: Reading, config: Config, source: string): void {
+  const positive = relevantClass(config.id2label ?? undefined);
+  if (positive !== undefined) put("head", { kind: "two-class", positive }, source);
+  else if (given.head === undefined) {
+    const names = Object.values(config.id2label ?? {}).map((name) => JSON.stringify(name.slice(0, 40)));
+    throw reader.problem(
+      "config.json",
+      `its two classes are called ${names.join(" and ")}, which does not say which of them means relevant`,
+      'Say it in a crossrank.json: { "head": { "kind": "two-class", "positive": 0 } }, or 1',
+    );
+  }
+}
+
 function readActivation({ reader, put, given, modules }: Reading, config: Config): void {
   const ofConfig = config.sentence_transformers?.activation_fn ?? config.sbert_ce_default_activation_function;
   const named = modules?.activation ?? ofConfig;
