@@ -11,6 +11,7 @@ const built = pathToFileURL(join(import.meta.dirname, "..", "dist", "index.js"))
 const holder = join(import.meta.dirname, "holder.mjs");
 /** Rounds of many processes: CROSSRANK_LONG runs them all. */
 const rounds = process.env["CROSSRANK_LONG"] === undefined ? 4 : 40;
+const timeout = 60_000 * rounds;
 let folder = "";
 let path = "";
 let log = "";
@@ -69,7 +70,9 @@ describe("the exclusion of a file", () => {
     expect(await excludingOthers(path, 0, busy, async () => 7)).toBe(7);
   });
 
-  it(`lets eight processes in one after the other, ${rounds} rounds, with one killed inside each`, async () => {
+  it(`lets eight processes in one after the other, ${rounds} rounds, with one killed inside each`, {
+    timeout,
+  }, async () => {
     for (let round = 0; round < rounds; round += 1) {
       const dead = start(10_000, "hold");
       await once(dead.stdout as NodeJS.ReadableStream, "data");
@@ -86,7 +89,7 @@ describe("the exclusion of a file", () => {
     expect(lines.filter((line) => line.startsWith("in "))).toHaveLength(rounds * 9);
   });
 
-  it(`lets one of eight in where none waits, ${rounds} rounds`, async () => {
+  it(`lets one of eight in where none waits, ${rounds} rounds`, { timeout }, async () => {
     for (let round = 0; round < rounds; round += 1) {
       await writeFile(log, "");
       const children = Array.from({ length: 8 }, () => start(0, "hold"));

@@ -77,7 +77,7 @@ describe.each([
   });
   afterAll(() => system.end());
 
-  it("never change a result in silence", { timeout: 600_000 }, async () => {
+  it("never change a result in silence", { timeout: 600_000 * times }, async () => {
     task = await folders.open(manyQueries());
     expected = await resultOf(await run(folder), folder);
     // The same texts under another name, by another precision or model: what its lines say is wrong here.

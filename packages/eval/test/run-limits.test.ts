@@ -25,7 +25,7 @@ describe.each([
   ["a cross-encoder", (): SystemSource => source("one", models.tiny, { dtype: "fp32", maxLength: 19 })],
   ["a bi-encoder", (): SystemSource => source("one", fixture("bi-encoder"), { maxLength: 12 })],
 ])("what a report says of %s", (_, system) => {
-  it("is of its own rows, whatever else the folder holds", { timeout: 300_000 }, async () => {
+  it("is of its own rows, whatever else the folder holds", { timeout: 1_200_000 }, async () => {
     const task = await folders.open(manyQueries());
     let count = 0;
     const run = (folder: string, limit: number | undefined): Promise<EvaluationReport> =>
