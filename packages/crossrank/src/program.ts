@@ -13,7 +13,7 @@ type AddCommand = (program: Command, context: Context, version: string) => void;
 const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
   rerank: async () => (await import("./commands/rerank/command.js")).addRerankCommand,
   inspect: async () => (await import("./commands/inspect/command.js")).addInspectCommand,
-  verify: async () => (await import("./commands/verify.js")).addVerifyCommand,
+  verify: async () => (await import("./commands/verify/command.js")).addVerifyCommand,
   convert: async () => (await import("./commands/convert/command.js")).addConvertCommand,
   compare: async () => (await import("./commands/compare/command.js")).addCompareCommand,
   eval: async () => (await import("./commands/eval/command.js")).addEvalCommand,

@@ -237,7 +237,7 @@ describe("start", () => {
   it("loads no other package for --version and for the help of most commands", async () => {
     for (const args of [
       ["--version"],
-      ...["rerank", "inspect", "compare", "eval", "ci", "residency", "doctor"].map((name) => [
+      ...["rerank", "inspect", "verify", "compare", "eval", "ci", "residency", "doctor"].map((name) => [
         name,
         "--help",
       ]),
