@@ -55,7 +55,9 @@ export class ChildClient<Calls extends CallTable<Calls>> implements MortalClient
       this.#lastWords = (this.#lastWords + text).slice(-keptText);
     });
     this.#child.on("message", (message: AnswerMessage<Calls>) => {
-      this.#pending.settle(message);
+      this.#pending.settle(
+        "result" in message ? { ...message, result: withOwnBuffers(message.result) } : message,
+      );
       if (this.#pending.size === 0) this.#watch(false);
     });
     this.#exited = new Promise((resolve) => {
@@ -162,6 +164,19 @@ export class ChildClient<Calls extends CallTable<Calls>> implements MortalClient
     const lines = this.#lastWords.split("\n").filter((line) => line.trim() !== "");
     return lines.length === 0 ? "" : `; its last words: ${lines.slice(-4).join("; ")}`;
   }
+}
+
+/** Up to this many bytes a copy costs less than what a view of a message or of Node's pool keeps in memory. */
+const smallBytes = 1 << 20;
+
+/** The arrays of a result in buffers of their own, but for large ones, which fill their message but for a few bytes. */
+function withOwnBuffers<Result>(result: Result): Result {
+  if (typeof result !== "object" || result === null || Array.isArray(result)) return result;
+  const own = (value: unknown): unknown =>
+    ArrayBuffer.isView(value) && "slice" in value && value.byteLength <= smallBytes
+      ? (value as Float32Array).slice()
+      : value;
+  return Object.fromEntries(Object.entries(result).map(([name, value]) => [name, own(value)])) as Result;
 }
 
 function startChild({ entry, runtime, environment }: ChildFacts): ChildProcess {
