@@ -14,6 +14,7 @@ import { readTemplates, type Templates, textsOf } from "../encoding/template.js"
 import { english, explain, ModelReader } from "../files/model-reader.js";
 import { readChatTemplate } from "./chat-template.js";
 import { idBeyond } from "./check-ids.js";
+import { isDecoder } from "./decoders.js";
 import { relevantClass } from "./label-names.js";
 import { jinaForRanking } from "./listwise.js";
 import { type Config, configSchema, crossrankJsonSchema } from "./profile-schema.js";
@@ -395,7 +396,7 @@ function addedTokens(tokenizerJson: TokenizerJson): AddedToken[] {
 
 /** Hugging Face's `…ForSequenceClassification`. */
 function readClassifier(reading: Reading, config: Config): Family {
-  const { reader, put, given } = reading;
+  const { reader, put, given, modules } = reading;
   const architecture = config.architectures?.[0];
   if (architecture?.endsWith("ForCausalLM") && given.head === undefined) {
     throw reader.problem(
@@ -412,6 +413,14 @@ function readClassifier(reading: Reading, config: Config): Family {
       `architectures says ${architecture ?? "nothing"}, and there is no modules.json: this is neither a ` +
         "sequence-classification cross-encoder nor a sentence-transformers model",
       "Choose another model, or say what it is in a crossrank.json (family, head, activation)",
+    );
+  }
+  if (isDecoder(config) && modules?.chat === undefined && given.pairTemplate === undefined) {
+    throw reader.problem(
+      "config.json",
+      `architectures says ${architecture}, a language model with a classifier, and nothing says which prompt it was ` +
+        "trained on: what its tokenizer puts around two texts is none",
+      "Give pairTemplate in a crossrank.json, from the model's card",
     );
   }
   put("family", "cross-encoder", "config.json architectures");
