@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";
 import { createNormalizer } from "../src/tokenizer/normalizer.js";
 import { createPattern, split } from "../src/tokenizer/pattern.js";
-import { PatternError } from "../src/tokenizer/regex/syntax.js";
+import { PatternError } from "../src/tokenizer/regex/pattern-error.js";
 
 // Expectations by Rust's tokenizers: lab/tokenizers/build_pattern_table.py.
 

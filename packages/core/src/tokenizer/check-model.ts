@@ -1,16 +1,10 @@
 import type { AddedTokenJson } from "./added-tokens.js";
-import type { ModelJson } from "./model.js";
+import { type CheckedModel, type ModelType, modelTypes } from "./model-json.js";
 
 /** Ids are below this. The largest vocabulary that is published has some 260,000 tokens. */
 const mostIds = 2 ** 24;
 /** UTF-16 code units of an added token. */
 const longestAddedToken = 10_000;
-
-const modelTypes = ["BPE", "WordPiece", "WordLevel", "Unigram"] as const;
-type ModelType = (typeof modelTypes)[number];
-
-/** A model whose every entry was looked at, with the type that old files leave out. */
-export type CheckedModel = ModelJson & { readonly type: ModelType };
 
 /**
  * Checks `model` of tokenizer.json. Refused is what Rust's tokenizers 0.23.3 refuse when they load a file, ids from

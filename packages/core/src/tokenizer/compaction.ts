@@ -1,5 +1,5 @@
 import { isRecord } from "./check-model.js";
-import type { ModelJson } from "./model.js";
+import type { ModelJson } from "./model-json.js";
 import type { Normalizer } from "./normalizer.js";
 import { classOf, ideograph, nonspacingMark, punctuationMark, unclean, whiteSpace } from "./unicode.js";
 

@@ -1,20 +1,5 @@
-import type { CheckedModel } from "./check-model.js";
+import type { CheckedModel, ModelJson } from "./model-json.js";
 import { TokenTrie } from "./trie.js";
-
-/** `model` of tokenizer.json, as far as it decides about ids. */
-export interface ModelJson {
-  readonly type?: string;
-  readonly vocab: Readonly<Record<string, number>> | readonly (readonly [string, number])[];
-  readonly merges?: readonly (string | readonly [string, string])[];
-  readonly unk_token?: string | null;
-  readonly unk_id?: number | null;
-  readonly continuing_subword_prefix?: string | null;
-  readonly end_of_word_suffix?: string | null;
-  readonly max_input_chars_per_word?: number;
-  readonly fuse_unk?: boolean;
-  readonly byte_fallback?: boolean;
-  readonly ignore_merges?: boolean;
-}
 
 /** Appends the ids of one word (one piece of the pre-tokenizer; never empty) to `ids`. */
 export type WordModel = (word: string, ids: number[]) => void;

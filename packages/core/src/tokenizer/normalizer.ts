@@ -2,7 +2,7 @@ import { toByteAlphabet } from "./bytes.js";
 import { createCharacterMap } from "./charsmap.js";
 import { checkStep } from "./check-step.js";
 import { createPattern } from "./pattern.js";
-import { PatternError } from "./regex/syntax.js";
+import { PatternError } from "./regex/pattern-error.js";
 import {
   ideograph,
   isAscii,

@@ -1,7 +1,7 @@
 import { compilePattern, type Program } from "./regex/compile.js";
 import { parsePattern } from "./regex/parse.js";
+import { PatternError } from "./regex/pattern-error.js";
 import { Search } from "./regex/search.js";
-import { PatternError } from "./regex/syntax.js";
 
 /** Consecutive spans of a text: where each ends, and whether it is a match or lies between matches. */
 export interface Spans {

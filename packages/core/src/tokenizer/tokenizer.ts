@@ -2,12 +2,13 @@ import * as library from "@huggingface/tokenizers";
 import { ModelProfileError } from "../contract/errors.js";
 import { type AddedTokenJson, createAddedTokenSplitter } from "./added-tokens.js";
 import { fromByteAlphabet } from "./bytes.js";
-import { type CheckedModel, checkAddedTokens, checkModel, isRecord } from "./check-model.js";
+import { checkAddedTokens, checkModel, isRecord } from "./check-model.js";
 import { type Compaction, createCompaction } from "./compaction.js";
 import { createWordModel, UnknownTextError } from "./model.js";
+import type { CheckedModel } from "./model-json.js";
 import { createNormalizer } from "./normalizer.js";
 import { createPreTokenizer } from "./pre-tokenizer.js";
-import { PatternError } from "./regex/syntax.js";
+import { PatternError } from "./regex/pattern-error.js";
 
 /** The ids of one text, cut to a limit. */
 export interface TokenizedText {

@@ -1,5 +1,5 @@
 import { asSeenByRegex } from "../unicode.js";
-import { PatternError } from "./syntax.js";
+import { PatternError } from "./pattern-error.js";
 
 /** A set of code points. What was asked once is remembered: texts repeat their characters. */
 export class CharacterSet {

@@ -1,6 +1,7 @@
 import { type CharacterSet, setOf, union } from "./character-set.js";
 import type { Parsed } from "./parse.js";
-import { type Assertion, lengthOf, type Node, PatternError } from "./syntax.js";
+import { PatternError } from "./pattern-error.js";
+import { type Assertion, lengthOf, type Node } from "./syntax.js";
 
 /** Instructions of the matcher, each followed by its operands. */
 export const op = {

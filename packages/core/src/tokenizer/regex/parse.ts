@@ -17,7 +17,8 @@ import {
   word,
   wordInClass,
 } from "./character-set.js";
-import { type Assertion, childrenOf, holds, lengthOf, type Node, PatternError } from "./syntax.js";
+import { PatternError } from "./pattern-error.js";
+import { type Assertion, childrenOf, holds, lengthOf, type Node } from "./syntax.js";
 
 /** UTF-16 code units of an expression. The longest that a published tokenizer has is below 1,000. */
 const longestPattern = 10_000;

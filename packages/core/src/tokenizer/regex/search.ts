@@ -1,6 +1,6 @@
 import { type CharacterSet, word } from "./character-set.js";
 import { keptStart, op, type Program, unlimited } from "./compile.js";
-import { PatternError } from "./syntax.js";
+import { PatternError } from "./pattern-error.js";
 
 /** Instructions that a search may take: some for each character of the text, and some for any text. */
 const stepsPerCharacter = 200;

@@ -31,9 +31,6 @@ export type Assertion =
   | "word-boundary"
   | "no-word-boundary";
 
-/** A regular expression that Oniguruma refuses, or that is not supported here. */
-export class PatternError extends Error {}
-
 /** Fewest and most code points that a node matches. */
 export function lengthOf(node: Node): readonly [least: number, most: number] {
   switch (node.kind) {
