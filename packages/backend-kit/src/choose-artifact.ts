@@ -75,9 +75,16 @@ export function chooseArtifact(
   });
 }
 
-/** The precision as the format spells it, whatever the case: `"q8_0"` → `"Q8_0"`. Undefined when it has none such. */
+/**
+ * The precision as the format spells it, whatever the case: `"q8_0"` → `"Q8_0"`. Of floats with and without the P, which
+ * publishers leave out and put in: `"FP16"` → `"F16"`. Undefined when it has none such.
+ */
 export function knownDtype(name: string, dtypes: readonly string[]): string | undefined {
-  return dtypes.find((dtype) => dtype.toLowerCase() === name.toLowerCase());
+  const plain = (dtype: string): string => dtype.toLowerCase().replace(/^(b?)fp?(?=\d+$)/, "$1f");
+  return (
+    dtypes.find((dtype) => dtype.toLowerCase() === name.toLowerCase()) ??
+    dtypes.find((dtype) => plain(dtype) === plain(name))
+  );
 }
 
 /** The error for a precision that the format does not have. */

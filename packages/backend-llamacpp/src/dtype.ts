@@ -47,8 +47,9 @@ export const dtypes: readonly string[] = Object.keys(fileTypes);
 /** What a file's name says of its precision: `"gguf/model-Q8_0.gguf"` → `"Q8_0"`. */
 export function dtypeOfPath(path: string): string | undefined {
   const name = path.slice(path.lastIndexOf("/") + 1).replace(/\.gguf$/i, "");
-  const [, last = name] = /[-_.]((?:i?q\d|tq\d|b?f\d|mxfp).*)$/i.exec(name) ?? [];
-  return knownDtype(last, dtypes);
+  const [, last = name] = /[-_.]((?:i?q\d|tq\d|b?fp?\d|mxfp).*)$/i.exec(name) ?? [];
+  // llama.cpp's quantiser takes Q4_K for Q4_K_M, and publishers name files so.
+  return knownDtype(last, dtypes) ?? (/^q\d_k$/i.test(last) ? knownDtype(`${last}_M`, dtypes) : undefined);
 }
 
 /**

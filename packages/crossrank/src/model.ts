@@ -9,6 +9,8 @@ export interface ModelOptions {
   readonly offline?: boolean | undefined;
   /** Path of a lock file. */
   readonly lock?: string | undefined;
+  /** The model whose configuration and tokenizer belong to the artifact. */
+  readonly base?: string | undefined;
 }
 
 /**
@@ -18,15 +20,20 @@ export interface ModelOptions {
  */
 export async function openModelFiles(
   source: string,
-  { revision, offline, lock }: ModelOptions,
+  { revision, offline, lock, base }: ModelOptions,
   signal: AbortSignal,
 ): Promise<ModelFiles> {
   // Loaded when a model is opened: --help has no use for it.
   const { openModelSource } = await import("./model-source.js");
   try {
-    return await openModelSource(source, { revision, offline, lock, signal });
+    return await openModelSource(source, { revision, offline, lock, base, signal });
   } catch (error) {
-    throw translateInputError(error, { model: "model", revision: "--revision", lock: "--lock" });
+    throw translateInputError(error, {
+      model: "model",
+      revision: "--revision",
+      lock: "--lock",
+      base: "--base",
+    });
   }
 }
 

@@ -19,6 +19,10 @@ export function modelOptions(): Option[] {
     new Option("--revision <name>", "branch, tag or commit of the repository"),
     new Option("--offline", "use what is in the cache, download nothing"),
     new Option("--lock <file>", "lock file that pins the model's revision and hashes"),
+    new Option(
+      "--base <model>",
+      "model whose configuration and tokenizer belong to an artifact that has none",
+    ),
     new Option("--profile <file>", "crossrank.json whose facts override the model's own"),
   ];
 }
