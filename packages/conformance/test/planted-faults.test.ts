@@ -558,9 +558,10 @@ describe("what core sends is checked against the goldens, too:", () => {
   });
 
   test("a query that is not lower-cased", async () => {
-    const fixture = await rewritten("tokenizer.json", (tokenizer: TokenizerJson) => ({
-      ...tokenizer,
-      normalizer: { ...tokenizer.normalizer, lowercase: false },
+    // Its class sets what tokenizer_config.json says over tokenizer.json.
+    const fixture = await rewritten("tokenizer_config.json", (settings: object) => ({
+      ...settings,
+      do_lower_case: false,
     }));
     const failed = await failedChecks(faulty({}), { fixtures: [fixture] });
     expect(failed).toEqual(expect.arrayContaining(["ids", "scores"]));

@@ -36,7 +36,7 @@ describe("convert --to mnn without MNN's converter", () => {
       environment: { PATH: empty, PYTHON: "" },
     });
     expectFailure(outcome, /^crossrank: MNN's converter is a Python package, and python3 is not there\./);
-    expect(outcome.stderr).toMatch(/`python3 -m pip install MNN==3\.6\.1`, .* with --python /);
+    expect(outcome.stderr).toMatch(/`python3 -m pip install MNN==3\.6\.1`, .* in --python /);
     await expect(readdir(output)).rejects.toThrow(/ENOENT/);
   });
 
@@ -63,8 +63,8 @@ describe("convert --to mnn without MNN's converter", () => {
   it("explains itself in --help", async () => {
     const { code, stdout } = await crossrank(["convert", "--help"]);
     expect(code).toBe(0);
-    expect(stdout).toMatch(/--to <format> .*\(choices: "onnx", "gguf", "mnn",\s+"mlpackage"\)/s);
-    expect(stdout).toMatch(/^ {2}--python <path> /m);
+    expect(stdout).toMatch(/--to <format> +what to write: onnx, gguf, mnn, mlpackage/);
+    expect(stdout).toMatch(/^ {2}--python <text> /m);
     expect(stdout).toMatch(/^ {2}mnn {4}as onnx, without DeBERTa-v2/m);
     expect(stdout).toContain("pip install MNN==3.6.1");
     expect(stdout).toMatch(/\$ crossrank convert \.\/my-model --to mnn/);

@@ -55,18 +55,11 @@ function environment(cache: string): Record<string, string> {
 }
 
 function rank(cache: string, ...args: readonly string[]): Promise<Outcome> {
-  const all = [
-    "rerank",
-    "--query",
-    "paris",
-    "--documents",
-    "-",
-    "--model",
-    "tests/tiny",
-    "--format",
-    "json",
-    ...args,
-  ];
+  const own = [
+    ["--model", "tests/tiny"],
+    ["--format", "json"],
+  ].filter(([name]) => !args.includes(name as string));
+  const all = ["rerank", "--query", "paris", "--documents", "-", ...own.flat(), ...args];
   return crossrank(all, { input: "paris\nthe cat", environment: environment(cache) });
 }
 

@@ -99,6 +99,13 @@ describe("a repository of GGUF files alone", () => {
     expectClose(await logits(decoder), await logits(conformanceFixture("qwen3-yes-no")));
   });
 
+  it.each(["bert-logit", "bert-two-class", "modernbert-mean"])(
+    "that crossrank wrote holds the whole profile: %s",
+    async (name) => {
+      expectClose(await logits(await ggufOnly(name, "F32")), await logits(conformanceFixture(name)), 1);
+    },
+  );
+
   it("works with the command", async () => {
     const args = ["rerank", "-q", query, "-d", ...documents, "--model", model, "--format", "json"];
     const { code, stdout } = await crossrank(args);

@@ -127,7 +127,7 @@ describe("a GGUF alone", () => {
     const { profile } = await profileOf(await gguf(name));
     const { profile: whole } = await profileOf(join(fixtures, name));
     expect(profile).toMatchObject({ family, architecture, head: whole.head });
-    const shape = ({ pairTemplate }: typeof profile): unknown[] =>
+    const shape = ({ pairTemplate }: typeof profile): (string | number)[] =>
       pairTemplate.flatMap((piece) =>
         "token" in piece
           ? [piece.id]

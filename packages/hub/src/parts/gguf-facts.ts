@@ -42,6 +42,16 @@ export function profileOfGguf(
     return typeof value === "number" && Number.isInteger(value) && value >= 0 ? value : undefined;
   };
 
+  // A file that crossrank wrote holds the whole profile. Core checks it as it checks a crossrank.json.
+  const own = text("crossrank.profile");
+  if (own !== undefined && metadata.get("crossrank.version") === 1) {
+    try {
+      return JSON.parse(own) as CrossrankJson;
+    } catch {
+      throw refuse('its "crossrank.profile" is no JSON');
+    }
+  }
+
   const architecture = text("general.architecture") ?? "";
   const known = Object.hasOwn(modelTypes, architecture) ? modelTypes[architecture] : undefined;
   const tokenizerKind = text("tokenizer.ggml.model") ?? "";
