@@ -53,11 +53,13 @@ test("a contestant that cannot load says why", async () => {
     options: {},
     sweep: false,
   };
+  const empty = await mkdtemp(join(tmpdir(), "crossrank-bench-test-"));
   const setup: Setup = {
-    model: { name: "none", folder: tmpdir(), file: "", dtype: "fp32", safetensors: false },
+    model: { name: "none", folder: empty, file: "", dtype: "fp32", safetensors: false },
     query: "q",
     documents: [],
     options: {},
   };
   await expect(Child.load(contestant, setup)).rejects.toThrow("tokenizer.json");
+  await rm(empty, { recursive: true });
 });

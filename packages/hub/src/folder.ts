@@ -139,7 +139,12 @@ export async function listFolder(root: string, signal?: AbortSignal): Promise<Mo
   const files: ModelFile[] = [];
   const walk = async (prefix: string): Promise<void> => {
     signal?.throwIfAborted();
-    for (const entry of await readdir(join(root, prefix), { withFileTypes: true })) {
+    const entries = await readdir(join(root, prefix), { withFileTypes: true }).catch((cause: unknown) => {
+      // A folder below that went while the others were read is not there.
+      if (prefix !== "" && Reflect.get(cause as object, "code") === "ENOENT") return [];
+      throw cause;
+    });
+    for (const entry of entries) {
       const path = `${prefix}${entry.name}`;
       if (entry.isDirectory()) {
         if (!skippedFolders.has(entry.name)) await walk(`${path}/`);
