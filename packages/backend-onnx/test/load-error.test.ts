@@ -113,7 +113,7 @@ test("without onnxruntime-node: diagnose says what to install, and so does a loa
     fileURLToPath(new URL("../package.json", import.meta.url)),
     join(scope, "backend-onnx/package.json"),
   );
-  for (const name of ["core", "backend-kit"]) {
+  for (const name of ["core", "backend-kit", "formats"]) {
     await symlink(fileURLToPath(new URL(`../../${name}`, import.meta.url)), join(scope, name));
   }
   const copy = (await import(join(scope, "backend-onnx/dist/index.js"))) as { onnx: typeof onnx };

@@ -60,7 +60,7 @@ it("costs a page little, and the chat template engine only where a model has a c
   expect(inputs.some((path) => path.includes("@huggingface/tokenizers"))).toBe(true);
   expect(inputs.filter((path) => path.includes("@huggingface/jinja"))).toEqual([]);
   // The number moves when someone decides it should: it is what a page pays for core, tokenizer included.
-  // 184 kB: 22 kB are the engine for a tokenizer's patterns, which no other one reads alike in every runtime; checks of
-  // what files, sessions and callers say took the rest.
-  expect(bytes).toBeLessThan(184_000);
+  // 188 kB: 22 kB are the engine for a tokenizer's patterns, which no other one reads alike in every runtime; checks of
+  // what files, sessions and callers say took the rest, and 5 kB what published models' configurations mean.
+  expect(bytes).toBeLessThan(188_000);
 });

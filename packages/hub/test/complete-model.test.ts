@@ -128,7 +128,7 @@ describe("a GGUF alone", () => {
     const { profile: whole } = await profileOf(join(fixtures, name));
     expect(profile).toMatchObject({ family, architecture, head: whole.head });
     const shape = ({ pairTemplate }: typeof profile): (string | number)[] =>
-      pairTemplate.flatMap((piece) =>
+      pairTemplate.flatMap((piece): (string | number)[] =>
         "token" in piece
           ? [piece.id]
           : "text" in piece
