@@ -216,8 +216,9 @@ function observe(folder, output, killAt) {
 async function scoresHash(output) {
   const [name] = (await readdir(join(output, "scores"))).filter((file) => file.endsWith(".jsonl"));
   const lines = (await readFile(join(output, "scores", name ?? ""), "utf8")).trim().split("\n").slice(1);
+  // Each line begins with its checksum, and holds the queries of one call.
   const logits = lines
-    .map((line) => JSON.parse(line))
+    .flatMap((line) => JSON.parse(line.slice(line.indexOf(" ") + 1)).scores)
     .map((entry) => JSON.stringify([entry.query, entry.logits]));
   return createHash("sha256").update(logits.sort().join("\n")).digest("hex");
 }

@@ -221,15 +221,20 @@ describe("a model that fails while it scores", () => {
     expect(result.results).toEqual(await alone(roberta, texts));
   });
 
-  it("threads that die: the same", async () => {
+  it("threads that die, and cannot begin anew: the same", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "crossrank-dying-"));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    await cp(bert, folder, { recursive: true });
+    const dying = onnx({ workers: 1, threads: 1, isolation: "thread" });
     const reranker = chain({
-      variants: [{ name: "dying", model: await openModel(bert), backend: backend() }, sound()],
+      variants: [{ name: "dying", model: await openModel(folder), backend: dying }, sound()],
     });
     const spy = vi.spyOn(Worker.prototype, "postMessage");
     onTestFinished(() => {
       spy.mockRestore();
     });
     await reranker.load();
+    await rm(join(folder, "onnx"), { recursive: true });
     await Promise.all([...new Set(spy.mock.contexts as Worker[])].map((worker) => worker.terminate()));
     const result = await reranker.rerank({ query, documents });
     expect(result).toMatchObject({

@@ -209,7 +209,8 @@ describe.skipIf(isWindows)("a command that is asked to stop", () => {
   });
 
   it("ends while nobody reads what it prints", async () => {
-    const documents = await folder.write("many.txt", "paris is a city\n".repeat(800));
+    // More than a pipe and both ends hold of it.
+    const documents = await folder.write("many.txt", `${"paris is a city ".repeat(40)}\n`.repeat(800));
     const args = ["rerank", "-q", "x", "-d", documents, "--format", "json", "--return-documents"];
     const ended = await stop(args, ["SIGTERM"], { wait: 6000, read: false });
     expect(codeOf(ended)).toBe(143);
