@@ -1,7 +1,13 @@
 import { defineConfig, type Options } from "tsup";
 
 const config: Options = {
-  entry: ["src/index.ts", "src/onnx/index.ts", "src/gguf/index.ts", "src/mlpackage/index.ts", "src/tokenizer/index.ts"],
+  entry: [
+    "src/index.ts",
+    "src/onnx/index.ts",
+    "src/gguf/index.ts",
+    "src/mlpackage/index.ts",
+    "src/tokenizer/index.ts",
+  ],
   format: "esm",
   dts: true,
   clean: true,

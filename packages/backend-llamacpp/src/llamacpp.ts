@@ -11,7 +11,6 @@ import {
   type BackendSession,
   IncompatibleModelError,
   type LoadRequest,
-  ModelFileNotFoundError,
   type ModelFiles,
   ModelLoadError,
 } from "@crossrank/core";
@@ -161,10 +160,7 @@ async function readIfThere(
   path: string,
   signal: AbortSignal | undefined,
 ): Promise<string | undefined> {
-  try {
-    return await files.readText(path, { signal });
-  } catch (error) {
-    if (ModelFileNotFoundError.isInstance(error)) return undefined;
-    throw error;
-  }
+  // A listing knows; offline, a file that is asked for and not there is one that is missing.
+  const listed = await files.list({ signal });
+  return listed.some((file) => file.path === path) ? files.readText(path, { signal }) : undefined;
 }

@@ -124,5 +124,8 @@ export async function readGoldens(
   files: ModelFiles,
   options: FileRequestOptions = {},
 ): Promise<Goldens | undefined> {
-  return new ModelReader(files, await files.list(options), options.signal).optional("golden.json", goldensSchema);
+  return new ModelReader(files, await files.list(options), options.signal).optional(
+    "golden.json",
+    goldensSchema,
+  );
 }
