@@ -40,16 +40,16 @@ DEFAULTS = {
     "decay_steps": 0,
     "hidden_steps": 1200,
     "hidden_share": 1.0,
-    "lists_per_step": 6,
-    "rate": 3e-4,
-    "warmup": 100,
+    "lists_per_step": 4,
+    "rate": 4e-4,
+    "warmup": 40,
     "margin_share": 0.1,
     "point_share": 0.02,
     "decay": 0.995,
     "seed": 1,
     "tokens_per_batch": 1280,
     "save_minutes": 3.0,
-    "dev_minutes": 20.0,
+    "dev_steps": 400,
 }
 
 
@@ -104,14 +104,19 @@ class Order:
 
 
 def deviations(file: Path, targets: list[int], pairs: list) -> list[torch.Tensor]:
-    """The teacher's standard deviation of each channel after each target layer."""
+    """The teacher's standard deviation of each channel after each target layer, kept beside the graph."""
+    kept = file.with_suffix(".deviations.npy")
+    if kept.exists():
+        return list(torch.tensor(np.load(kept)))
     runner = teachers.session(file)
     parts: list[list[np.ndarray]] = [[] for _ in targets]
     for pair in pairs:
         outputs = runner.run([f"layer.{layer - 1}.norm.output" for layer in targets], teachers.feeds([pair]))
         for part, output in zip(parts, outputs, strict=True):
             part.append(output.reshape(-1, output.shape[-1]))
-    return [torch.tensor(np.concatenate(part).std(axis=0)).clamp_min(1e-3) for part in parts]
+    result = np.stack([np.concatenate(part).std(axis=0).clip(1e-3) for part in parts])
+    np.save(kept, result)
+    return list(torch.tensor(result))
 
 
 def main() -> None:
@@ -153,8 +158,8 @@ def main() -> None:
 
     sample = [pair for number in range(40) for pair in encode(number)[:2]]
     graph = source / f"graph-{'-'.join(map(str, options.targets))}.onnx"
-    peaks = teachers.export.channel_peaks(teacher_state, sample)
     if not graph.exists():
+        peaks = teachers.export.channel_peaks(teacher_state, sample)
         teachers.write_graph(teacher_state, graph, options.targets, peaks)
     scales = deviations(graph, options.targets, sample)
     runner = teachers.session(graph)
@@ -233,7 +238,7 @@ def main() -> None:
             loss = loss + ((error * real).sum((1, 2)) / real.sum((1, 2))).sum()
         return logits, loss / len(targets), torch.tensor(known[:, 0])
 
-    started = window = saved = measured = time.time()
+    started = window = saved = time.time()
     totals = {"kl": 0.0, "margin": 0.0, "point": 0.0, "hidden": 0.0, "lists": 0, "pairs": 0, "steps": 0}
     step = done
     while step < options.steps:
@@ -305,14 +310,14 @@ def main() -> None:
         if now - saved > 60 * options.save_minutes:
             write(step)
             saved = time.time()
-        if now - measured > 60 * options.dev_minutes or step == options.steps:
+        if step % options.dev_steps == 0 or step == options.steps:
             write(step)
             scorer = evaluate.TorchScorer(folder / "average.pt", source / "tokenizer.json")
             result = evaluate.evaluate_dev(scorer, given.state, 192, 20)
             with (folder / "dev.jsonl").open("a", encoding="utf-8") as out:
                 out.write(json.dumps({"step": step, "lists": place, **result}) + "\n")
             print(f"dev at {step}: {json.dumps(result)}", flush=True)
-            measured = window = saved = time.time()
+            window = saved = time.time()
     write(step)
     print(f"stopped at step {step}", flush=True)
 
