@@ -1,7 +1,7 @@
 """Step 2 of the distillation: trains a student made of the teacher's own layers on the teacher's logits.
 
 Lists come in the order of lists.jsonl, reshuffled after each pass. The teacher's scores of a list are computed when
-it is first met and kept in scores.bin; during the first `--hidden-steps` steps the teacher's hidden states are matched
+it is first met and kept beside them, in lists.scores; during the first `--hidden-steps` steps the teacher's hidden states are matched
 as well, so it runs whether or not a list's scores are known.
 
 Loss: KL of the list's softmax, mean squared error of all margins within the list, a little of the logits' own squared
@@ -128,12 +128,13 @@ def main() -> None:
     for name, value in DEFAULTS.items():
         kind = {"type": int, "nargs": "+"} if isinstance(value, list) else {"type": type(value)}
         parser.add_argument(f"--{name.replace('_', '-')}", help=f"default {value}", **kind)
+    parser.add_argument("--lists", help="the lists' file in --state; default lists.jsonl")
     parser.add_argument("--start", help="another run whose averaged weights this one starts from")
     given = parser.parse_args()
     folder = given.state / given.run
     folder.mkdir(parents=True, exist_ok=True)
     settings_file = folder / "run.json"
-    settings = {**DEFAULTS, "start": None}
+    settings = {**DEFAULTS, "lists": "lists.jsonl", "start": None}
     if settings_file.exists():
         settings.update(json.loads(settings_file.read_text()))
     settings.update({name: value for name, value in vars(given).items() if name in settings and value is not None})
@@ -148,8 +149,8 @@ def main() -> None:
     teacher_state = teachers.float_state(source)
     encoder = nano.Encoder(source / "tokenizer.json")
     documents: list[str] = json.loads((given.state / "documents.json").read_text())
-    lists = nano.read_jsonl(given.state / "lists.jsonl")
-    scores = Scores(given.state / "scores.bin")
+    lists = nano.read_jsonl(given.state / options.lists)
+    scores = Scores((given.state / options.lists).with_suffix(".scores"))
     order = Order(len(lists), options.seed)
 
     def encode(number: int) -> list[tuple[list[int], list[int]]]:
