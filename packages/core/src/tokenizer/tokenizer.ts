@@ -63,8 +63,8 @@ const untrustedTokens = 16;
 const longestWord = 128;
 
 /**
- * @param tokenizerJson parsed `tokenizer.json`. Rust's `tokenizers` reads this file alone, and so do we:
- * tokenizer_config.json changes no id.
+ * @param tokenizerJson parsed `tokenizer.json`, with what tokenizer_config.json says over it worked in, as in
+ * `readProfile`'s reading.
  * @param model id, for error messages.
  * @throws {ModelProfileError} when a part of the tokenizer is malformed, or not known here.
  */
