@@ -138,6 +138,25 @@ describe("what is not supported is refused by name", () => {
       { architectures: ["JinaBertModel"], auto_map: { AutoConfig: "a.B", AutoModel: "a.C" } },
       /auto_map AutoModel: .*JinaBertModel/,
     ],
+    ...(
+      [
+        [{ quantization: { group_size: 64, bits: 4 } }, /quantised by MLX, to 4 bits/],
+        [{ quantization_config: { quant_method: "gptq", bits: 4 } }, /quantised by GPTQ/],
+        [{ quantization_config: { quant_method: "awq" } }, /quantised by AWQ/],
+        [{ quantization_config: { quant_method: "bitsandbytes" } }, /quantised by bitsandbytes/],
+        [{ quantization_config: { quant_method: "compressed-tensors" } }, /FP8/],
+        [{ quantization_config: { quant_method: "fp8" } }, /quantised by FP8/],
+        [{ quantization_config: { quant_method: "constructor" } }, /quantised by constructor/],
+        [{ quantization_config: {} }, /quantised by another program/],
+        [
+          { _name_or_path: "owner/base", quantization: { bits: 8 } },
+          /Convert the model that they were made from, owner\/base/,
+        ],
+      ] as const
+    ).map(
+      ([config, reason]) =>
+        ["roberta-logit", config, reason] as [string, Readonly<Record<string, unknown>>, RegExp],
+    ),
     ["roberta-logit", { position_embedding_type: "relative_key_query" }, /position_embedding_type/],
     ["modernbert-cls", { hidden_activation: "mish" }, /hidden_activation "mish"/],
     ["modernbert-cls", { classifier_pooling: "max" }, /classifier_pooling "max"/],
