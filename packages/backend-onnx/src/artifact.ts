@@ -51,7 +51,7 @@ const format: ArtifactFormat = {
   accepts: () => true,
   fixes: {
     named: "Name one of these in the option `file` of onnx().",
-    none: "Export the model to ONNX, or choose the backend of the format that it comes in.",
+    none: "Write it from the model's safetensors with `crossrank convert --to onnx`, or choose the backend of the format that it comes in.",
   },
 };
 

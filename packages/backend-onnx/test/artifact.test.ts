@@ -113,7 +113,7 @@ describe("an artifact that is not there", () => {
   test("says so where there is no ONNX at all", async () => {
     const error = await rejection(load(backend, await temporaryFolder()));
     expect(error).toBeInstanceOf(ModelFileNotFoundError);
-    expect(error.message).toContain("Export the model to ONNX");
+    expect(error.message).toContain("crossrank convert --to onnx");
   });
 
   test("a dtype that does not exist is the caller's mistake", async () => {
