@@ -176,6 +176,11 @@ function createPipeline(json: TokenizerJson): Pipeline {
     };
     let atStart = true;
     for (const raw of splitRaw(text)) {
+      // "At the start" is of the original text: what a normalizer takes away before it moves it.
+      if (typeof raw === "string" && atStart && raw !== "") {
+        const first = String.fromCodePoint(raw.codePointAt(0) as number);
+        atStart = normalize(`${first}x`) !== normalize("x");
+      }
       for (const section of typeof raw === "number" ? [raw] : splitNormalized(normalize(raw))) {
         if (typeof section === "number") {
           nextWord();
