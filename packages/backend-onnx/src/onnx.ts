@@ -7,6 +7,7 @@ import {
   requireTokens,
 } from "@crossrank/backend-kit";
 import {
+  type ArtifactInfo,
   type Backend,
   type BackendSession,
   type Capabilities,
@@ -77,7 +78,7 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
     const batchPreference = chooseBatchPreference(options.batch, rowsAffectScores, plan);
     return new OnnxSession({
       info: { name: "onnx", runtime: { name: "onnxruntime-node", version: graph.version } },
-      artifact,
+      artifact: ofWhatItComputes(artifact, quantisesPerBatch),
       capabilities: { ...capabilitiesOf(plan, placement), batchPreference, rowsAffectScores },
       settings: settingsOfSession({ ...argument, rowsAffectScores, batchPreference }),
       bounds: undefined,
@@ -89,6 +90,12 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
     await Promise.all(lanes.map((lane) => (signal?.aborted === true ? lane.abandon() : lane.close())));
     throw error;
   }
+}
+
+/** A graph that quantises activations computes in int8, although its name says float: its bounds are those of int8. */
+function ofWhatItComputes(artifact: ArtifactInfo, quantisesPerBatch: boolean | undefined): ArtifactInfo {
+  const isNamedFloat = artifact.dtype === "fp32" || artifact.dtype === "fp16";
+  return quantisesPerBatch === true && isNamedFloat ? { ...artifact, dtype: "int8" } : artifact;
 }
 
 /** A file that anybody may have made runs in a process of its own, and so does a library that is not the processor's. */
