@@ -14,7 +14,7 @@ import {
 import { endWithThisProcess, requireRoomForChild } from "./child-processes.js";
 import { endsWithin, startClock } from "./clock.js";
 import { releaseDeadline } from "./deadlines.js";
-import { messageOf } from "./failure-text.js";
+import { messageOf, shortageOf } from "./failure-text.js";
 import { PendingCalls } from "./pending-calls.js";
 
 /** Characters kept of what the child wrote to its standard error. */
@@ -191,6 +191,10 @@ function startChild({ entry, runtime, environment }: ChildFacts): ChildProcess {
     });
   } catch (cause) {
     // Node's permission model, for one, may forbid it.
-    throw new RuntimeFailure("limit", `${runtime}'s process does not start: ${messageOf(cause)}`, { cause });
+    throw new RuntimeFailure(
+      "limit",
+      `${runtime}'s process does not start: ${shortageOf(cause) ?? messageOf(cause)}`,
+      { cause },
+    );
   }
 }

@@ -8,6 +8,15 @@ export function firstLine(failure: unknown): string {
   return messageOf(failure).split("\n", 1)[0] ?? "";
 }
 
+/**
+ * What a thread or process that did not start says of a limit of the system; undefined where it is none. Node has it in
+ * the message alone ("Worker initialization failure: EMFILE").
+ */
+export function shortageOf(failure: unknown): string | undefined {
+  const code = /\bE(?:MFILE|NFILE)\b/.exec(messageOf(failure))?.[0];
+  return code === undefined ? undefined : `too many files are open (${code})`;
+}
+
 export function messageOf(failure: unknown): string {
   return failure instanceof Error ? failure.message : String(failure);
 }

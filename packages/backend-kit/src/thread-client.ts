@@ -7,7 +7,7 @@ import {
   type MortalClient,
   RuntimeFailure,
 } from "./calls.js";
-import { messageOf } from "./failure-text.js";
+import { messageOf, shortageOf } from "./failure-text.js";
 import { closeNativeSection, openNativeSection } from "./native-section.js";
 import { PendingCalls } from "./pending-calls.js";
 
@@ -31,8 +31,12 @@ export class ThreadClient<Calls extends CallTable<Calls>> implements MortalClien
       if (this.#pending.size === 0) this.#worker.unref();
     });
     const fail = (error: unknown): void => {
-      const problem = `${runtime}'s thread failed (${messageOf(error)})`;
-      this.#pending.end(new RuntimeFailure("crash", problem, { cause: error }));
+      const shortage = shortageOf(error);
+      const failure =
+        shortage === undefined
+          ? new RuntimeFailure("crash", `${runtime}'s thread failed (${messageOf(error)})`, { cause: error })
+          : new RuntimeFailure("limit", `${runtime}'s thread does not start: ${shortage}`, { cause: error });
+      this.#pending.end(failure);
     };
     this.#worker.on("messageerror", (error) => {
       fail(error);

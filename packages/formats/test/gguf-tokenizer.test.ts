@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { createTextTokenizer } from "@crossrank/core/encoding";
 import { describe, expect, it } from "vitest";
 import { type GgufValue, readGgufHeader } from "../src/gguf/index.js";
@@ -17,7 +18,7 @@ const fixtureText = readFileSync(
 const all = [...texts, ...fixtureText.slice(0, 200), "<s> a </s> [SEP] <mask> [UNK] <pad> <bos>", ""];
 
 async function metadataOf(name: string): Promise<Map<string, GgufValue>> {
-  const { metadata } = await readGgufHeader(new URL(`${name}.gguf`, folder).pathname);
+  const { metadata } = await readGgufHeader(fileURLToPath(new URL(`${name}.gguf`, folder)));
   return new Map(metadata);
 }
 
