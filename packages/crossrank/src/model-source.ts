@@ -67,8 +67,8 @@ async function openAt(source: string, options: ModelSourceOptions): Promise<Mode
 async function whole(files: ModelFiles, options: ModelSourceOptions): Promise<ModelFiles> {
   const { base, signal } = options;
   const paths = (await files.list({ signal })).map(({ path }) => path);
+  if (base === undefined && paths.includes("tokenizer.json")) return files;
   const hasTokenizer = paths.includes("tokenizer.json") || paths.includes("tokenizer/tokenizer.json");
-  if (base === undefined && hasTokenizer && paths.includes("tokenizer.json")) return files;
   const own = { ...options, revision: undefined, lock: undefined, base: undefined };
   return completeModel(files, {
     base: base === undefined ? undefined : await openModelSource(base, own),

@@ -156,6 +156,7 @@ function createPipeline(json: TokenizerJson): Pipeline {
   const special = new Set(added.filter((token) => token.special).map((token) => token.content));
   const visible = added.filter((token) => !token.special);
   const normalize = createNormalizer(json.normalizer);
+  const alone = normalize("x");
   const preTokenize = createPreTokenizer(json.pre_tokenizer);
   const tokenizeWord = createWordModel(json.model, special);
   const splitRaw = createAddedTokenSplitter(
@@ -179,7 +180,7 @@ function createPipeline(json: TokenizerJson): Pipeline {
       // "At the start" is of the original text: what a normalizer takes away before it moves it.
       if (typeof raw === "string" && atStart && raw !== "") {
         const first = String.fromCodePoint(raw.codePointAt(0) as number);
-        atStart = normalize(`${first}x`) !== normalize("x");
+        atStart = normalize(`${first}x`) !== alone;
       }
       for (const section of typeof raw === "number" ? [raw] : splitNormalized(normalize(raw))) {
         if (typeof section === "number") {
