@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
-import { copyFile, mkdir, open, readFile, realpath, rename, rm, stat, symlink } from "node:fs/promises";
+import { copyFile, mkdir, readFile, realpath, rename, rm, stat, symlink } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
+import { FileWriteError, writeWholeFile } from "@crossrank/disk";
 import { getRepoFolderName } from "@huggingface/hub";
 import { CacheError } from "./errors.js";
 import type { RepositoryKind } from "./repository-kind.js";
@@ -111,8 +112,7 @@ export class RepositoryCache {
 
   async writeAtomically(target: string, text: string): Promise<void> {
     await this.writing(target, async () => {
-      await mkdir(dirname(target), { recursive: true });
-      await writeFileAtomically(target, text);
+      await writeWholeFile(target, text);
     });
   }
 
@@ -121,7 +121,7 @@ export class RepositoryCache {
     try {
       return await task();
     } catch (error) {
-      if (error instanceof Error && "syscall" in error) {
+      if (error instanceof FileWriteError || (error instanceof Error && "syscall" in error)) {
         throw new CacheError({ model: this.model, path }, { cause: error });
       }
       throw error;
@@ -135,24 +135,6 @@ async function trySymlink(content: string, path: string): Promise<boolean> {
     return true;
   } catch {
     return false;
-  }
-}
-
-export async function writeFileAtomically(target: string, text: string): Promise<void> {
-  const temporary = temporaryName(target);
-  try {
-    const handle = await open(temporary, "wx");
-    try {
-      await handle.writeFile(text);
-      // Before the rename: a power failure must not leave the name with nothing behind it.
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, target);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
   }
 }
 

@@ -1,7 +1,7 @@
 import { mkdir, readFile, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { excludingOthers } from "@crossrank/disk";
-import { isCommit, writeFileAtomically } from "./cache.js";
+import { excludingOthers, writeWholeFile } from "@crossrank/disk";
+import { isCommit } from "./cache.js";
 import { LockFileBusyError, LockFileError, LockMismatchError } from "./errors.js";
 import { KeyedQueue } from "./keyed-queue.js";
 import { isSha256 } from "./listing.js";
@@ -158,7 +158,7 @@ export class LockFile {
       ...(pins.dataset.size > 0 ? { datasets: section(pins.dataset) } : {}),
     };
     try {
-      await writeFileAtomically(this.path, `${JSON.stringify(document, null, 2)}\n`);
+      await writeWholeFile(this.path, `${JSON.stringify(document, null, 2)}\n`);
     } catch (error) {
       throw new LockFileError({ lockFile: this.path, problem: "cannot be written" }, { cause: error });
     }

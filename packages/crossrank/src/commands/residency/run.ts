@@ -1,10 +1,10 @@
 import { readFile } from "node:fs/promises";
 import type { ResidencyFingerprint, ResidencyReport } from "@crossrank/backend-coreml";
+import { writeWholeFile } from "@crossrank/disk";
 import { installed } from "../../backends.js";
 import { type Context, print } from "../../context.js";
 import { CommandError, describeSystemError } from "../../failure.js";
 import { isModelPackage } from "../../model-package.js";
-import { writeWholeFile } from "../../whole-file.js";
 import { summaryOf, verdictTable, writtenTable } from "./table.js";
 
 export interface ResidencyCommandOptions {
@@ -27,7 +27,7 @@ export async function judgeResidency(
   if (baseline === undefined) {
     const path = writeBaseline as string;
     const fingerprint = makeFingerprint(report, reportPath, coreml.fingerprintOf);
-    await writeWholeFile(path, `${JSON.stringify(fingerprint, undefined, 2)}\n`, "the baseline");
+    await writeWholeFile(path, `${JSON.stringify(fingerprint, undefined, 2)}\n`);
     log(`wrote ${path}`);
     await print(format === "json" ? `${JSON.stringify(fingerprint)}\n` : writtenTable(path, fingerprint));
     return;
