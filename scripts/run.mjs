@@ -206,6 +206,13 @@ const commands = {
       );
     },
   },
+  build: {
+    help: "install, and build every package",
+    run() {
+      install();
+      build();
+    },
+  },
   test: {
     help: "build, and run all tests on this Node",
     run() {
