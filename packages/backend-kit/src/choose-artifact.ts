@@ -1,5 +1,5 @@
 import { InvalidInputError, type LoadRequest, ModelFileNotFoundError } from "@crossrank/core";
-import type { BackendDescriptor } from "./descriptor.js";
+import type { BackendDescriptor, FoundArtifact } from "./descriptor.js";
 
 /** Which artifact to take: `file` before `dtype` before `defaultDtype`, undefined where nobody said. */
 export interface ArtifactWish {
@@ -58,13 +58,22 @@ export function chooseArtifact(
     throw new ModelFileNotFoundError({ model, expected: [wish.file], found: candidates, fix });
   }
   const artifacts = format.artifacts(paths);
+  const named = artifactByAlias(artifacts, wish.dtype, dtypes);
+  if (named !== undefined) {
+    return { dtype: named.dtype === "?" ? undefined : named.dtype, paths: [named.path] };
+  }
   const find = (dtype: string): readonly string[] =>
-    artifacts.flatMap((artifact) => (artifact.dtype === dtype ? [artifact.path] : []));
+    artifacts.flatMap((artifact) =>
+      artifact.dtype === dtype && artifact.onlyByName === undefined ? [artifact.path] : [],
+    );
   for (const dtype of [...dtypesToTry(wish, dtypes), "?"]) {
     const [first, ...others] = find(dtype);
     if (first !== undefined) return { dtype: dtype === "?" ? undefined : dtype, paths: [first, ...others] };
   }
   const wanted = knownDtype(wish.dtype ?? "", dtypes) ?? dtypes[0] ?? "";
+  const reserved = artifacts.filter(
+    ({ dtype, onlyByName }) => onlyByName !== undefined && (wish.dtype === undefined || dtype === wanted),
+  );
   throw artifactNotFoundError({
     model,
     expected: expected(wanted),
@@ -72,7 +81,20 @@ export function chooseArtifact(
     find,
     found: candidates,
     fixes,
+    reserved,
   });
+}
+
+/** The artifact that a publisher's own name means, where it is no precision of the format. */
+function artifactByAlias(
+  artifacts: readonly FoundArtifact[],
+  name: string | undefined,
+  dtypes: readonly string[],
+): FoundArtifact | undefined {
+  if (name === undefined || knownDtype(name, dtypes) !== undefined) return undefined;
+  return artifacts.find(({ aliases = [] }) =>
+    aliases.some((alias) => alias.toLowerCase() === name.toLowerCase()),
+  );
 }
 
 /**
@@ -126,12 +148,21 @@ export interface MissedArtifact {
   readonly found: readonly string[];
   /** What to do where there is one by a name that says no precision, and where there is none. */
   readonly fixes: { readonly named: string; readonly none: string };
+  /** Artifacts of the precision that are taken only where they are named themselves. */
+  readonly reserved?: readonly FoundArtifact[] | undefined;
 }
 
 /** The error for a precision that the model does not have: says which others are there, or what else is. */
 export function artifactNotFoundError(missed: MissedArtifact): ModelFileNotFoundError {
-  const { model, expected, dtypes, find, found, fixes } = missed;
+  const { model, expected, dtypes, find, found, fixes, reserved = [] } = missed;
   const others = dtypes.filter((dtype) => find(dtype).length > 0);
+  const [only] = reserved;
+  if (only !== undefined) {
+    const instead = others.length > 0 ? `Ask for dtype ${others.join(" or ")}, or name` : "Name";
+    const fix = `${instead} the file in the option \`file\`: of ${only.path}, ${only.onlyByName}.`;
+    const paths = [...others.flatMap(find), ...reserved.map(({ path }) => path)];
+    return new ModelFileNotFoundError({ model, expected, found: paths, fix });
+  }
   if (others.length > 0) {
     const fix = `Ask for dtype ${others.join(" or ")}.`;
     return new ModelFileNotFoundError({ model, expected, found: others.flatMap(find), fix });

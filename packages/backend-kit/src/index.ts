@@ -15,7 +15,13 @@ export {
   unknownDtypeError,
 } from "./choose-artifact.js";
 export type { Deadlines } from "./deadlines.js";
-export type { BackendDescriptor, CommonBackendOptions, FoundArtifact } from "./descriptor.js";
+export type {
+  ArtifactDescription,
+  ArtifactPort,
+  BackendDescriptor,
+  CommonBackendOptions,
+  FoundArtifact,
+} from "./descriptor.js";
 export { BackendNotInstalledError } from "./errors.js";
 export { checkHostOptions, Host, type HostFacts, type HostOptions, type Isolation } from "./host.js";
 export { checkBatchOption, checkChoice, mostCopies, requireCount } from "./options.js";
