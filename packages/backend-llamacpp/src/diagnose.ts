@@ -13,7 +13,7 @@ export async function diagnose(): Promise<BackendDiagnosis> {
     return {
       available: true,
       runtime: { name: "node-llama-cpp", version },
-      detail: `${binary} for the processor (${features.join(", ")}); ${availableParallelism()} processor threads`,
+      detail: `${binary} for the processor (${features.join(", ")}); ${availableParallelism()} processor threads; above 2 GB Q8_0 is chosen before F32, BF16 and F16 unless a dtype is asked for`,
     };
   } catch (error) {
     return { available: false, detail: `node-llama-cpp does not load: ${firstLine(error)}. ${runtimeFix}` };

@@ -1,69 +1,209 @@
 import { knownDtype } from "@crossrank/backend-kit";
-import type { GgufHeader } from "@crossrank/formats/gguf";
+import type { GgufHeader, GgufTensor } from "@crossrank/formats/gguf";
 
 /**
  * Precisions as GGUF names them, most precise first, with their number in `general.file_type` (`enum llama_ftype` of
- * llama.cpp's `include/llama.h`).
+ * llama.cpp's `include/llama.h`). The quantiser knows none of those with `variant`: they are files of the precision
+ * before the last letter, of which publishers keep some tensors more precise (embeddings and output as `_L`, parts of
+ * layers too as `_XL`).
  */
-const fileTypes: Readonly<Record<string, number>> = {
-  F32: 0,
-  BF16: 32,
-  F16: 1,
-  Q8_0: 7,
-  Q6_K: 18,
-  Q5_K_M: 17,
-  Q5_K_S: 16,
-  Q5_1: 9,
-  Q5_0: 8,
-  Q4_K_M: 15,
-  Q4_K_S: 14,
-  Q4_1: 3,
-  Q4_0: 2,
-  IQ4_NL: 25,
-  IQ4_XS: 30,
-  MXFP4: 38,
-  Q3_K_L: 13,
-  Q3_K_M: 12,
-  Q3_K_S: 11,
-  IQ3_M: 27,
-  IQ3_S: 26,
-  IQ3_XS: 22,
-  IQ3_XXS: 23,
-  Q2_K: 10,
-  Q2_K_S: 21,
-  IQ2_M: 29,
-  IQ2_S: 28,
-  IQ2_XS: 20,
-  IQ2_XXS: 19,
-  TQ2_0: 37,
-  TQ1_0: 36,
-  IQ1_M: 31,
-  IQ1_S: 24,
+const precisions: Readonly<Record<string, { readonly fileType: number } | { readonly variant: string }>> = {
+  F32: { fileType: 0 },
+  BF16: { fileType: 32 },
+  F16: { fileType: 1 },
+  Q8_K_XL: { variant: "Q8_0" },
+  Q8_0: { fileType: 7 },
+  Q6_K_XL: { variant: "Q6_K" },
+  Q6_K_L: { variant: "Q6_K" },
+  Q6_K: { fileType: 18 },
+  Q5_K_XL: { variant: "Q5_K_M" },
+  Q5_K_L: { variant: "Q5_K_M" },
+  Q5_K_M: { fileType: 17 },
+  Q5_K_S: { fileType: 16 },
+  Q5_1: { fileType: 9 },
+  Q5_0: { fileType: 8 },
+  Q4_K_XL: { variant: "Q4_K_M" },
+  Q4_K_L: { variant: "Q4_K_M" },
+  Q4_K_M: { fileType: 15 },
+  Q4_K_S: { fileType: 14 },
+  Q4_1: { fileType: 3 },
+  Q4_0: { fileType: 2 },
+  IQ4_NL: { fileType: 25 },
+  IQ4_XS: { fileType: 30 },
+  MXFP4: { fileType: 38 },
+  NVFP4: { fileType: 39 },
+  Q3_K_XL: { variant: "Q3_K_L" },
+  Q3_K_L: { fileType: 13 },
+  Q3_K_M: { fileType: 12 },
+  Q3_K_S: { fileType: 11 },
+  IQ3_M: { fileType: 27 },
+  IQ3_S: { fileType: 26 },
+  IQ3_XS: { fileType: 22 },
+  IQ3_XXS: { fileType: 23 },
+  Q2_K_XL: { variant: "Q2_K" },
+  Q2_K_L: { variant: "Q2_K" },
+  Q2_K: { fileType: 10 },
+  Q2_K_S: { fileType: 21 },
+  IQ2_M: { fileType: 29 },
+  IQ2_S: { fileType: 28 },
+  IQ2_XS: { fileType: 20 },
+  IQ2_XXS: { fileType: 19 },
+  Q2_0: { fileType: 41 },
+  TQ2_0: { fileType: 37 },
+  TQ1_0: { fileType: 36 },
+  IQ1_M: { fileType: 31 },
+  IQ1_S: { fileType: 24 },
+  Q1_0: { fileType: 40 },
 };
 
 /** Names of all precisions, most precise first. */
-export const dtypes: readonly string[] = Object.keys(fileTypes);
+export const dtypes: readonly string[] = Object.keys(precisions);
 
-/** What a file's name says of its precision: `"gguf/model-Q8_0.gguf"` → `"Q8_0"`. */
+/** Precisions without blocks of shared scales, whose bounds and whose size for a default are their own. */
+const floats: readonly string[] = ["F32", "BF16", "F16"];
+
+export function isFloat(dtype: string): boolean {
+  return floats.includes(dtype);
+}
+
+/** What llama.cpp's quantiser, and publishers after it, call otherwise. */
+const otherNames: Readonly<Record<string, string>> = {
+  Q3_K: "Q3_K_M",
+  Q4_K: "Q4_K_M",
+  Q5_K: "Q5_K_M",
+  Q8_K: "Q8_0",
+  MXFP4_MOE: "MXFP4",
+};
+
+/**
+ * What a file's name, or the name of its folder, says of its precision: `"gguf/model-Q8_0.gguf"` → `"Q8_0"`. Whatever
+ * else publishers write around it counts for nothing: `UD-`, `i1-`, the number of a part, the name of a tool.
+ */
 export function dtypeOfPath(path: string): string | undefined {
-  const name = path.slice(path.lastIndexOf("/") + 1).replace(/\.gguf$/i, "");
-  const [, last = name] = /[-_.]((?:i?q\d|tq\d|b?fp?\d|mxfp).*)$/i.exec(name) ?? [];
-  // llama.cpp's quantiser takes Q4_K for Q4_K_M, and publishers name files so.
-  return knownDtype(last, dtypes) ?? (/^q\d_k$/i.test(last) ? knownDtype(`${last}_M`, dtypes) : undefined);
+  const parts = path
+    .replace(/\.gguf$/i, "")
+    .split("/")
+    .slice(-2);
+  return parts
+    .reverse()
+    .map(dtypeOfName)
+    .find((dtype) => dtype !== undefined);
+}
+
+/** The last precision between marks of a name: what was made of a file is written behind what it was made of. */
+function dtypeOfName(name: string): string | undefined {
+  const words = name.slice(0, 255).split(/[-. +]/);
+  for (const word of words.reverse()) {
+    // An underscore parts words too, and stands within names of precisions.
+    const pieces = word.split("_");
+    for (let first = pieces.length - 1; first >= 0; first -= 1) {
+      for (let end = pieces.length; end > first; end -= 1) {
+        const found = precisionNamed(pieces.slice(first, end).join("_"));
+        // "Q4_K_M" has no "K_M", and "Q4_0_4_8" is none of llama.cpp's any more.
+        if (found !== undefined && !isRepacked(pieces, first)) return found;
+      }
+    }
+  }
+  return undefined;
+}
+
+/** Layouts for one kind of processor (`Q4_0_4_8`), which llama.cpp does not read any more. */
+function isRepacked(pieces: readonly string[], first: number): boolean {
+  return /^i?q4_(?:0|nl)_[48]_[48]$/i.test(pieces.slice(first, first + 4).join("_"));
+}
+
+/** The precision as it is spelt here; undefined when llama.cpp has none of this name. */
+export function precisionNamed(name: string): string | undefined {
+  const plain = name.replace(/^(?:ud|i1)-/i, "");
+  const other = Object.entries(otherNames).find(([spelled]) => spelled.toLowerCase() === plain.toLowerCase());
+  return other?.[1] ?? knownDtype(plain, dtypes);
 }
 
 /**
- * What the file itself says: `general.file_type`, else the type that most of its weights have.
+ * What the file itself says: `general.file_type` where its weights bear it out, else the type that most of them have.
  * Undefined when that is none of the list.
  */
-export function dtypeOfHeader({ metadata, tensors }: GgufHeader): string | undefined {
+export function dtypeOfHeader({
+  metadata,
+  tensors,
+}: Pick<GgufHeader, "metadata" | "tensors">): string | undefined {
   const declared = metadata.get("general.file_type");
-  const named = dtypes.find((dtype) => fileTypes[dtype] === declared);
-  if (named !== undefined) return named;
-  const bytes = new Map<string, number>();
-  for (const { type, byteLength } of tensors.values()) {
-    bytes.set(type.name, (bytes.get(type.name) ?? 0) + byteLength);
+  const named = declared === undefined ? undefined : dtypes.find((dtype) => fileTypeOf(dtype) === declared);
+  const most = mostUsed(tensors);
+  if (most === undefined) return named;
+  const held = precisionNamed(most.name);
+  return named !== undefined && bearsOut(named, most) ? named : held;
+}
+
+/**
+ * The precision to show: the file's own. Of its variants (`Q6_K_L`) the file knows nothing but that it is of the family,
+ * so which it is stands in its name.
+ */
+export function shownDtype(ofHeader: string | undefined, ofName: string | undefined): string {
+  if (ofHeader === undefined) return ofName ?? "unknown";
+  return ofName !== undefined && isVariantOf(ofName, ofHeader) ? ofName : ofHeader;
+}
+
+function isVariantOf(name: string, dtype: string): boolean {
+  const precision = precisions[name];
+  if (precision === undefined || !("variant" in precision)) return false;
+  return familyOf(precision.variant) === familyOf(dtype);
+}
+
+/** `"Q4_K_M"` → `"Q4_K"`. */
+function familyOf(dtype: string): string {
+  return dtype.replace(/_(?:S|M|L)$/, "");
+}
+
+function fileTypeOf(dtype: string): number | undefined {
+  const precision = precisions[dtype];
+  return precision !== undefined && "fileType" in precision ? precision.fileType : undefined;
+}
+
+interface Used {
+  readonly name: string;
+  /** Of all weights that were counted. */
+  readonly bitsPerWeight: number;
+}
+
+/**
+ * The type of most weights. Layers count alone where there are any: the quantiser keeps embeddings and output more
+ * precise, and of a small model they are most of the file.
+ */
+function mostUsed(tensors: ReadonlyMap<string, GgufTensor>): Used | undefined {
+  const matrices = [...tensors].filter(([, { dimensions }]) => dimensions.length > 1);
+  const layers = matrices.filter(([name]) => name.startsWith("blk."));
+  const weights = new Map<string, number>();
+  let [bytes, numbers] = [0, 0];
+  for (const [, { dimensions, type, byteLength }] of layers.length > 0 ? layers : matrices) {
+    const count = dimensions.reduce((product, size) => product * size, 1);
+    weights.set(type.name, (weights.get(type.name) ?? 0) + count);
+    bytes += byteLength;
+    numbers += count;
   }
-  const [most] = [...bytes].sort(([, left], [, right]) => right - left);
-  return most === undefined ? undefined : knownDtype(most[0], dtypes);
+  const [most] = [...weights].sort(([, left], [, right]) => right - left);
+  return most === undefined ? undefined : { name: most[0], bitsPerWeight: (8 * bytes) / numbers };
+}
+
+/**
+ * Bits of a weight on average, at least and at most, by the beginning of a precision's name. The quantiser puts a more
+ * precise type where a row does not fit its blocks, and all of a model that has no experts in a file of their types.
+ */
+const expectedBits: readonly (readonly [RegExp, number, number])[] = [
+  [/^Q8/, 8, 16],
+  [/^Q6/, 6, 9],
+  [/^Q5/, 5, 8],
+  [/^(?:Q4|IQ4)/, 4, 8],
+  [/^(?:MXFP4|NVFP4)/, 4, 9],
+  [/^(?:Q3|IQ3)/, 3, 7],
+  [/^(?:Q2|IQ2|TQ2)/, 2, 6],
+  [/^(?:Q1|IQ1|TQ1)/, 1, 6],
+];
+
+/** A file that says of itself another precision than its weights have is called by theirs. */
+function bearsOut(named: string, most: Used): boolean {
+  const held = precisionNamed(most.name);
+  if (isFloat(named) || (held !== undefined && isFloat(held))) return named === held;
+  const [, least = 0, greatest = 0] = expectedBits.find(([pattern]) => pattern.test(named)) ?? [];
+  return most.bitsPerWeight >= least && most.bitsPerWeight <= greatest;
 }

@@ -86,7 +86,15 @@ function requireWhole(metadata: Metadata): void {
   if (parts !== undefined && parts > 1) {
     throw new Refusal(
       `it is one of ${parts} parts of a model`,
-      "Merge them with llama.cpp's `llama-gguf-split --merge`",
+      "Put all of them into one folder under the names that they were made with, which end in -00001-of-00003.gguf " +
+        "and the like, or merge them with llama.cpp's `llama-gguf-split --merge`",
+    );
+  }
+  const type = metadata.text("general.type") ?? "model";
+  if (type !== "model") {
+    throw new Refusal(
+      `it is no model: its "general.type" is ${JSON.stringify(type.slice(0, 40))}`,
+      "Name the file of the model itself",
     );
   }
   const version = metadata.count("crossrank.version");

@@ -63,7 +63,7 @@ async function load(options: LlamaCppOptions, request: LoadRequest): Promise<Bac
   const flashAttention = choosesFlashAttention(options, artifact.dtype, plan);
 
   const { isolation = "process", deadlines } = options;
-  const checkUnchanged = await rememberFiles([artifact.localPath]);
+  const checkUnchanged = await rememberFiles(artifact.localPaths);
   const client = openHost({ isolation, deadlines, checkUnchanged });
   try {
     const [loaded, description] = await abortable(
@@ -113,7 +113,7 @@ async function loadModel(
   const { artifact, plan, placement, flashAttention, model } = facts;
   try {
     return await client.call("load", {
-      modelPath: artifact.localPath,
+      modelPath: artifact.localPaths[0],
       plan,
       ...placement,
       flashAttention,

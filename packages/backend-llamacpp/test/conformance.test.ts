@@ -1,10 +1,10 @@
 import { llamacpp } from "@crossrank/backend-llamacpp";
 import { defineConformanceSuite, openFixtureFolder, openFixtures } from "@crossrank/conformance";
 import { readGoldens, verify } from "@crossrank/core/verify";
-import { afterAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
+import { isLong, sampledRunner } from "../../conformance/test/sampled-runner.js";
 import { convertedFolder, openFolder } from "./fixtures.js";
 
-const runner = { describe, test, afterAll };
 const dtypes = ["F32", "F16", "Q8_0"];
 
 /**
@@ -39,18 +39,17 @@ const fixture = (name: string): ReturnType<typeof openFixtureFolder> =>
 
 /** Without CROSSRANK_LONG, of the smaller precisions: one of every family, of either activation. */
 const sample = ["bert-logit", "bert-cosine-mean", "gemma-yes", "qwen3-cosine-last", "qwen3-yes-no"];
-const isTried = (name: string, dtype: string): boolean =>
-  process.env["CROSSRANK_LONG"] !== undefined || dtype === "F32" || sample.includes(name);
+const isTried = (name: string, dtype: string): boolean => isLong || dtype === "F32" || sample.includes(name);
+
+/** One of every family: of these every check. */
+const whole = ["bert-logit", "bert-cosine-mean", "qwen3-yes-no"];
 
 // In this process, where a model loads in milliseconds: all families in every precision.
 for (const dtype of dtypes) {
   for (const tolerance of [withGelu, withSilu]) {
     const names = Object.keys(models).filter((name) => models[name] === tolerance && isTried(name, dtype));
     await defineConformanceSuite({
-      runner: {
-        ...runner,
-        describe: (name: string, define: () => void) => describe(`${dtype}, ${name}`, define),
-      },
+      runner: sampledRunner({ name: dtype, every: 4, whole: dtype === "F32" ? whole : [] }),
       backend: () => llamacpp({ isolation: "thread" }),
       fixtures: [...names.map(fixture), ...openFixtures(["qwen3-listwise"])],
       tolerance: tolerance[dtype] as number,
@@ -64,9 +63,9 @@ for (const dtype of dtypes) {
   }
 }
 
-// In a child process, as by default.
+// In a child process, as by default: it is one for every model, and starts anew with each load.
 await defineConformanceSuite({
-  runner: { ...runner, describe: (name: string, define: () => void) => describe(`child, ${name}`, define) },
+  runner: sampledRunner({ name: "child", every: 4, whole: ["bert-logit"] }),
   backend: () => llamacpp(),
   fixtures: ["bert-logit", "qwen3-yes-no", "bert-cosine-mean"].map(fixture),
   tolerance: 1e-2,
@@ -74,7 +73,12 @@ await defineConformanceSuite({
 });
 
 describe("within the bounds of verify", () => {
-  const pairs = Object.keys(models).flatMap((name) => ["F16", "Q8_0"].map((dtype) => [name, dtype] as const));
+  // Without CROSSRANK_LONG each model in one of the two.
+  const pairs = Object.keys(models).flatMap((name, index) =>
+    ["F16", "Q8_0"]
+      .filter((_, dtype) => isLong || dtype === index % 2)
+      .map((dtype) => [name, dtype] as const),
+  );
 
   test.each(pairs)("%s in %s", async (name, dtype) => {
     const model = openFolder(folders.get(name) as string, name);

@@ -12,8 +12,9 @@ const type = (name: string, blockNumbers: number, blockBytes: number): GgmlType 
 });
 
 /**
- * Tensor types by their number in the file: `enum ggml_type` of llama.cpp's `ggml/include/ggml.h`, sizes as in gguf-py
- * 0.19.0 (`GGML_QUANT_SIZES`). A number that is missing here was removed from llama.cpp, or is newer than this list.
+ * Tensor types by their number in the file: `enum ggml_type` of llama.cpp's `ggml/include/ggml.h`, sizes as
+ * `ggml_blck_size` and `ggml_type_size` of llama.cpp v0.5.0 give them. A number that is missing here was removed from
+ * llama.cpp, or is newer than this list.
  */
 export const ggmlTypes: ReadonlyMap<number, GgmlType> = new Map([
   [0, type("F32", 1, 4)],
@@ -47,4 +48,19 @@ export const ggmlTypes: ReadonlyMap<number, GgmlType> = new Map([
   [34, type("TQ1_0", 256, 54)],
   [35, type("TQ2_0", 256, 66)],
   [39, type("MXFP4", 32, 17)],
+  [40, type("NVFP4", 64, 36)],
+  [41, type("Q1_0", 128, 18)],
+  [42, type("Q2_0", 64, 18)],
+]);
+
+/** Numbers that llama.cpp does not read any more: early layouts, and those repacked for one kind of processor. */
+export const removedTypes: ReadonlyMap<number, string> = new Map([
+  [4, "Q4_2"],
+  [5, "Q4_3"],
+  [31, "Q4_0_4_4"],
+  [32, "Q4_0_4_8"],
+  [33, "Q4_0_8_8"],
+  [36, "IQ4_NL_4_4"],
+  [37, "IQ4_NL_4_8"],
+  [38, "IQ4_NL_8_8"],
 ]);

@@ -1,6 +1,6 @@
 import { open } from "node:fs/promises";
 import { type ElementType, elementOfCode } from "./element-types.js";
-import { type GgmlType, ggmlTypes } from "./ggml-types.js";
+import { type GgmlType, ggmlTypes, removedTypes } from "./ggml-types.js";
 
 /**
  * The head of a GGUF file, read without trust: it is read before llama.cpp sees the file, because llama.cpp aborts the
@@ -237,7 +237,11 @@ function readTensorInfos(reader: Reader, count: number): TensorInfo[] {
     const number = reader.uint32();
     const type = ggmlTypes.get(number);
     if (type === undefined) {
-      throw new GgufFormatError(`tensor "${printable(name)}" has the type ${number}, which is not known`);
+      const removed = removedTypes.get(number);
+      throw new GgufFormatError(
+        `tensor "${printable(name)}" has the type ${removed ?? number}, which ` +
+          (removed === undefined ? "is not known" : "llama.cpp does not read any more"),
+      );
     }
     return { name, dimensions, type, offset: reader.size(`tensor "${printable(name)}"`) };
   });
