@@ -14,6 +14,13 @@ export function explain(error: $ZodError): string {
 /** Bytes of a file of text. The largest tokenizer.json that is published has 33 MB; the others stay far below one. */
 const largestText = 256 * 2 ** 20;
 const largestSmallText = 16 * 2 ** 20;
+/** How a Git LFS pointer begins, the text that stands for a file that was not fetched. */
+export const lfsPointer = "version https://git-lfs";
+/** What is wrong with one, and what to do. */
+export const pointerProblem = [
+  "is a Git LFS pointer, not the file itself",
+  "Run git lfs pull in the model's folder",
+] as const;
 /** Objects and lists in each other. */
 const deepestJson = 100;
 
@@ -70,6 +77,7 @@ export class ModelReader {
     const text = await this.#files.readText(path, { signal: this.#signal });
     // A listing may be wrong about it.
     if (text.length > most) throw tooLarge(text.length);
+    if (text.startsWith(lfsPointer)) throw this.problem(path, ...pointerProblem);
     return text;
   }
 

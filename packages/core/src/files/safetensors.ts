@@ -1,6 +1,7 @@
 import { ModelProfileError } from "../contract/errors.js";
 import type { FileRequestOptions, ModelFiles } from "../contract/model-files.js";
 import { fromHalf } from "./half.js";
+import { lfsPointer, pointerProblem } from "./model-reader.js";
 
 /** A tensor as float32, row-major. */
 export interface Tensor {
@@ -66,7 +67,19 @@ export async function openSafetensors(
   const start = await files.readBytes(path, { start: 0, end: 8 }, options);
   const headerLength =
     start.length === 8 ? Number(new DataView(start.buffer, start.byteOffset).getBigUint64(0, true)) : 0;
-  if (headerLength < 2 || headerLength > largestHeader) throw problem("is not a safetensors file");
+  if (headerLength < 2 || headerLength > largestHeader) {
+    const begin = await files.readBytes(path, { start: 0, end: lfsPointer.length }, options);
+    if (new TextDecoder().decode(begin) === lfsPointer) {
+      const [what, fix] = pointerProblem;
+      throw new ModelProfileError({
+        model: files.id,
+        file: path,
+        problem: `is not a safetensors file: it ${what}`,
+        fix,
+      });
+    }
+    throw problem("is not a safetensors file");
+  }
   const dataStart = 8 + headerLength;
   const headerBytes = await files.readBytes(path, { start: 8, end: dataStart }, options);
   const entries = new Map<string, Entry>();

@@ -15,6 +15,7 @@ import {
   DisposedError,
   IncompatibleModelError,
   InvalidInputError,
+  ModelFileNotFoundError,
   UnsupportedSpecificationError,
 } from "../contract/errors.js";
 import { requireInstruction } from "../contract/instruction.js";
@@ -24,6 +25,7 @@ import type { ModelProfile, ProfileSources, TruncationStrategy } from "../contra
 import { createListEncoder } from "../encoding/list-encoder.js";
 import { createPairEncoder } from "../encoding/pair-encoder.js";
 import { readProfile } from "../profile/read-profile.js";
+import { recogniseFiles } from "../profile/recognise.js";
 import { derive } from "../run/abort.js";
 import { mostCells, mostColumns, readBatchPreference } from "../run/limits.js";
 import { rowsTogether } from "../run/scheduler.js";
@@ -125,7 +127,10 @@ export class SessionModel implements LoadedModel {
       const tokenizer = createTextTokenizer(reading.tokenizerJson, model.id);
       const { head } = reading.profile;
       const output = outputsFor(head);
-      session = await backend.load({ files: model, profile: reading.profile, output, dtype, ...options });
+      const request = { files: model, profile: reading.profile, output, dtype, ...options };
+      session = await backend.load(request).catch(async (error: unknown) => {
+        throw (await withoutArtifact(error, files, stop.signal)) ?? error;
+      });
       const declared = readSession(session, { model: model.id, backend: backend.name, output });
       const modules = declared.capabilities.output === "class-logits" ? [] : modulesOf(head);
       const chain = await loadHeadChain(files, modules, options);
@@ -247,6 +252,20 @@ async function freed(session: BackendSession): Promise<void> {
     backend: session.info.name,
     problem: `did not free the model within ${lastPatience / 1000} s. End the process to be rid of it`,
   });
+}
+
+/** Says what a model's weights are, where a backend found none that it runs. */
+async function withoutArtifact(
+  error: unknown,
+  files: ModelFiles,
+  signal: AbortSignal,
+): Promise<ModelFileNotFoundError | undefined> {
+  if (!ModelFileNotFoundError.isInstance(error) || error.found.length > 0) return undefined;
+  const known = await recogniseFiles(files, { signal });
+  if (known === undefined) return undefined;
+  const { model, expected } = error;
+  const fix = `${known.what.charAt(0).toUpperCase()}${known.what.slice(1)}. ${known.fix}.`;
+  return new ModelFileNotFoundError({ model, expected, found: known.files, fix }, { cause: error });
 }
 
 /** @throws {InvalidInputError} */

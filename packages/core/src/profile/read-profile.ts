@@ -1,5 +1,5 @@
 import * as z from "zod/mini";
-import { InvalidInputError, ModelProfileError } from "../contract/errors.js";
+import { InvalidInputError, ModelFileNotFoundError, ModelProfileError } from "../contract/errors.js";
 import { requireInstruction } from "../contract/instruction.js";
 import type { ModelFiles } from "../contract/model-files.js";
 import type {
@@ -20,6 +20,7 @@ import { jinaForRanking } from "./listwise.js";
 import { type Config, configSchema, crossrankJsonSchema } from "./profile-schema.js";
 import type { AddedToken } from "./prompt-template.js";
 import { positionCount, tokenId } from "./ranges.js";
+import { type Recognised, recogniseFiles, recogniseModel } from "./recognise.js";
 import { readSentenceTransformers, type SentenceTransformersFacts } from "./sentence-transformers.js";
 import { asItsClassReads } from "./tokenizer-settings.js";
 
@@ -98,9 +99,44 @@ export async function readProfile(
     throw new InvalidInputError("profile", `is not a valid profile: ${explain(parsedOverrides.error)}`);
   }
   const reader = new ModelReader(files, await files.list({ signal }), signal);
-  const { present } = reader;
-
   const own = await reader.optional("crossrank.json", crossrankJsonSchema);
+  // Who says what the model is knows it better than a table.
+  const isStated = (parsedOverrides.data.family ?? own?.family) !== undefined;
+  const reading = await readFrom(reader, files.id, { own, overrides: parsedOverrides.data }).catch(
+    async (error: unknown) => {
+      throw (isStated ? undefined : await betterReason(error, files, signal)) ?? error;
+    },
+  );
+  const belied = isStated ? undefined : await recogniseModel(files, { signal, certain: true });
+  if (belied !== undefined) throw notRead(files.id, belied);
+  return reading;
+}
+
+/** What a model is that cannot be read, where that says more than which of its files stopped the reading. */
+async function betterReason(
+  error: unknown,
+  files: ModelFiles,
+  signal: AbortSignal | undefined,
+): Promise<Error | undefined> {
+  const isMissing = ModelFileNotFoundError.isInstance(error);
+  if (!isMissing && !ModelProfileError.isInstance(error)) return undefined;
+  const kind = await recogniseModel(files, { signal });
+  if (kind !== undefined) return notRead(files.id, kind, error);
+  const weights = await recogniseFiles(files, { signal, decisive: !isMissing });
+  return weights && notRead(files.id, weights, error);
+}
+
+function notRead(model: string, { files, what, fix }: Recognised, cause?: unknown): ModelProfileError {
+  return new ModelProfileError({ model, file: files.slice(0, 3).join(", "), problem: what, fix }, { cause });
+}
+
+/** As {@link readProfile}. */
+async function readFrom(
+  reader: ModelReader,
+  model: string,
+  { own, overrides }: { readonly own: CrossrankJson | undefined; readonly overrides: CrossrankJson },
+): Promise<ProfileReading> {
+  const { present } = reader;
   const tokenizerJson = await reader.required(
     "tokenizer.json",
     tokenizerSchema,
@@ -121,7 +157,7 @@ export async function readProfile(
   put("pairTemplate", [], "default");
   put("singleTemplate", [], "default");
   put("readsSegments", false, "default");
-  const given: CrossrankJson = { ...own, ...parsedOverrides.data };
+  const given: CrossrankJson = { ...own, ...overrides };
   const modules = await readSentenceTransformers(reader);
 
   let vocabularySize: number | undefined;
@@ -136,7 +172,7 @@ export async function readProfile(
   } else readPostProcessor(reader, put, tokenizerJson);
   for (const [source, entries] of [
     ["crossrank.json", own],
-    ["given by the caller", parsedOverrides.data],
+    ["given by the caller", overrides],
   ] as const) {
     for (const [field, value] of Object.entries(entries ?? {})) {
       if (field !== "$schema") put(field as keyof ModelProfile, value as never, source);
@@ -146,7 +182,7 @@ export async function readProfile(
     put("paddingId", 0, "default");
     put("paddingId", paddingOf(tokenizerJson), "tokenizer.json padding");
   }
-  const profile = complete(files.id, fields);
+  const profile = complete(model, fields);
   const beyond = vocabularySize === undefined ? undefined : idBeyond(vocabularySize, profile, tokenizerJson);
   if (beyond !== undefined) {
     throw reader.problem(
