@@ -159,7 +159,7 @@ export function artifactNotFoundError(missed: MissedArtifact): ModelFileNotFound
   const [only] = reserved;
   if (only !== undefined) {
     const instead = others.length > 0 ? `Ask for dtype ${others.join(" or ")}, or name` : "Name";
-    const fix = `${instead} the file in the option \`file\`: of ${only.path}, ${only.onlyByName}.`;
+    const fix = `${instead} the file in the option \`file\`: ${only.path} ${only.onlyByName}.`;
     const paths = [...others.flatMap(find), ...reserved.map(({ path }) => path)];
     return new ModelFileNotFoundError({ model, expected, found: paths, fix });
   }

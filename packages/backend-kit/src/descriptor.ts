@@ -18,7 +18,7 @@ export interface FoundArtifact {
   readonly path: string;
   /** Further names by which it may be asked for in place of a precision: a publisher's own, `"qint8_avx512_vnni"`. */
   readonly aliases?: readonly string[] | undefined;
-  /** Why it is taken only where it is named itself, as a clause: `"it is made for arm64, and this is x64"`. */
+  /** Why it is taken only where it is named itself, as what is said of it: `"is made for arm64, and this is x64"`. */
   readonly onlyByName?: string | undefined;
 }
 

@@ -11,7 +11,7 @@ import {
 import { messageOf } from "./failure-text.js";
 
 /** What a session is made from. `settings` is `{}` where nothing can be set that changes a number. */
-export type SessionFacts = Pick<BackendSession, "info" | "artifact" | "capabilities" | "settings" | "bounds">;
+export type SessionFacts = Pick<BackendSession, "info" | "artifact" | "capabilities" | "settings" | "bounds" | "notes">;
 
 /** What the sessions of all runtimes have in common: they are closed once, and refuse batches from then on. */
 export abstract class RuntimeSession implements BackendSession {
@@ -20,14 +20,16 @@ export abstract class RuntimeSession implements BackendSession {
   readonly capabilities: Capabilities;
   readonly settings: BackendSession["settings"];
   readonly bounds: BackendSession["bounds"];
+  readonly notes: BackendSession["notes"];
   #disposal: Promise<void> | undefined;
 
-  constructor({ info, artifact, capabilities, settings, bounds }: SessionFacts) {
+  constructor({ info, artifact, capabilities, settings, bounds, notes }: SessionFacts) {
     this.info = info;
     this.artifact = artifact;
     this.capabilities = capabilities;
     this.settings = settings;
     this.bounds = bounds;
+    this.notes = notes;
   }
 
   /**

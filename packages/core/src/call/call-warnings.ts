@@ -19,6 +19,8 @@ export function warningsOf(
   facts: {
     readonly profile: ModelProfile;
     readonly capabilities: Capabilities;
+    /** The session's. */
+    readonly notes?: readonly string[] | undefined;
     /** Largest |Δ logit| between a pair alone and in company; undefined where no probe measured it. */
     readonly movedInCompany: number | undefined;
   },
@@ -80,10 +82,12 @@ function ofTexts(
 function ofSession({
   profile,
   capabilities,
+  notes = [],
   movedInCompany: measured = null,
 }: {
   readonly profile: ModelProfile;
   readonly capabilities: Capabilities;
+  readonly notes?: readonly string[] | undefined;
   readonly movedInCompany?: number | null | undefined;
 }): CrossrankWarning[] {
   const warnings: CrossrankWarning[] = [];
@@ -96,6 +100,7 @@ function ofSession({
       message: "the model's template marks the document as segment 1, and this artifact takes no segment ids",
     });
   }
+  if (notes.length > 0) warnings.push({ code: "artifact-notes", message: notes.join("; "), notes });
   const rows = rowsTogether(capabilities);
   if (capabilities.rowsAffectScores && rows > 1) {
     const moved =

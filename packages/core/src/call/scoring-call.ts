@@ -28,7 +28,7 @@ const families: Readonly<Record<FamilyResources["profile"]["family"], Family>> =
 /** What all calls of a reranker share. */
 export interface ScoringResources extends Omit<FamilyResources, "instruction"> {
   readonly model: Pick<ModelFiles, "id">;
-  readonly session: Pick<BackendSession, "info" | "capabilities" | "run">;
+  readonly session: Pick<BackendSession, "info" | "capabilities" | "notes" | "run">;
   /** So that together they keep to the session's `concurrentRuns`. */
   readonly limit: LimitFunction;
   /** Largest |Δ logit| between a pair alone and in company, from the probe; undefined where none measured it. */
@@ -249,7 +249,8 @@ export class ScoringCall implements CallProgress {
       emptyDocuments: this.#emptyDocuments,
       truncatedQueries: this.#truncatedQueries,
     };
-    const facts = { profile, capabilities: session.capabilities, movedInCompany: movedInCompany() };
+    const { capabilities, notes } = session;
+    const facts = { profile, capabilities, notes, movedInCompany: movedInCompany() };
     return { status, scores, warnings: warningsOf(scores, noticed, facts), usage: this.#usage() };
   }
 

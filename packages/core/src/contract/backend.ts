@@ -139,6 +139,11 @@ export interface BackendSession extends AsyncDisposable {
   /** Undefined where the runtime computes as the artifact's precision says. Measured, not wished. */
   readonly bounds?: NumericBounds | undefined;
   /**
+   * What somebody should know who runs this artifact on this machine, as sentences without their period: stands in a
+   * warning of every result.
+   */
+  readonly notes?: readonly string[] | undefined;
+  /**
    * Runs one batch that keeps to `capabilities`.
    * @throws {BackendRunError} when the runtime fails.
    * @throws {DisposedError} after `dispose`.
@@ -153,7 +158,18 @@ export interface BackendSession extends AsyncDisposable {
 export const supportedSpecificationVersions: readonly string[] = ["v1"];
 
 /** What can be known about a loaded session, without the means to run or to dispose it. */
-export type SessionFacts = Pick<BackendSession, "info" | "artifact" | "capabilities" | "settings" | "bounds">;
+export type SessionFacts = Pick<
+  BackendSession,
+  "info" | "artifact" | "capabilities" | "settings" | "bounds" | "notes"
+>;
+
+/** What an artifact gives, by its own declaration. */
+export interface DeclaredClasses {
+  /** Relative to the model. */
+  readonly path: string;
+  /** Class logits of a sequence. */
+  readonly classes: number;
+}
 
 /** A runtime that can load models. Made by a factory of its package, which takes the runtime's options. */
 export interface Backend {
@@ -170,6 +186,15 @@ export interface Backend {
    * @throws {IncompatibleModelError} when it cannot give one of the outputs asked for.
    */
   load(request: LoadRequest): Promise<BackendSession>;
+  /**
+   * How many class logits the artifact gives that `load` would take, read from the file without loading it: for models
+   * whose configuration does not say what they are. Undefined where the artifact gives none, or does not say.
+   *
+   * @throws {ModelFileNotFoundError} when there is no artifact of that precision.
+   */
+  declaredClasses?(
+    request: Pick<LoadRequest, "files" | "dtype" | "signal" | "onProgress">,
+  ): Promise<DeclaredClasses | undefined>;
   /** Whether this runtime works on this machine, without loading a model. For `crossrank doctor`; never throws. */
   diagnose(): Promise<BackendDiagnosis>;
 }

@@ -45,6 +45,12 @@ export type CrossrankWarning =
       readonly message: string;
     }
   | {
+      /** Something about the artifact on this machine, e.g. that it was made for another processor. */
+      readonly code: "artifact-notes";
+      readonly message: string;
+      readonly notes: readonly string[];
+    }
+  | {
       /** Scores depend on which texts share a batch: activations are quantised for the batch as a whole. */
       readonly code: "rows-affect-scores";
       readonly message: string;

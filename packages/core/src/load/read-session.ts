@@ -26,6 +26,7 @@ export function readSession(
     const capabilities = readCapabilities(session.capabilities);
     const settings = readSettings(session.settings);
     const bounds = readBounds(session.bounds);
+    const notes = readNotes(session.notes);
     if (!output.kinds.includes(capabilities.output)) {
       throw new IncompatibleModelError({
         model,
@@ -37,6 +38,7 @@ export function readSession(
     }
     return {
       ...{ info, artifact, capabilities, settings, bounds },
+      ...(notes.length === 0 ? {} : { notes }),
       run: (batch, options) => session.run(batch, options),
     };
   } catch (cause) {
@@ -91,6 +93,11 @@ function readBounds(declared: NumericBounds | undefined): NumericBounds | undefi
       throw new InvalidInputError(`bounds.${name}`, `must be a number of at least 0, not ${String(value)}`);
   }
   return { logit, cosine, reason: text(reason, "bounds.reason") };
+}
+
+function readNotes(declared: unknown = []): readonly string[] {
+  if (!Array.isArray(declared)) throw new InvalidInputError("notes", "must be an array");
+  return Array.from(declared as readonly unknown[], (note, index) => text(note, `notes[${index}]`));
 }
 
 function record<T>(value: T, path: string): T {
