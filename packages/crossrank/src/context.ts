@@ -6,6 +6,8 @@ export interface Context {
   readonly signal: AbortSignal;
   /** Says what is being done, on standard error, when `--verbose` asks for it. */
   readonly log: (message: string) => void;
+  /** Gives the command so many milliseconds to end once it is asked to, in place of three seconds. */
+  readonly endWithin: (milliseconds: number) => void;
 }
 
 /** Writes to standard output and waits until it is out, so that the end of the process cuts nothing off. */

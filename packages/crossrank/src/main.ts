@@ -17,7 +17,7 @@ import { toSingleLine } from "./text.js";
 let verbose = false;
 
 /** Milliseconds that a command has to end by itself once it is asked to. */
-const patience = 3000;
+let patience = 3000;
 
 const interruption = new AbortController();
 for (const name of ["SIGINT", "SIGTERM"] as const) {
@@ -55,6 +55,9 @@ async function run(argv: readonly string[]): Promise<number> {
     signal: interruption.signal,
     log: (message) => {
       if (verbose) process.stderr.write(`crossrank: ${toSingleLine(message)}\n`);
+    },
+    endWithin: (milliseconds) => {
+      patience = milliseconds;
     },
   };
   let program: Command | undefined;

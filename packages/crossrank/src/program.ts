@@ -18,6 +18,7 @@ const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
   compare: async () => (await import("./commands/compare/command.js")).addCompareCommand,
   eval: async () => (await import("./commands/eval/command.js")).addEvalCommand,
   ci: async () => (await import("./commands/ci/command.js")).addCiCommand,
+  serve: async () => (await import("./commands/serve/command.js")).addServeCommand,
   residency: async () => (await import("./commands/residency/command.js")).addResidencyCommand,
   doctor: async () => (await import("./commands/doctor/command.js")).addDoctorCommand,
   [scoringCommand]: async () => (await import("./commands/scoring-process.js")).addScoringProcessCommand,
@@ -48,6 +49,7 @@ Examples:
   $ crossrank verify ./my-model --backend onnx:fp32
   $ crossrank eval --task ./scifact --backend onnx:fp32 --backend onnx:int8
   $ crossrank ci --config crossrank.config.json
+  $ crossrank serve --port 8080
   $ crossrank doctor
 
 Exit codes:

@@ -9,7 +9,7 @@ import { createProgram } from "../src/program.js";
 import { conformanceFixture, crossrank, temporaryFolder } from "./run-command.js";
 
 const folder = temporaryFolder();
-const context = { signal: new AbortController().signal, log: () => undefined };
+const context = { signal: new AbortController().signal, log: () => undefined, endWithin: () => undefined };
 
 /** The commands for people. */
 const program = await createProgram(["--help"], context);
@@ -59,11 +59,15 @@ const collecting = [
   "doctor --backend",
   "eval --backend",
   "eval --metric",
+  "serve --api-key",
+  "serve --backend",
+  "serve --model",
+  "serve --origin",
 ];
 
 describe("an option that is given twice", () => {
   it("is tried for every option of every command", () => {
-    expect(commands.length).toBe(9);
+    expect(commands.length).toBe(10);
     expect(valued.length).toBeGreaterThan(80);
   });
 
@@ -118,6 +122,7 @@ const withModel: readonly (readonly [name: string, rest: readonly string[]])[] =
   ["inspect", []],
   ["verify", []],
   ["convert", ["--to", "onnx"]],
+  ["serve", ["--port", "0", "--log", "none"]],
   ["eval", ["--task", task]],
   ["compare", ["--task", task, "--backend", "onnx", "--backend", "onnx:fp32"]],
 ];
@@ -185,6 +190,13 @@ describe("exit codes", () => {
     [1, ["compare", "--pairs", none, "--backend", "onnx", "--backend", "onnx:fp32"]],
     [2, ["ci", "--format", "xml"]],
     [2, ["ci", "--config", none]],
+    [2, ["serve", "--port", "70000"]],
+    [2, ["serve", "--host", "0.0.0.0"]],
+    [2, ["serve", "--model", "a=nano", "--model", "a=nano,backend=onnx:int8"]],
+    [2, ["serve", "--model", "a=nano,threads=many"]],
+    [2, ["serve", "--api-key", "two words"]],
+    [1, ["serve", none, "--port", "0"]],
+    [1, ["serve", "--host", "203.0.113.1", "--api-key", "k", "--port", "0"]],
     [2, ["residency", "report.json"]],
     [1, ["residency", none, "--baseline", none]],
     [2, ["doctor", "--format", "xml"]],

@@ -1,6 +1,6 @@
 // @crossrank/server: rerankers behind HTTP, in the dialects that the clients of the field speak.
 export { estimateTokens } from "./estimate.js";
-export { isLoopback, type Listening, type ListenOptions, listen } from "./listen.js";
+export { AddressUnavailableError, isLoopback, type Listening, type ListenOptions, listen } from "./listen.js";
 export {
   defaultLimits,
   type LogEntry,

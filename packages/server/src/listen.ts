@@ -1,6 +1,6 @@
 import type { Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import { InvalidInputError } from "@crossrank/core";
+import { CrossrankError, InvalidInputError } from "@crossrank/core";
 import { createAdaptorServer } from "@hono/node-server";
 import { refusalBody } from "./dialects/refusals.js";
 import { RequestRefusedError } from "./refusal.js";
@@ -11,6 +11,19 @@ export interface ListenOptions {
   readonly host?: string | undefined;
   /** 0 takes one that is free. Default 8080. */
   readonly port?: number | undefined;
+}
+
+/** The address cannot be listened on. */
+export class AddressUnavailableError extends CrossrankError<"address-unavailable"> {
+  static override readonly code = "address-unavailable";
+
+  readonly host: string;
+  readonly port: number;
+  constructor(host: string, port: number, problem: string, options?: { cause?: unknown }) {
+    super("address-unavailable", `cannot listen on ${host}, port ${port}: ${problem}`, options);
+    this.host = host;
+    this.port = port;
+  }
 }
 
 /** A server on a port. */
@@ -36,8 +49,9 @@ const keepAlive = 30_000;
 /**
  * Puts a server on a port.
  *
- * @throws {InvalidInputError} when the address is not this machine's own, and the server has no key; or the port is
- * wrong, or taken.
+ * @throws {InvalidInputError} when the address is not this machine's own, and the server has no key; or the port is no
+ * port.
+ * @throws {AddressUnavailableError} when the port is taken, or the host is no address of this machine.
  */
 export async function listen(
   server: RerankServer,
@@ -65,15 +79,9 @@ export async function listen(
   }) as Server;
   http.on("clientError", refuseMalformed);
   await new Promise<void>((resolve, reject) => {
-    http.once("error", (error: NodeJS.ErrnoException) => {
-      const problem = problems[error.code ?? ""];
-      reject(
-        problem === undefined
-          ? error
-          : new InvalidInputError(problem.path, `${problem.path === "port" ? port : host} ${problem.text}`, {
-              cause: error,
-            }),
-      );
+    http.once("error", (cause: NodeJS.ErrnoException) => {
+      const problem = problems[cause.code ?? ""] ?? `it cannot be opened (${cause.message})`;
+      reject(new AddressUnavailableError(host, port, problem, { cause }));
     });
     http.listen(port, host, resolve);
   });
@@ -90,11 +98,11 @@ export async function listen(
   };
 }
 
-const problems: Readonly<Record<string, { readonly path: string; readonly text: string }>> = {
-  EADDRINUSE: { path: "port", text: "is taken. Choose another one" },
-  EACCES: { path: "port", text: "may not be opened by this user. Choose one above 1023" },
-  EADDRNOTAVAIL: { path: "host", text: "is no address of this machine. Choose one that is" },
-  ENOTFOUND: { path: "host", text: "cannot be resolved. Choose an address of this machine" },
+const problems: Readonly<Record<string, string>> = {
+  EADDRINUSE: "the port is taken. Choose another one",
+  EACCES: "this user may not open the port. Choose one above 1023",
+  EADDRNOTAVAIL: "the host is no address of this machine. Choose one that is",
+  ENOTFOUND: "the host cannot be resolved. Choose an address of this machine",
 };
 
 /** Whether only this machine reaches the address. */

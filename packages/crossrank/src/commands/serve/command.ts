@@ -1,0 +1,143 @@
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { backendNames, parseBackend } from "../../backend-names.js";
+import type { Context } from "../../context.js";
+import { defaultModel } from "../../default-model.js";
+import { UsageError } from "../../failure.js";
+import { modelOptions, wholeNumber } from "../../options.js";
+import { parseModelChoice, type ServedModelChoice } from "./model-option.js";
+import { portNumber, positiveWhole, seconds } from "./numbers.js";
+import type { ServeCommandOptions } from "./run.js";
+
+const help = `
+Models:
+  --model NAME=MODEL serves MODEL under NAME, several times for several models; settings
+  of one stand behind it: --model small=nano,backend=onnx:int8,threads=2. Two backends are
+  tried in their order. One model answers to every name. It is loaded at the start;
+  several are loaded at their first request, or at the start with --preload.
+
+Keys:
+  Without a key only this machine may call: the host must be 127.0.0.1, ::1 or localhost.
+  CROSSRANK_API_KEY is a key too, and is not seen in a list of processes.
+
+Output:
+  Standard output has the server's address, once it answers. Standard error has one JSON
+  object a line for each request, without texts.
+
+Examples:
+  $ crossrank serve
+  $ crossrank serve BAAI/bge-reranker-base --port 9000
+  $ crossrank serve --model fast=nano,backend=onnx:int8 --model exact=nano,backend=onnx:fp32
+
+Exit code: 0 after SIGTERM or Ctrl-C, once what was under way is done; 1 failed, 2 wrong usage.`;
+
+export function addServeCommand(program: Command, context: Context, version: string): void {
+  const command = program
+    .command("serve")
+    .summary("answer over HTTP, as Cohere, Jina, Voyage, TEI, vLLM and others do")
+    .description("Serves rerankers over HTTP, in the dialects that the clients of the field speak.")
+    .option(
+      "-m, --model <source>",
+      `a model, or NAME=MODEL with its settings; give it several times (default: ${defaultModel})`,
+      (value: string, before: readonly string[] = []) => [...before, value],
+    );
+  for (const option of modelOptions()) command.addOption(option);
+  command
+    .option(
+      "-b, --backend <name>",
+      `runtime of models that name none; given several times, the next is tried when one fails; known: ${backendNames.join(", ")}`,
+      (value: string, before: readonly string[] = []) => [...before, requireBackend(value)],
+    )
+    .option("--instruction <text>", "what counts as relevant, where the model and the request say nothing")
+    .option("--max-length <n>", "longest sequence in tokens (default: the model's own)", wholeNumber)
+    .addOption(
+      new Option(
+        "--truncation <strategy>",
+        "what to cut when a pair is too long (default: document-only)",
+      ).choices(["document-only", "longest-first"]),
+    )
+    .option("--threads <n>", "threads of each worker (default: from the machine)", wholeNumber)
+    .option("--workers <n>", "workers of each model (default: from the model)", wholeNumber)
+    .option("--host <address>", "address to listen on", "127.0.0.1")
+    .option("-p, --port <n>", "port to listen on; 0 takes one that is free", portNumber, 8080)
+    .option(
+      "--api-key <key>",
+      "key that clients must send as Authorization: Bearer KEY; give it several times",
+      (value: string, before: readonly string[] = []) => [...before, value],
+    )
+    .option("--preload", "load every model at the start")
+    .option("--idle-unload <seconds>", "free a model after so long without a request; 0 keeps it", seconds, 0)
+    .option(
+      "--load-wait <seconds>",
+      "let a request wait so long for its model before it gets 503",
+      seconds,
+      0,
+    )
+    .addOption(
+      new Option("--cosine <way>", "scores of models that give cosines: map to (1 + cosine) / 2, or refuse")
+        .choices(["map", "refuse"])
+        .default("map"),
+    )
+    .option(
+      "--origin <url>",
+      "web pages of this origin may call too; give it several times",
+      (value: string, before: readonly string[] = []) => [...before, value],
+    )
+    .option("--limit-body <bytes>", "longest body (default: 8388608)", limit("--limit-body"))
+    .option(
+      "--limit-documents <n>",
+      "most documents of a request (default: 1000)",
+      limit("--limit-documents"),
+    )
+    .option("--limit-tokens <n>", "most tokens of a request (default: 262144)", limit("--limit-tokens"))
+    .option(
+      "--limit-queue <n>",
+      "most tokens that wait or run, of each model (default: 262144)",
+      limit("--limit-queue"),
+    )
+    .option("--limit-requests <n>", "most requests that are open (default: 512)", limit("--limit-requests"))
+    .option("--limit-time <seconds>", "longest time of a request, waiting included (default: 60)", seconds)
+    .option(
+      "--deadline <seconds>",
+      "time that requests under way have once the server is told to end",
+      seconds,
+      30_000,
+    )
+    .option("--trace-texts", "put queries and documents into OpenTelemetry spans")
+    .addOption(
+      new Option("--log <level>", "what to write to standard error")
+        .choices(["info", "warning", "error", "none"])
+        .default("info"),
+    )
+    .addHelpText("after", help)
+    .action(async (options: ServeCommandOptions & { readonly model?: string | readonly string[] }) => {
+      const models = choices(options.model);
+      // Loaded when it is asked for: --help has no use for it.
+      const { serve } = await import("./run.js");
+      await serve({ ...options, models }, context, version);
+    });
+}
+
+/** @throws {UsageError} when two have one name, or one cannot be read. */
+function choices(model: string | readonly string[] = defaultModel): readonly ServedModelChoice[] {
+  const read = [model].flat().map((value) => {
+    try {
+      return parseModelChoice(value);
+    } catch (error) {
+      if (!(error instanceof InvalidArgumentError)) throw error;
+      throw new UsageError(`--model ${value}: ${error.message}`);
+    }
+  });
+  const names = read.map(({ name }) => name);
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice !== undefined) throw new UsageError(`two models have the name ${twice}; give NAME=MODEL`);
+  return read;
+}
+
+function requireBackend(value: string): string {
+  if (parseBackend(value) !== undefined) return value;
+  throw new InvalidArgumentError(`Known backends: ${backendNames.join(", ")}.`);
+}
+
+function limit(name: string): (value: string) => number {
+  return (value) => positiveWhole(value, name);
+}

@@ -1,0 +1,121 @@
+import { InvalidInputError } from "@crossrank/core";
+import { createServer, type LogEntry, listen, type ServedReranker } from "@crossrank/server";
+import { type Context, print } from "../../context.js";
+import { readProfileFile } from "../../model.js";
+import { openReranker } from "../../open-reranker.js";
+import type { ProfiledModelOptions } from "../../options.js";
+import type { ServedModelChoice } from "./model-option.js";
+
+export interface ServeCommandOptions extends ProfiledModelOptions {
+  readonly backend?: readonly string[];
+  readonly instruction?: string;
+  readonly maxLength?: number;
+  readonly truncation?: "document-only" | "longest-first";
+  readonly threads?: number;
+  readonly workers?: number;
+  readonly host: string;
+  readonly port: number;
+  readonly apiKey?: readonly string[];
+  readonly preload?: true;
+  /** Milliseconds, as all times here. */
+  readonly idleUnload: number;
+  readonly loadWait: number;
+  readonly cosine: "map" | "refuse";
+  readonly origin?: readonly string[];
+  readonly limitBody?: number;
+  readonly limitDocuments?: number;
+  readonly limitTokens?: number;
+  readonly limitQueue?: number;
+  readonly limitRequests?: number;
+  readonly limitTime?: number;
+  readonly deadline: number;
+  readonly traceTexts?: true;
+  readonly log: "info" | "warning" | "error" | "none";
+}
+
+/** Milliseconds beyond the deadline for a runtime to end. */
+const grace = 15_000;
+
+const levels = ["info", "warning", "error", "none"] as const;
+
+/** Serves until the program is told to end. */
+export async function serve(
+  options: ServeCommandOptions & { readonly models: readonly ServedModelChoice[] },
+  { signal, endWithin }: Context,
+  version: string,
+): Promise<void> {
+  endWithin(options.deadline + grace);
+  const { CROSSRANK_API_KEY: environmentKey = "" } = process.env;
+  const server = createServer({
+    models: options.models.map((choice) => ({
+      name: choice.name,
+      reference: choice.reference,
+      open: (request) => open(choice, options, request.signal),
+    })),
+    keys: [...(options.apiKey ?? []), ...(environmentKey === "" ? [] : [environmentKey])],
+    limits: {
+      ...(options.limitBody === undefined ? {} : { bodyBytes: options.limitBody }),
+      ...(options.limitDocuments === undefined ? {} : { documents: options.limitDocuments }),
+      ...(options.limitTokens === undefined ? {} : { requestTokens: options.limitTokens }),
+      ...(options.limitQueue === undefined ? {} : { queueTokens: options.limitQueue }),
+      ...(options.limitRequests === undefined ? {} : { requests: options.limitRequests }),
+      ...(options.limitTime === undefined ? {} : { requestMilliseconds: Math.max(1, options.limitTime) }),
+    },
+    idleMilliseconds: options.idleUnload,
+    loadWaitMilliseconds: options.loadWait,
+    cosine: options.cosine,
+    origins: options.origin,
+    traceTexts: options.traceTexts,
+    version,
+    log: createLog(options.log),
+  });
+  const listening = await listen(server, { host: options.host, port: options.port });
+  const stopped = new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+  try {
+    if (options.preload || options.models.length === 1) {
+      await Promise.race([server.load(), stopped]);
+    }
+    if (!signal.aborted) await print(`${listening.url}\n`);
+    await stopped;
+  } finally {
+    await listening.close(options.deadline);
+  }
+}
+
+async function open(
+  choice: ServedModelChoice,
+  options: ServeCommandOptions,
+  signal: AbortSignal,
+): Promise<ServedReranker> {
+  const profile = await readProfileFile(choice.profile ?? options.profile);
+  const shared = {
+    dtype: choice.dtype,
+    revision: choice.revision ?? options.revision,
+    offline: options.offline,
+    base: choice.base ?? options.base,
+    lock: choice.lock ?? options.lock,
+    instruction: choice.instruction ?? options.instruction,
+    truncation: choice.truncation ?? options.truncation,
+    maxLength: choice.maxLength ?? options.maxLength,
+    threads: choice.threads ?? options.threads,
+    workers: choice.workers ?? options.workers,
+    profile,
+  };
+  const backends = choice.backends.length > 0 ? choice.backends : (options.backend ?? []);
+  if (backends.length < 2) return openReranker(choice.reference, { ...shared, backend: backends[0], signal });
+  if (choice.dtype !== undefined) {
+    throw new InvalidInputError("dtype", "does not go with several backends. Write each as BACKEND:DTYPE");
+  }
+  return openReranker(choice.reference, { ...shared, variants: backends.map((backend) => ({ backend })) });
+}
+
+/** One JSON object a line. */
+function createLog(least: ServeCommandOptions["log"]): (entry: LogEntry) => void {
+  return (entry) => {
+    if (levels.indexOf(entry.level) < levels.indexOf(least)) return;
+    process.stderr.write(`${JSON.stringify({ time: new Date().toISOString(), ...entry })}\n`);
+  };
+}
