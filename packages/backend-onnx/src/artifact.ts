@@ -1,25 +1,29 @@
-import { realpath } from "node:fs/promises";
-import { basename, dirname } from "node:path";
 import {
   type ArtifactFormat,
   type ArtifactWish,
   chooseArtifact,
-  type FoundArtifact,
   hashFiles,
+  knownDtype,
   requireContent,
 } from "@crossrank/backend-kit";
-import type { ArtifactInfo, LoadRequest, ModelFile, ModelFiles } from "@crossrank/core";
-import { artifactPaths, dtypeOfFile, dtypes } from "./dtype.js";
-
-/** Which files to run, before any is fetched. */
-export interface ArtifactChoice {
-  readonly dtype: string;
-  /** The .onnx file first, then its external data. */
-  readonly files: readonly ModelFile[];
-}
+import {
+  type ArtifactInfo,
+  type LoadRequest,
+  type ModelFile,
+  ModelFileNotFoundError,
+  type ModelFiles,
+  ModelLoadError,
+} from "@crossrank/core";
+import { type GraphSummary, precisionOf, readGraph, withLocalFile } from "@crossrank/formats/onnx";
+import { dtypeToTell, graphOf } from "./describe.js";
+import { artifactPaths, dtypes } from "./dtype.js";
+import { isDetached, weightFiles } from "./external-data.js";
+import { artifactsAmong, onnxPaths, thisProcessor } from "./published-names.js";
 
 /** An artifact on this machine. */
 export interface LocalArtifact {
+  /** Files of the model, the .onnx first, then its external data. */
+  readonly files: readonly ModelFile[];
   readonly modelPath: string;
   /** Absolute paths of all files, `modelPath` first. */
   readonly paths: readonly string[];
@@ -27,104 +31,175 @@ export interface LocalArtifact {
   readonly detachedData: readonly { readonly name: string; readonly path: string }[];
   /** Bytes of all files together. */
   readonly bytes: number;
+  /** What the .onnx says; undefined where it cannot be followed. */
+  readonly graph: GraphSummary | undefined;
 }
 
-/** Artifacts of a model's files: of each precision the best place alone. */
-export function artifactsAmong(paths: readonly string[]): readonly FoundArtifact[] {
-  const there = new Set(paths);
-  return dtypes.flatMap((dtype) => {
-    const path = artifactPaths(dtype).find((candidate) => there.has(candidate));
-    return path === undefined ? [] : [{ dtype, path }];
-  });
-}
-
-export function onnxPaths(paths: readonly string[]): readonly string[] {
-  return paths.filter((path) => path.endsWith(".onnx")).sort();
-}
-
-const format: ArtifactFormat = {
-  dtypes,
-  artifacts: artifactsAmong,
-  candidates: onnxPaths,
-  expected: artifactPaths,
-  // ONNX Runtime has a format of its own besides, with other endings.
-  accepts: () => true,
-  fixes: {
-    named: "Name one of these in the option `file` of onnx().",
-    none: "Write it from the model's safetensors with `crossrank convert --to onnx`, or choose the backend of the format that it comes in.",
-  },
+const fixes = {
+  named: "Name one of these in the option `file`.",
+  none: "Write it from the model's safetensors with `crossrank convert --to onnx`, or choose the backend of the format that it comes in.",
 };
 
+/** Precisions by their content that are as good as the one asked for, the best first. */
+const alike: Readonly<Record<string, readonly string[]>> = {
+  int8: ["int8", "uint8", "q8"],
+  q8: ["int8", "uint8", "q8"],
+};
+
+/** Files whose names say nothing are read, where names do not decide: of no more than this many. */
+const mostRead = 16;
+
 /**
- * The artifact by the rule of all backends, with its external data.
+ * The .onnx to run, by the rule of all backends; where names do not decide, by what the graphs are.
  *
- * @throws {ModelFileNotFoundError} when it is not there.
+ * @param onGpu whether something else than the processor computes.
+ * @throws {ModelFileNotFoundError} when it is not there, or several are alike.
  * @throws {InvalidInputError} when `dtype` is no precision.
  */
-export function chooseFiles(
-  model: string,
-  listed: readonly ModelFile[],
-  wanted: ArtifactWish,
-): ArtifactChoice {
-  const byPath = new Map(listed.map((file) => [file.path, file]));
-  const {
-    dtype,
-    paths: [path],
-  } = chooseArtifact(model, [...byPath.keys()], wanted, format);
-  return {
-    dtype: dtype ?? dtypeOfFile(path),
-    files: [path, ...externalData(path, byPath)].flatMap((name) => byPath.get(name) ?? []),
+export async function chooseFile(
+  files: ModelFiles,
+  wish: ArtifactWish,
+  { onGpu, signal }: { readonly onGpu: boolean; readonly signal: AbortSignal | undefined },
+): Promise<ModelFile> {
+  const byPath = new Map((await files.list({ signal })).map((file) => [file.path, file]));
+  const paths = [...byPath.keys()];
+  const all = artifactsAmong(paths, thisProcessor(), onGpu);
+  const format: ArtifactFormat = {
+    dtypes,
+    artifacts: () => all.filter(({ dtype }) => dtype !== "?"),
+    candidates: onnxPaths,
+    expected: artifactPaths,
+    // ONNX Runtime has a format of its own besides, with other endings.
+    accepts: () => true,
+    fixes,
   };
-}
-
-/** Fetches the files, one after the other, the small graph first. @throws {ModelLoadError} when one is empty or a Git LFS pointer. */
-export async function fetchArtifact(
-  files: ModelFiles,
-  { files: chosen }: ArtifactChoice,
-  options: Pick<LoadRequest, "signal" | "onProgress">,
-): Promise<LocalArtifact> {
-  const paths: string[] = [];
-  let bytes = 0;
-  for (const { path } of chosen) {
-    const localPath = await files.localPath(path, options);
-    options.signal?.throwIfAborted();
-    bytes += await requireContent({ model: files.id, backend: "onnx", file: path }, localPath);
-    paths.push(localPath);
+  const fileOf = (path: string): ModelFile => byPath.get(path) as ModelFile;
+  const [only, ...others] = onnxPaths(paths);
+  if (wish.file === undefined && wish.dtype === undefined && only !== undefined && others.length === 0) {
+    return fileOf(only);
   }
-  const [modelPath = "", ...dataPaths] = paths;
-  const detachedData: { name: string; path: string }[] = [];
-  for (const [index, path] of dataPaths.entries()) {
-    const name = basename(chosen[index + 1]?.path ?? path);
-    if (await isDetached(modelPath, path, name)) {
-      detachedData.push({ name, path });
-    }
+  try {
+    return fileOf(chooseArtifact(files.id, paths, wish, format).paths[0]);
+  } catch (error) {
+    if (!ModelFileNotFoundError.isInstance(error) || wish.file !== undefined) throw error;
+    const asked = knownDtype(wish.dtype ?? "", dtypes);
+    const wanted = asked === undefined ? undefined : (alike[asked] ?? [asked]);
+    const unknown = all.filter(
+      ({ dtype, onlyByName }) =>
+        onlyByName === undefined && (dtype === "?" || (wanted?.length ?? 0) > 1 || dtype === "int8"),
+    );
+    const chosen = await byContent(
+      files,
+      unknown.slice(0, mostRead).map(({ path }) => fileOf(path)),
+      wanted,
+      signal,
+    );
+    if (chosen === undefined) throw error;
+    return chosen;
   }
-  return { modelPath, paths, detachedData, bytes };
-}
-
-/** What was loaded, with the source's hashes, or the file's own where the source has none. */
-export async function describeArtifact(
-  files: ModelFiles,
-  { dtype, files: chosen }: ArtifactChoice,
-  signal: AbortSignal | undefined,
-): Promise<ArtifactInfo> {
-  return { format: "onnx", dtype, files: await hashFiles(files, chosen, signal) };
-}
-
-/** Names as exporters write them: `model.onnx_data`, `model.onnx_data_1`, `model.onnx.data`. */
-function externalData(path: string, byPath: ReadonlyMap<string, ModelFile>): readonly string[] {
-  return [...byPath.keys()].filter((name) => /^[._]data(_\d+)?$/.test(suffixOf(name, path))).sort();
-}
-
-function suffixOf(name: string, prefix: string): string {
-  return name.startsWith(prefix) ? name.slice(prefix.length) : "";
 }
 
 /**
- * ONNX Runtime follows symbolic links and then refuses external data outside of the model's real folder
- * ("External data path escapes model directory"); and it looks for it under the name that the graph uses.
+ * The file of the precision that is wanted, else of the most precise, by what the graphs are.
+ *
+ * @throws {ModelFileNotFoundError} where several are alike.
  */
-async function isDetached(modelPath: string, dataPath: string, name: string): Promise<boolean> {
-  const beside = dirname(modelPath) === dirname(dataPath) && basename(dataPath) === name;
-  return !beside || dirname(await realpath(modelPath)) !== dirname(await realpath(dataPath));
+async function byContent(
+  files: ModelFiles,
+  candidates: readonly ModelFile[],
+  wanted: readonly string[] = [...dtypes, "bf16", "fp64", "fp8"],
+  signal: AbortSignal | undefined,
+): Promise<ModelFile | undefined> {
+  const found: { readonly file: ModelFile; readonly dtype: string }[] = [];
+  for (const file of candidates) {
+    const graph = await graphOf(files, file, { signal });
+    // A repository may hold a tokenizer, or a part of another model, as a graph of its own.
+    if (graph === undefined || !graph.inputs.some(({ name }) => name === "input_ids")) continue;
+    found.push({ file, dtype: precisionOf(graph).dtype });
+  }
+  for (const dtype of wanted) {
+    const [first, ...others] = found.filter((one) => one.dtype === dtype);
+    if (first !== undefined && others.length === 0) return first.file;
+    if (first !== undefined) {
+      throw new ModelFileNotFoundError({
+        model: files.id,
+        expected: artifactPaths(dtype),
+        found: [first, ...others].map(({ file }) => file.path),
+        fix: `Each of these computes in ${dtype}, and nothing says which one is meant. ${fixes.named}`,
+      });
+    }
+  }
+  return undefined;
+}
+
+/**
+ * Fetches the .onnx, and then the files that it reads its weights from, one after the other.
+ *
+ * @throws {ModelLoadError} when one is missing, empty, a Git LFS pointer, too short, or outside of the model's folder.
+ */
+export async function fetchArtifact(
+  files: ModelFiles,
+  file: ModelFile,
+  options: Pick<LoadRequest, "signal" | "onProgress">,
+): Promise<LocalArtifact> {
+  const { signal } = options;
+  const fetched = async (path: string): Promise<{ path: string; bytes: number }> => {
+    const localPath = await files.localPath(path, options);
+    signal?.throwIfAborted();
+    const bytes = await requireContent({ model: files.id, backend: "onnx", file: path }, localPath);
+    return { path: localPath, bytes };
+  };
+  const { path: modelPath, bytes: graphBytes } = await fetched(file.path);
+  const graph = await withLocalFile(modelPath, readGraph);
+  const facts = { model: files.id, backend: "onnx", file: file.path };
+  const weights = weightFiles(file.path, graph?.external ?? []);
+  if ("problem" in weights) throw new ModelLoadError({ ...facts, ...weights });
+  const listed = weights.length === 0 ? [] : await files.list({ signal });
+  const all = [file];
+  const paths = [modelPath];
+  const detachedData: { name: string; path: string }[] = [];
+  let bytes = graphBytes;
+  for (const weight of weights) {
+    const found = listed.find(({ path }) => path === weight.path);
+    if (found === undefined) {
+      throw new ModelLoadError({
+        ...facts,
+        problem: `External data ${weight.path} is not there`,
+        fix: "Put the weight files that the .onnx names beside it, under those names",
+      });
+    }
+    if (all.includes(found)) continue;
+    const local = await fetched(weight.path);
+    if (local.bytes < weight.bytes) {
+      throw new ModelLoadError({
+        ...facts,
+        problem: `${weight.path} has ${local.bytes} bytes, and the graph reads ${weight.bytes} of it`,
+        fix: "Download both again: they are of two exports, or one is cut",
+      });
+    }
+    all.push(found);
+    paths.push(local.path);
+    bytes += local.bytes;
+  }
+  for (const weight of weights) {
+    const path = paths[all.findIndex((one) => one.path === weight.path)] ?? "";
+    if (await isDetached(modelPath, path, weight.location))
+      detachedData.push({ name: weight.location, path });
+  }
+  return { files: all, modelPath, paths, detachedData, bytes, graph };
+}
+
+/** What was loaded, with the source's hashes, or the files' own where the source has none. */
+export async function describeArtifact(
+  files: ModelFiles,
+  local: LocalArtifact,
+  signal: AbortSignal | undefined,
+): Promise<ArtifactInfo> {
+  const [main] = local.files;
+  const content = local.graph === undefined ? undefined : precisionOf(local.graph).dtype;
+  return {
+    format: "onnx",
+    dtype: dtypeToTell(main?.path ?? "", content),
+    files: await hashFiles(files, local.files, signal),
+  };
 }

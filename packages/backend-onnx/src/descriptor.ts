@@ -1,7 +1,8 @@
 import type { BackendDescriptor } from "@crossrank/backend-kit";
-import { artifactsAmong, onnxPaths } from "./artifact.js";
+import { describe } from "./describe.js";
 import { dtypes } from "./dtype.js";
 import { onnx } from "./onnx.js";
+import { artifactsAmong, onnxPaths } from "./published-names.js";
 
 /** This package's backends, as data. */
 export const backends: readonly BackendDescriptor[] = [
@@ -10,8 +11,9 @@ export const backends: readonly BackendDescriptor[] = [
     format: "onnx",
     families: ["cross-encoder", "bi-encoder", "causal-lm", "listwise"],
     dtypes,
-    artifacts: artifactsAmong,
+    artifacts: (paths) => artifactsAmong(paths),
     candidates: onnxPaths,
+    describe,
     install: ["@crossrank/backend-onnx"],
     create: ({ threads, workers, file }) => onnx({ threads, workers, file }),
   },

@@ -26,15 +26,16 @@ export function artifactPaths(dtype: string): readonly string[] {
   return [`onnx/${name}`, name];
 }
 
-/**
- * Precision of a file that the caller named: by the table, else the file name's own words
- * (`onnx/model_qint8_avx512_vnni.onnx` → `qint8_avx512_vnni`).
- */
-export function dtypeOfFile(path: string): string {
+/** Precision of a file by its name, where that is one of the table's. */
+export function usualDtype(path: string): string | undefined {
   const name = path.slice(path.lastIndexOf("/") + 1).replace(/\.onnx$/, "");
-  const suffix = name.startsWith("model") ? name.slice("model".length) : `_${name}`;
-  const known = dtypes.find((dtype) => dtypeSuffixes[dtype] === suffix);
-  return known ?? suffix.replace(/^[_-]/, "");
+  return dtypes.find((dtype) => name === `model${dtypeSuffixes[dtype]}`);
+}
+
+/** Precision of a file whose content does not say it: by the table, else the file name's own words. */
+export function dtypeOfFile(path: string): string {
+  const name = path.slice(path.lastIndexOf("/") + 1).replace(/\.onnx$/i, "");
+  return usualDtype(path) ?? (name.replace(/^model[_-]?/, "") || name);
 }
 
 /**

@@ -1,4 +1,4 @@
-import { readModelMetadata } from "@crossrank/formats/onnx";
+import type { GraphSummary } from "@crossrank/formats/onnx";
 
 /** What a file says about its own graph, where crossrank wrote it. ONNX Runtime's binding for Node.js does not tell it. */
 export interface FileMarks {
@@ -8,8 +8,10 @@ export interface FileMarks {
   readonly pooling: string | undefined;
 }
 
-/** Marks that stand behind the graph are not found, and a damaged file has none. */
-export async function readFileMarks(path: string): Promise<FileMarks> {
-  const metadata = await readModelMetadata(path);
-  return { final: metadata.get("crossrank.graph") === "final", pooling: metadata.get("crossrank.pooling") };
+/** A file that cannot be followed has none: it is the runtime's to refuse. */
+export function marksOf(graph: GraphSummary | undefined): FileMarks {
+  return {
+    final: graph?.metadata.get("crossrank.graph") === "final",
+    pooling: graph?.metadata.get("crossrank.pooling"),
+  };
 }

@@ -7,27 +7,28 @@ import {
   requireTokens,
 } from "@crossrank/backend-kit";
 import {
-  type ArtifactInfo,
   type Backend,
   type BackendSession,
   type Capabilities,
+  type DeclaredClasses,
   IncompatibleModelError,
   type LoadRequest,
   ModelLoadError,
 } from "@crossrank/core";
-import { chooseFiles, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
+import { precisionOf, readGraph, withLocalFile } from "@crossrank/formats/onnx";
+import { chooseFile, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
 import { chooseBatchPreference, choosePlacement, onProcessor, type Placement } from "./defaults.js";
+import { notesOn } from "./describe.js";
 import { diagnose } from "./diagnose.js";
 import { namesQuantisedActivations } from "./dtype.js";
-import { type FileMarks, readFileMarks } from "./file-marks.js";
-import { readQuantisesPerBatch } from "./graph-operators.js";
+import { type FileMarks, marksOf } from "./file-marks.js";
 import { describeTensors, type GraphPlan } from "./graph-plan.js";
 import { type Lane, openLane } from "./lanes.js";
 import { modelLoadError } from "./load-error.js";
 import { checkOptions, type OnnxOptions } from "./options.js";
 import { isPackaged } from "./packaged-artifacts.js";
 import { planInputs } from "./plan-inputs.js";
-import { kindsToOffer, planOutput, poolingProblem, shapeProblem } from "./plan-output.js";
+import { classesAmong, kindsToOffer, planOutput, poolingProblem, shapeProblem } from "./plan-output.js";
 import type { LoadArgument, LoadedGraph } from "./protocol.js";
 import { OnnxSession } from "./session.js";
 import { settingsOfSession } from "./settings.js";
@@ -44,6 +45,7 @@ export function onnx(options: OnnxOptions = {}): Backend {
     name: "onnx",
     families: ["cross-encoder", "bi-encoder", "causal-lm", "listwise"],
     load: (request) => load(options, request),
+    declaredClasses: (request) => declaredClasses(options, request),
     diagnose,
   };
 }
@@ -53,10 +55,11 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
   signal?.throwIfAborted();
   requireTokens(request.output);
   const wish = artifactWish(options.file, request);
-  const choice = chooseFiles(files.id, await files.list({ signal }), wish);
-  const local = await fetchArtifact(files, choice, { signal, onProgress });
-  const mainFile = choice.files[0]?.path ?? files.id;
-  const marks = await readFileMarks(local.modelPath);
+  const onGpu = !onProcessor(options);
+  const file = await chooseFile(files, wish, { onGpu, signal });
+  const local = await fetchArtifact(files, file, { signal, onProgress });
+  const precision = local.graph === undefined ? undefined : precisionOf(local.graph);
+  const marks = marksOf(local.graph);
   const placement = choosePlacement(options, local.bytes);
   const argument = loadArgument(options, local, { placement, marks });
 
@@ -67,18 +70,19 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
   );
   try {
     const loading = loadAll(lanes, argument).catch((failure) => {
-      throw modelLoadError(files.id, mainFile, failure);
+      throw modelLoadError(files.id, file.path, failure);
     });
-    const [graph, artifact, quantisesPerBatch] = await abortable(
-      Promise.all([loading, describeArtifact(files, choice, signal), readQuantisesPerBatch(local.modelPath)]),
+    const [graph, artifact] = await abortable(
+      Promise.all([loading, describeArtifact(files, local, signal)]),
       signal,
     );
-    const plan = planGraph(graph, request, { file: mainFile, marks });
-    const rowsAffectScores = quantisesPerBatch ?? namesQuantisedActivations(choice.dtype);
+    const plan = planGraph(graph, request, { file: file.path, marks });
+    const rowsAffectScores = precision?.quantisesPerBatch ?? namesQuantisedActivations(artifact.dtype);
     const batchPreference = chooseBatchPreference(options.batch, rowsAffectScores, plan);
     return new OnnxSession({
       info: { name: "onnx", runtime: { name: "onnxruntime-node", version: graph.version } },
-      artifact: ofWhatItComputes(artifact, quantisesPerBatch),
+      artifact,
+      notes: notesOn(file.path, precision?.dtype, onGpu),
       capabilities: { ...capabilitiesOf(plan, placement), batchPreference, rowsAffectScores },
       settings: settingsOfSession({ ...argument, rowsAffectScores, batchPreference }),
       bounds: undefined,
@@ -92,10 +96,18 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
   }
 }
 
-/** A graph that quantises activations computes in int8, although its name says float: its bounds are those of int8. */
-function ofWhatItComputes(artifact: ArtifactInfo, quantisesPerBatch: boolean | undefined): ArtifactInfo {
-  const isNamedFloat = artifact.dtype === "fp32" || artifact.dtype === "fp16";
-  return quantisesPerBatch === true && isNamedFloat ? { ...artifact, dtype: "int8" } : artifact;
+/** From the .onnx that `load` would take: a rank of 1 is a single logit. */
+async function declaredClasses(
+  options: OnnxOptions,
+  { files, dtype, ...others }: Pick<LoadRequest, "files" | "dtype" | "signal" | "onProgress">,
+): Promise<DeclaredClasses | undefined> {
+  const wish = { file: options.file, dtype, defaultDtype: undefined };
+  const file = await chooseFile(files, wish, { onGpu: !onProcessor(options), signal: others.signal });
+  // What `load` needs anyway.
+  const graph = await withLocalFile(await files.localPath(file.path, others), readGraph);
+  const outputs = (graph?.outputs ?? []).map(({ name, type, shape }) => ({ name, type: type ?? "", shape }));
+  const classes = classesAmong(outputs);
+  return classes === undefined ? undefined : { path: file.path, classes };
 }
 
 /** A file that anybody may have made runs in a process of its own, and so does a library that is not the processor's. */

@@ -59,6 +59,17 @@ export function planOutput(
   return undefined;
 }
 
+/** How many class logits the graph declares; undefined where it has none, or does not say how many. */
+export function classesAmong(outputs: readonly GraphTensor[]): number | undefined {
+  const found = findOutput(
+    outputs.filter((output) => floatTypes.includes(output.type)),
+    "class-logits",
+  );
+  if (found?.shape === undefined) return undefined;
+  const classes = found.shape.length === 1 ? 1 : found.shape[1];
+  return typeof classes === "number" ? classes : undefined;
+}
+
 /** What an output that wants unpadded rows and a fixed shape do to each other. */
 export function shapeProblem({ output, rows, columns }: GraphPlan): Problem | undefined {
   if (!output.unpadded || (columns === undefined && (rows ?? 1) === 1)) {

@@ -1,14 +1,14 @@
 import { onnx } from "@crossrank/backend-onnx";
 import { defineConformanceSuite, openFixtures } from "@crossrank/conformance";
-import { afterAll, beforeAll, describe, test } from "vitest";
+import { isLong, sampledRunner } from "../../conformance/test/sampled-runner.js";
 
-const runner = { describe, test, beforeAll, afterAll };
 const one = { workers: 1, threads: 1 } as const;
-const isLong = process.env["CROSSRANK_LONG"] !== undefined;
+/** One of every family. */
+const everyFamily = ["bert-logit", "bert-cosine-mean", "qwen3-yes-no", "qwen3-listwise"];
 
 // In this process, where a model loads in milliseconds: every fixture.
 await defineConformanceSuite({
-  runner: { ...runner, describe: (name, define) => describe(`thread, ${name}`, define) },
+  runner: sampledRunner({ name: "thread", every: 6, whole: everyFamily }),
   backend: () => onnx({ ...one, isolation: "thread" }),
   fixtures: openFixtures(),
   tolerance: 1e-4,
@@ -16,10 +16,8 @@ await defineConformanceSuite({
 
 // In a child process, as by default: one of every family, and every fixture with CROSSRANK_LONG.
 await defineConformanceSuite({
-  runner: { ...runner, describe: (name, define) => describe(`child, ${name}`, define) },
+  runner: sampledRunner({ name: "child", every: 6, whole: ["bert-logit"] }),
   backend: () => onnx(one),
-  fixtures: openFixtures(
-    isLong ? undefined : ["bert-logit", "bert-cosine-mean", "qwen3-yes-no", "qwen3-listwise"],
-  ),
+  fixtures: openFixtures(isLong ? undefined : everyFamily),
   tolerance: 1e-4,
 });

@@ -2,8 +2,9 @@ import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { onnx } from "@crossrank/backend-onnx";
 import { ModelLoadError } from "@crossrank/core";
+import { readGraph, withLocalFile } from "@crossrank/formats/onnx";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { readFileMarks } from "../src/file-marks.js";
+import { type FileMarks, marksOf } from "../src/file-marks.js";
 import { fixture, load, makeBatch, profile, readGoldens, rejection, temporaryFolder } from "./fixtures.js";
 
 /** ModelProto.metadata_props (field 14) of one entry: key (1) and value (2), each shorter than 128 bytes. */
@@ -22,6 +23,10 @@ async function marked(source: string, ...entries: readonly (readonly [string, st
   const head = Buffer.concat(entries.map(([key, value]) => entry(key, value)));
   await writeFile(path, Buffer.concat([head, await readFile(path)]));
   return folder;
+}
+
+async function readFileMarks(path: string): Promise<FileMarks> {
+  return marksOf(await withLocalFile(path, readGraph));
 }
 
 describe("marks of a file", () => {

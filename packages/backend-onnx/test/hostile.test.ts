@@ -184,10 +184,12 @@ describe("a graph that ends its process", () => {
 describe("where a model runs", () => {
   const nano = fileURLToPath(new URL("../../model-nano/model/onnx/", import.meta.url));
   const artifact = async (path: string, bytes: number): Promise<Parameters<typeof isPackaged>[0]> => ({
+    files: [],
     modelPath: path,
     paths: [path],
     detachedData: [],
     bytes,
+    graph: undefined,
   });
 
   test("every artifact of this project's model packages is known by its content", async () => {

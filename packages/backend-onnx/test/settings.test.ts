@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { backends, type OnnxOptions, onnx } from "@crossrank/backend-onnx";
 import type { BackendSession } from "@crossrank/core";
+import { precisionOf, readGraph, withLocalFile } from "@crossrank/formats/onnx";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { readQuantisesPerBatch } from "../src/graph-operators.js";
 import { fixture, folderWith, load, temporaryFolder } from "./fixtures.js";
 
 /** The embedded model: a real graph with DynamicQuantizeLinear. */
@@ -15,6 +15,11 @@ async function loadFor(folder: string, options: OnnxOptions = {}): Promise<Backe
   const session = await load(onnx({ workers: 1, threads: 1, ...options }), folder);
   onTestFinished(() => session.dispose());
   return session;
+}
+
+async function readQuantisesPerBatch(path: string): Promise<boolean | undefined> {
+  const graph = await withLocalFile(path, readGraph);
+  return graph && precisionOf(graph).quantisesPerBatch;
 }
 
 describe("whether rows affect scores", () => {
@@ -99,6 +104,8 @@ describe("the descriptor", () => {
     ];
     expect(descriptor?.artifacts(paths)).toEqual([
       { dtype: "fp32", path: "onnx/model.onnx" },
+      { dtype: "fp32", path: "model.onnx" },
+      { dtype: "fp32", path: "onnx/model_O3.onnx", aliases: ["O3"] },
       { dtype: "int8", path: "onnx/model_int8.onnx" },
     ]);
     expect(descriptor?.candidates(paths)).toEqual([

@@ -3,5 +3,4 @@ export * from "./graph.js";
 export { type GraphPrecision, precisionOf } from "./graph-precision.js";
 export { largestMessage, type ModelFileRequest, writeModelFile } from "./model-file.js";
 export * from "./read-graph.js";
-export { readModelMetadata } from "./read-metadata.js";
 export * from "./tensor.js";
