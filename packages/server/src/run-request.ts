@@ -194,7 +194,7 @@ function toOutcome(
         422,
         cut === undefined
           ? "query: is too long for the model, and the request forbids to cut it. Send a shorter one"
-          : `document ${cut.index} is ${cut.truncatedTokens} tokens too long, and the request forbids to cut it. Send a shorter one`,
+          : `document ${cut.index} is at least ${cut.truncatedTokens} tokens too long, and the request forbids to cut it. Send a shorter one`,
       );
     }
   }
