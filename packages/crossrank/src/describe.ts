@@ -5,7 +5,6 @@ import {
   scaleOf,
   type TemplatePiece,
 } from "@crossrank/core";
-import { nameOfPiece } from "./example.js";
 import { formatCount } from "./text.js";
 
 /** Name, value, source. */
@@ -129,6 +128,13 @@ function inline(template: readonly TemplatePiece[], single = false): string {
       return single ? "text" : nameOfPiece(piece);
     })
     .join(" · ");
+}
+
+/** A special token's spelling, a text's name, or wording in quotation marks. */
+export function nameOfPiece(piece: TemplatePiece): string {
+  if ("split" in piece) return "split";
+  if ("id" in piece) return piece.token;
+  return "literal" in piece ? JSON.stringify(piece.literal) : piece.text;
 }
 
 function isPrompt(template: readonly TemplatePiece[]): boolean {

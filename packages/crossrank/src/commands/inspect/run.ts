@@ -1,28 +1,62 @@
-import { readProfile } from "@crossrank/core";
-import { precisionsAmong } from "../../backends.js";
+import { type CrossrankJson, readProfile, type TruncationStrategy } from "@crossrank/core";
+import { recogniseFiles } from "@crossrank/core/files";
 import { type Context, print } from "../../context.js";
-import { encodeExample } from "../../example.js";
-import { translateInputError } from "../../failure.js";
+import { translateInputError, UsageError } from "../../failure.js";
 import { openModelFiles, readProfileFile } from "../../model.js";
 import type { PackageInspectionOptions } from "../../model-package.js";
 import type { ProfiledModelOptions } from "../../options.js";
+import { inspectArtifacts } from "./artifacts.js";
+import { encodeExample, encodeTexts } from "./encode.js";
 import { inspectionJson, inspectionTable } from "./table.js";
 
-export interface InspectCommandOptions extends ProfiledModelOptions, PackageInspectionOptions {}
+export interface InspectCommandOptions extends ProfiledModelOptions, PackageInspectionOptions {
+  readonly query?: string;
+  readonly document?: readonly string[];
+  readonly instruction?: string;
+  readonly maxLength?: number;
+  readonly truncation?: TruncationStrategy;
+}
 
 export async function inspect(
   source: string,
   options: InspectCommandOptions,
   { signal }: Context,
 ): Promise<void> {
-  const overrides = await readProfileFile(options.profile);
+  const { query, document: documents = [], instruction, truncation, maxLength } = options;
   const model = await openModelFiles(source, options, signal);
-  const reading = await readProfile(model, overrides, signal).catch((error: unknown) => {
-    throw translateInputError(error, { profile: options.profile && `--profile ${options.profile}` });
+  // As a reranker takes them: facts about the model, which refuses what does not go with it.
+  const overrides: CrossrankJson = {
+    ...(await readProfileFile(options.profile)),
+    ...(truncation === undefined ? {} : { truncation }),
+    ...(instruction === undefined ? {} : { instruction }),
+  };
+  const found = await readProfile(model, overrides, signal).catch((error: unknown) => {
+    throw translateInputError(error, {
+      profile: options.profile && `--profile ${options.profile}`,
+      instruction: instruction === undefined ? undefined : "--instruction",
+    });
   });
+  if (maxLength !== undefined && maxLength > found.profile.maxLength) {
+    throw new UsageError(
+      `--max-length must be a whole number of at most ${found.profile.maxLength}, the model's own, and is ${maxLength}`,
+    );
+  }
+  const reading = {
+    ...found,
+    profile: { ...found.profile, maxLength: maxLength ?? found.profile.maxLength },
+    sources: { ...found.sources, ...(maxLength === undefined ? {} : { maxLength: "given by the caller" }) },
+  };
   const files = [...(await model.list({ signal }))].sort((a, b) => (a.path < b.path ? -1 : 1));
-  const precisions = await precisionsAmong(files.map(({ path }) => path));
-  const sequences = encodeExample(reading, model.id);
-  const view = { model, reading, files, precisions, sequences };
+  const { profile } = reading;
+  const artifacts = await inspectArtifacts(model, files, {
+    profile,
+    offline: options.offline === true,
+    signal,
+  });
+  const unread = artifacts.length === 0 ? await recogniseFiles(model, { signal }) : undefined;
+  const texts = query === undefined ? undefined : { query, documents };
+  const sequences =
+    texts === undefined ? encodeExample(reading, model.id) : encodeTexts(reading, model.id, texts);
+  const view = { model, reading, files, artifacts, unread, texts, sequences };
   await print(options.format === "json" ? inspectionJson(view) : inspectionTable(view));
 }

@@ -1,0 +1,140 @@
+import type { ArtifactDescription, BackendDescriptor, FoundArtifact } from "@crossrank/backend-kit";
+import { CrossrankError, type ModelFile, type ModelFiles, type ModelProfile } from "@crossrank/core";
+import { backendNames } from "../../backend-names.js";
+import { type Precision, precisionsAmong } from "../../backends.js";
+import { findBackend } from "../../registry.js";
+
+/** A precision as a backend's descriptor gives it. */
+export type Found = Precision & FoundArtifact;
+
+/** A file or package that a backend may run, and what is known of it. */
+export interface InspectedArtifact extends Found {
+  /** Bytes, of all in a package. */
+  readonly size: number;
+  /** How it comes to run: with nothing said, by its precision, by its path alone, or not at all. */
+  readonly taken: "default" | "dtype" | "file" | "never";
+  /** Why it is not taken where nothing is said; undefined of the default. */
+  readonly reason: string | undefined;
+  /** From its content; undefined where the backend does not say, or the file is not on this machine. */
+  readonly description: ArtifactDescription | undefined;
+  /** Why its content is not described. */
+  readonly undescribed: string | undefined;
+}
+
+/** Of a hub's file so many bytes are fetched to describe it: a graph whose weights are beside it. */
+const largestFetched = 4_000_000;
+
+/** Every artifact that a backend of this installation knows as its own, in the order of the registry. */
+export async function inspectArtifacts(
+  model: ModelFiles,
+  listed: readonly ModelFile[],
+  { profile, offline, signal }: { profile: ModelProfile; offline: boolean; signal: AbortSignal },
+): Promise<readonly InspectedArtifact[]> {
+  const paths = listed.map(({ path }) => path);
+  const precisions: readonly Found[] = await precisionsAmong(paths);
+  const inspected: InspectedArtifact[] = [];
+  for (const name of backendNames) {
+    const own = precisions.filter(({ backend }) => backend === name);
+    const descriptor = await descriptorOf(name);
+    const known = new Set(own.map(({ path }) => path));
+    const others = (descriptor?.isReference === true ? [] : (descriptor?.candidates(paths) ?? []))
+      .filter((path) => !known.has(path))
+      .map((path) => ({ backend: name, dtype: "?", path }));
+    const chosen = defaultOf(own, precisions, profile);
+    for (const precision of [...own, ...others]) {
+      const { path } = precision;
+      const size = sizeWithin(listed, path);
+      const standing = standingOf(precision, { own, chosen, descriptor, profile });
+      const isNear = model.revision === undefined || offline || size <= largestFetched;
+      inspected.push({
+        ...precision,
+        size,
+        ...standing,
+        ...(isNear
+          ? await describe(model, path, descriptor, signal)
+          : { description: undefined, undescribed: "not on this machine" }),
+      });
+    }
+  }
+  return inspected;
+}
+
+/** The precision that a backend takes where nobody names one. */
+export function defaultOf(
+  own: readonly Found[],
+  all: readonly Found[],
+  profile: ModelProfile,
+): Found | undefined {
+  const wanted = profile.defaultDtype?.toLowerCase();
+  const isWanted = ({ dtype }: Found): boolean => dtype.toLowerCase() === wanted;
+  const free = own.filter(({ onlyByName }) => onlyByName === undefined);
+  // What is another format's precision says nothing about this one.
+  const isElsewhere = wanted === undefined || (!free.some(isWanted) && all.some(isWanted));
+  return isElsewhere ? free[0] : free.find(isWanted);
+}
+
+function standingOf(
+  precision: Found,
+  {
+    own,
+    chosen,
+    descriptor,
+    profile,
+  }: {
+    own: readonly Found[];
+    chosen: Found | undefined;
+    descriptor: BackendDescriptor | undefined;
+    profile: ModelProfile;
+  },
+): Pick<InspectedArtifact, "taken" | "reason"> {
+  const { backend, dtype, path, onlyByName } = precision;
+  if (descriptor === undefined) return { taken: "never", reason: `${backend} is not installed` };
+  if (!descriptor.families.includes(profile.family)) {
+    return { taken: "never", reason: `${backend} runs no ${profile.family}` };
+  }
+  const { only } = descriptor;
+  if (only !== undefined && only.platform !== process.platform) {
+    return { taken: "never", reason: only.elsewhere };
+  }
+  if (precision === chosen) return { taken: "default", reason: undefined };
+  const named = `--file ${path}`;
+  if (onlyByName !== undefined) return { taken: "file", reason: `it ${onlyByName}; ${named}` };
+  const first = own.find((one) => one.dtype === dtype && one.onlyByName === undefined);
+  if (dtype === "?") return { taken: "file", reason: `its name says no precision; ${named}` };
+  if (first !== precision) {
+    return { taken: "file", reason: `${first?.path ?? "another"} goes first; ${named}` };
+  }
+  return { taken: "dtype", reason: `with --dtype ${dtype}` };
+}
+
+async function descriptorOf(name: string): Promise<BackendDescriptor | undefined> {
+  try {
+    return (await findBackend(name)).backend.descriptor;
+  } catch (error) {
+    if (CrossrankError.isInstance(error)) return undefined;
+    throw error;
+  }
+}
+
+async function describe(
+  model: ModelFiles,
+  path: string,
+  descriptor: BackendDescriptor | undefined,
+  signal: AbortSignal,
+): Promise<Pick<InspectedArtifact, "description" | "undescribed">> {
+  if (descriptor?.describe === undefined) return { description: undefined, undescribed: undefined };
+  try {
+    return { description: await descriptor.describe(model, path, { signal }), undescribed: undefined };
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!(error instanceof Error)) throw error;
+    return { description: undefined, undescribed: error.message };
+  }
+}
+
+/** Bytes of a file, or of all in a folder. */
+function sizeWithin(files: readonly ModelFile[], of: string): number {
+  return files
+    .filter(({ path }) => path === of || path.startsWith(`${of}/`))
+    .reduce((sum, { size }) => sum + size, 0);
+}
