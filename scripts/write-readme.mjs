@@ -1,7 +1,8 @@
-// Puts the real output of the demo, of examples/rerank.mjs and of the command's subcommands into the READMEs, between
-// their markers. Usage, after a build: node scripts/write-readme.mjs
+// Puts the real output of the demo, of examples/rerank.mjs and of the command's subcommands, and the table of published
+// forms, into the READMEs, between their markers. Usage, after a build: node scripts/write-readme.mjs [SECTION …]
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -27,26 +28,39 @@ function conversion(...args) {
   }
 }
 
+/** The forms that the test of published models builds. */
+async function published() {
+  const { createJiti } = createRequire(`${root}packages/crossrank/package.json`)("jiti");
+  const forms = await createJiti(import.meta.url).import(`${root}packages/crossrank/test/published/forms.ts`);
+  return forms.publishedTable();
+}
+
 const query = "How do vaccines teach the immune system to recognise a virus?";
 
+/** Made when they are asked for. */
 const sections = {
   "README.md": {
-    demo: crossrank("rerank", "--query", query, "--documents", "examples/documents.jsonl"),
-    snippet: `\`\`\`js\n${readFileSync(`${root}examples/rerank.mjs`, "utf8").trimEnd()}\n\`\`\`\n\nIt prints:\n\n\`\`\`\n${output("examples/rerank.mjs")}\n\`\`\``,
+    demo: () => crossrank("rerank", "--query", query, "--documents", "examples/documents.jsonl"),
+    snippet: () =>
+      `\`\`\`js\n${readFileSync(`${root}examples/rerank.mjs`, "utf8").trimEnd()}\n\`\`\`\n\nIt prints:\n\n\`\`\`\n${output("examples/rerank.mjs")}\n\`\`\``,
+    published,
   },
   "packages/crossrank/README.md": {
-    verify: crossrank("verify", "nano"),
-    inspect: crossrank("inspect", "packages/conformance/fixtures/qwen3-system-user"),
+    verify: () => crossrank("verify", "nano"),
+    inspect: () => crossrank("inspect", "packages/conformance/fixtures/qwen3-system-user"),
   },
   "packages/convert/README.md": {
-    onnx: conversion("--to", "onnx", "--dtype", "fp32,int8"),
-    gguf: conversion("--to", "gguf", "--dtype", "F16,Q8_0"),
+    onnx: () => conversion("--to", "onnx", "--dtype", "fp32,int8"),
+    gguf: () => conversion("--to", "gguf", "--dtype", "F16,Q8_0"),
   },
 };
+const asked = process.argv.slice(2);
 for (const [file, parts] of Object.entries(sections)) {
   let text = readFileSync(`${root}${file}`, "utf8");
-  for (const [name, section] of Object.entries(parts)) {
+  for (const [name, make] of Object.entries(parts)) {
+    if (asked.length > 0 && !asked.includes(name)) continue;
     const [start, end] = [`<!-- ${name}:start -->`, `<!-- ${name}:end -->`];
+    const section = await make();
     text = `${text.slice(0, text.indexOf(start) + start.length)}\n\n${section}\n\n${text.slice(text.indexOf(end))}`;
   }
   writeFileSync(`${root}${file}`, text);

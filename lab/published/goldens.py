@@ -1,0 +1,75 @@
+"""Logits that transformers gives for published forms whose weights no fixture has.
+
+Makes the folders with make.mjs and writes packages/crossrank/test/published/goldens.json, which the test of published
+models holds crossrank against. With transformers 5.24.0 and torch 2.15.0, on one thread:
+
+    python lab/published/goldens.py
+"""
+
+import json
+import pathlib
+import subprocess
+import tempfile
+
+import torch
+import transformers
+
+root = pathlib.Path(__file__).resolve().parents[2]
+target = root / "packages/crossrank/test/published/goldens.json"
+query = "what is red"
+documents = ["The sky is blue today.", "water is wet and cold", "Mars is red"]
+instruction = "Given a web search query, retrieve relevant passages that answer the query"
+
+# How each makes a number of a pair.
+layouts = {
+    "sharded-bf16": "classifier",
+    "untied-weights": "answers",
+    "qwen3-classifier-with-prompt": "last-token",
+}
+
+
+def prompt(tokenizer, document: str):
+    messages = [
+        {"role": "system", "content": instruction},
+        {"role": "query", "content": query},
+        {"role": "document", "content": document},
+    ]
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    encoded = tokenizer(text, return_tensors="pt", add_special_tokens=False)
+    return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
+
+
+def logits(folder: pathlib.Path, kind: str) -> list[float]:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    auto = (
+        transformers.AutoModelForCausalLM
+        if kind == "answers"
+        else transformers.AutoModelForSequenceClassification
+    )
+    model = auto.from_pretrained(folder, dtype=torch.float32).eval()
+    results = []
+    for document in documents:
+        if kind == "classifier":
+            output = model(**tokenizer(query, document, return_tensors="pt")).logits[0, 0]
+        elif kind == "last-token":
+            output = model(**prompt(tokenizer, document)).logits[0, 0]
+        else:
+            yes, no = tokenizer.convert_tokens_to_ids(["yes", "no"])
+            last = model(**prompt(tokenizer, document)).logits[0, -1]
+            output = last[yes] - last[no]
+        results.append(output.item())
+    return results
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        make = ["node", str(root / "lab/published/make.mjs"), folder, *layouts]
+        subprocess.run(make, check=True)
+        found = {name: logits(pathlib.Path(folder, name), kind) for name, kind in layouts.items()}
+    versions = {"transformers": transformers.__version__, "torch": torch.__version__}
+    target.write_text(json.dumps({"versions": versions, "logits": found}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
