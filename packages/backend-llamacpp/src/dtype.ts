@@ -3,16 +3,15 @@ import type { GgufHeader, GgufTensor } from "@crossrank/formats/gguf";
 
 /**
  * Precisions as GGUF names them, most precise first, with their number in `general.file_type` (`enum llama_ftype` of
- * llama.cpp's `include/llama.h`). The quantiser knows none of those with `variant`: they are files of the precision
- * before the last letter, of which publishers keep some tensors more precise (embeddings and output as `_L`, parts of
- * layers too as `_XL`).
+ * llama.cpp's `include/llama.h`). A `variant` is none of the quantiser's: it stands beside the precision of which
+ * publishers keep some tensors more precise (embeddings and output as `_L`, parts of layers too as `_XL`).
  */
 const precisions: Readonly<Record<string, { readonly fileType: number } | { readonly variant: string }>> = {
   F32: { fileType: 0 },
   BF16: { fileType: 32 },
   F16: { fileType: 1 },
-  Q8_K_XL: { variant: "Q8_0" },
   Q8_0: { fileType: 7 },
+  Q8_K_XL: { variant: "Q8_0" },
   Q6_K_XL: { variant: "Q6_K" },
   Q6_K_L: { variant: "Q6_K" },
   Q6_K: { fileType: 18 },

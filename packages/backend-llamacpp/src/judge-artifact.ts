@@ -28,6 +28,7 @@ const architectures: Readonly<
   qwen2: { models: ["qwen2"], causal: true },
   qwen3: { models: ["qwen3"], causal: true },
   gemma: { models: ["gemma"], causal: true },
+  gemma3: { models: ["gemma3_text", "gemma3"], causal: true },
 };
 
 const convert = "Write the file with `crossrank convert --to gguf`";

@@ -37,6 +37,12 @@ export class Metadata {
     return this.text(key) ?? missing(key);
   }
 
+  /** A list of yes and no; undefined where there is none, or where something else than a list stands there. */
+  flags(key: string): readonly boolean[] | undefined {
+    const value = this.#values.get(key);
+    return typeof value === "object" ? value.numbers().map((flag) => flag !== 0) : undefined;
+  }
+
   strings(key: string, encoding: "utf8" | "latin1" = "utf8"): readonly string[] {
     const value = this.#values.get(key) ?? missing(key);
     if (typeof value === "object" && value.elementType === "string") return value.strings(encoding);

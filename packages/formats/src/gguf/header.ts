@@ -25,7 +25,7 @@ export interface GgufArray {
    * equal exactly where their bytes are. Empty for other arrays.
    */
   strings(encoding?: "utf8" | "latin1"): readonly string[];
-  /** The elements of an array of numbers of at most 32 bits. Empty for other arrays. */
+  /** The elements of an array of numbers of at most 32 bits, or of bools as 0 and 1. Empty for other arrays. */
   numbers(): readonly number[];
 }
 
@@ -173,6 +173,7 @@ const readElement: Readonly<Partial<Record<ElementType, (bytes: Buffer, offset: 
   uint32: (bytes, offset) => bytes.readUInt32LE(offset),
   int32: (bytes, offset) => bytes.readInt32LE(offset),
   float32: (bytes, offset) => bytes.readFloatLE(offset),
+  bool: (bytes, offset) => bytes.readUInt8(offset),
 };
 
 function readArray(reader: Reader, key: string): GgufArray {

@@ -260,6 +260,9 @@ function sentencePieceBpe(vocabulary: Vocabulary): Parts {
   };
 }
 
+/** Pieces that Gemma's tokenizer finds in a text, and that llama.cpp's converter takes for special by their looks. */
+const gemmasPieces = /^(?:<mask>|<2mass>|\[@BOS@\]|<unused\d+>)$/;
+
 /** Tokens that are found before all else. Those that end or fill a sequence are no text, whatever type a file says. */
 function addedTokens({ tokens, types, metadata }: Vocabulary): AddedTokenJson[] {
   const named = new Set(
@@ -267,8 +270,9 @@ function addedTokens({ tokens, types, metadata }: Vocabulary): AddedTokenJson[] 
       idOf(metadata, `${name}_token_id`, tokens.length),
     ),
   );
+  const isGemmas = textOf(metadata, "model") === "llama";
   return tokens.flatMap((content, id) => {
-    const type = types[id];
+    const type = isGemmas && gemmasPieces.test(content) ? pieceTypes.userDefined : types[id];
     const special = type === pieceTypes.control || type === pieceTypes.unknown || named.has(id);
     if (!special && type !== pieceTypes.userDefined) return [];
     const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false };
