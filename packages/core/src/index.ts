@@ -13,5 +13,6 @@ export * from "./contract/warnings.js";
 export { createFallbackReranker } from "./fallback/fallback-reranker.js";
 export { createReranker } from "./load/create-reranker.js";
 export { loadModel } from "./load/loaded-model.js";
+export type { DeclaredLabels } from "./profile/logits-shape.js";
 export { type ProfileReading, readProfile } from "./profile/read-profile.js";
 export { scaleOf } from "./score/head.js";

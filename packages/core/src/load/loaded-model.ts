@@ -8,6 +8,7 @@ import {
   type BackendSession,
   type BatchPreference,
   type Capabilities,
+  type DeclaredClasses,
   supportedSpecificationVersions,
 } from "../contract/backend.js";
 import {
@@ -34,7 +35,7 @@ import { type HeadChain, loadHeadChain } from "../score/head-modules.js";
 import { createTextTokenizer, type TextTokenizer } from "../tokenizer/tokenizer.js";
 import { probe } from "./probe.js";
 import { readOnce } from "./read-once.js";
-import { readSession } from "./read-session.js";
+import { readDeclaredClasses, readSession } from "./read-session.js";
 import {
   type Encoders,
   type RerankerFacts,
@@ -122,7 +123,12 @@ export class SessionModel implements LoadedModel {
     let session: BackendSession | undefined;
     try {
       const { files, texts } = readOnce(model);
-      const reading = await readProfile(files, profile, stop.signal);
+      const asked = { files: model, dtype, ...options };
+      const declaredLabels = async (): Promise<DeclaredClasses | undefined> => {
+        const declared: unknown = await backend.declaredClasses?.(asked);
+        return readDeclaredClasses(declared, { model: model.id, backend: backend.name });
+      };
+      const reading = await readProfile(files, profile, stop.signal, declaredLabels);
       requireFamily(reading.profile, model, backend);
       const tokenizer = createTextTokenizer(reading.tokenizerJson, model.id);
       const { head } = reading.profile;

@@ -1,4 +1,10 @@
-import type { ArtifactInfo, BackendSession, NumericBounds, OutputRequest } from "../contract/backend.js";
+import type {
+  ArtifactInfo,
+  BackendSession,
+  DeclaredClasses,
+  NumericBounds,
+  OutputRequest,
+} from "../contract/backend.js";
 import { IncompatibleModelError, InvalidInputError, ModelLoadError } from "../contract/errors.js";
 import { readCapabilities } from "../run/limits.js";
 import type { RunnableSession } from "./session-reranker.js";
@@ -93,6 +99,23 @@ function readBounds(declared: NumericBounds | undefined): NumericBounds | undefi
       throw new InvalidInputError(`bounds.${name}`, `must be a number of at least 0, not ${String(value)}`);
   }
   return { logit, cosine, reason: text(reason, "bounds.reason") };
+}
+
+/** What a backend says of an artifact's class logits. @throws {ModelLoadError} where that cannot be. */
+export function readDeclaredClasses(
+  declared: unknown,
+  facts: { readonly model: string; readonly backend: string },
+): DeclaredClasses | undefined {
+  if (declared === undefined) return undefined;
+  const { path, classes } = (declared ?? {}) as Partial<DeclaredClasses>;
+  if (typeof path === "string" && Number.isSafeInteger(classes) && (classes as number) >= 0) {
+    return { path, classes: classes as number };
+  }
+  throw new ModelLoadError({
+    ...facts,
+    problem: "it declares class logits that cannot be",
+    fix: "Mend the backend",
+  });
 }
 
 function readNotes(declared: unknown = []): readonly string[] {

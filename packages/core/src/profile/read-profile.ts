@@ -15,8 +15,9 @@ import { english, explain, ModelReader } from "../files/model-reader.js";
 import { readChatTemplate } from "./chat-template.js";
 import { idBeyond } from "./check-ids.js";
 import { isDecoder } from "./decoders.js";
-import { relevantClass } from "./label-names.js";
+import { classNamed, relevantClass, shownLabels } from "./label-names.js";
 import { jinaForRanking } from "./listwise.js";
+import { type DeclaredLabels, labelsOfArtifact } from "./logits-shape.js";
 import { type Config, configSchema, crossrankJsonSchema } from "./profile-schema.js";
 import type { AddedToken } from "./prompt-template.js";
 import { positionCount, tokenId } from "./ranges.js";
@@ -85,6 +86,8 @@ type TokenizerJson = z.infer<typeof tokenizerSchema>;
  * Reads what a model is from its own files. Precedence, field by field: `overrides`, then `crossrank.json`, then
  * config.json, modules.json, tokenizer.json, the chat template and their kin.
  *
+ * @param declaredLabels asks the artifact that would run how many class logits it gives, where config.json does not say
+ * what the model is.
  * @throws {ModelFileNotFoundError} when tokenizer.json or config.json is missing.
  * @throws {ModelProfileError} when a file cannot be read, or describes what crossrank does not support.
  * @throws {InvalidInputError} when `overrides` does not have the form of a crossrank.json.
@@ -93,6 +96,7 @@ export async function readProfile(
   files: ModelFiles,
   overrides: CrossrankJson = {},
   signal?: AbortSignal,
+  declaredLabels?: DeclaredLabels,
 ): Promise<ProfileReading> {
   const parsedOverrides = crossrankJsonSchema.safeParse(overrides, english);
   if (!parsedOverrides.success) {
@@ -102,11 +106,10 @@ export async function readProfile(
   const own = await reader.optional("crossrank.json", crossrankJsonSchema);
   // Who says what the model is knows it better than a table.
   const isStated = (parsedOverrides.data.family ?? own?.family) !== undefined;
-  const reading = await readFrom(reader, files.id, { own, overrides: parsedOverrides.data }).catch(
-    async (error: unknown) => {
-      throw (isStated ? undefined : await betterReason(error, files, signal)) ?? error;
-    },
-  );
+  const facts = { own, overrides: parsedOverrides.data, declaredLabels };
+  const reading = await readFrom(reader, files.id, facts).catch(async (error: unknown) => {
+    throw (isStated ? undefined : await betterReason(error, files, signal)) ?? error;
+  });
   const belied = isStated ? undefined : await recogniseModel(files, { signal, certain: true });
   if (belied !== undefined) throw notRead(files.id, belied);
   return reading;
@@ -134,7 +137,15 @@ function notRead(model: string, { files, what, fix }: Recognised, cause?: unknow
 async function readFrom(
   reader: ModelReader,
   model: string,
-  { own, overrides }: { readonly own: CrossrankJson | undefined; readonly overrides: CrossrankJson },
+  {
+    own,
+    overrides,
+    declaredLabels,
+  }: {
+    readonly own: CrossrankJson | undefined;
+    readonly overrides: CrossrankJson;
+    readonly declaredLabels: DeclaredLabels | undefined;
+  },
 ): Promise<ProfileReading> {
   const { present } = reader;
   const tokenizerJson = await reader.required(
@@ -161,13 +172,15 @@ async function readFrom(
   const modules = await readSentenceTransformers(reader);
 
   let vocabularySize: number | undefined;
+  let config: Config | undefined;
   let usedTokenizer = tokenizerJson;
   // A crossrank.json that says all there is to say needs no config.json beside it (an .mnn folder, say).
   const selfContained =
     given.family && given.head && given.activation && given.maxLength && given.architecture;
   if (!selfContained || present.has("config.json")) {
-    const facts = await readConfig({ reader, put, given, modules, tokenizerJson });
+    const facts = await readConfig({ reader, put, given, modules, tokenizerJson, declaredLabels });
     vocabularySize = facts.vocabularySize;
+    config = facts.config;
     usedTokenizer = asItsClassReads(tokenizerJson, facts.tokenizerConfig, facts.config);
   } else readPostProcessor(reader, put, tokenizerJson);
   for (const [source, entries] of [
@@ -175,7 +188,9 @@ async function readFrom(
     ["given by the caller", overrides],
   ] as const) {
     for (const [field, value] of Object.entries(entries ?? {})) {
-      if (field !== "$schema") put(field as keyof ModelProfile, value as never, source);
+      if (field === "$schema") continue;
+      const read = field === "head" ? readHead(reader, value as CrossrankJson["head"], config) : value;
+      put(field as keyof ModelProfile, read as never, source);
     }
   }
   if (fields.paddingId === undefined) {
@@ -206,6 +221,7 @@ interface Reading {
   readonly given: CrossrankJson;
   readonly modules: SentenceTransformersFacts | undefined;
   readonly tokenizerJson: TokenizerJson;
+  readonly declaredLabels: DeclaredLabels | undefined;
 }
 
 /** What the configuration says beside the profile. */
@@ -256,7 +272,7 @@ async function readConfig(reading: Reading): Promise<ConfigurationFacts> {
     put("activation", "identity", "the architecture JinaForRanking");
     put("listTemplate", rules.template, "the architecture JinaForRanking");
   } else if (given.family === undefined || given.head === undefined || given.activation === undefined) {
-    family = readClassifier(reading, config);
+    family = await readClassifier(reading, config);
     if (modules !== undefined) readPrompts(put, modules, family);
   }
   readSegments(put, config, tokenizerConfig, given.family ?? family);
@@ -431,7 +447,7 @@ function addedTokens(tokenizerJson: TokenizerJson): AddedToken[] {
 }
 
 /** Hugging Face's `…ForSequenceClassification`. */
-function readClassifier(reading: Reading, config: Config): Family {
+async function readClassifier(reading: Reading, config: Config): Promise<Family> {
   const { reader, put, given, modules } = reading;
   const architecture = config.architectures?.[0];
   if (architecture?.endsWith("ForCausalLM") && given.head === undefined) {
@@ -443,7 +459,12 @@ function readClassifier(reading: Reading, config: Config): Family {
         "family, head, activation and pairTemplate in a crossrank.json",
     );
   }
-  if (!architecture?.endsWith("ForSequenceClassification")) {
+  const isStated = architecture?.endsWith("ForSequenceClassification") === true;
+  const hasTemplate = !isDecoder(config) || modules?.chat !== undefined || given.pairTemplate !== undefined;
+  const saysLabels = config.id2label || config.num_labels;
+  const ofArtifact =
+    hasTemplate && !(isStated && saysLabels) ? await labelsOfArtifact(reading.declaredLabels) : undefined;
+  if (!isStated && ofArtifact === undefined) {
     throw reader.problem(
       "config.json",
       `architectures says ${architecture ?? "nothing"}, and there is no modules.json: this is neither a ` +
@@ -451,7 +472,7 @@ function readClassifier(reading: Reading, config: Config): Family {
       "Choose another model, or say what it is in a crossrank.json (family, head, activation)",
     );
   }
-  if (isDecoder(config) && modules?.chat === undefined && given.pairTemplate === undefined) {
+  if (!hasTemplate) {
     throw reader.problem(
       "config.json",
       `architectures says ${architecture}, a language model with a classifier, and nothing says which prompt it was ` +
@@ -459,21 +480,31 @@ function readClassifier(reading: Reading, config: Config): Family {
       "Give pairTemplate in a crossrank.json, from the model's card",
     );
   }
-  put("family", "cross-encoder", "config.json architectures");
+  put(
+    "family",
+    "cross-encoder",
+    isStated ? "config.json architectures" : (ofArtifact?.source ?? "the artifact"),
+  );
   // transformers' PretrainedConfig has two labels where config.json says nothing.
-  const labels = config.id2label ? Object.keys(config.id2label).length : (config.num_labels ?? 2);
-  const labelSource = config.id2label
-    ? "config.json id2label"
-    : config.num_labels
-      ? "config.json num_labels"
-      : "transformers' default of 2 labels";
+  const labels =
+    ofArtifact?.labels ?? (config.id2label ? Object.keys(config.id2label).length : (config.num_labels ?? 2));
+  const labelSource =
+    ofArtifact?.source ??
+    (config.id2label
+      ? "config.json id2label"
+      : config.num_labels
+        ? "config.json num_labels"
+        : "transformers' default of 2 labels");
   if (labels === 1) put("head", { kind: "logit" }, labelSource);
   else if (labels === 2) putTwoClasses(reading, config, labelSource);
   else if (given.head === undefined) {
+    const names = shownLabels(config.id2label);
+    const example = Object.values(config.id2label ?? {}).find((name) => /entail/i.test(name)) ?? "entailment";
     throw reader.problem(
       "config.json",
-      `a head of ${labels} labels gives no single relevance`,
-      "Choose a reranker with one or two labels",
+      `a head of ${labels} labels${names === "" ? "" : ` (${names})`} gives no single relevance, and nothing says which of them means relevant`,
+      "Choose a reranker with one or two labels, or name the label by head.positive in a crossrank.json: " +
+        `{ "head": { "kind": "class", "positive": ${JSON.stringify(example.slice(0, 40))} } }`,
     );
   }
   readActivation(reading, config);
@@ -489,13 +520,49 @@ function putTwoClasses({ reader, put, given }: Reading, config: Config, source: 
   const positive = relevantClass(config.id2label ?? undefined);
   if (positive !== undefined) put("head", { kind: "two-class", positive }, source);
   else if (given.head === undefined) {
-    const names = Object.values(config.id2label ?? {}).map((name) => JSON.stringify(name.slice(0, 40)));
     throw reader.problem(
       "config.json",
-      `its two classes are called ${names.join(" and ")}, which does not say which of them means relevant`,
-      'Say it in a crossrank.json: { "head": { "kind": "two-class", "positive": 0 } }, or 1',
+      `its two classes are called ${shownLabels(config.id2label)}, which does not say which of them means relevant`,
+      'Say it by head.positive in a crossrank.json: { "head": { "kind": "two-class", "positive": 0 } }, or 1, or its name',
     );
   }
+}
+
+/** A head as a crossrank.json says it: a class by its name becomes its number. @throws {ModelProfileError} */
+function readHead(
+  reader: ModelReader,
+  head: CrossrankJson["head"],
+  config: Config | undefined,
+): Head | undefined {
+  if (head === undefined || (head.kind !== "class" && head.kind !== "two-class"))
+    return head as Head | undefined;
+  const labels = config?.id2label ?? undefined;
+  const count = labels === undefined ? (config?.num_labels ?? undefined) : Object.keys(labels).length;
+  const stated = "classes" in head ? head.classes : undefined;
+  const classes = stated ?? (head.kind === "two-class" ? 2 : count);
+  const { positive: wanted } = head;
+  const positive =
+    labels === undefined ? (typeof wanted === "number" ? wanted : undefined) : classNamed(wanted, labels);
+  const known = shownLabels(labels);
+  const isSound =
+    positive !== undefined &&
+    classes !== undefined &&
+    positive < classes &&
+    (head.kind === "class" || count === undefined || count === 2);
+  // A number needs no names, and those of two classes may be wrong.
+  if (head.kind === "two-class" && (wanted === 0 || wanted === 1))
+    return { kind: "two-class", positive: wanted };
+  if (!isSound || positive === undefined) {
+    throw new ModelProfileError({
+      model: reader.model,
+      file: "crossrank.json",
+      problem: `head.positive is ${JSON.stringify(wanted)}, and config.json ${known === "" ? "names no labels" : `has the labels ${known}`}`,
+      fix: known === "" ? "Give its number, and with kind class the number of classes" : "Name one of these",
+    });
+  }
+  return classes === 2
+    ? { kind: "two-class", positive: positive === 0 ? 0 : 1 }
+    : { kind: "class", positive, classes };
 }
 
 function readActivation({ reader, put, given, modules }: Reading, config: Config): void {
@@ -520,7 +587,7 @@ function readActivation({ reader, put, given, modules }: Reading, config: Config
 
 /** Heads that make sense in each family. */
 const headsOf: Readonly<Record<Family, readonly Head["kind"][]>> = {
-  "cross-encoder": ["logit", "two-class", "pooled-chain"],
+  "cross-encoder": ["logit", "two-class", "class", "pooled-chain"],
   "bi-encoder": ["cosine"],
   "causal-lm": ["answer-tokens"],
   listwise: ["marker-cosine"],
