@@ -3,7 +3,7 @@ import type { EvaluationSubject } from "@crossrank/eval";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { backendNames, parseBackend } from "./backend-names.js";
 import { UsageError } from "./failure.js";
-import { modelOptions, type ProfiledModelOptions, wholeNumber } from "./options.js";
+import { conversionOption, modelOptions, type ProfiledModelOptions, wholeNumber } from "./options.js";
 
 /** A backend with a precision, and the name by which reports call it. */
 export interface SystemChoice {
@@ -32,10 +32,13 @@ export interface EvaluationOptions extends ProfiledModelOptions {
 
 /** The model and the task of the options, without what is of one command alone. */
 export function subjectOf(options: EvaluationOptions, task: string): EvaluationSubject {
-  const { revision, offline, lock, profile, maxLength, truncation, instruction, threads, workers } = options;
-  const { model, split, subset, candidates, limit } = options;
+  const { revision, offline, lock, base, convert, profile, maxLength, truncation, instruction } = options;
+  const { model, threads, workers, split, subset, candidates, limit } = options;
   return {
-    model: { model, revision, offline, lock, profile, maxLength, truncation, instruction, threads, workers },
+    model: {
+      ...{ model, revision, offline, lock, base, convert, profile },
+      ...{ maxLength, truncation, instruction, threads, workers },
+    },
     task: { task, split, subset, candidates, limit },
   };
 }
@@ -59,7 +62,7 @@ export function addSystemOptions(command: Command): Command {
       "the backend that the others are held against (default: the first --backend)",
       parseSystem,
     );
-  for (const option of modelOptions()) command.addOption(option);
+  for (const option of [...modelOptions(), conversionOption()]) command.addOption(option);
   return command
     .option("--instruction <text>", 'what counts as relevant; "" for none (default: the model\'s own)')
     .option("--max-length <n>", "longest sequence in tokens (default: the model's own)", wholeNumber)

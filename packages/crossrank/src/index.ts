@@ -9,12 +9,19 @@ export type {
   ScoreResult,
   TimeBudget,
 } from "@crossrank/core";
+export type {
+  AutoConversionOptions,
+  AutoConversionProgress,
+  ConvertedArtifact,
+} from "./auto-conversion.js";
 export {
   BackendModuleError,
   BackendUnavailableError,
   UnknownBackendError,
 } from "./backend-errors.js";
 export * from "./config/index.js";
+export { NotConvertedError } from "./conversion-errors.js";
+export type { TakenBase } from "./model-origin.js";
 export type { ModelSourceOptions } from "./model-source.js";
 export {
   type OpenFallbackOptions,

@@ -1,7 +1,12 @@
-import { InvalidInputError, type ModelFiles } from "@crossrank/core";
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { InvalidInputError, type ModelFiles, ModelProfileError } from "@crossrank/core";
 import { completeModel, openModel } from "@crossrank/hub";
 import { defaultModel } from "./default-model.js";
-import { ggufAmong, parseReference, withOneArtifact } from "./reference.js";
+import { readCardBase } from "./model-card.js";
+import { type TakenBase, withOrigin } from "./model-origin.js";
+import { ggufAmong, hasArtifact, inFolder, parseReference, withOneArtifact } from "./reference.js";
+import { precisionsAmong } from "./registry.js";
 
 /** Where a model comes from, beside its name. */
 export interface ModelSourceOptions {
@@ -13,23 +18,36 @@ export interface ModelSourceOptions {
   readonly lock?: string | undefined;
   /**
    * The model whose configuration and tokenizer belong to an artifact that has none of its own: a folder, or a repository
-   * id, also with `@revision`. Default: none.
+   * id, also with `@revision`. Default: the `base_model` of the model card, where configuration or tokenizer are missing.
    */
   readonly base?: string | undefined;
   /** Folder of downloaded models. Default: that of huggingface_hub. */
   readonly cacheFolder?: string | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Told, in a sentence, what was done without being asked for: which base was taken. */
+  readonly onNotice?: ((notice: string) => void) | undefined;
 }
 
+/** How {@link openModelSource} hands on what a model was asked for with. */
+interface OpenOptions extends ModelSourceOptions {
+  /** See `AutoConversionOptions`. */
+  readonly convert?: boolean | undefined;
+}
+
+/** Bytes of a model card that are read; the front matter is at its beginning. */
+const largestCard = 1 << 20;
+
 /**
- * @param model `"nano"`, a folder, a repository id, also with `@revision`, or one with a precision (`owner/name:Q8_0`),
- * its address on the hub, or a file that is an artifact. What the model lacks beside its artifact is looked for in
- * `tokenizer/`, in `base`, in the older files of its tokenizer, and in a GGUF's own metadata.
+ * @param model `"nano"`, a folder, a repository id, also with `@revision`, a folder in it (`owner/name/sub`) or a precision
+ * (`owner/name:Q8_0`); its address on the hub, or that of a folder or file in it; or a file that is an artifact. What the
+ * model lacks beside its artifact is looked for in `tokenizer/`, in `base`, in the older files of its tokenizer, in a
+ * GGUF's own metadata, and in the model that the card names as its base.
  * @throws {InvalidInputError} when the model is none of these, or an option does not go with it; otherwise as `openModel`
  * of @crossrank/hub.
+ * @throws {ModelProfileError} when configuration or tokenizer are missing and nothing says where they are.
  */
-export async function openModelSource(model: string, options: ModelSourceOptions): Promise<ModelFiles> {
-  const { revision, signal } = options;
+export async function openModelSource(model: string, options: OpenOptions): Promise<ModelFiles> {
+  const { signal } = options;
   if (model === defaultModel) {
     const unfit = (["revision", "lock", "base"] as const).find((name) => options[name] !== undefined);
     if (unfit !== undefined) {
@@ -38,6 +56,12 @@ export async function openModelSource(model: string, options: ModelSourceOptions
     const { modelFolder } = await import("@crossrank/model-nano");
     return named(defaultModel, await openModel(modelFolder, { signal }));
   }
+  return openWhole(model, options, true);
+}
+
+/** @param mayAskCard whether the model card may name a base; one that it named may not name another. */
+async function openWhole(model: string, options: OpenOptions, mayAskCard: boolean): Promise<ModelFiles> {
+  const { revision, offline, cacheFolder, base, convert, signal } = options;
   const reference = await parseReference(model);
   if (reference.revision !== undefined && revision !== undefined && reference.revision !== revision) {
     throw new InvalidInputError(
@@ -45,9 +69,21 @@ export async function openModelSource(model: string, options: ModelSourceOptions
       `is ${revision}, and the model's address names ${reference.revision}`,
     );
   }
-  let files = await openAt(reference.source, { ...options, revision: revision ?? reference.revision });
-  if (reference.artifact !== undefined) files = await withOneArtifact(files, reference.artifact, signal);
-  return whole(files, options);
+  const root = await openAt(reference.source, { ...options, revision: revision ?? reference.revision });
+  let files = reference.folder === undefined ? root : await inFolderOf(root, reference.folder, signal);
+  let dtype: string | undefined;
+  if (reference.artifact !== undefined) {
+    const paths = await pathsOf(files, signal);
+    // Weights can be converted to the precision.
+    if ("dtype" in reference.artifact && (await precisionsAmong(paths)).length === 0) {
+      dtype = paths.some((path) => path.endsWith(".safetensors")) ? reference.artifact.dtype : undefined;
+    }
+    if (dtype === undefined) files = await withOneArtifact(files, reference.artifact, signal);
+  }
+  const { found, taken } = await complete(files, options, mayAskCard);
+  return withOrigin(found, {
+    ...{ model, revision, offline, cacheFolder, base, convert, dtype, taken },
+  });
 }
 
 /** @throws {InvalidInputError} by the names of {@link ModelSourceOptions}. */
@@ -63,18 +99,139 @@ async function openAt(source: string, options: ModelSourceOptions): Promise<Mode
   }
 }
 
+/** A folder of a repository, with what it lacks from the repository's root: artifacts lie in `onnx/` or `gguf/`. */
+async function inFolderOf(
+  root: ModelFiles,
+  folder: string,
+  signal: AbortSignal | undefined,
+): Promise<ModelFiles> {
+  const files = await inFolder(root, folder, signal);
+  const paths = await pathsOf(root, signal);
+  return isDescribed(paths) ? completeModel(files, { base: root, signal }) : files;
+}
+
+function isDescribed(paths: readonly string[]): boolean {
+  return ["config.json", "crossrank.json", "tokenizer.json"].some((path) => paths.includes(path));
+}
+
+async function pathsOf(files: ModelFiles, signal: AbortSignal | undefined): Promise<string[]> {
+  return (await files.list({ signal })).map(({ path }) => path);
+}
+
+interface Completed {
+  readonly found: ModelFiles;
+  readonly taken: TakenBase | undefined;
+}
+
 /** With what the model lacks beside its artifact, where it can be found. */
-async function whole(files: ModelFiles, options: ModelSourceOptions): Promise<ModelFiles> {
+async function complete(files: ModelFiles, options: OpenOptions, mayAskCard: boolean): Promise<Completed> {
   const { base, signal } = options;
-  const paths = (await files.list({ signal })).map(({ path }) => path);
-  if (base === undefined && paths.includes("tokenizer.json")) return files;
+  if (base !== undefined) return withBase(files, base, "option", options);
+  const paths = await pathsOf(files, signal);
   const hasTokenizer = paths.includes("tokenizer.json") || paths.includes("tokenizer/tokenizer.json");
+  let problem: unknown;
+  let found = files;
+  try {
+    found = await completeModel(files, {
+      gguf: hasTokenizer ? undefined : await ggufAmong(paths),
+      signal,
+    });
+  } catch (error) {
+    if (!ModelProfileError.isInstance(error)) throw error;
+    problem = error;
+  }
+  const missing = problem === undefined ? missingAmong(await pathsOf(found, signal)) : "configuration";
+  if (missing === undefined || !mayAskCard || !hasArtifact(paths)) {
+    if (problem !== undefined) throw problem;
+    return { found, taken: undefined };
+  }
+  const cardBase = await baseOfCard(files, missing, problem, signal);
+  if (cardBase !== undefined) return withBase(files, cardBase, "model card", options);
+  if (problem !== undefined) throw problem;
+  return { found, taken: undefined };
+}
+
+/** What is missing of what no artifact says. */
+function missingAmong(paths: readonly string[]): string | undefined {
+  if (!paths.includes("config.json") && !paths.includes("crossrank.json")) return "config.json";
+  return paths.includes("tokenizer.json") ? undefined : "tokenizer.json";
+}
+
+/**
+ * The base that the model card names, where it names one.
+ *
+ * @throws {ModelProfileError} where it names several, or one that this model is more than another form of.
+ */
+async function baseOfCard(
+  files: ModelFiles,
+  missing: string,
+  cause: unknown,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  const card = (await files.list({ signal })).find(({ path }) => path === "README.md");
+  if (card === undefined || card.size > largestCard) return undefined;
+  const { models, relation } = readCardBase(await files.readText("README.md", { signal }));
+  const [only, ...others] = models;
+  if (only === undefined) return undefined;
+  const refuse = (problem: string): ModelProfileError =>
+    new ModelProfileError(
+      {
+        model: files.id,
+        file: "README.md",
+        problem: `the model has no ${missing} of its own, and ${problem}`,
+        fix: "Name the model whose configuration and tokenizer belong to it with the option `base`, e.g. owner/name",
+      },
+      { cause },
+    );
+  if (others.length > 0) {
+    throw refuse(
+      `its base_model names ${models.length} models (${models.slice(0, 5).join(", ")}), none of which is taken for a guess`,
+    );
+  }
+  if (relation !== undefined && relation !== "quantized") {
+    throw refuse(`it is a ${relation} of its base_model ${only}, whose configuration may be another`);
+  }
+  return only;
+}
+
+async function withBase(
+  files: ModelFiles,
+  base: string,
+  from: TakenBase["from"],
+  options: OpenOptions,
+): Promise<Completed> {
+  const { signal, onNotice } = options;
   const own = { ...options, revision: undefined, lock: undefined, base: undefined };
-  return completeModel(files, {
-    base: base === undefined ? undefined : await openModelSource(base, own),
-    gguf: hasTokenizer || base !== undefined ? undefined : await ggufAmong(paths),
-    signal,
-  });
+  const opened = from === "option" ? await openModelSource(base, own) : await openWhole(base, own, false);
+  const found = await completeModel(files, { base: opened, signal });
+  const before = new Set(await pathsOf(files, signal));
+  const theirs = new Set(await pathsOf(opened, signal));
+  const added: { path: string; sha256: string }[] = [];
+  for (const { path, sha256 } of await found.list({ signal })) {
+    // What was made of the model's own files, or lies in its tokenizer/, is not the base's.
+    if (before.has(path) || !theirs.has(path) || before.has(`tokenizer/${path}`)) continue;
+    added.push({ path, sha256: sha256 ?? (await hashOf(found, path, signal)) });
+  }
+  if (added.length === 0) {
+    onNotice?.(`${files.id} has configuration and tokenizer of its own; nothing was taken from ${opened.id}`);
+    return { found, taken: undefined };
+  }
+  const place = opened.revision === undefined ? opened.id : `${opened.id} at ${opened.revision.slice(0, 12)}`;
+  onNotice?.(
+    `${files.id} has no ${added.map(({ path }) => path).join(", ")} of its own; taken from ${place}${from === "option" ? "" : ", the base_model of its card"}`,
+  );
+  return {
+    found,
+    taken: { id: opened.id, revision: opened.revision, from, files: added },
+  };
+}
+
+async function hashOf(files: ModelFiles, path: string, signal: AbortSignal | undefined): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(await files.localPath(path, { signal }), { signal })) {
+    hash.update(chunk as Buffer);
+  }
+  return hash.digest("hex");
 }
 
 /** The same files under the name the user knows, instead of a folder within node_modules. */

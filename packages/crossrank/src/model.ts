@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import type { CrossrankJson, ModelFiles } from "@crossrank/core";
 import { CommandError, describeSystemError, translateInputError } from "./failure.js";
+import { toSingleLine } from "./text.js";
 
 export { defaultModel } from "./default-model.js";
 
@@ -11,6 +12,18 @@ export interface ModelOptions {
   readonly lock?: string | undefined;
   /** The model whose configuration and tokenizer belong to the artifact. */
   readonly base?: string | undefined;
+  /** False with `--no-convert`: a model with weights alone is not converted. */
+  readonly convert?: boolean | undefined;
+}
+
+/** What was said on standard error already: a command may open a model several times. */
+const said = new Set<string>();
+
+/** Says once, beside the output, what was done without being asked for. */
+export function note(notice: string): void {
+  if (said.has(notice)) return;
+  said.add(notice);
+  process.stderr.write(`note: ${toSingleLine(notice)}\n`);
 }
 
 /**
@@ -20,13 +33,14 @@ export interface ModelOptions {
  */
 export async function openModelFiles(
   source: string,
-  { revision, offline, lock, base }: ModelOptions,
+  { revision, offline, lock, base, convert }: ModelOptions,
   signal: AbortSignal,
+  onNotice: (notice: string) => void = note,
 ): Promise<ModelFiles> {
   // Loaded when a model is opened: --help has no use for it.
   const { openModelSource } = await import("./model-source.js");
   try {
-    return await openModelSource(source, { revision, offline, lock, base, signal });
+    return await openModelSource(source, { revision, offline, lock, base, convert, signal, onNotice });
   } catch (error) {
     throw translateInputError(error, {
       model: "model",

@@ -12,7 +12,9 @@ import {
   type TimeBudget,
   type Variant,
 } from "@crossrank/core";
+import { type AutoConversionOptions, convertedModel } from "./auto-conversion.js";
 import { BackendModuleError } from "./backend-errors.js";
+import { originOf, type TakenBase } from "./model-origin.js";
 import { type ModelSourceOptions, openModelSource } from "./model-source.js";
 import { defaultBackend, findBackend, makeBackend } from "./registry.js";
 
@@ -31,13 +33,17 @@ export interface RunOptions
 export interface OpenRerankerOptions
   extends RunOptions,
     ModelSourceOptions,
+    AutoConversionOptions,
     Pick<CreateRerankerOptions, "onProgress"> {
   /** Of every call that gives none. Default: no limit. */
   readonly timeBudget?: TimeBudget | undefined;
 }
 
 /** One way to run a model. What it leaves out is as in the options around it. */
-export interface VariantOptions extends RunOptions, Omit<ModelSourceOptions, "signal"> {
+export interface VariantOptions
+  extends RunOptions,
+    Omit<ModelSourceOptions, "signal" | "onNotice">,
+    Pick<AutoConversionOptions, "convert"> {
   /** Stands in results. Unique, not empty. Default: the backend's string with its precision. */
   readonly name?: string | undefined;
   /** Another model than the chain's. */
@@ -52,13 +58,16 @@ export interface OpenFallbackOptions
 }
 
 /**
- * Opens a model on a runtime, with the defaults of the command `crossrank`.
+ * Opens a model on a runtime, with the defaults of the command `crossrank`. A model with weights alone (safetensors) is
+ * converted once, into the cache, and held against its weights before it runs.
  *
  * @param model `"nano"`, the embedded model; a folder (`"./my-model"`); a repository id (`"owner/name"`); or files.
  * @returns with `variants` a chain of them, of which none is loaded before the first call or `load()`.
  * @throws {InvalidInputError} when the model's name or an option is wrong.
  * @throws {UnknownBackendError} {BackendModuleError} when the backend's name is that of none.
  * @throws {BackendNotInstalledError} with the npm packages to install; {BackendUnavailableError} on another system.
+ * @throws {NotConvertedError} when a model with weights alone may not be converted; what `convert` of @crossrank/convert
+ * throws when it cannot be.
  * @throws what `openModel` of @crossrank/hub throws when the model cannot be had, and `createReranker` of
  * @crossrank/core when it cannot be loaded.
  */
@@ -79,29 +88,68 @@ export async function openReranker(
     : openOne(model, options);
 }
 
+/** What {@link openBackend} has to know. */
+export type OpenBackendOptions = Pick<RunOptions, "backend" | "dtype" | "threads" | "workers" | "profile"> &
+  Pick<ModelSourceOptions, "offline" | "cacheFolder"> &
+  AutoConversionOptions;
+
+/** A model on its backend, before it is loaded. */
+export interface OpenedBackend {
+  /** The model's, with an artifact beside its weights where it was converted. */
+  readonly files: ModelFiles;
+  readonly backend: Backend;
+  readonly dtype: string | undefined;
+}
+
 /**
- * The backend of a model, with its precision: the one that is asked for, else the default.
+ * The backend of a model, with its precision: the one that is asked for, else the default. A model that has weights and
+ * no file for it is converted.
  *
  * @throws {InvalidInputError} when backend and `dtype` ask for two precisions.
  */
 export async function openBackend(
   files: ModelFiles,
-  { backend, dtype, threads, workers }: Pick<RunOptions, "backend" | "dtype" | "threads" | "workers">,
+  options: OpenBackendOptions,
   signal?: AbortSignal,
-): Promise<{ readonly backend: Backend; readonly dtype: string | undefined }> {
-  if (backend !== undefined && typeof backend !== "string") return { backend, dtype };
-  const asked = backend ?? (await defaultName(files, dtype, signal));
-  const found = await findBackend(asked);
-  if (found.dtype !== undefined && dtype !== undefined && found.dtype !== dtype) {
-    throw new InvalidInputError("dtype", `is ${dtype}, and the backend asks for ${asked}. Give one of them`);
+): Promise<OpenedBackend> {
+  const { backend, dtype, threads, workers, profile, convert, offline, cacheFolder, onConversion } = options;
+  if (backend !== undefined && typeof backend !== "string") return { files, backend, dtype };
+  const named = backend === undefined ? undefined : await findBackend(backend);
+  if (named?.dtype !== undefined && dtype !== undefined && named.dtype !== dtype) {
+    throw new InvalidInputError(
+      "dtype",
+      `is ${dtype}, and the backend asks for ${backend}. Give one of them`,
+    );
   }
-  return { backend: await makeBackend(found.backend, { threads, workers }), dtype: dtype ?? found.dtype };
+  const wanted = dtype ?? named?.dtype ?? originOf(files)?.dtype;
+  const converted = await convertedModel(files, {
+    ...{
+      named: named?.backend,
+      dtype: wanted,
+      offline,
+      cacheFolder,
+      profile,
+      threads,
+      convert,
+      onConversion,
+    },
+    signal,
+  });
+  const found =
+    converted?.backend ??
+    named?.backend ??
+    (await findBackend(await defaultName(files, wanted, signal))).backend;
+  return {
+    files: converted?.files ?? files,
+    backend: await makeBackend(found, { threads, workers }),
+    dtype: wanted,
+  };
 }
 
 async function openOne(model: string | ModelFiles, options: OpenRerankerOptions): Promise<Reranker> {
   const { signal, onProgress, timeBudget } = options;
-  const files = await openFiles(model, options);
-  const { backend, dtype } = await openBackend(files, options, signal);
+  const source = await openFiles(model, options);
+  const { files, backend, dtype } = await openBackend(source, options, signal);
   const reranker = await createReranker({
     ...loadOptions(options),
     model: files,
@@ -110,7 +158,7 @@ async function openOne(model: string | ModelFiles, options: OpenRerankerOptions)
     signal,
     onProgress,
   });
-  return timeBudget === undefined ? reranker : withTimeBudget(reranker, timeBudget);
+  return wrapped(reranker, { timeBudget, base: originOf(source)?.taken });
 }
 
 async function openChain(
@@ -128,12 +176,12 @@ async function openChain(
       })),
     ),
   });
-  return timeBudget === undefined ? chain : withTimeBudget(chain, timeBudget);
+  return wrapped(chain, { timeBudget });
 }
 
 async function toVariant(
   model: string | ModelFiles,
-  shared: RunOptions & ModelSourceOptions,
+  shared: RunOptions & ModelSourceOptions & AutoConversionOptions,
   variant: VariantOptions,
 ): Promise<Variant> {
   // A precision belongs to its backend: a variant that names one of the two takes neither from around it.
@@ -143,17 +191,19 @@ async function toVariant(
   const { backend } = own;
   const dtype = own.dtype ?? (typeof backend === "string" ? await dtypeIn(backend) : undefined);
   const label = typeof backend === "string" ? backend : backend?.name;
-  let files: Promise<ModelFiles> | undefined;
-  const open = (signal?: AbortSignal): Promise<ModelFiles> => {
-    files ??= openFiles(variant.model ?? model, { ...own, signal });
-    return files;
+  let opened: Promise<OpenedBackend> | undefined;
+  const open = (signal?: AbortSignal): Promise<OpenedBackend> => {
+    opened ??= openFiles(variant.model ?? model, { ...own, signal }).then((files) =>
+      openBackend(files, own, signal),
+    );
+    return opened;
   };
   return {
     ...loadOptions(own),
     dtype,
     name: variant.name ?? ([label, own.dtype].filter((part) => part !== undefined).join(":") || "default"),
-    model: ({ signal }) => open(signal),
-    backend: async () => (await openBackend(await open(), own)).backend,
+    model: async ({ signal }) => (await open(signal)).files,
+    backend: async () => (await open()).backend,
   };
 }
 
@@ -171,20 +221,30 @@ async function dtypeIn(backend: string): Promise<string | undefined> {
   }
 }
 
-/** The same reranker, whose calls have a budget where they give none. */
-function withTimeBudget<Opened extends Reranker | FallbackReranker>(
+/** The same reranker, whose calls have a budget where they give none, and whose results say which base was taken. */
+function wrapped<Opened extends Reranker | FallbackReranker>(
   opened: Opened,
-  timeBudget: TimeBudget,
+  {
+    timeBudget,
+    base,
+  }: { readonly timeBudget?: TimeBudget | undefined; readonly base?: TakenBase | undefined },
 ): Opened {
+  if (timeBudget === undefined && base === undefined) return opened;
   const limited = <Options extends { readonly timeBudget?: TimeBudget | undefined }>(
     options: Options,
-  ): Options => ({
-    ...options,
-    timeBudget: options.timeBudget ?? timeBudget,
-  });
+  ): Options =>
+    timeBudget === undefined ? options : { ...options, timeBudget: options.timeBudget ?? timeBudget };
+  const told = <Result>(result: Result): Result => {
+    const model: unknown = Reflect.get(result as object, "model");
+    return base === undefined || typeof model !== "object"
+      ? result
+      : { ...result, model: { ...model, base } };
+  };
   const calls: Pick<Reranker, "rerank" | "score"> = {
-    rerank: (options) => opened.rerank(limited(options)) as ReturnType<typeof calls.rerank<never>>,
-    score: (pairs, options = {}) => opened.score(pairs, limited(options)) as ReturnType<Reranker["score"]>,
+    rerank: async (options) =>
+      told(await (opened.rerank(limited(options)) as ReturnType<typeof calls.rerank<never>>)),
+    score: async (pairs, options = {}) =>
+      told(await (opened.score(pairs, limited(options)) as ReturnType<Reranker["score"]>)),
   };
   return new Proxy(opened, {
     get(target, property) {

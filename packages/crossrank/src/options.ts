@@ -27,6 +27,14 @@ export function modelOptions(): Option[] {
   ];
 }
 
+/** Of the commands that run a model. */
+export function conversionOption(): Option {
+  return new Option(
+    "--no-convert",
+    "do not convert a model that has weights (safetensors) and no file for the backend; by default that is done once, into the cache",
+  );
+}
+
 export function backendOption(): Option {
   return new Option(
     "-b, --backend <name>",

@@ -1,4 +1,8 @@
+import type { ConversionProgress } from "@crossrank/convert";
 import type { FileProgress, ScoringProgress } from "@crossrank/core";
+
+import type { AutoConversionProgress } from "./auto-conversion.js";
+import { note } from "./model.js";
 import { fitToWidth, formatBytes, formatCount } from "./text.js";
 
 /** One line on standard error that tells how far the work is; nothing at all when that is no terminal. */
@@ -9,6 +13,8 @@ export interface Progress {
   scoring(progress: ScoringProgress): void;
   /** What is being done, and how many bytes of how many it has got through. */
   bytes(what: string, done: number, total: number): void;
+  /** How far a conversion is; what came of it is a line that stays, also where this is no terminal. */
+  conversion(progress: AutoConversionProgress): void;
   /** Takes the line away. Before anything else is written to a terminal. */
   clear(): void;
 }
@@ -19,7 +25,10 @@ const interval = 80;
 export function createProgress(stream: NodeJS.WriteStream): Progress {
   if (!stream.isTTY || process.env["TERM"] === "dumb") {
     const silent = (): void => undefined;
-    return { step: silent, download: silent, scoring: silent, bytes: silent, clear: silent };
+    const conversion = (now: AutoConversionProgress): void => {
+      if (now.step === "converted") note(conversionNote(now));
+    };
+    return { step: silent, download: silent, scoring: silent, bytes: silent, conversion, clear: silent };
   }
   let shown = false;
   let last = Number.NEGATIVE_INFINITY;
@@ -30,7 +39,11 @@ export function createProgress(stream: NodeJS.WriteStream): Progress {
     shown = true;
     stream.write(`\r\x1b[2K${fitToWidth(line, (stream.columns || 80) - 1)}`);
   };
-  return {
+  const clear = (): void => {
+    if (shown) stream.write("\r\x1b[2K");
+    shown = false;
+  };
+  const progress: Progress = {
     step: (what) => show(what, true),
     download: ({ path, loaded, total }) => {
       const size = total === undefined ? "" : ` of ${formatBytes(total)} ${bar(loaded / total)}`;
@@ -43,11 +56,56 @@ export function createProgress(stream: NodeJS.WriteStream): Progress {
       ),
     bytes: (what, done, total) =>
       show(`${what}  ${formatBytes(done)} of ${formatBytes(total)} ${bar(done / total)}`, done === total),
-    clear: () => {
-      if (shown) stream.write("\r\x1b[2K");
-      shown = false;
+    conversion: (now) => {
+      if (now.step === "converted") {
+        clear();
+        note(conversionNote(now));
+      } else showConversion(progress, now);
     },
+    clear,
   };
+  return progress;
+}
+
+function conversionNote({
+  model,
+  format,
+  dtype,
+  folder,
+  reused,
+}: Extract<AutoConversionProgress, { step: "converted" }>): string {
+  return reused
+    ? `${model} runs as the ${format} ${dtype} that was made of its weights earlier`
+    : `${model} has weights and no ${format} file: they were converted to ${format} ${dtype}, which gives what the weights give, and is kept in ${folder}`;
+}
+
+/** @param what is written, for the line. */
+export function showConversion(progress: Progress, now: ConversionProgress, what = "the artifact"): void {
+  switch (now.step) {
+    case "downloading":
+      progress.download(now);
+      break;
+    case "reading":
+      progress.step("reading the model");
+      break;
+    case "hashing":
+      progress.bytes(`hashing ${now.path}`, now.read, now.total);
+      break;
+    case "writing":
+      if (now.written === undefined || now.total === undefined) progress.step(`writing ${what}`);
+      else progress.bytes(`writing ${what}`, now.written, now.total);
+      break;
+    case "reference":
+      progress.step(`computing what the weights give${share(now)}`);
+      break;
+    case "verifying":
+      progress.step(`verifying ${what}${share(now)}`);
+      break;
+  }
+}
+
+function share({ completed, total }: { readonly completed?: number; readonly total?: number }): string {
+  return completed === undefined || total === undefined ? "" : `, ${completed} of ${total}`;
 }
 
 function bar(fraction: number): string {

@@ -176,7 +176,17 @@ async function allowedHere(names: readonly string[]): Promise<string[]> {
   return allowed;
 }
 
-async function works(name: string): Promise<boolean> {
+/** Files of a model that the backend can run; of a reference, those of the backends whose format it computes. */
+export function artifactsOf(
+  { format, artifacts }: BackendDescriptor,
+  paths: readonly string[],
+): readonly string[] {
+  const own = artifacts(paths).map(({ path }) => path);
+  return own.length > 0 ? own : endingWith(format, paths);
+}
+
+/** Whether a backend computes on this machine. Loads its runtime. */
+export async function works(name: string): Promise<boolean> {
   try {
     const { backend } = await findBackend(name);
     return (await (await makeBackend(backend)).diagnose()).available;
@@ -191,7 +201,11 @@ function runsHere({ only }: BackendDescriptor): boolean {
 
 /** By what the registry knows, each once. */
 function registeredArtifacts(name: string, paths: readonly string[]): readonly string[] {
-  const ending = new RegExp(`^.*?\\.${formatOf(name)}(?=/|$)`);
+  return endingWith(formatOf(name) ?? name, paths);
+}
+
+function endingWith(format: string, paths: readonly string[]): readonly string[] {
+  const ending = new RegExp(`^.*?\\.${format.replace(/[^\w-]/g, "\\$&")}(?=/|$)`);
   return [...new Set(paths.flatMap((path) => ending.exec(path)?.[0] ?? []))];
 }
 

@@ -13,6 +13,7 @@ import { backendNames, parseBackend } from "../backend-names.js";
 import { chooseBackend } from "../backends.js";
 import { CommandError, describeSystemError, translateInputError } from "../failure.js";
 import { defaultModel, openModelFiles, readProfileFile } from "../model.js";
+import { openBackend } from "../open-reranker.js";
 import type { Progress } from "../progress.js";
 import { openScoringProcess } from "../scoring-process.js";
 import { environmentOf, versionsBehind } from "./versions.js";
@@ -29,17 +30,18 @@ export function createHost(progress: Progress): EvaluationHost {
 
 /** In a process of its own, when its turn comes. */
 export function systemOf(subject: Subject, backend: string, progress: Progress): SystemSource {
-  const { model, revision, offline, profile, maxLength, truncation, instruction, threads, workers } =
-    subject.model;
+  const { model, revision, offline, base, convert, profile } = subject.model;
+  const { maxLength, truncation, instruction, threads, workers } = subject.model;
   const { name, dtype } = nameIn(backend);
   return {
     name: backend,
     packages: versionsBehind(name),
-    open: async ({ signal }) =>
-      openScoringProcess(
+    open: async ({ signal }) => {
+      await convertBefore(subject, { name, dtype }, progress, signal);
+      return openScoringProcess(
         {
           model,
-          modelOptions: { revision, offline, lock: await lockOfModel(subject) },
+          modelOptions: { revision, offline, lock: await lockOfModel(subject), base, convert },
           profile,
           backend: name,
           dtype,
@@ -50,8 +52,35 @@ export function systemOf(subject: Subject, backend: string, progress: Progress):
           workers,
         },
         { signal, onProgress: progress.download },
-      ),
+      );
+    },
   };
+}
+
+/** Here, and not in the process that scores: its peak memory is reported. */
+async function convertBefore(
+  subject: Subject,
+  { name, dtype }: { readonly name: string; readonly dtype: string | undefined },
+  progress: Progress,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const files = await openFiles(subject, signal);
+  const paths = (await files.list({ signal })).map(({ path }) => path);
+  const { isWeights } = await import("../auto-conversion.js");
+  // Most models have no need of it, and of what it loads.
+  if (!paths.some(isWeights)) return;
+  const profile = await readProfileFile(subject.model.profile);
+  const { threads } = subject.model;
+  await openBackend(
+    files,
+    { backend: name, dtype, profile, threads, onConversion: progress.conversion },
+    signal,
+  ).catch((error: unknown) => {
+    throw translateInputError(error, {
+      dtype: "--backend",
+      profile: profile && `--profile ${subject.model.profile}`,
+    });
+  });
 }
 
 /** A subject whose task may be no hub's and no folder's: pairs of a file. */
@@ -99,8 +128,12 @@ async function familyOf(subject: Subject, signal: AbortSignal | undefined): Prom
 
 async function openFiles(subject: Subject, signal: AbortSignal | undefined): Promise<ModelFiles> {
   const lock = await lockOfModel(subject);
-  const { model, revision, offline } = subject.model;
-  return openModelFiles(model, { revision, offline, lock }, signal ?? new AbortController().signal);
+  const { model, revision, offline, base, convert } = subject.model;
+  return openModelFiles(
+    model,
+    { revision, offline, lock, base, convert },
+    signal ?? new AbortController().signal,
+  );
 }
 
 /** Beside a dataset from the hub, a model that is on this machine is nothing wrong. */

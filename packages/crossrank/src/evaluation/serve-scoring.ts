@@ -80,7 +80,7 @@ async function load(target: ScoringTarget, onProgress: OpenRerankerOptions["onPr
   const started = performance.now();
   const { model, modelOptions, profile, ...options } = target;
   const overrides = await readProfileFile(profile);
-  const files = await openModelFiles(model, modelOptions, new AbortController().signal);
+  const files = await openModelFiles(model, modelOptions, new AbortController().signal, () => undefined);
   const reranker = await openReranker(files, { ...options, profile: overrides, onProgress }).catch(
     (error: unknown) => {
       throw translateInputError(error, {

@@ -51,6 +51,13 @@ export interface ModelEntry {
   readonly lock?: string | undefined;
   /** Uses what is in the cache, downloads nothing. */
   readonly offline?: boolean | undefined;
+  /**
+   * The model whose configuration and tokenizer belong to an artifact that has none of its own: a folder, or a repository
+   * id. Default: the `base_model` of its card.
+   */
+  readonly base?: string | undefined;
+  /** Converts the weights of a model that has no file for the backend, once, into the cache. Default true. */
+  readonly convert?: boolean | undefined;
   /** A crossrank.json whose facts override the model's own. */
   readonly profile?: string | undefined;
   /** Tokens. */

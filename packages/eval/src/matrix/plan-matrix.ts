@@ -132,7 +132,7 @@ class Planner {
 
   async #model(entry: ModelEntry, place: string): Promise<NamedModel> {
     const { name, backends, reference, ...settings } = entry;
-    const { lock, profile } = settings;
+    const { lock, profile, base } = settings;
     this.#checkBackends(backends, `${place}.backends`);
     this.#checkBackends(reference === undefined ? [] : [reference], `${place}.reference`);
     const { defaultBackend } = this.#rules;
@@ -150,6 +150,7 @@ class Planner {
         model,
         // A lock file is written when there is none.
         ...(lock === undefined ? {} : { lock: this.#path(lock) }),
+        ...(base === undefined ? {} : { base: await this.#source(base, `${place}.base`, "model") }),
         ...(profile === undefined ? {} : { profile: await this.#existing(profile, `${place}.profile`) }),
       },
     };
@@ -354,8 +355,10 @@ class Planner {
     if (what === "model" && source === this.#rules.defaultModel) return source;
     const absolute = resolve(this.#folder, expandHome(source));
     if (await isFolder(absolute)) return fromHere(absolute);
+    // An artifact by itself.
+    if (what === "model" && (await isFile(absolute))) return fromHere(absolute);
     if (isPath(source)) this.faults.push(`${place} is ${source}, and there is no such folder`);
-    else if (!/^[^/\\\s]+\/[^/\\\s]+$/.test(source)) {
+    else if (!(what === "model" ? /^[^/\\\s]+\/[^\\\s]+$/ : /^[^/\\\s]+\/[^/\\\s]+$/).test(source)) {
       this.faults.push(
         `${place} is ${source}, which is neither a folder beside the configuration nor a repository id (owner/name)`,
       );

@@ -18,6 +18,8 @@ const model = z.strictObject({
   revision: text.optional(),
   lock: text.optional(),
   offline: z.boolean().optional(),
+  base: text.optional(),
+  convert: z.boolean().optional(),
   profile: text.optional(),
   maxLength: count.optional(),
   truncation: z.enum(["document-only", "longest-first"]).optional(),

@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { type ArtifactWriter, type Conversion, type ConversionProgress, convert } from "@crossrank/convert";
+import { type ArtifactWriter, type Conversion, convert } from "@crossrank/convert";
 import type { Backend, CrossrankJson, ModelFiles } from "@crossrank/core";
 import type { Goldens } from "@crossrank/core/verify";
 import { isFolderSource } from "@crossrank/hub";
@@ -8,7 +8,7 @@ import { type Context, print } from "../../context.js";
 import { CommandError, translateInputError, UsageError } from "../../failure.js";
 import { defaultModel, openModelFiles, readProfileFile } from "../../model.js";
 import type { ProfiledModelOptions } from "../../options.js";
-import { createProgress, type Progress } from "../../progress.js";
+import { createProgress, showConversion } from "../../progress.js";
 import { conversionJson, conversionTable } from "./table.js";
 import { type ChosenWriter, chooseWriter, readWriterOptions } from "./writers.js";
 
@@ -151,39 +151,11 @@ async function convertOne(
       tolerance,
       force,
       signal,
-      onProgress: (now) => showProgress(progress, dtype, now),
+      onProgress: (now) => showConversion(progress, now, dtype),
     });
   } catch (error) {
     throw translateInputError(error, { profile: options.profile && `--profile ${options.profile}` });
   } finally {
     progress.clear();
   }
-}
-
-function showProgress(progress: Progress, dtype: string, now: ConversionProgress): void {
-  switch (now.step) {
-    case "downloading":
-      progress.download(now);
-      break;
-    case "reading":
-      progress.step("reading the model");
-      break;
-    case "hashing":
-      progress.bytes(`hashing ${now.path}`, now.read, now.total);
-      break;
-    case "writing":
-      if (now.written === undefined || now.total === undefined) progress.step(`writing ${dtype}`);
-      else progress.bytes(`writing ${dtype}`, now.written, now.total);
-      break;
-    case "reference":
-      progress.step(`computing what the weights give${share(now)}`);
-      break;
-    case "verifying":
-      progress.step(`verifying ${dtype}${share(now)}`);
-      break;
-  }
-}
-
-function share({ completed, total }: { readonly completed?: number; readonly total?: number }): string {
-  return completed === undefined || total === undefined ? "" : `, ${completed} of ${total}`;
 }

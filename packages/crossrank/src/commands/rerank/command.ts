@@ -3,7 +3,7 @@ import type { Context } from "../../context.js";
 import { UsageError } from "../../failure.js";
 import { inputFormats } from "../../input.js";
 import { defaultModel } from "../../model.js";
-import { backendOption, modelOptions, wholeNumber } from "../../options.js";
+import { backendOption, conversionOption, modelOptions, wholeNumber } from "../../options.js";
 import type { RerankCommandOptions } from "./run.js";
 import { outputFormats } from "./table.js";
 
@@ -38,7 +38,7 @@ export function addRerankCommand(program: Command, context: Context): void {
       new Option("--input <format>", "how to read the documents (default: recognised)").choices(inputFormats),
     )
     .option("-m, --model <source>", "folder, repository id, or nano, the embedded model", defaultModel);
-  for (const option of modelOptions()) command.addOption(option);
+  for (const option of [...modelOptions(), conversionOption()]) command.addOption(option);
   command
     .option(
       "--instruction <text>",

@@ -70,6 +70,7 @@ async function score(
       profile,
       signal,
       onProgress: progress.download,
+      onConversion: progress.conversion,
     }).catch((error: unknown) => {
       throw translateInputError(error, {
         dtype: "--dtype",

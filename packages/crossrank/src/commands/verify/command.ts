@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 import type { Context } from "../../context.js";
 import { defaultModel } from "../../model.js";
-import { backendOption, modelOptions, positiveNumber, tableOrJson } from "../../options.js";
+import { backendOption, conversionOption, modelOptions, positiveNumber, tableOrJson } from "../../options.js";
 import type { VerifyCommandOptions } from "./run.js";
 
 const help = `
@@ -33,7 +33,7 @@ export function addVerifyCommand(program: Command, context: Context): void {
     .description("Compares token ids, logits and scores with the model's goldens, case by case.")
     .argument("[model]", "folder, repository id, or nano, the embedded model", defaultModel)
     .addOption(backendOption());
-  for (const option of modelOptions()) command.addOption(option);
+  for (const option of [...modelOptions(), conversionOption()]) command.addOption(option);
   command
     .addOption(
       new Option("--goldens <file>", "a golden.json to use instead of the model's own").conflicts(

@@ -38,12 +38,14 @@ async function compareAll(
   const progress = createProgress(process.stderr);
   try {
     const profile = await readProfileFile(options.profile);
-    const model = await openModelFiles(source, options, signal);
+    const found = await openModelFiles(source, options, signal);
+    // Several publications about one model: it is loaded once.
+    const asked = { backend: options.backend?.name, dtype: options.backend?.dtype, profile };
+    const choice = await openBackend(found, { ...asked, onConversion: progress.conversion }, signal);
+    // A model that was converted brings what its weights give.
+    const { files: model } = choice;
     const sets = await findGoldens(model, options, signal);
     progress.step(`loading ${source}`);
-    // Several publications about one model: it is loaded once.
-    const asked = { backend: options.backend?.name, dtype: options.backend?.dtype };
-    const choice = await openBackend(model, asked, signal);
     const translate = (error: unknown, goldens: string): never => {
       const file = options.profile && `--profile ${options.profile}`;
       throw translateInputError(error, { dtype: "--backend", goldens, profile: file });
