@@ -1,5 +1,5 @@
 import { readProfile } from "@crossrank/core";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import {
   type Deviation,
   defineConformanceSuite,
@@ -9,8 +9,7 @@ import {
   referenceBackend,
 } from "../src/index.js";
 import { erf } from "../src/reference-model.js";
-
-const runner = { describe, test, beforeAll, afterAll };
+import { sampledRunner } from "./sampled-runner.js";
 
 test("erf is that of the tables", () => {
   // Abramowitz and Stegun, Handbook of Mathematical Functions, table 7.1.
@@ -63,7 +62,7 @@ const otherArchitectures: readonly Deviation[] = fixtureNames()
 
 // Every fixture: those of other families must be refused.
 await defineConformanceSuite({
-  runner,
+  runner: sampledRunner({ name: "", every: 6, whole: ["bert-logit", "bert-cosine-mean"] }),
   backend: () => referenceBackend(),
   fixtures: openFixtures(),
   tolerance: 1e-4,
@@ -97,7 +96,7 @@ const shapes: Readonly<Record<string, Shape>> = {
 
 for (const [name, { fixtures, ...options }] of Object.entries(shapes)) {
   await defineConformanceSuite({
-    runner: { ...runner, describe: (title, define) => describe(`${title}, ${name}`, define) },
+    runner: sampledRunner({ name, every: 3, whole: fixtures.slice(0, 1) }),
     backend: () => referenceBackend(options),
     fixtures: openFixtures(fixtures),
     tolerance: 1e-4,
