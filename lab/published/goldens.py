@@ -23,6 +23,8 @@ instruction = "Given a web search query, retrieve relevant passages that answer 
 # How each makes a number of a pair.
 layouts = {
     "sharded-bf16": "classifier",
+    "electra-weights": "classifier",
+    "distilbert-weights": "classifier",
     "untied-weights": "answers",
     "qwen3-classifier-with-prompt": "last-token",
 }

@@ -144,6 +144,29 @@ function withLinear(
   );
 }
 
+function renamed(
+  tensors: Tensors,
+  changes: readonly (readonly [RegExp, string | ((name: string, match: RegExpExecArray) => string)])[],
+): Map<string, StoredTensor> {
+  const change = (name: string): string =>
+    changes.reduce((current, [pattern, to]) => {
+      const match = pattern.exec(current);
+      if (match === null) return current;
+      return current.replace(match[0], typeof to === "string" ? to : to(current, match));
+    }, name);
+  return new Map([...tensors].map(([name, tensor]) => [change(name), tensor]));
+}
+
+/** A classifier of two layers in place of BERT's. */
+function withHead(weights: Tensors, hidden: number, [first, last]: readonly [string, string]): Tensors {
+  const all = new Map([...weights].filter(([name]) => !name.startsWith("classifier.")));
+  all.set(`${first}.weight`, tensorOf(normals(3, hidden * hidden, 0.2), [hidden, hidden]));
+  all.set(`${first}.bias`, tensorOf(normals(4, hidden, 0.1), [hidden]));
+  all.set(`${last}.weight`, tensorOf(normals(5, hidden, 0.5), [1, hidden]));
+  all.set(`${last}.bias`, tensorOf(normals(6, 1, 0.1), [1]));
+  return all;
+}
+
 const stand = (dtype: string, width: number, ...shape: readonly number[]): StoredTensor => ({
   dtype,
   shape,
@@ -202,7 +225,7 @@ const card = (base: string): string =>
   `---\nbase_model: ${base}\nlibrary_name: gguf\n---\n\n# A conversion\n`;
 
 /** Each makes its folder; some need another one, which they name relative to it. */
-export const layouts = {
+const layouts: Readonly<Record<string, (folder: Folder) => unknown>> = {
   // ONNX
   "sentence-transformers-onnx": async (folder) => {
     folder
@@ -337,6 +360,53 @@ export const layouts = {
       architectures: ["CamembertForSequenceClassification"],
       model_type: "camembert",
     }),
+  "electra-weights": (folder) => {
+    const weights = renamed(folder.copy(bertLogit, "onnx/").weights, [[/^bert\./, "electra."]]);
+    const hidden = weights.get("electra.embeddings.LayerNorm.weight")?.shape[0] ?? 0;
+    for (const name of ["electra.pooler.dense.weight", "electra.pooler.dense.bias"]) weights.delete(name);
+    folder
+      .weigh(withHead(weights, hidden, ["classifier.dense", "classifier.out_proj"]))
+      .change("config.json", {
+        architectures: ["ElectraForSequenceClassification"],
+        model_type: "electra",
+        embedding_size: hidden,
+      });
+  },
+  "distilbert-weights": (folder) => {
+    const weights = renamed(folder.copy(bertLogit, "onnx/").weights, [
+      [/^bert\.encoder\./, "distilbert.transformer."],
+      [/^bert\./, "distilbert."],
+      [/attention\.self\.(query|key|value)/, (_, [, name = ""]) => `attention.${name[0]}_lin`],
+      [/attention\.output\.dense/, "attention.out_lin"],
+      [/attention\.output\.LayerNorm/, "sa_layer_norm"],
+      [/intermediate\.dense/, "ffn.lin1"],
+      [/output\.dense/, "ffn.lin2"],
+      [/output\.LayerNorm/, "output_layer_norm"],
+    ]);
+    const hidden = weights.get("distilbert.embeddings.LayerNorm.weight")?.shape[0] ?? 0;
+    for (const name of [...weights.keys()]) if (/pooler|token_type/.test(name)) weights.delete(name);
+    const { id2label, label2id, max_position_embeddings, vocab_size, sentence_transformers } =
+      folder.read("config.json");
+    folder.weigh(withHead(weights, hidden, ["pre_classifier", "classifier"])).write(
+      "config.json",
+      JSON.stringify({
+        architectures: ["DistilBertForSequenceClassification"],
+        model_type: "distilbert",
+        activation: "gelu",
+        dim: hidden,
+        hidden_dim: 2 * hidden,
+        n_heads: 4,
+        n_layers: 2,
+        pad_token_id: 0,
+        id2label,
+        label2id,
+        max_position_embeddings,
+        vocab_size,
+        sentence_transformers,
+      }),
+    );
+    folder.change("tokenizer_config.json", { tokenizer_class: "DistilBertTokenizer" });
+  },
   "mlx-4bit": (folder) => {
     const kind = { group_size: 32, bits: 4, mode: "affine" };
     folder.copy(yesNo, "onnx/").change("config.json", { quantization: kind, quantization_config: kind });
@@ -666,9 +736,7 @@ export const layouts = {
         "config.json",
         JSON.stringify({ model_type: "model2vec", architectures: ["StaticModel"], hidden_dim: 256 }),
       ),
-} satisfies Readonly<Record<string, (folder: Folder) => unknown>>;
-
-export type LayoutName = keyof typeof layouts;
+};
 
 function fixtureWeights(name: string): Tensors {
   return readTensors(conformanceFixture(`${name}/model.safetensors`));
@@ -680,17 +748,19 @@ function besideGguf(folder: Folder, name: string, answers?: readonly number[]): 
 }
 
 /** A number for a name: messages have the folder in them, and it must not say what they are to say. */
-export function folderName(name: LayoutName): string {
+export function folderName(name: string): string {
   return `model-${Object.keys(layouts).indexOf(name)}`;
 }
 
 /** Makes the folder of a layout below `place`, once, and returns its path. */
-export async function makeLayout(name: LayoutName, place: string): Promise<string> {
+export async function makeLayout(name: string, place: string): Promise<string> {
+  const build = layouts[name];
+  if (build === undefined) throw new Error(`there is no layout ${name}`);
   const path = join(place, folderName(name));
   const known = made.get(path);
   if (known !== undefined) return known;
   const making = (async () => {
-    await layouts[name](new Folder(path));
+    await build(new Folder(path));
     return path;
   })();
   made.set(path, making);
