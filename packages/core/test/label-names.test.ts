@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { ModelProfileError, readProfile } from "../src/index.js";
+import { createReranker, ModelProfileError, readProfile } from "../src/index.js";
 import { memoryFiles } from "./memory-files.js";
+import { toyBackend } from "./toy-backend.js";
 
 const folder = new URL("../../conformance/fixtures/bert-two-class/", import.meta.url);
 const at = (path: string): Record<string, unknown> =>
@@ -68,5 +69,108 @@ describe("the class that means relevant", () => {
 
   test("is not guessed of names that are not those of class 0 and 1", async () => {
     await expect(headOf({ 1: "relevant", 2: "irrelevant" })).rejects.toThrow(ModelProfileError);
+  });
+});
+
+describe("a class of several, by name", () => {
+  const inference = { 0: "contradiction", 1: "entailment", 2: "neutral" };
+  const stated = (head: unknown): Readonly<Record<string, unknown>> => ({ "crossrank.json": { head } });
+
+  test.each<[string, unknown, unknown]>([
+    ["its name", { kind: "class", positive: "entailment" }, { kind: "class", positive: 1, classes: 3 }],
+    [
+      "its name in capitals",
+      { kind: "class", positive: "NEUTRAL" },
+      { kind: "class", positive: 2, classes: 3 },
+    ],
+    ["its number", { kind: "class", positive: 0 }, { kind: "class", positive: 0, classes: 3 }],
+    [
+      "its number and how many",
+      { kind: "class", positive: 2, classes: 3 },
+      { kind: "class", positive: 2, classes: 3 },
+    ],
+  ])("%s", async (_, head, expected) => {
+    expect(await headOf(inference, stated(head))).toEqual(expected);
+  });
+
+  test.each<[unknown, unknown, unknown]>([
+    [
+      { 0: "cats", 1: "dogs" },
+      { kind: "two-class", positive: "cats" },
+      { kind: "two-class", positive: 0 },
+    ],
+    [
+      { 0: "cats", 1: "dogs" },
+      { kind: "class", positive: "Dogs" },
+      { kind: "two-class", positive: 1 },
+    ],
+    [undefined, { kind: "class", positive: 1, classes: 5 }, { kind: "class", positive: 1, classes: 5 }],
+  ])("of %j as %j", async (labels, head, expected) => {
+    expect(await headOf(labels, stated(head))).toEqual(expected);
+  });
+
+  test.each<[unknown, unknown, RegExp]>([
+    [
+      inference,
+      undefined,
+      /3 labels \("contradiction", "entailment", "neutral"\).*head\.positive.*"class", "positive": "entailment"/,
+    ],
+    [{ 0: "a", 1: "b", 2: "c", 3: "d" }, undefined, /4 labels.*head\.positive/],
+    [
+      inference,
+      { kind: "class", positive: "relevant" },
+      /head\.positive is "relevant".*"contradiction", "entailment", "neutral"/,
+    ],
+    [inference, { kind: "class", positive: 3 }, /head\.positive is 3/],
+    [inference, { kind: "two-class", positive: "entailment" }, /head\.positive is "entailment"/],
+    [{ 0: "yes", 1: "Yes", 2: "no" }, { kind: "class", positive: "yes" }, /head\.positive is "yes"/],
+    [{ 0: "yes", x: "entailment", 2: "no" }, { kind: "class", positive: "entailment" }, /head\.positive/],
+    [undefined, { kind: "class", positive: "entailment" }, /names no labels.*number of classes/],
+    [inference, { kind: "class", positive: -1 }, /crossrank\.json/],
+    [inference, { kind: "class", positive: 0, classes: 1e9 }, /crossrank\.json/],
+  ])("is refused of %j as %j", async (labels, head, message) => {
+    const error = await headOf(labels, head === undefined ? {} : stated(head)).catch(
+      (reason: unknown) => reason,
+    );
+    expect(error).toBeInstanceOf(ModelProfileError);
+    expect((error as Error).message).toMatch(message);
+  });
+
+  test("scores by the softmax of all its logits", async () => {
+    const config = { ...at("config.json"), id2label: inference, sentence_transformers: undefined };
+    const files = { "config.json": config, "tokenizer.json": at("tokenizer.json") };
+    const logits = [
+      [0.3, 1.25, -2],
+      [4, 4, 4],
+      [900, -900, 899],
+    ];
+    const backend = toyBackend({
+      run: (batch) => ({
+        kind: "class-logits",
+        shape: [batch.rows, 3],
+        data: Float32Array.from(
+          Array.from(
+            { length: batch.rows },
+            (_, row) => logits[(batch.lengths[row] as number) % 3] as number[],
+          ).flat(),
+        ),
+      }),
+    });
+    const reranker = await createReranker({
+      model: memoryFiles(files),
+      backend,
+      profile: { head: { kind: "class", positive: "entailment" } },
+      probe: false,
+    });
+    const { results } = await reranker.rerank({ query: "a", documents: ["a", "a a", "a a a"] });
+    expect(new Set(results.map(({ tokens = 0 }) => tokens % 3)).size).toBe(3);
+    for (const { tokens = 0, score, logit } of results) {
+      const row = logits[tokens % 3] as number[];
+      const most = Math.max(...row);
+      const sum = row.reduce((total, value) => total + Math.exp(value - most), 0);
+      expect(score).toBeCloseTo(Math.exp((row[1] as number) - most) / sum, 6);
+      expect(Number.isFinite(logit)).toBe(true);
+    }
+    await reranker.dispose();
   });
 });

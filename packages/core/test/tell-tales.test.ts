@@ -111,11 +111,11 @@ describe("a kind of model that is not read is named", () => {
       /images and text/,
     ],
     ["CLIP", { "modules.json": modules(`${st}.CLIPModel`) }, /images and text/],
-    ["ColBERT by its architecture", bert({ architectures: ["HF_ColBERT"] }), /late-interaction/],
+    ["ColBERT by its architecture", bert({ architectures: ["HF_ColBERT"] }), /late interaction/],
     [
       "ColBERT by artifact.metadata",
       bert({ architectures: ["BertModel"] }, { "artifact.metadata": "{}" }),
-      /artifact\.metadata.*late-interaction/,
+      /artifact\.metadata.*late interaction/,
     ],
     [
       "ColBERT by pylate",
@@ -123,12 +123,12 @@ describe("a kind of model that is not read is named", () => {
         { architectures: ["BertModel"] },
         { "modules.json": modules(`${st}.Transformer`, "pylate.models.Dense.Dense") },
       ),
-      /modules\.json.*late-interaction/,
+      /modules\.json.*late interaction/,
     ],
     [
       "ColPali",
       languageModel({ architectures: ["ColPaliForRetrieval"], model_type: "colpali" }),
-      /late-interaction/,
+      /late interaction/,
     ],
     [
       "SPLADE by its modules",
@@ -217,7 +217,7 @@ describe("a kind of model that is not read is named", () => {
       { do_query_expansion: true, query_length: 32 },
     ]) {
       const files = { ...encoder, "config_sentence_transformers.json": settings };
-      expect((await refusal(files)).message).toMatch(/late-interaction/);
+      expect((await refusal(files)).message).toMatch(/late interaction/);
     }
     const sparse = { ...encoder, "config_sentence_transformers.json": { model_type: "SparseEncoder" } };
     expect((await refusal(sparse)).message).toMatch(/sparse encoder/);

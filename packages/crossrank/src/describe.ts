@@ -151,6 +151,8 @@ function describeHead({ head }: ModelProfile, spell: (id: number) => string): st
   switch (head.kind) {
     case "logit":
       return "logit: the classifier's only output";
+    case "class":
+      return `class: logit ${head.positive} − log Σ exp of the other ${head.classes - 1}`;
     case "two-class":
       return `two-class: logit ${head.positive} − logit ${1 - head.positive}`;
     case "pooled-chain":

@@ -30,6 +30,7 @@ export function planEncoderHead(
       return planClassifier(description, flavour, undefined);
     case "two-class":
       return planClassifier(description, flavour, profile.head.positive);
+    case "class":
     case "answer-tokens":
     case "marker-cosine":
       throw refusal(

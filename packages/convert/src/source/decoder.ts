@@ -214,7 +214,7 @@ function activationOf(source: Source, { isGemma }: Kind, config: Settings): Acti
 async function head(source: Source, kind: Kind, config: Settings, word: string): Promise<OutputHead> {
   const { weights, profile } = source;
   const { vocab_size: vocabulary, hidden_size: hidden } = config;
-  if (profile.head.kind === "logit" || profile.head.kind === "two-class") {
+  if (profile.head.kind === "logit" || profile.head.kind === "two-class" || profile.head.kind === "class") {
     throw unsupported(
       source,
       `its head is a classifier on the last token of a decoder (${profile.architecture}), which is not supported`,

@@ -4,6 +4,7 @@ import {
   type ModelProfile,
   ModelProfileError,
 } from "@crossrank/core";
+import { quantiserOf } from "@crossrank/core/files";
 import * as z from "zod/mini";
 import { describeBert } from "./bert.js";
 import { describeDebertaV2 } from "./deberta-v2.js";
@@ -152,22 +153,6 @@ function refuseOwnCode({ model, config }: Pick<Source, "model" | "config">): voi
   );
 }
 
-/** What other programs call their way of quantising, in `quantization_config` of config.json. */
-const quantisers: Readonly<Record<string, string>> = {
-  aqlm: "AQLM",
-  awq: "AWQ",
-  bitsandbytes: "bitsandbytes",
-  "compressed-tensors": "compressed-tensors (FP8 and its kind)",
-  eetq: "EETQ",
-  fbgemm_fp8: "FBGEMM (FP8)",
-  fp8: "FP8",
-  gptq: "GPTQ",
-  hqq: "HQQ",
-  mxfp4: "MXFP4",
-  quanto: "Quanto",
-  torchao: "torchao",
-};
-
 /** Weights that another program quantised have other names and shapes than config.json makes them. */
 function refuseQuantised({ model, config }: Pick<Source, "model" | "config">): void {
   const how = quantiserOf(config);
@@ -179,21 +164,6 @@ function refuseQuantised({ model, config }: Pick<Source, "model" | "config">): v
     `its weights are quantised by ${how}, and are no floats to convert`,
     `Convert the model that they were made from${named}`,
   );
-}
-
-function quantiserOf(config: Source["config"]): string | undefined {
-  const settings = [config["quantization_config"], config["compression_config"]].find(
-    (value) => typeof value === "object" && value !== null,
-  );
-  if (settings !== undefined) {
-    const method: unknown = Reflect.get(settings as object, "quant_method");
-    if (typeof method !== "string") return "another program (quantization_config of config.json)";
-    return Object.hasOwn(quantisers, method) ? quantisers[method] : shortened(method);
-  }
-  const mlx = config["quantization"];
-  return typeof mlx === "object" && mlx !== null && "bits" in mlx
-    ? `MLX, to ${shortened(String(mlx.bits))} bits`
-    : undefined;
 }
 
 /** Tensors in the model's own file that core's head modules compute. */

@@ -126,6 +126,7 @@ export const activationName: z.ZodMiniEnum<{ [Name in ActivationName]: Name }> =
  * hidden states, or it is a vocabulary's.
  */
 export function classesOf({ head }: ModelProfile): number | undefined {
+  if (head.kind === "class") return head.classes;
   return head.kind === "logit" ? 1 : head.kind === "two-class" ? 2 : undefined;
 }
 

@@ -86,6 +86,8 @@ export type HeadModule =
  * How raw outputs become one number.
  * - `logit`: the classifier's only output.
  * - `two-class`: logit[positive] − logit[1 − positive]; its sigmoid is the softmax probability of `positive`.
+ * - `class`: the same among more classes, as those of a model for inference (entailment, neutral, contradiction):
+ *   logit[positive] − log Σ exp of the others; its sigmoid is the softmax probability of `positive`.
  * - `pooled-chain`: token vectors, pooled, through `modules` to one number (sentence-transformers' modules.json).
  * - `answer-tokens`: logit of token `positive` after the last token of the prompt, less that of `negative`, so that
  *   the sigmoid is P(positive) against the two; without `negative` the logit of `positive` alone. Divided by
@@ -96,6 +98,13 @@ export type HeadModule =
 export type Head =
   | { readonly kind: "logit" }
   | { readonly kind: "two-class"; readonly positive: 0 | 1 }
+  | {
+      readonly kind: "class";
+      /** From 0. */
+      readonly positive: number;
+      /** Logits that the classifier gives, at least 2. */
+      readonly classes: number;
+    }
   | { readonly kind: "pooled-chain"; readonly pooling: Pooling; readonly modules: readonly HeadModule[] }
   | {
       readonly kind: "answer-tokens";
@@ -176,8 +185,19 @@ export interface Expectations {
   }[];
 }
 
+/**
+ * The class that means relevant, in a `crossrank.json`: by its name in config.json's `id2label`, whatever its case, or by
+ * its number. `{ "kind": "class", "positive": "entailment" }`
+ */
+export interface NamedClass {
+  readonly kind: "class" | "two-class";
+  readonly positive: string | number;
+}
+
 /** A `crossrank.json`: any of the profile's fields. */
-export type CrossrankJson = { readonly [Field in keyof ModelProfile]?: ModelProfile[Field] | undefined };
+export type CrossrankJson = {
+  readonly [Field in Exclude<keyof ModelProfile, "head">]?: ModelProfile[Field] | undefined;
+} & { readonly head?: Head | NamedClass | undefined };
 
 /** Where each field of a profile came from, as text, e.g. `"tokenizer.json post_processor"`. */
 export type ProfileSources = { readonly [Field in keyof ModelProfile]?: string };

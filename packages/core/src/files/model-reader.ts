@@ -45,11 +45,18 @@ export class ModelReader {
   async required<T>(path: string, schema: z.ZodMiniType<T>, fix: string): Promise<T> {
     const value = await this.optional(path, schema);
     if (value !== undefined) return value;
+    const all = [...this.present];
+    // A repository of several models has each in a folder.
+    const inFolders = path.includes("/") ? [] : all.filter((name) => name.endsWith(`/${path}`)).sort();
+    const folders = inFolders.slice(0, 3).map((name) => `${this.model}/${name.slice(0, -path.length - 1)}`);
     throw new ModelFileNotFoundError({
-      model: this.#files.id,
+      model: this.model,
       expected: [path],
-      found: [...this.present].filter((name) => !name.includes("/")).slice(0, 12),
-      fix: `${fix}.`,
+      found: [...inFolders, ...all.filter((name) => !name.includes("/"))].slice(0, 12),
+      fix:
+        folders.length === 0
+          ? `${fix}.`
+          : `Name the folder of the model that you mean: ${folders.join(" or ")}.`,
     });
   }
 

@@ -70,6 +70,30 @@ function meaningOf(name: string): Meaning {
 }
 
 /**
+ * A class by its name, whatever its case, or by its number.
+ *
+ * @param labels `id2label` of config.json.
+ * @returns its number; undefined where there is none such, or several.
+ */
+export function classNamed(
+  wanted: string | number,
+  labels: Readonly<Record<string, string>>,
+): number | undefined {
+  const plain = (name: string): string => name.trim().toLowerCase();
+  const found = Object.entries(labels).filter(([number, name]) =>
+    typeof wanted === "number" ? number === String(wanted) : plain(name) === plain(wanted),
+  );
+  const [only] = found;
+  return only === undefined || found.length > 1 || !/^\d{1,4}$/.test(only[0]) ? undefined : Number(only[0]);
+}
+
+/** Labels as a message shows them. */
+export function shownLabels(labels: Readonly<Record<string, string>> | null | undefined): string {
+  const names = Object.values(labels ?? {}).map((name) => JSON.stringify(name.slice(0, 40)));
+  return names.length > 6 ? `${names.slice(0, 6).join(", ")} and ${names.length - 6} more` : names.join(", ");
+}
+
+/**
  * The class of two that means relevant. Names decide where they have a meaning, whichever way round; classes without
  * names are as rerankers are trained, with relevance as class 1.
  *

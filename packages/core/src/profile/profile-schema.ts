@@ -36,11 +36,21 @@ const modules = z.array(headModule).check(z.maxLength(100));
 
 const template = z.array(templatePiece).check(z.maxLength(mostPieces));
 
+/** Classes of a classifier; those of models for inference have three. */
+const mostLabels = 1000;
+
+const labelName = z.string().check(z.minLength(1), z.maxLength(200));
+
 const pooling = z.enum(["cls", "mean", "last-token"]);
 
 const head = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("logit") }),
-  z.strictObject({ kind: z.literal("two-class"), positive: segment }),
+  z.strictObject({ kind: z.literal("two-class"), positive: z.union([segment, labelName]) }),
+  z.strictObject({
+    kind: z.literal("class"),
+    positive: z.union([z.int().check(z.gte(0), z.lt(mostLabels)), labelName]),
+    classes: z.optional(z.int().check(z.gte(2), z.lte(mostLabels))),
+  }),
   z.strictObject({ kind: z.literal("pooled-chain"), pooling, modules }),
   z.strictObject({
     kind: z.literal("answer-tokens"),

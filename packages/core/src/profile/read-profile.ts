@@ -237,7 +237,7 @@ async function readConfig(reading: Reading): Promise<ConfigurationFacts> {
   const config = await reader.required(
     "config.json",
     configSchema,
-    "Pass the folder or repository that holds the model's Hugging Face files, or put a complete crossrank.json there",
+    "Pass the folder or repository that holds the model's Hugging Face files, name the model whose configuration it has by the option `base`, or put a complete crossrank.json there",
   );
   const foundConfig = await reader.optional("tokenizer_config.json", tokenizerConfigSchema);
   const tokenizerConfig = foundConfig ?? {};

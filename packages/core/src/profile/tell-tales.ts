@@ -142,7 +142,7 @@ export const modelTellTales: readonly TellTale[] = [
     misleads: true,
     find: (evidence) => {
       const { paths, config, settings, modules } = evidence;
-      const what = "it is a late-interaction model (ColBERT), which compares a vector a token by MaxSim";
+      const what = "it is a late interaction model (ColBERT), which compares a vector a token by MaxSim";
       if (modules.some((name) => name.startsWith("pylate."))) return { files: ["modules.json"], what };
       const similarity = settings["similarity_fn_name"];
       if (
@@ -191,7 +191,7 @@ export const modelTellTales: readonly TellTale[] = [
       ];
       return files.length === 0
         ? undefined
-        : { files, what: `it is a model of images and text (${architectureOf(evidence)})` };
+        : { files, what: `it is a vision model, of images and text (${architectureOf(evidence)})` };
     },
     fix: () =>
       "Choose a reranker of texts: images are not read, and its texts stand in a prompt made for both",
@@ -203,7 +203,7 @@ export const modelTellTales: readonly TellTale[] = [
         hasArchitecture(evidence, /^(LayerWise|CostWise)/) ||
           "start_layer" in evidence.config ||
           "layer_wise" in evidence.config,
-        `architectures says ${architectureOf(evidence)}, which scores after any of several layers by Python code of its own`,
+        `architectures says ${architectureOf(evidence)}, which scores after any of several layers, by Python code of its own (auto_map)`,
       ),
     fix: choose,
   },

@@ -7,6 +7,7 @@ export function outputsFor(head: Head): OutputRequest {
   switch (head.kind) {
     case "logit":
     case "two-class":
+    case "class":
       return { kinds: ["class-logits"] };
     case "pooled-chain":
       // An artifact that has the chain inside gives the class logits themselves.
@@ -45,7 +46,11 @@ export function activate(logit: number, activation: ModelProfile["activation"]):
  */
 export function readLogit(head: Head, output: RawOutput, row: number): number {
   const wanted =
-    head.kind === "two-class" || (head.kind === "answer-tokens" && head.negative !== undefined) ? 2 : 1;
+    head.kind === "class"
+      ? head.classes
+      : head.kind === "two-class" || (head.kind === "answer-tokens" && head.negative !== undefined)
+        ? 2
+        : 1;
   const kind = head.kind === "answer-tokens" ? "token-logits" : "class-logits";
   if (output.kind !== kind || output.shape.length !== 2 || output.shape[1] !== wanted) {
     throw new RangeError(
@@ -55,8 +60,20 @@ export function readLogit(head: Head, output: RawOutput, row: number): number {
   }
   const value = (column: number): number => output.data[row * wanted + column] as number;
   if (head.kind === "two-class") return value(head.positive) - value(1 - head.positive);
+  if (head.kind === "class") {
+    const others = Array.from({ length: wanted }, (_, column) => column).filter(
+      (one) => one !== head.positive,
+    );
+    return value(head.positive) - logOfSum(others.map(value));
+  }
   if (head.kind !== "answer-tokens") return value(0);
   return (value(0) - (head.negative === undefined ? 0 : value(1))) / (head.temperature ?? 1);
+}
+
+/** log Σ exp, without an overflow on the way. */
+function logOfSum(values: readonly number[]): number {
+  const most = Math.max(...values);
+  return most + Math.log(values.reduce((sum, value) => sum + Math.exp(value - most), 0));
 }
 
 /** The pooled vector of one row, in float64, before modules and normalisation. */
