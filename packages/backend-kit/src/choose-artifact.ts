@@ -5,7 +5,7 @@ import type { BackendDescriptor, FoundArtifact } from "./descriptor.js";
 export interface ArtifactWish {
   /** A file of the model, by the backend's option of that name. */
   readonly file: string | undefined;
-  /** Precision that the caller asked for. */
+  /** Precision that the caller asked for, a publisher's own name for an artifact, or an artifact itself. */
   readonly dtype: string | undefined;
   /** The profile's. It may be the name of another format's precision. */
   readonly defaultDtype: string | undefined;
@@ -49,6 +49,10 @@ export function chooseArtifact(
 ): ChosenArtifact {
   const { dtypes, expected, fixes } = format;
   const candidates = format.candidates(paths);
+  // A precision's place may hold the artifact itself: `onnx:onnx/model_custom.onnx`.
+  if (wish.file === undefined && wish.dtype !== undefined && candidates.includes(wish.dtype)) {
+    return { dtype: undefined, paths: [wish.dtype] };
+  }
   if (wish.file !== undefined) {
     const accepts = format.accepts ?? ((path: string) => candidates.includes(path));
     if ((paths.includes(wish.file) || candidates.includes(wish.file)) && accepts(wish.file)) {

@@ -11,7 +11,10 @@ import {
 import { messageOf } from "./failure-text.js";
 
 /** What a session is made from. `settings` is `{}` where nothing can be set that changes a number. */
-export type SessionFacts = Pick<BackendSession, "info" | "artifact" | "capabilities" | "settings" | "bounds" | "notes">;
+export type SessionFacts = Pick<
+  BackendSession,
+  "info" | "artifact" | "capabilities" | "settings" | "bounds" | "notes"
+>;
 
 /** What the sessions of all runtimes have in common: they are closed once, and refuse batches from then on. */
 export abstract class RuntimeSession implements BackendSession {

@@ -3,7 +3,13 @@ import type { EvaluationSubject } from "@crossrank/eval";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { backendNames, parseBackend } from "./backend-names.js";
 import { UsageError } from "./failure.js";
-import { conversionOption, modelOptions, type ProfiledModelOptions, wholeNumber } from "./options.js";
+import {
+  conversionOption,
+  fileOption,
+  modelOptions,
+  type ProfiledModelOptions,
+  wholeNumber,
+} from "./options.js";
 
 /** A backend with a precision, and the name by which reports call it. */
 export interface SystemChoice {
@@ -22,6 +28,7 @@ export interface EvaluationOptions extends ProfiledModelOptions {
   readonly model: string;
   readonly backend?: readonly SystemChoice[];
   readonly reference?: SystemChoice;
+  readonly file?: string;
   readonly limit?: number;
   readonly maxLength?: number;
   readonly truncation?: TruncationStrategy;
@@ -62,7 +69,7 @@ export function addSystemOptions(command: Command): Command {
       "the backend that the others are held against (default: the first --backend)",
       parseSystem,
     );
-  for (const option of [...modelOptions(), conversionOption()]) command.addOption(option);
+  for (const option of [...modelOptions(), conversionOption(), fileOption()]) command.addOption(option);
   return command
     .option("--instruction <text>", 'what counts as relevant; "" for none (default: the model\'s own)')
     .option("--max-length <n>", "longest sequence in tokens (default: the model's own)", wholeNumber)
@@ -92,11 +99,23 @@ function parseSystem(value: string): SystemChoice {
  * @param chooseDefault the backend to take where none is named.
  */
 export async function systemsOf(
-  { backend = [], reference }: EvaluationOptions,
+  { backend = [], reference, file }: EvaluationOptions,
   chooseDefault: () => Promise<string>,
 ): Promise<{ readonly systems: readonly SystemChoice[]; readonly reference: string }> {
+  const nameDefault = async (): Promise<string> =>
+    file === undefined ? chooseDefault() : (await import("./registry.js")).defaultBackend([file]);
   const asked =
-    backend.length === 0 && reference === undefined ? [parseSystem(await chooseDefault())] : backend;
+    backend.length === 0 && reference === undefined ? [parseSystem(await nameDefault())] : backend;
+  if (file !== undefined) {
+    const [only, ...others] = asked;
+    if (only === undefined || others.length > 0 || reference !== undefined) {
+      throw new UsageError(
+        `--file names what one backend runs, and there are several; write each as --backend ${only?.name ?? "onnx"}:${file}`,
+      );
+    }
+    const system = { label: `${only.name}:${file}`, name: only.name, dtype: file };
+    return { systems: [system], reference: system.label };
+  }
   const labels = asked.map(({ label }) => label);
   const twice = labels.find((label, index) => labels.indexOf(label) !== index);
   if (twice !== undefined) throw new UsageError(`--backend ${twice} is given twice`);

@@ -21,7 +21,7 @@ import { defaultBackend, findBackend, makeBackend } from "./registry.js";
 /** What can be chosen for each variant. */
 export interface RunOptions
   extends Omit<CreateRerankerOptions, "model" | "backend" | "signal" | "onProgress">,
-    Pick<CommonBackendOptions, "threads" | "workers"> {
+    Pick<CommonBackendOptions, "threads" | "workers" | "file"> {
   /**
    * `"onnx"`, `"llamacpp"`, `"mnn"`, `"coreml"`, the path of a backend's file (`"./mine.mjs"`) or an npm package; also
    * with a precision, as in `"onnx:int8"`. Or a backend that was made already, which has its own threads and workers.
@@ -89,7 +89,10 @@ export async function openReranker(
 }
 
 /** What {@link openBackend} has to know. */
-export type OpenBackendOptions = Pick<RunOptions, "backend" | "dtype" | "threads" | "workers" | "profile"> &
+export type OpenBackendOptions = Pick<
+  RunOptions,
+  "backend" | "dtype" | "threads" | "workers" | "file" | "profile"
+> &
   Pick<ModelSourceOptions, "offline" | "cacheFolder"> &
   AutoConversionOptions;
 
@@ -112,8 +115,12 @@ export async function openBackend(
   options: OpenBackendOptions,
   signal?: AbortSignal,
 ): Promise<OpenedBackend> {
-  const { backend, dtype, threads, workers, profile, convert, offline, cacheFolder, onConversion } = options;
-  if (backend !== undefined && typeof backend !== "string") return { files, backend, dtype };
+  const { backend, dtype, threads, workers, file, profile, convert, offline, cacheFolder, onConversion } =
+    options;
+  if (backend !== undefined && typeof backend !== "string") {
+    if (file === undefined) return { files, backend, dtype };
+    throw new InvalidInputError("file", "is an option of the backend, which was made already: give it there");
+  }
   const named = backend === undefined ? undefined : await findBackend(backend);
   if (named?.dtype !== undefined && dtype !== undefined && named.dtype !== dtype) {
     throw new InvalidInputError(
@@ -122,26 +129,19 @@ export async function openBackend(
     );
   }
   const wanted = dtype ?? named?.dtype ?? originOf(files)?.dtype;
-  const converted = await convertedModel(files, {
-    ...{
-      named: named?.backend,
-      dtype: wanted,
-      offline,
-      cacheFolder,
-      profile,
-      threads,
-      convert,
-      onConversion,
-    },
-    signal,
-  });
+  // Who names a file wants it, and nothing that is made of the weights.
+  const shared = { offline, cacheFolder, profile, threads, convert, onConversion, signal };
+  const converted =
+    file === undefined
+      ? await convertedModel(files, { ...shared, named: named?.backend, dtype: wanted })
+      : undefined;
   const found =
     converted?.backend ??
     named?.backend ??
-    (await findBackend(await defaultName(files, wanted, signal))).backend;
+    (await findBackend(await defaultName(files, { dtype: wanted, file }, signal))).backend;
   return {
     files: converted?.files ?? files,
-    backend: await makeBackend(found, { threads, workers }),
+    backend: await makeBackend(found, { threads, workers, file }),
     dtype: wanted,
   };
 }
@@ -185,8 +185,8 @@ async function toVariant(
   variant: VariantOptions,
 ): Promise<Variant> {
   // A precision belongs to its backend: a variant that names one of the two takes neither from around it.
-  const { backend: _backend, dtype: _dtype, ...common } = shared;
-  const hasOwn = variant.backend !== undefined || variant.dtype !== undefined;
+  const { backend: _backend, dtype: _dtype, file: _file, ...common } = shared;
+  const hasOwn = variant.backend !== undefined || variant.dtype !== undefined || variant.file !== undefined;
   const own = { ...(hasOwn ? common : shared), ...variant };
   const { backend } = own;
   const dtype = own.dtype ?? (typeof backend === "string" ? await dtypeIn(backend) : undefined);
@@ -201,7 +201,9 @@ async function toVariant(
   return {
     ...loadOptions(own),
     dtype,
-    name: variant.name ?? ([label, own.dtype].filter((part) => part !== undefined).join(":") || "default"),
+    name:
+      variant.name ??
+      ([label, own.file ?? own.dtype].filter((part) => part !== undefined).join(":") || "default"),
     model: async ({ signal }) => (await open(signal)).files,
     backend: async () => (await open()).backend,
   };
@@ -257,7 +259,7 @@ function wrapped<Opened extends Reranker | FallbackReranker>(
 }
 
 /** Of core's options those that are neither model nor backend. */
-function loadOptions(options: RunOptions): Omit<RunOptions, "backend" | "threads" | "workers"> {
+function loadOptions(options: RunOptions): Omit<RunOptions, "backend" | "threads" | "workers" | "file"> {
   const { dtype, maxLength, truncation, instruction, profile, probe } = options;
   return { dtype, maxLength, truncation, instruction, profile, probe };
 }
@@ -268,9 +270,10 @@ async function openFiles(model: string | ModelFiles, options: ModelSourceOptions
 
 async function defaultName(
   files: ModelFiles,
-  dtype: string | undefined,
+  { dtype, file }: Pick<RunOptions, "dtype" | "file">,
   signal: AbortSignal | undefined,
 ): Promise<string> {
+  if (file !== undefined) return defaultBackend([file]);
   const listed = await files.list({ signal });
   return defaultBackend(
     listed.map(({ path }) => path),

@@ -35,6 +35,14 @@ export function conversionOption(): Option {
   );
 }
 
+/** Of the commands that run one model on one backend. */
+export function fileOption(): Option {
+  return new Option(
+    "--file <path>",
+    "the artifact to run, relative to the model, e.g. onnx/model_O3.onnx, whatever its name; overrides the precision",
+  );
+}
+
 export function backendOption(): Option {
   return new Option(
     "-b, --backend <name>",

@@ -34,6 +34,16 @@ export interface Precision {
   readonly dtype: string;
   /** Relative to the model. */
   readonly path: string;
+  /** Further names by which it may be asked for, as the publisher calls it. */
+  readonly aliases?: readonly string[] | undefined;
+  /** Why it is taken only where it is named itself. */
+  readonly onlyByName?: string | undefined;
+}
+
+/** Whether an artifact is what somebody asks for by a precision, by a publisher's own name for it, or by its path. */
+export function isAskedFor({ dtype, path, aliases = [], onlyByName }: Precision, asked: string): boolean {
+  const same = (name: string): boolean => name.toLowerCase() === asked.toLowerCase();
+  return path === asked || aliases.some(same) || (onlyByName === undefined && same(dtype));
 }
 
 /**
@@ -137,7 +147,7 @@ export async function precisionsAmong(paths: readonly string[]): Promise<Precisi
  */
 export async function defaultBackend(paths: readonly string[], dtype?: string): Promise<string> {
   const precisions = await precisionsAmong(paths);
-  const fitting = precisions.filter((one) => one.dtype.toLowerCase() === dtype?.toLowerCase());
+  const fitting = dtype === undefined ? [] : precisions.filter((one) => isAskedFor(one, dtype));
   const ofPrecision = await allowedHere(fitting.map(({ backend }) => backend));
   // Also those whose file names say nothing.
   const withFiles = registeredNames.filter((name) => registeredArtifacts(name, paths).length > 0);

@@ -3,7 +3,7 @@ import type { Context } from "../../context.js";
 import { UsageError } from "../../failure.js";
 import { inputFormats } from "../../input.js";
 import { defaultModel } from "../../model.js";
-import { backendOption, conversionOption, modelOptions, wholeNumber } from "../../options.js";
+import { backendOption, conversionOption, fileOption, modelOptions, wholeNumber } from "../../options.js";
 import type { RerankCommandOptions } from "./run.js";
 import { outputFormats } from "./table.js";
 
@@ -24,6 +24,7 @@ Examples:
   $ crossrank rerank --query "how do vaccines work" --documents corpus.jsonl --top-n 5 --format json
   $ grep -h vaccine notes/*.txt | crossrank rerank --query "how do vaccines work" --documents -
   $ crossrank rerank --query "…" --documents corpus.jsonl --model BAAI/bge-reranker-base --dtype fp32
+  $ crossrank rerank --query "…" --documents corpus.jsonl --model ./my-model --file onnx/model_O3.onnx
 
 Exit code: 0 ranked, 1 failed, 2 wrong usage, 130 interrupted.`;
 
@@ -46,6 +47,7 @@ export function addRerankCommand(program: Command, context: Context): void {
     )
     .addOption(backendOption())
     .option("--dtype <name>", "precision, e.g. fp32, int8, or Q8_0 of a GGUF (default: the model's own)")
+    .addOption(fileOption())
     .option("--max-length <n>", "longest sequence in tokens (default: the model's own)", wholeNumber)
     .addOption(
       new Option(

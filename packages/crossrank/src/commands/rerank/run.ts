@@ -18,6 +18,7 @@ export interface RerankCommandOptions extends ProfiledModelOptions {
   readonly instruction?: string;
   readonly backend?: BackendChoice;
   readonly dtype?: string;
+  readonly file?: string;
   readonly maxLength?: number;
   readonly truncation?: TruncationStrategy;
   readonly threads?: number;
@@ -62,6 +63,7 @@ async function score(
     const reranker = await openReranker(model, {
       backend: options.backend?.name,
       dtype: options.dtype ?? options.backend?.dtype,
+      file: options.file,
       threads: options.threads,
       workers: options.workers,
       maxLength: options.maxLength,

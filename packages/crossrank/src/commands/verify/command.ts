@@ -1,7 +1,14 @@
 import { type Command, Option } from "commander";
 import type { Context } from "../../context.js";
 import { defaultModel } from "../../model.js";
-import { backendOption, conversionOption, modelOptions, positiveNumber, tableOrJson } from "../../options.js";
+import {
+  backendOption,
+  conversionOption,
+  fileOption,
+  modelOptions,
+  positiveNumber,
+  tableOrJson,
+} from "../../options.js";
 import type { VerifyCommandOptions } from "./run.js";
 
 const help = `
@@ -20,6 +27,7 @@ Examples:
   $ crossrank verify
   $ crossrank verify ./my-model --backend onnx:fp32
   $ crossrank verify ./my-model --backend llamacpp:Q8_0
+  $ crossrank verify ./my-model --file onnx/model_qint8_avx512_vnni.onnx
   $ crossrank verify ./my-model --backend coreml:reference --tolerance 0.001
   $ crossrank verify ./converted --published BAAI/bge-reranker-base
   $ crossrank verify cross-encoder/ms-marco-MiniLM-L6-v2 --format json
@@ -32,7 +40,8 @@ export function addVerifyCommand(program: Command, context: Context): void {
     .summary("hold a model on a backend against its reference implementation")
     .description("Compares token ids, logits and scores with the model's goldens, case by case.")
     .argument("[model]", "folder, repository id, or nano, the embedded model", defaultModel)
-    .addOption(backendOption());
+    .addOption(backendOption())
+    .addOption(fileOption());
   for (const option of [...modelOptions(), conversionOption()]) command.addOption(option);
   command
     .addOption(

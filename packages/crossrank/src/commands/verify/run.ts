@@ -11,6 +11,7 @@ import { type Outcome, verificationJson, verificationTable } from "./table.js";
 
 export interface VerifyCommandOptions extends ProfiledModelOptions, GoldensOptions {
   readonly backend?: BackendChoice;
+  readonly file?: string;
   readonly tolerance?: number;
   readonly format: "table" | "json";
 }
@@ -40,7 +41,12 @@ async function compareAll(
     const profile = await readProfileFile(options.profile);
     const found = await openModelFiles(source, options, signal);
     // Several publications about one model: it is loaded once.
-    const asked = { backend: options.backend?.name, dtype: options.backend?.dtype, profile };
+    const asked = {
+      backend: options.backend?.name,
+      dtype: options.backend?.dtype,
+      file: options.file,
+      profile,
+    };
     const choice = await openBackend(found, { ...asked, onConversion: progress.conversion }, signal);
     // A model that was converted brings what its weights give.
     const { files: model } = choice;
