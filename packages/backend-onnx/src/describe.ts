@@ -36,13 +36,12 @@ export function dtypeToTell(path: string, content: string | undefined): string {
 /** What somebody should know who runs the file here. */
 export function notesOn(path: string, content: string | undefined, onGpu: boolean): readonly string[] {
   const elsewhere = madeElsewhere(publishedName(path)?.processor, thisProcessor(), onGpu);
-  const named = usualDtype(path);
-  const tells = dtypeToTell(path, content);
+  const named = usualDtype(path) ?? publishedName(path)?.dtype;
+  const isNamedWrongly =
+    named !== undefined && content !== undefined && precisionClassOf(named) !== precisionClassOf(content);
   return [
     ...(elsewhere === undefined ? [] : [`${path} ${elsewhere}`]),
-    ...(named === undefined || named === tells
-      ? []
-      : [`${path} is named as ${named} is, and computes in ${tells}`]),
+    ...(isNamedWrongly ? [`${path} is named as ${named} is, and computes in ${content}`] : []),
   ];
 }
 

@@ -221,12 +221,12 @@ test.each(["process", "thread"] as const)(
     let turns = 0;
     const timer = setInterval(() => turns++, 1);
     const start = performance.now();
-    await Promise.all(Array.from({ length: 40 }, () => session.run(longBatch())));
+    await Promise.all(Array.from({ length: 10 }, () => session.run(longBatch())));
     const milliseconds = performance.now() - start;
     clearInterval(timer);
     delay.disable();
-    // A run that blocked would let it turn once a batch, 40 times. No bound on time: the machine may be busy, or fast.
-    expect(turns).toBeGreaterThan(80);
+    // A run that blocked would let it turn once a batch, 10 times. No bound on time: the machine may be busy, or fast.
+    expect(turns).toBeGreaterThan(20);
     console.log(
       `${turns} turns in ${milliseconds.toFixed(0)} ms, delay p99 ${(delay.percentile(99) / 1e6).toFixed(1)} ms`,
     );
