@@ -2,7 +2,8 @@ import { onnx } from "@crossrank/backend-onnx";
 import { defineConformanceSuite } from "@crossrank/conformance";
 import type { Backend } from "@crossrank/core";
 import { readGoldens, verify } from "@crossrank/core/verify";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
+import { isLong, sampledRunner } from "../../conformance/test/sampled-runner.js";
 import { createOnnxWriter, type OnnxTarget } from "../src/onnx/write-onnx.js";
 import { convertedFixture, encoderFixtures, temporaryFolder } from "./onnx-files.js";
 
@@ -18,8 +19,7 @@ const forms: readonly { target: OnnxTarget; dtype: keyof typeof tolerances }[] =
   { target: "onnxruntime", dtype: "fp16" },
 ];
 
-/** All of the suite for every form with CROSSRANK_LONG; otherwise for the first, and the numbers of the others. */
-const isLong = process.env["CROSSRANK_LONG"] !== undefined;
+// Without CROSSRANK_LONG a sample of the suite for the first form, and the numbers of the others.
 // What is tried here is the file; a runtime in this process loads it faster.
 const backend = (): Backend => ({
   ...onnx({ workers: 1, threads: 1, isolation: "thread" }),
@@ -34,7 +34,7 @@ for (const [index, { target, dtype }] of forms.entries()) {
   describe(`${target} ${dtype}`, async () => {
     if (isLong || index === 0) {
       await defineConformanceSuite({
-        runner: { describe, test, beforeAll, afterAll },
+        runner: sampledRunner({ name: "", every: 6, whole: ["bert-logit"] }),
         backend,
         fixtures,
         tolerance: tolerances[dtype],

@@ -57,7 +57,13 @@ type RerankerOptions = Omit<CreateRerankerOptions, "model" | "backend"> & {
 export async function load(model: string, options: RerankerOptions = {}): Promise<[ModelFiles, Reranker]> {
   const { batch, ...rerankerOptions } = options;
   const files = await openFolder(model);
-  const backend = onnx({ workers: 1, threads: 1, ...(batch === undefined ? {} : { batch }) });
+  // What is tried is what an evaluation makes of scores; in this process a model loads in milliseconds.
+  const backend = onnx({
+    workers: 1,
+    threads: 1,
+    isolation: "thread",
+    ...(batch === undefined ? {} : { batch }),
+  });
   return [files, await createReranker({ model: files, backend, ...rerankerOptions })];
 }
 
