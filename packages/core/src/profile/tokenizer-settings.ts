@@ -1,3 +1,5 @@
+import { tokenizerClassName } from "./tokenizer-class.js";
+
 /** tokenizer.json, as far as its classes change it. */
 interface SteppedTokenizer {
   readonly normalizer?: Step | null | undefined;
@@ -43,26 +45,6 @@ const rules: Readonly<Record<string, Rule>> = {
   RobertaTokenizer: "byte-level",
 };
 
-/** The class of a `model_type` whose files name none (transformers' `TOKENIZER_MAPPING_NAMES`). */
-const classOfModel: Readonly<Record<string, string>> = {
-  bert: "BertTokenizer",
-  convbert: "ConvBertTokenizer",
-  distilbert: "DistilBertTokenizer",
-  electra: "ElectraTokenizer",
-  funnel: "FunnelTokenizer",
-  layoutlm: "LayoutLMTokenizer",
-  lxmert: "LxmertTokenizer",
-  mobilebert: "MobileBertTokenizer",
-  squeezebert: "SqueezeBertTokenizer",
-  mpnet: "MPNetTokenizer",
-  bart: "BartTokenizer",
-  gpt2: "GPT2Tokenizer",
-  led: "LEDTokenizer",
-  longformer: "LongformerTokenizer",
-  mvp: "MvpTokenizer",
-  roberta: "RobertaTokenizer",
-};
-
 /**
  * tokenizer.json as transformers uses it: a tokenizer's class sets what tokenizer_config.json says, and its own defaults
  * where that says nothing, over what tokenizer.json holds. On each rule here transformers 4.57.6 and 5.24.0 agree
@@ -105,15 +87,9 @@ function ruleOf(
   settings: TokenizerSettings | undefined,
   config: { readonly model_type?: unknown; readonly tokenizer_class?: unknown } | undefined,
 ): Rule | undefined {
-  const model = config?.model_type;
-  const name =
-    settings?.tokenizer_class ??
-    config?.tokenizer_class ??
-    (typeof model === "string" && Object.hasOwn(classOfModel, model) ? classOfModel[model] : undefined);
-  if (typeof name !== "string") return undefined;
-  // transformers 4 spells the same class with "Fast" behind it.
-  const plain = name.replace(/Fast$/, "");
-  return Object.hasOwn(rules, plain) ? rules[plain] : undefined;
+  const name = tokenizerClassName(settings?.tokenizer_class ?? config?.tokenizer_class, config?.model_type);
+  if (name === undefined) return undefined;
+  return Object.hasOwn(rules, name) ? rules[name] : undefined;
 }
 
 function flag(value: unknown, otherwise: boolean): boolean {

@@ -1,3 +1,5 @@
+export { tokenizerClassName } from "@crossrank/core/files";
+
 /** A tokenizer's special tokens, by transformers' names. Their order is that in which transformers adds them. */
 export const specialTokenNames = [
   "bos_token",
@@ -121,46 +123,6 @@ const classes: Readonly<Record<string, TokenizerClass>> = {
     tokens: { bos_token: "<s>", eos_token: "</s>", unk_token: "<unk>" },
   },
 };
-
-/** The class that transformers takes for a `model_type` whose files name none. */
-const classOfModel: Readonly<Record<string, string>> = {
-  bert: "BertTokenizer",
-  convbert: "ConvBertTokenizer",
-  distilbert: "DistilBertTokenizer",
-  electra: "ElectraTokenizer",
-  layoutlm: "LayoutLMTokenizer",
-  mobilebert: "MobileBertTokenizer",
-  squeezebert: "SqueezeBertTokenizer",
-  mpnet: "MPNetTokenizer",
-  bart: "BartTokenizer",
-  longformer: "LongformerTokenizer",
-  roberta: "RobertaTokenizer",
-  gpt2: "GPT2Tokenizer",
-  qwen2: "Qwen2Tokenizer",
-  qwen3: "Qwen2Tokenizer",
-  "xlm-roberta": "XLMRobertaTokenizer",
-  camembert: "CamembertTokenizer",
-  llama: "LlamaTokenizer",
-  // Named in the refusal alone.
-  albert: "AlbertTokenizer",
-  deberta: "DebertaTokenizer",
-  "deberta-v2": "DebertaV2Tokenizer",
-  gemma: "GemmaTokenizer",
-  gemma2: "GemmaTokenizer",
-  t5: "T5Tokenizer",
-  xlnet: "XLNetTokenizer",
-};
-
-/** The name without "Fast", which is how transformers 4 spells the same class. */
-export function tokenizerClassName(
-  tokenizerClass: string | undefined,
-  modelType: string | undefined,
-): string | undefined {
-  if (tokenizerClass !== undefined) return tokenizerClass.replace(/Fast$/, "");
-  return modelType !== undefined && Object.hasOwn(classOfModel, modelType)
-    ? classOfModel[modelType]
-    : undefined;
-}
 
 export function tokenizerClassOf(name: string): TokenizerClass | undefined {
   return Object.hasOwn(classes, name) ? classes[name] : undefined;
