@@ -14,11 +14,10 @@ import {
 } from "../src/index.js";
 
 /** The embedded model, as the command opens it. */
-export async function openNano(dtype?: string): Promise<Reranker> {
+export async function openNano(): Promise<Reranker> {
   return createReranker({
     model: await openModel(modelFolder),
     backend: onnx({ workers: 1, threads: 1 }),
-    ...(dtype === undefined ? {} : { dtype }),
   });
 }
 

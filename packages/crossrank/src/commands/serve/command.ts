@@ -26,7 +26,7 @@ Output:
 Examples:
   $ crossrank serve
   $ crossrank serve BAAI/bge-reranker-base --port 9000
-  $ crossrank serve --model fast=nano,backend=onnx:int8 --model exact=nano,backend=onnx:fp32
+  $ crossrank serve --model fast=nano --model base=BAAI/bge-reranker-base,backend=onnx:fp32
 
 Exit code: 0 after SIGTERM or Ctrl-C, once what was under way is done; 1 failed, 2 wrong usage.`;
 
