@@ -26,6 +26,8 @@ export interface AnsweredScore {
   readonly logit: number | null;
   readonly tokens: number;
   readonly truncatedTokens: number;
+  /** More was cut than was counted. */
+  readonly truncatedTokensIsMinimum: boolean;
 }
 
 export interface Outcome {
@@ -202,8 +204,9 @@ function toOutcome(
   return {
     status: given.status,
     scale,
-    scores: given.scores.map(({ index, logit, tokens, truncatedTokens }) => ({
+    scores: given.scores.map(({ index, logit, tokens, truncatedTokens, truncatedTokensIsMinimum }) => ({
       index,
+      truncatedTokensIsMinimum: truncatedTokensIsMinimum ?? false,
       logit,
       score: logit === null ? null : answerScore(logit, scale),
       tokens,

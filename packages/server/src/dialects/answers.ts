@@ -38,14 +38,23 @@ export function rerankBody(
     id: randomUUID(),
     object: "list",
     model,
-    results: scores.map(({ index, score, logit, tokens: own, truncatedTokens }) => ({
-      index,
-      relevance_score: score,
-      ...(wantsText
-        ? { document: { text: text(index), ...(dialect === "vllm" ? { multi_modal: null } : {}) } }
-        : {}),
-      ...(request.returnDetails ? { logit, tokens: own, truncated_tokens: truncatedTokens } : {}),
-    })),
+    results: scores.map(
+      ({ index, score, logit, tokens: own, truncatedTokens, truncatedTokensIsMinimum }) => ({
+        index,
+        relevance_score: score,
+        ...(wantsText
+          ? { document: { text: text(index), ...(dialect === "vllm" ? { multi_modal: null } : {}) } }
+          : {}),
+        ...(request.returnDetails
+          ? {
+              logit,
+              tokens: own,
+              truncated_tokens: truncatedTokens,
+              ...(truncatedTokensIsMinimum ? { truncated_tokens_is_minimum: true } : {}),
+            }
+          : {}),
+      }),
+    ),
     usage,
     meta: {
       api_version: { version },

@@ -101,6 +101,7 @@ export const rerankAnswerSchema: z.ZodObject = z
         logit: z.number().nullable().optional(),
         tokens: z.number().optional(),
         truncated_tokens: z.number().optional(),
+        truncated_tokens_is_minimum: z.literal(true).optional(),
       }),
     ),
     usage,

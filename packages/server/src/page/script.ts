@@ -35,7 +35,7 @@ function say(text) {
 
 function complain(text) {
   const notice = at("fault");
-  notice.textContent = text;
+  notice.textContent = text && text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
   notice.hidden = !text;
 }
 
@@ -99,7 +99,8 @@ function column(id, answer, texts, seconds, other) {
       head.append(make("span", "facts", (difference < 0 ? "−" : "+") + Math.abs(difference).toFixed(4)));
     }
     head.append(make("span", "facts", "document " + (result.index + 1) + " · " + result.tokens + " tokens"));
-    if (result.truncated_tokens > 0) head.append(make("span", "cut", result.truncated_tokens + " tokens cut"));
+    const least = result.truncated_tokens_is_minimum ? "at least " : "";
+    if (result.truncated_tokens > 0) head.append(make("span", "cut", least + result.truncated_tokens + " tokens cut"));
     const track = make("div", "track");
     const bar = make("div");
     bar.style.inlineSize = Math.max(0, Math.min(1, result.relevance_score)) * 100 + "%";

@@ -30,7 +30,7 @@ label { display: grid; gap: .3rem; font-weight: 600; }
 label small { font-weight: 400; color: var(--quiet); }
 input, textarea, select, button { font: inherit; color: inherit; }
 input, textarea, select {
-  inline-size: 100%; background: var(--back); border: 1px solid var(--line); border-radius: .4rem;
+  font-weight: 400; inline-size: 100%; background: var(--back); border: 1px solid var(--line); border-radius: .4rem;
   padding: .5rem .6rem; min-block-size: 2.75rem;
 }
 textarea { resize: vertical; min-block-size: 9rem; }
@@ -60,7 +60,7 @@ ol > li.moved { background: var(--moved); }
 .down { color: var(--down); font-weight: 600; }
 .track { block-size: .35rem; border-radius: .2rem; background: var(--back); margin-block: .35rem; overflow: hidden; }
 .track > div { block-size: 100%; background: var(--bar); }
-li p { margin: 0; overflow-wrap: anywhere; white-space: pre-wrap; }
+li p { margin: 0; overflow-wrap: anywhere; white-space: pre-wrap; max-block-size: 12rem; overflow-y: auto; }
 [hidden] { display: none !important; }
 @media (max-width: 30rem) { button { inline-size: 100%; } }
 `;
