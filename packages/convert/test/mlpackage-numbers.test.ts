@@ -3,7 +3,8 @@ import { onnx } from "@crossrank/backend-onnx";
 import { defineConformanceSuite } from "@crossrank/conformance";
 import type { Backend } from "@crossrank/core";
 import { readGoldens, verify } from "@crossrank/core/verify";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
+import { isLong, sampledRunner } from "../../conformance/test/sampled-runner.js";
 import { convert } from "../src/convert.js";
 import type { MlpackageWriterOptions } from "../src/mlpackage/write-mlpackage.js";
 import { packagedFixture, packageFixtures } from "./mlpackage-files.js";
@@ -55,8 +56,7 @@ const forms: readonly {
   },
 ];
 
-/** All of the suite for every form with CROSSRANK_LONG; otherwise the numbers of the one that is much like the others. */
-const isLong = process.env["CROSSRANK_LONG"] !== undefined;
+// Without CROSSRANK_LONG a sample of the suite, and the numbers of the form that is much like the others.
 // What is tried here is the file; a runtime in this process loads it faster.
 const inner = (): Backend => onnx({ workers: 1, threads: 1, isolation: "thread" });
 
@@ -68,7 +68,7 @@ for (const { name, options, dtype, arithmetic, tolerance, ...form } of forms) {
   describe(name, async () => {
     if (isLong || form.isSampled !== true) {
       await defineConformanceSuite({
-        runner: { describe, test, beforeAll, afterAll },
+        runner: sampledRunner({ name: "", every: 6, whole: ["bert-logit"] }),
         backend,
         fixtures,
         tolerance,
