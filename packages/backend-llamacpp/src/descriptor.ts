@@ -1,5 +1,6 @@
 import type { BackendDescriptor } from "@crossrank/backend-kit";
 import { artifactsAmong, ggufPaths } from "./artifact.js";
+import { describe } from "./describe.js";
 import { dtypes } from "./dtype.js";
 import { llamacpp } from "./llamacpp.js";
 
@@ -12,6 +13,7 @@ export const backends: readonly BackendDescriptor[] = [
     dtypes,
     artifacts: artifactsAmong,
     candidates: ggufPaths,
+    describe,
     install: ["@crossrank/backend-llamacpp", "node-llama-cpp"],
     create: ({ threads, workers, file }) => llamacpp({ threads, contexts: workers, file }),
   },

@@ -30,7 +30,9 @@ export function judgeVocabulary(
   if (tokenizerJson === undefined) return;
   // Made from this very file: nothing is left to compare.
   if (metadata.text("crossrank.tokenizer_sha256") === tokenizerSha256) return;
-  const wanted = tokensOf(tokenizerJson);
+  const all = tokensOf(tokenizerJson);
+  // A special token is made by a template alone, and whether that has one beyond the table is core's to check.
+  const wanted = new Map([...all.tokens].filter(([id]) => id < vocabulary || !all.specials.has(id)));
   if (wanted.size === 0) return;
   const fix = "Put the GGUF file beside the model that it was made from";
   const highest = [...wanted.keys()].reduce((most, id) => Math.max(most, id), 0);
@@ -61,11 +63,15 @@ function isSpelling(found: string, token: string): boolean {
 }
 
 /** Tokens by id. Empty where tokenizer.json has another form than Rust's `tokenizers` 0.23 writes. */
-function tokensOf(tokenizerJson: string): Map<number, string> {
+function tokensOf(tokenizerJson: string): {
+  readonly tokens: ReadonlyMap<number, string>;
+  readonly specials: ReadonlySet<number>;
+} {
   const tokens = new Map<number, string>();
+  const specials = new Set<number>();
   const { model, added_tokens: added = [] } = JSON.parse(tokenizerJson) as {
     model?: { vocab?: unknown };
-    added_tokens?: readonly { id?: unknown; content?: unknown }[];
+    added_tokens?: readonly { id?: unknown; content?: unknown; special?: unknown }[];
   };
   const put = (id: unknown, token: unknown): void => {
     if (typeof id === "number" && typeof token === "string") tokens.set(id, token);
@@ -76,6 +82,9 @@ function tokensOf(tokenizerJson: string): Map<number, string> {
   } else if (typeof vocabulary === "object" && vocabulary !== null) {
     for (const [token, id] of Object.entries(vocabulary)) put(id, token);
   }
-  for (const { id, content } of added) put(id, content);
-  return tokens;
+  for (const { id, content, special } of added) {
+    put(id, content);
+    if (special === true && typeof id === "number") specials.add(id);
+  }
+  return { tokens, specials };
 }

@@ -135,7 +135,7 @@ async function judge({ path, header }: LocalArtifact, request: LoadRequest): Pro
     plan = judgeArtifact(header, {
       profile,
       output,
-      config: config === undefined ? undefined : JSON.parse(config),
+      config: parsed(config),
       tokenizerJson,
     });
   } catch (cause) {
@@ -153,6 +153,15 @@ async function judge({ path, header }: LocalArtifact, request: LoadRequest): Pro
     });
   }
   return plan;
+}
+
+/** Undefined also for what is no JSON: core refuses it where it needs it. */
+function parsed(json: string | undefined): unknown {
+  try {
+    return json === undefined ? undefined : JSON.parse(json.replace(/^\ufeff/, ""));
+  } catch {
+    return undefined;
+  }
 }
 
 async function readIfThere(

@@ -11,6 +11,7 @@ import {
   type BackendSession,
   IncompatibleModelError,
   type LoadRequest,
+  type ModelFiles,
   ModelLoadError,
 } from "@crossrank/core";
 import { chooseFile, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
@@ -18,7 +19,9 @@ import { openHost } from "./client.js";
 import { chooseBatchPreference, choosePlacement, type Placement } from "./defaults.js";
 import { diagnose } from "./diagnose.js";
 import { describeTensor, type GraphPlan, kindsToOffer, planInputs, planOutput } from "./graph-plan.js";
+import { judgeDefaults } from "./judge-defaults.js";
 import { modelLoadError } from "./load-error.js";
+import { readOperators } from "./operators.js";
 import { checkOptions, type MnnOptions } from "./options.js";
 import type { Calls, LoadedGraph, Rehearsal } from "./protocol.js";
 import { rehearsalOf, rehearsalProblem, showsCompany } from "./rehearsal.js";
@@ -48,6 +51,7 @@ async function load(options: MnnOptions, request: LoadRequest): Promise<BackendS
   const choice = chooseFile(files.id, await files.list({ signal }), wish);
   const { path } = choice.file;
   const local = await fetchArtifact(files, choice, request);
+  await requireDefaults(local.modelPath, path, request);
   const placement = choosePlacement(options, local.bytes);
   const { isolation = "process", deadlines } = options;
   const checkUnchanged = await rememberFiles([local.modelPath]);
@@ -90,6 +94,29 @@ async function load(options: MnnOptions, request: LoadRequest): Promise<BackendS
   } catch (error) {
     await (signal?.aborted === true ? client.abandon() : client.close());
     throw error;
+  }
+}
+
+/** @throws {ModelLoadError} when MNN would take another value than the model's for what the file leaves out. */
+async function requireDefaults(
+  modelPath: string,
+  file: string,
+  { files, signal }: LoadRequest,
+): Promise<void> {
+  const config = await readConfig(files, signal);
+  const problem = judgeDefaults(await readOperators(modelPath), config);
+  if (problem !== undefined) throw new ModelLoadError({ model: files.id, backend: "mnn", file, ...problem });
+}
+
+/** config.json, parsed; undefined where there is none, or none that can be read: core refuses it where it needs it. */
+async function readConfig(files: ModelFiles, signal: AbortSignal | undefined): Promise<unknown> {
+  const listed = await files.list({ signal });
+  if (!listed.some(({ path }) => path === "config.json")) return undefined;
+  const text = await files.readText("config.json", { signal });
+  try {
+    return JSON.parse(text.replace(/^\ufeff/, ""));
+  } catch {
+    return undefined;
   }
 }
 

@@ -103,7 +103,7 @@ const elements: Readonly<Record<number, readonly [name: string, bits: number]>> 
 
 /** Operators whose nodes say how a graph is quantised. */
 const quantisingOperator =
-  /Quantiz|^QLinear|^com\.microsoft\.(QLinear|QAttention|QGemm|QMoE|MatMulNBits|MatMulBnb4|MatMulFpQ4)|MatMulInteger|ConvInteger/;
+  /[Qq]uantiz|^QLinear|^com\.microsoft\.(QLinear|QAttention|QGemm|QMoE|MatMulNBits|MatMulBnb4|MatMulFpQ4)|MatMulInteger|ConvInteger/;
 
 const externalLocation = 1;
 const deepestGraph = 16;

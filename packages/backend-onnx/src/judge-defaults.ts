@@ -1,0 +1,168 @@
+import type { Problem } from "@crossrank/backend-kit";
+import type { AttributedNode, GraphNodes } from "@crossrank/formats/onnx";
+
+/** Operators that normalise, with what stands for an epsilon that a node leaves out (ONNX's and ONNX Runtime's schemas). */
+const epsilons: Readonly<Record<string, number>> = {
+  LayerNormalization: 1e-5,
+  RMSNormalization: 1e-5,
+  SimplifiedLayerNormalization: 1e-5,
+  "com.microsoft.LayerNormalization": 1e-5,
+  "com.microsoft.SimplifiedLayerNormalization": 1e-5,
+  "com.microsoft.SkipLayerNormalization": 1e-12,
+  "com.microsoft.SkipSimplifiedLayerNormalization": 1e-12,
+  "com.microsoft.EmbedLayerNormalization": 1e-12,
+};
+
+const epsilonNames = ["layer_norm_eps", "norm_eps", "rms_norm_eps", "layer_norm_epsilon"];
+
+/** Smaller ones than this change nothing: a variance is larger. */
+const negligible = 1e-6;
+
+const tanhApproximations = ["gelu_new", "gelu_fast", "gelu_accurate", "gelu_pytorch_tanh"];
+
+const products = [
+  "MatMul",
+  "Gemm",
+  "MatMulInteger",
+  "com.microsoft.MatMulIntegerToFloat",
+  "com.microsoft.FusedMatMul",
+];
+const passing = [
+  "Dropout",
+  "Cast",
+  "Identity",
+  "Where",
+  "Mul",
+  "Transpose",
+  "Reshape",
+  "DynamicQuantizeLinear",
+];
+const mostSteps = 64;
+
+/**
+ * Holds what the operators of a graph take for an attribute that a node leaves out against the model's config.json.
+ *
+ * @param config the parsed config.json; undefined where there is none.
+ * @returns what is wrong; undefined where nothing is.
+ */
+export function judgeDefaults({ nodes, opset }: GraphNodes, config: unknown): Problem | undefined {
+  for (const node of nodes) {
+    const problem =
+      epsilonProblem(node, config) ?? activationProblem(node, config) ?? attentionProblem(node, config);
+    if (problem !== undefined) return problem;
+  }
+  return softmaxProblem(nodes, opset);
+}
+
+function epsilonProblem(node: AttributedNode, config: unknown): Problem | undefined {
+  const assumed = Object.hasOwn(epsilons, node.operator) ? epsilons[node.operator] : undefined;
+  if (assumed === undefined || node.attributes.has("epsilon")) return undefined;
+  const wanted = numberIn(config, epsilonNames);
+  if (wanted === undefined || isSame(assumed, wanted)) return undefined;
+  if (assumed < negligible && wanted < negligible) return undefined;
+  return left(node, "epsilon", assumed, `config.json has ${wanted}`);
+}
+
+function activationProblem(node: AttributedNode, config: unknown): Problem | undefined {
+  if (node.operator !== "Gelu" || node.attributes.has("approximate")) return undefined;
+  const activation = textIn(config, ["hidden_activation", "hidden_act"]);
+  // Gemma's classes take the approximation whatever its name.
+  const isApproximate =
+    tanhApproximations.includes(activation ?? "") ||
+    (activation === "gelu" && (textIn(config, ["model_type"]) ?? "").startsWith("gemma"));
+  return isApproximate ? left(node, "approximate", '"none"', `config.json has ${activation}`) : undefined;
+}
+
+function attentionProblem(node: AttributedNode, config: unknown): Problem | undefined {
+  const { operator, attributes, inputs } = node;
+  if (!/^(?:com\.microsoft\.)?(?:\w*Attention)$/.test(operator)) return undefined;
+  const scalar = numberIn(config, ["query_pre_attn_scalar"]);
+  const size = numberIn(config, ["head_dim"]);
+  if (scalar !== undefined && size !== undefined && !isSame(scalar, size) && !attributes.has("scale")) {
+    return left(node, "scale", `1/√${size}`, `config.json has query_pre_attn_scalar ${scalar}`);
+  }
+  const cap = numberIn(config, ["attn_logit_softcapping"]);
+  if (cap !== undefined && cap !== 0 && !attributes.has("softcap")) {
+    return left(node, "softcap", 0, `config.json has attn_logit_softcapping ${cap}`);
+  }
+  // A mask that is added (the fifth input of one, the fourth of the other) may hold what comes later.
+  const rule = {
+    "com.microsoft.Attention": { name: "unidirectional", mask: 5 },
+    Attention: { name: "is_causal", mask: 3 },
+  }[operator];
+  if (rule === undefined || (inputs[rule.mask] ?? "") !== "" || attributes.has(rule.name)) return undefined;
+  return isCausal(config)
+    ? left(node, rule.name, 0, "the model is a language model, whose tokens see those before them alone")
+    : undefined;
+}
+
+function isCausal(config: unknown): boolean {
+  if (typeof config !== "object" || config === null) return false;
+  const classes: unknown = Reflect.get(config, "architectures");
+  const [named] = Array.isArray(classes) ? classes : [];
+  return typeof named === "string" && named.endsWith("ForCausalLM");
+}
+
+/**
+ * Until operator set 13 a Softmax without an axis is one over all axes behind the first together: of attention, over all
+ * heads and queries at once.
+ */
+function softmaxProblem(nodes: readonly AttributedNode[], opset: number | undefined): Problem | undefined {
+  if (opset === undefined || opset >= 13) return undefined;
+  const bare = nodes.filter(({ operator, attributes }) => operator === "Softmax" && !attributes.has("axis"));
+  if (bare.length === 0) return undefined;
+  const readers = new Map<string, AttributedNode[]>();
+  for (const node of nodes) {
+    for (const input of node.inputs) readers.set(input, [...(readers.get(input) ?? []), node]);
+  }
+  for (const node of bare) {
+    const seen = new Set<string>();
+    const open = [...node.outputs];
+    for (let steps = 0; open.length > 0 && steps < mostSteps; steps += 1) {
+      const value = open.pop() as string;
+      if (seen.has(value)) continue;
+      seen.add(value);
+      for (const reader of readers.get(value) ?? []) {
+        if (products.includes(reader.operator)) {
+          return left(
+            node,
+            "axis",
+            1,
+            `attention is over the last one, in operator set ${opset} not the same`,
+          );
+        }
+        if (passing.includes(reader.operator)) open.push(...reader.outputs);
+      }
+    }
+  }
+  return undefined;
+}
+
+function left(node: AttributedNode, attribute: string, assumed: number | string, wanted: string): Problem {
+  const name = (node.outputs[0] ?? "").replace(/[^\x20-\x7e]/g, "?").slice(0, 80);
+  return {
+    problem: `its ${node.operator} that makes ${JSON.stringify(name)} has no ${attribute}, for which ONNX Runtime takes ${assumed}, and ${wanted}`,
+    fix: "Export the model again with an exporter that writes the attribute, or convert its weights with `crossrank convert --to onnx`",
+  };
+}
+
+function isSame(a: number, b: number): boolean {
+  return Math.abs(a - b) <= 1e-6 * Math.max(Math.abs(a), Math.abs(b));
+}
+
+function numberIn(config: unknown, names: readonly string[]): number | undefined {
+  return valuesIn(config, names).find((value) => typeof value === "number");
+}
+
+function textIn(config: unknown, names: readonly string[]): string | undefined {
+  return valuesIn(config, names).find((value) => typeof value === "string");
+}
+
+/** A model of texts and pictures has its own in text_config. */
+function valuesIn(config: unknown, names: readonly string[]): unknown[] {
+  if (typeof config !== "object" || config === null) return [];
+  const inner: unknown = Reflect.get(config, "text_config");
+  return [config, ...(typeof inner === "object" && inner !== null ? [inner] : [])].flatMap((part) =>
+    names.map((name): unknown => Reflect.get(part, name)),
+  );
+}
