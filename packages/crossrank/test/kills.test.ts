@@ -11,7 +11,7 @@ import { binary, crossrank, temporaryFolder } from "./run-command.js";
 
 const isLong = process.env["CROSSRANK_LONG"] !== undefined;
 /** Folders that are begun anew, and kills of each before it is let finish. */
-const [folders, kills] = isLong ? [50, 10] : [1, 4];
+const [folders, kills] = isLong ? [50, 10] : [1, 2];
 
 const folder = temporaryFolder();
 const model = tinyModel(folder);

@@ -1,4 +1,5 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, fork, spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -52,7 +53,7 @@ export function crossrank(args: readonly string[], options: RunOptions = {}): Pr
   return new Promise((resolve, reject) => {
     const child = spawn(options.command ?? process.execPath, options.command ? args : [binary, ...args], {
       cwd: options.folder,
-      env: { ...inherited, HF_HUB_OFFLINE: "1", ...options.environment },
+      env: { ...commandEnvironment, ...options.environment },
     });
     let stdout = "";
     let stderr = "";
@@ -70,6 +71,75 @@ export function crossrank(args: readonly string[], options: RunOptions = {}): Pr
     options.onStart?.(child);
     if (options.input !== "open") child.stdin.end(options.input ?? "");
   });
+}
+
+const server = fileURLToPath(new URL("./command-server.mjs", import.meta.url));
+
+export interface Commands {
+  /**
+   * Runs a command after those before it, and fails where it leaves something that would keep a process of its own
+   * alive.
+   */
+  run(args: readonly string[], input?: string | Uint8Array): Promise<Outcome>;
+  /** Resolves when the process is gone. */
+  close(): Promise<void>;
+}
+
+/**
+ * A process that runs one command after the other, so that only the first loads the modules: for what commands answer,
+ * and not for how their process starts, ends, or is interrupted. It starts with the first.
+ */
+export function openCommands(place: { readonly cwd?: string; readonly env: NodeJS.ProcessEnv }): Commands {
+  let serving: ChildProcess | undefined;
+  let before: Promise<unknown> = Promise.resolve();
+  const runNow = async (args: readonly string[], input: string | Uint8Array): Promise<Outcome> => {
+    serving ??= fork(server, { serialization: "advanced", ...place });
+    const own = serving;
+    const stop = new AbortController();
+    const answered = once(own, "message", stop);
+    const ended = once(own, "exit", stop).then(([code]) => {
+      serving = undefined;
+      throw new Error(`the process of the commands ended with ${code} in ${args.join(" ")}`);
+    });
+    try {
+      own.send({ args, input });
+      const [{ left, ...outcome }] = (await Promise.race([answered, ended])) as [
+        Outcome & { readonly left: readonly string[] },
+      ];
+      if (left.length > 0) throw new Error(`left by ${args.join(" ")}: ${left.join(", ")}`);
+      return outcome;
+    } finally {
+      // Both end with it: neither is left for others to hear of.
+      stop.abort();
+      await Promise.allSettled([answered, ended]);
+    }
+  };
+  return {
+    run(args, input = "") {
+      const running = before.then(() => runNow(args, input));
+      before = running.catch(() => undefined);
+      return running;
+    },
+    async close() {
+      if (serving === undefined) return;
+      const gone = once(serving, "exit");
+      serving.disconnect();
+      await gone;
+    },
+  };
+}
+
+/** Of a command: without network. */
+export const commandEnvironment: NodeJS.ProcessEnv = { ...inherited, HF_HUB_OFFLINE: "1" };
+
+const commands = openCommands({ env: commandEnvironment });
+afterAll(() => commands.close());
+
+/** The same by {@link openCommands}; with options other than `input` it is a process of its own all the same. */
+export function crossrankInTurn(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+  const { input, ...others } = options;
+  if (input === "open" || Object.keys(others).length > 0) return crossrank(args, options);
+  return commands.run(args, input);
 }
 
 export interface TemporaryFolder {
