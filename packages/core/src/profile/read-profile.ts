@@ -12,6 +12,8 @@ import type {
 } from "../contract/model-profile.js";
 import { readTemplates, type Templates, textsOf } from "../encoding/template.js";
 import { english, explain, ModelReader } from "../files/model-reader.js";
+import { openSafetensors } from "../files/safetensors.js";
+import { modulesOf } from "../score/head.js";
 import { readChatTemplate } from "./chat-template.js";
 import { idBeyond } from "./check-ids.js";
 import { isDecoder } from "./decoders.js";
@@ -110,9 +112,42 @@ export async function readProfile(
   const reading = await readFrom(reader, files.id, facts).catch(async (error: unknown) => {
     throw (isStated ? undefined : await betterReason(error, files, signal)) ?? error;
   });
+  await requireHeadTensors(files, reader.present, reading.profile, signal);
   const belied = isStated ? undefined : await recogniseModel(files, { signal, certain: true });
   if (belied !== undefined) throw notRead(files.id, belied);
   return reading;
+}
+
+/**
+ * Holds the tensors that the head's modules name against the headers of the files that have them, where these are at hand:
+ * of a hub's file only the whole is. A file that is missing is the load's to say, and inspect shows a model without weights.
+ *
+ * @throws {ModelProfileError}
+ */
+async function requireHeadTensors(
+  files: ModelFiles,
+  present: ReadonlySet<string>,
+  { head }: ModelProfile,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (files.revision !== undefined) return;
+  const opened = new Map<string, ReadonlySet<string>>();
+  for (const module of modulesOf(head)) {
+    if (module.kind === "normalize" || !present.has(module.file)) continue;
+    const names =
+      opened.get(module.file) ?? new Set((await openSafetensors(files, module.file, { signal })).names);
+    opened.set(module.file, names);
+    const missing = [module.weight, ...(module.bias === undefined ? [] : [module.bias])].find(
+      (name) => !names.has(name),
+    );
+    if (missing === undefined) continue;
+    throw new ModelProfileError({
+      model: files.id,
+      file: module.file,
+      problem: `has no tensor ${missing}, which the model's head is made of`,
+      fix: "Take config.json and weights from the same revision of the model, or name the file that has it by head.modules in a crossrank.json",
+    });
+  }
 }
 
 /** What a model is that cannot be read, where that says more than which of its files stopped the reading. */

@@ -1,8 +1,14 @@
 import type { ArtifactDescription, BackendDescriptor, FoundArtifact } from "@crossrank/backend-kit";
-import { CrossrankError, type ModelFile, type ModelFiles, type ModelProfile } from "@crossrank/core";
+import {
+  CrossrankError,
+  type DeclaredClasses,
+  type ModelFile,
+  type ModelFiles,
+  type ModelProfile,
+} from "@crossrank/core";
 import { backendNames } from "../../backend-names.js";
 import { type Precision, precisionsAmong } from "../../backends.js";
-import { findBackend } from "../../registry.js";
+import { findBackend, makeBackend } from "../../registry.js";
 
 /** A precision as a backend's descriptor gives it. */
 export type Found = Precision & FoundArtifact;
@@ -45,18 +51,42 @@ export async function inspectArtifacts(
       const { path } = precision;
       const size = sizeWithin(listed, path);
       const standing = standingOf(precision, { own, chosen, descriptor, profile });
-      const isNear = model.revision === undefined || offline || size <= largestFetched;
       inspected.push({
         ...precision,
         size,
         ...standing,
-        ...(isNear
+        ...(isAtHand(model, size, offline)
           ? await describe(model, path, descriptor, signal)
           : { description: undefined, undescribed: "not on this machine" }),
       });
     }
   }
   return inspected;
+}
+
+/**
+ * How many class logits the artifact gives that would run, for a configuration that does not say what the model is; without
+ * loading it. Undefined where that would fetch weights from a hub.
+ */
+export async function classesOfArtifact(
+  model: ModelFiles,
+  { offline, signal }: { offline: boolean; signal: AbortSignal },
+): Promise<DeclaredClasses | undefined> {
+  const listed = await model.list({ signal });
+  const found = await precisionsAmong(listed.map(({ path }) => path));
+  for (const name of new Set(found.map(({ backend }) => backend))) {
+    const own = found.filter(({ backend }) => backend === name);
+    if (!own.every(({ path }) => isAtHand(model, sizeWithin(listed, path), offline))) continue;
+    const backend = await makeBackend((await findBackend(name)).backend).catch(() => undefined);
+    const declared = await backend?.declaredClasses?.({ files: model, dtype: undefined, signal });
+    if (declared !== undefined) return declared;
+  }
+  return undefined;
+}
+
+/** Whether a file's content may be read: those of a folder, and of a hub the small ones. */
+function isAtHand({ revision }: ModelFiles, size: number, offline: boolean): boolean {
+  return revision === undefined || offline || size <= largestFetched;
 }
 
 /** The precision that a backend takes where nobody names one. */

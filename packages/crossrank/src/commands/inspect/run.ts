@@ -1,11 +1,16 @@
-import { type CrossrankJson, readProfile, type TruncationStrategy } from "@crossrank/core";
+import {
+  type CrossrankJson,
+  type DeclaredClasses,
+  readProfile,
+  type TruncationStrategy,
+} from "@crossrank/core";
 import { recogniseFiles } from "@crossrank/core/files";
 import { type Context, print } from "../../context.js";
 import { translateInputError, UsageError } from "../../failure.js";
 import { openModelFiles, readProfileFile } from "../../model.js";
 import type { PackageInspectionOptions } from "../../model-package.js";
 import type { ProfiledModelOptions } from "../../options.js";
-import { inspectArtifacts } from "./artifacts.js";
+import { classesOfArtifact, inspectArtifacts } from "./artifacts.js";
 import { encodeExample, encodeTexts } from "./encode.js";
 import { inspectionJson, inspectionTable } from "./table.js";
 
@@ -30,7 +35,9 @@ export async function inspect(
     ...(truncation === undefined ? {} : { truncation }),
     ...(instruction === undefined ? {} : { instruction }),
   };
-  const found = await readProfile(model, overrides, signal).catch((error: unknown) => {
+  const declaredLabels = (): Promise<DeclaredClasses | undefined> =>
+    classesOfArtifact(model, { offline: options.offline === true, signal });
+  const found = await readProfile(model, overrides, signal, declaredLabels).catch((error: unknown) => {
     throw translateInputError(error, {
       profile: options.profile && `--profile ${options.profile}`,
       instruction: instruction === undefined ? undefined : "--instruction",
