@@ -40,6 +40,10 @@ export const otherwise: readonly (Exception & { readonly code: number; readonly 
 
 /** Other programs than those that the harness knows. */
 export const elsewhere: readonly Exception[] = [
+  {
+    pattern: /^(npx )?crossrank serve\b/,
+    reason: "serves until it is ended: packages/crossrank/test/serve.test.ts",
+  },
   { pattern: /^(\S*\/)?(python3?|pip)\b/, reason: "Python, for maintainers: lab/README.md" },
   { pattern: /^export OMP_NUM_THREADS=1$/, reason: "belongs to the training" },
   { pattern: /^(for to in|done$)|\$to\b/, reason: "a loop over formats, of models that lab/ makes" },
