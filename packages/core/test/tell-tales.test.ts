@@ -8,6 +8,7 @@ import {
   readProfile,
 } from "../src/index.js";
 import { memoryFiles } from "./memory-files.js";
+import { f32, safetensors } from "./write-safetensors.js";
 
 const fixtures = new URL("../../conformance/fixtures/", import.meta.url);
 const json = (path: string): Record<string, unknown> =>
@@ -290,6 +291,48 @@ describe("a kind of model that is not read is named", () => {
     expect(
       (await refusal({ ...bert({}), "tokenizer.json": undefined, "model.safetensors": "x" })).message,
     ).toMatch(/tokenizer\.json/);
+  });
+});
+
+describe("a head whose tensors are not in its file", () => {
+  const weights = (...names: readonly string[]): Uint8Array =>
+    safetensors(Object.fromEntries(names.map((name) => [name, f32([2, 2], [0, 0, 0, 0])])));
+  const listwise: Files = {
+    "config.json": json("qwen3-listwise/config.json"),
+    "tokenizer.json": json("qwen3-listwise/tokenizer.json"),
+  };
+  const both = ["projector.0.weight", "projector.2.weight"];
+
+  test("is refused at reading, by the tensor's name", async () => {
+    const elsewhere = {
+      ...listwise,
+      "model.safetensors": weights("model.norm.weight"),
+      "projector.safetensors": weights(...both),
+    };
+    expect((await refusal(elsewhere)).message).toMatch(
+      /model\.safetensors: has no tensor projector\.0\.weight.*head\.modules/,
+    );
+    expect(
+      (await refusal({ ...listwise, "model.safetensors": weights("projector.0.weight") })).message,
+    ).toMatch(/projector\.2\.weight/);
+  });
+
+  test("and not where they are there, or the file is not", async () => {
+    expect(
+      (await readProfile(memoryFiles({ ...listwise, "model.safetensors": weights(...both) }))).profile.family,
+    ).toBe("listwise");
+    expect((await readProfile(memoryFiles(listwise))).profile.family).toBe("listwise");
+  });
+});
+
+describe("a repository of several models", () => {
+  test("says which folder has what is missing", async () => {
+    const files = { "README.md": "#", "a/tokenizer.json": {}, "b/tokenizer.json": {}, "b/config.json": {} };
+    const error = await refusal(files);
+    expect(error).toBeInstanceOf(ModelFileNotFoundError);
+    expect(error.message).toMatch(
+      /a\/tokenizer\.json, b\/tokenizer\.json.*Name the folder .* memory\/model\/a or memory\/model\/b/,
+    );
   });
 });
 

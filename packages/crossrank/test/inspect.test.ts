@@ -1,4 +1,4 @@
-import { cp, readdir, stat, writeFile } from "node:fs/promises";
+import { cp, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { readProfile, type TemplatePiece } from "@crossrank/core";
 import { createListEncoder, createPairEncoder, createTextTokenizer } from "@crossrank/core/encoding";
@@ -23,6 +23,17 @@ interface InspectionOutput {
   readonly scale: string;
   readonly precisions: readonly { readonly dtype: string; readonly path: string }[];
   readonly defaultDtype: string | null;
+  readonly artifacts: readonly {
+    readonly backend: string;
+    readonly path: string;
+    readonly taken: string;
+    readonly reason: string | null;
+    readonly description: {
+      readonly dtype?: string;
+      readonly facts: Readonly<Record<string, string>>;
+      readonly inputs: readonly { readonly name: string }[];
+    } | null;
+  }[];
   readonly example: {
     readonly query: string;
     readonly document: string;
@@ -125,6 +136,80 @@ describe("inspect", () => {
     });
     const { precisions, defaultDtype } = await inspectJson(model);
     expect({ precisions, defaultDtype }).toEqual({ precisions: [], defaultDtype: null });
+  });
+
+  it("lists every file that a backend may run, with what its content is, and why it is not taken", async () => {
+    const model = folder.path("artifacts");
+    await cp(conformanceFixture("bert-logit"), model, { recursive: true });
+    const graph = join(model, "onnx", "model.onnx");
+    for (const name of ["model_O2.onnx", "model_quantized.onnx", "other.onnx"])
+      await cp(graph, join(model, "onnx", name));
+    const converted = await crossrank([
+      "convert",
+      model,
+      "--to",
+      "gguf",
+      "--dtype",
+      "F16",
+      "--output",
+      folder.path("converted"),
+    ]);
+    expect(converted.code).toBe(0);
+    const made = (await readdir(folder.path("converted"), { recursive: true })).find((path) =>
+      path.endsWith(".gguf"),
+    );
+    await cp(join(folder.path("converted"), made as string), join(model, "anything.gguf"));
+    const { artifacts, defaultDtype } = await inspectJson(model);
+    const onnx = artifacts.filter(({ backend }) => backend === "onnx");
+    expect(onnx.map(({ path }) => path).toSorted()).toEqual([
+      ...["onnx/model.onnx", "onnx/model_O2.onnx", "onnx/model_quantized.onnx", "onnx/other.onnx"],
+    ]);
+    expect(onnx.filter(({ taken }) => taken === "default").map(({ path }) => path)).toEqual([
+      "onnx/model.onnx",
+    ]);
+    for (const { taken, reason, description } of onnx) {
+      expect(description).toMatchObject({ dtype: "fp32", facts: { opset: expect.any(String) } });
+      expect(description?.inputs.map(({ name }) => name)).toContain("input_ids");
+      expect(reason === null).toBe(taken === "default");
+    }
+    const [gguf] = artifacts.filter(({ backend }) => backend === "llamacpp");
+    expect(gguf).toMatchObject({ path: "anything.gguf", taken: "default", description: { dtype: "F16" } });
+    expect(gguf?.description?.facts).toMatchObject({
+      architecture: "bert",
+      tensors: expect.stringMatching(/F16/),
+    });
+    expect(defaultDtype).toBe("fp32");
+    const { stdout } = await crossrank(["inspect", model]);
+    expect(stdout).toMatch(/^ {4}its content: fp32, opset \d+/m);
+    expect(stdout).toMatch(/^ {4}its content: F16, architecture bert/m);
+  });
+
+  it("says what the weights are where no backend reads them", async () => {
+    const model = folder.path("openvino");
+    await cp(fixture("cross-encoder"), model, {
+      recursive: true,
+      filter: (source) => !/\.(onnx|safetensors)$/.test(source),
+    });
+    await writeFile(join(model, "openvino_model.xml"), '<?xml version="1.0"?>\n<net name="model">');
+    await writeFile(join(model, "openvino_model.bin"), "x");
+    await writeFile(join(model, "README.md"), "---\nbase_model: some/reranker\n---\n");
+    const { stdout } = await crossrank(["inspect", model]);
+    expect(stdout).toMatch(
+      /^ {2}none: openvino_model\.xml, openvino_model\.bin: OpenVINO files are not read\. .*some\/reranker/m,
+    );
+  });
+
+  it("reads a graph of one logit as a cross-encoder, whatever config.json calls its body", async () => {
+    const model = folder.path("body");
+    await cp(conformanceFixture("bert-logit"), model, { recursive: true });
+    const config = JSON.parse(await readFile(join(model, "config.json"), "utf8")) as object;
+    await writeFile(
+      join(model, "config.json"),
+      JSON.stringify({ ...config, architectures: ["OwnModel"], id2label: null }),
+    );
+    const { profile, sources } = await inspectJson(model);
+    expect(profile["head"]).toEqual({ kind: "logit" });
+    expect(sources["head"]).toMatch(/onnx\/model\.onnx/);
   });
 
   it("takes --profile into account, and names it as the source", async () => {
