@@ -1,5 +1,6 @@
 import type { Problem } from "@crossrank/backend-kit";
-import type { AttributedNode, GraphNodes } from "@crossrank/formats/onnx";
+import { type LoadRequest, type ModelFiles, ModelLoadError } from "@crossrank/core";
+import { type AttributedNode, type GraphNodes, readNodes, withLocalFile } from "@crossrank/formats/onnx";
 
 /** Operators that normalise, with what stands for an epsilon that a node leaves out (ONNX's and ONNX Runtime's schemas). */
 const epsilons: Readonly<Record<string, number>> = {
@@ -38,6 +39,37 @@ const passing = [
   "DynamicQuantizeLinear",
 ];
 const mostSteps = 64;
+
+/**
+ * Reads the nodes of a graph and judges them.
+ *
+ * @param modelPath the .onnx on this machine, `file` its name within the model.
+ * @throws {ModelLoadError} when ONNX Runtime would take another value than the model's for what a node leaves out.
+ */
+export async function requireDefaults(
+  modelPath: string,
+  file: string,
+  { files, signal }: Pick<LoadRequest, "files" | "signal">,
+): Promise<void> {
+  const nodes = await withLocalFile(modelPath, readNodes);
+  const config = await readConfig(files, signal);
+  const problem = nodes === undefined ? undefined : judgeDefaults(nodes, config);
+  if (problem !== undefined) {
+    throw new ModelLoadError({ model: files.id, backend: "onnx", file, ...problem });
+  }
+}
+
+/** config.json, parsed; undefined where there is none, or none that can be read: core refuses it where it needs it. */
+async function readConfig(files: ModelFiles, signal: AbortSignal | undefined): Promise<unknown> {
+  const listed = await files.list({ signal });
+  if (!listed.some(({ path }) => path === "config.json")) return undefined;
+  const text = await files.readText("config.json", { signal });
+  try {
+    return JSON.parse(text.replace(/^\ufeff/, ""));
+  } catch {
+    return undefined;
+  }
+}
 
 /**
  * Holds what the operators of a graph take for an attribute that a node leaves out against the model's config.json.

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { openFixtures } from "@crossrank/conformance";
 import { Graph, readNodes, withLocalFile, writeModelFile } from "@crossrank/formats/onnx";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { judgeDefaults } from "../src/judge-defaults.js";
+import { judgeDefaults, requireDefaults } from "../src/judge-defaults.js";
 
 let folder = "";
 beforeAll(async () => {
@@ -50,12 +50,27 @@ const float = (value: number) => ({ float: value });
 
 describe("an attribute that a node leaves out", () => {
   test.each<[string, Parameters<typeof judged>[0], unknown, RegExp, number?]>([
-    ["a norm's epsilon", [["LayerNormalization"]], { layer_norm_eps: 1e-12 }, /no epsilon, for which.* 0.00001, .* 1e-12/],
+    [
+      "a norm's epsilon",
+      [["LayerNormalization"]],
+      { layer_norm_eps: 1e-12 },
+      /no epsilon, for which.* 0.00001, .* 1e-12/,
+    ],
     ["of DeBERTa", [["LayerNormalization"]], { layer_norm_eps: 1e-7 }, /1e-7/],
     ["of a root-mean-square norm", [["RMSNormalization"]], { rms_norm_eps: 1e-6 }, /0.000001/],
-    ["of ONNX Runtime's own", [["SkipLayerNormalization", microsoft]], { layer_norm_eps: 1e-5 }, /takes 1e-12/],
+    [
+      "of ONNX Runtime's own",
+      [["SkipLayerNormalization", microsoft]],
+      { layer_norm_eps: 1e-5 },
+      /takes 1e-12/,
+    ],
     ["of the embeddings", [["EmbedLayerNormalization", microsoft]], { norm_eps: 1e-5 }, /takes 1e-12/],
-    ["of a model within a larger one", [["RMSNormalization"]], { text_config: { rms_norm_eps: 1e-6 } }, /epsilon/],
+    [
+      "of a model within a larger one",
+      [["RMSNormalization"]],
+      { text_config: { rms_norm_eps: 1e-6 } },
+      /epsilon/,
+    ],
     ["GELU's approximation", [["Gelu"]], { hidden_act: "gelu_new" }, /no approximate.*"none".*gelu_new/],
     ["of ModernBERT's name", [["Gelu"]], { hidden_activation: "gelu_pytorch_tanh" }, /approximate/],
     ["of Gemma's GELU", [["Gelu"]], { model_type: "gemma", hidden_act: "gelu" }, /approximate/],
@@ -79,27 +94,63 @@ describe("an attribute that a node leaves out", () => {
       { architectures: ["Qwen3ForCausalLM"] },
       /no unidirectional/,
     ],
-    ["what ONNX's attention may see", [["Attention"]], { architectures: ["LlamaForCausalLM"] }, /no is_causal/],
-  ])("is the runtime's default, and refused where the model's is another: %s", async (_, nodes, config, reason, opset) => {
-    const problem = await judged(nodes, config, opset);
-    expect(problem?.problem).toMatch(reason);
-    expect(problem?.fix).toMatch(/crossrank convert --to onnx/);
-  });
+    [
+      "what ONNX's attention may see",
+      [["Attention"]],
+      { architectures: ["LlamaForCausalLM"] },
+      /no is_causal/,
+    ],
+  ])(
+    "is the runtime's default, and refused where the model's is another: %s",
+    async (_, nodes, config, reason, opset) => {
+      const problem = await judged(nodes, config, opset);
+      expect(problem?.problem).toMatch(reason);
+      expect(problem?.fix).toMatch(/crossrank convert --to onnx/);
+    },
+  );
 
   test.each<[string, Parameters<typeof judged>[0], unknown, number?]>([
     ["the default is the model's", [["LayerNormalization"]], { layer_norm_eps: 1e-5 }],
     ["both are too small to matter", [["SkipLayerNormalization", microsoft]], { layer_norm_eps: 1e-7 }],
-    ["the node states it", [["LayerNormalization", { attributes: { epsilon: float(1e-12) } }]], { layer_norm_eps: 1e-12 }],
-    ["the node states 0, which a file writes as nothing", [["LayerNormalization", { attributes: { epsilon: float(0) } }]], { layer_norm_eps: 1e-12 }],
+    [
+      "the node states it",
+      [["LayerNormalization", { attributes: { epsilon: float(1e-12) } }]],
+      { layer_norm_eps: 1e-12 },
+    ],
+    [
+      "the node states 0, which a file writes as nothing",
+      [["LayerNormalization", { attributes: { epsilon: float(0) } }]],
+      { layer_norm_eps: 1e-12 },
+    ],
     ["nothing says what is right", [["LayerNormalization"], ["Gelu"]], undefined],
     ["config.json says nothing of it", [["LayerNormalization"], ["Gelu"]], { hidden_size: 4 }],
     ["GELU is exact", [["Gelu"]], { hidden_act: "gelu" }],
-    ["GELU states it", [["Gelu", { attributes: { approximate: { text: "tanh" } } }]], { hidden_act: "gelu_new" }],
+    [
+      "GELU states it",
+      [["Gelu", { attributes: { approximate: { text: "tanh" } } }]],
+      { hidden_act: "gelu_new" },
+    ],
     ["the axis is the last by the operator set", [["Softmax"], ["MatMul", {}, ["v0", "x"]]], undefined, 13],
-    ["the axis is stated", [["Softmax", { attributes: { axis: { integer: -1 } } }], ["MatMul", {}, ["v0", "x"]]], undefined, 11],
+    [
+      "the axis is stated",
+      [
+        ["Softmax", { attributes: { axis: { integer: -1 } } }],
+        ["MatMul", {}, ["v0", "x"]],
+      ],
+      undefined,
+      11,
+    ],
     ["the softmax is the last step", [["Softmax"]], undefined, 11],
-    ["attention's scale is the usual", [["Attention", microsoft]], { head_dim: 128, query_pre_attn_scalar: 128 }],
-    ["an encoder's attention sees both ways", [["Attention", microsoft]], { architectures: ["BertForSequenceClassification"] }],
+    [
+      "attention's scale is the usual",
+      [["Attention", microsoft]],
+      { head_dim: 128, query_pre_attn_scalar: 128 },
+    ],
+    [
+      "an encoder's attention sees both ways",
+      [["Attention", microsoft]],
+      { architectures: ["BertForSequenceClassification"] },
+    ],
   ])("is right where %s", async (_, nodes, config, opset) => {
     expect(await judged(nodes, config, opset)).toBeUndefined();
   });
@@ -112,7 +163,10 @@ test("the fixtures' graphs leave nothing out", async () => {
     for (const { path } of listed.filter(({ path }) => path.endsWith(".onnx"))) {
       const read = await withLocalFile(await files.localPath(path), readNodes);
       expect(read?.nodes.length, `${files.id} ${path}`).toBeGreaterThan(10);
-      expect(read === undefined ? undefined : judgeDefaults(read, config), `${files.id} ${path}`).toBeUndefined();
+      expect(
+        read === undefined ? undefined : judgeDefaults(read, config),
+        `${files.id} ${path}`,
+      ).toBeUndefined();
     }
   }
 });
