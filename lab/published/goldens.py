@@ -25,6 +25,7 @@ layouts = {
     "sharded-bf16": "classifier",
     "electra-weights": "classifier",
     "distilbert-weights": "classifier",
+    "three-labels": "entailment",
     "untied-weights": "answers",
     "qwen3-classifier-with-prompt": "last-token",
 }
@@ -53,6 +54,9 @@ def logits(folder: pathlib.Path, kind: str) -> list[float]:
     for document in documents:
         if kind == "classifier":
             output = model(**tokenizer(query, document, return_tensors="pt")).logits[0, 0]
+        elif kind == "entailment":
+            classes = model(**tokenizer(query, document, return_tensors="pt")).logits[0]
+            output = classes[1] - torch.logsumexp(classes[[0, 2]], 0)
         elif kind == "last-token":
             output = model(**prompt(tokenizer, document)).logits[0, 0]
         else:
@@ -70,7 +74,9 @@ def main() -> None:
         subprocess.run(make, check=True)
         found = {name: logits(pathlib.Path(folder, name), kind) for name, kind in layouts.items()}
     versions = {"transformers": transformers.__version__, "torch": torch.__version__}
-    target.write_text(json.dumps({"versions": versions, "logits": found}, indent=2) + "\n")
+    lines = [f"    {json.dumps(name)}: {json.dumps(numbers)}" for name, numbers in found.items()]
+    text = f'{{\n  "versions": {json.dumps(versions)},\n  "logits": {{\n' + ",\n".join(lines) + "\n  }\n}\n"
+    target.write_text(text.replace('{"', '{ "').replace('"}', '" }'))
 
 
 if __name__ == "__main__":

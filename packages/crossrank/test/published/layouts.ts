@@ -221,6 +221,18 @@ function externalData(folder: Folder, name: string): Folder {
     .move(`onnx/${own}`, `onnx/${name}`);
 }
 
+/** A model for inference, of weights alone. */
+function threeLabels(folder: Folder): Folder {
+  const weights = folder.copy("bert-two-class", "onnx/").weights;
+  const columns = weights.get("classifier.weight")?.shape[1] ?? 0;
+  weights.set("classifier.weight", tensorOf(normals(7, 3 * columns, 0.5), [3, columns]));
+  weights.set("classifier.bias", tensorOf(normals(8, 3, 0.1), [3]));
+  return folder.weigh(weights).change("config.json", {
+    id2label: { 0: "contradiction", 1: "entailment", 2: "neutral" },
+    label2id: { contradiction: 0, entailment: 1, neutral: 2 },
+  });
+}
+
 const card = (base: string): string =>
   `---\nbase_model: ${base}\nlibrary_name: gguf\n---\n\n# A conversion\n`;
 
@@ -561,11 +573,12 @@ const layouts: Readonly<Record<string, (folder: Folder) => unknown>> = {
       id2label: { 0: "relevant", 1: "irrelevant" },
       label2id: { relevant: 0, irrelevant: 1 },
     }),
-  "three-labels": (folder) =>
-    folder.copy("bert-two-class").change("config.json", {
-      id2label: { 0: "contradiction", 1: "entailment", 2: "neutral" },
-      label2id: { contradiction: 0, entailment: 1, neutral: 2 },
-    }),
+  "three-labels": (folder) => threeLabels(folder),
+  "three-labels-named": (folder) =>
+    threeLabels(folder).write(
+      "crossrank.json",
+      JSON.stringify({ head: { kind: "class", positive: "entailment" } }),
+    ),
   "qwen3-plain": (folder) => folder.copy(yesNo, ...sentenceTransformers),
   "qwen3-plain-onnx-community": (folder) =>
     folder
