@@ -37,3 +37,8 @@ export function withOrigin(files: ModelFiles, origin: ModelOrigin): ModelFiles {
 export function originOf(files: ModelFiles): ModelOrigin | undefined {
   return origins.get(files);
 }
+
+/** The base that a result of `openReranker` names beside its model. */
+export function baseIn(model: object): TakenBase | undefined {
+  return Reflect.get(model, "base") as TakenBase | undefined;
+}

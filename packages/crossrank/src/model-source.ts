@@ -99,15 +99,19 @@ async function openAt(source: string, options: ModelSourceOptions): Promise<Mode
   }
 }
 
-/** A folder of a repository, with what it lacks from the repository's root: artifacts lie in `onnx/` or `gguf/`. */
+/** A folder of a repository, with what it lacks from the next one around it: artifacts lie in `onnx/` or `gguf/`. */
 async function inFolderOf(
   root: ModelFiles,
   folder: string,
   signal: AbortSignal | undefined,
 ): Promise<ModelFiles> {
   const files = await inFolder(root, folder, signal);
-  const paths = await pathsOf(root, signal);
-  return isDescribed(paths) ? completeModel(files, { base: root, signal }) : files;
+  const parts = folder.split("/");
+  for (let depth = parts.length - 1; depth >= 0; depth -= 1) {
+    const around = depth === 0 ? root : await inFolder(root, parts.slice(0, depth).join("/"), signal);
+    if (isDescribed(await pathsOf(around, signal))) return completeModel(files, { base: around, signal });
+  }
+  return files;
 }
 
 function isDescribed(paths: readonly string[]): boolean {

@@ -16,7 +16,7 @@ import { type AutoConversionOptions, convertedModel } from "./auto-conversion.js
 import { BackendModuleError } from "./backend-errors.js";
 import { originOf, type TakenBase } from "./model-origin.js";
 import { type ModelSourceOptions, openModelSource } from "./model-source.js";
-import { defaultBackend, findBackend, makeBackend } from "./registry.js";
+import { defaultBackend, findBackend, type KnownBackend, makeBackend } from "./registry.js";
 
 /** What can be chosen for each variant. */
 export interface RunOptions
@@ -139,11 +139,25 @@ export async function openBackend(
     converted?.backend ??
     named?.backend ??
     (await findBackend(await defaultName(files, { dtype: wanted, file }, signal))).backend;
+  const opened = converted?.files ?? files;
+  const run = file ?? (wanted === undefined ? await onlyFile(opened, found, signal) : undefined);
   return {
-    files: converted?.files ?? files,
-    backend: await makeBackend(found, { threads, workers, file }),
+    files: opened,
+    backend: await makeBackend(found, { threads, workers, file: run }),
     dtype: wanted,
   };
+}
+
+/** The one file of the backend's format, where its name says nothing of a precision: there is no other to take. */
+async function onlyFile(
+  files: ModelFiles,
+  { descriptor }: KnownBackend,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  const paths = (await files.list({ signal })).map(({ path }) => path);
+  if (descriptor.artifacts(paths).length > 0) return undefined;
+  const [only, ...others] = descriptor.candidates?.(paths) ?? [];
+  return others.length === 0 ? only : undefined;
 }
 
 async function openOne(model: string | ModelFiles, options: OpenRerankerOptions): Promise<Reranker> {

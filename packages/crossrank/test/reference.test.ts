@@ -50,10 +50,32 @@ describe("a reference to a model", () => {
     ["huggingface.co/owner/name/", "owner/name", undefined, undefined],
     ["hf.co/owner/name:Q4_K_M", "owner/name", undefined, { dtype: "Q4_K_M" }],
     ["https://huggingface.co/owner/name/tree/main", "owner/name", "main", undefined],
+    ["https://www.huggingface.co/owner/name?library=x#files", "owner/name", undefined, undefined],
+    ["hf://owner/name", "owner/name", undefined, undefined],
     ["owner/name@main", "owner/name@main", undefined, undefined],
+    ["owner/name@v1:Q8_0", "owner/name@v1", undefined, { dtype: "Q8_0" }],
+    ["https://hf.co/owner/name/tree/refs%2Fpr%2F3", "owner/name", "refs/pr/3", undefined],
+    ["hf.co/owner/name/tree/refs/pr/3", "owner/name", "refs/pr/3", undefined],
+    ["hf.co/owner/name/blob/main/m-Q8_0.gguf", "owner/name", "main", { file: "m-Q8_0.gguf" }],
     ["./no/such/folder", "./no/such/folder", undefined, undefined],
   ])("%s", async (model, source, revision, artifact) => {
     expect(await parseReference(model)).toEqual({ source, revision, artifact });
+  });
+});
+
+describe("a reference to a folder of a repository", () => {
+  it.each([
+    ["owner/name/sub", "owner/name", undefined, "sub", undefined],
+    ["owner/name/sub/deeper@v1", "owner/name@v1", undefined, "sub/deeper", undefined],
+    ["owner/name/sub:Q8_0", "owner/name", undefined, "sub", { dtype: "Q8_0" }],
+    ["owner/name/gguf/m.gguf", "owner/name", undefined, "gguf", { file: "m.gguf" }],
+    ["hf.co/owner/name/tree/v1/a b", "owner/name", "v1", "a b", undefined],
+    ["hf.co/owner/name/tree/v1/a%20b/", "owner/name", "v1", "a b", undefined],
+    ["hf.co/owner/name/blob/v1/onnx/model.onnx", "owner/name", "v1", "onnx", { file: "model.onnx" }],
+    ["hf.co/owner/name/tree/v1/m.mlpackage", "owner/name", "v1", undefined, { file: "m.mlpackage" }],
+    ["hf.co/owner/name/blob/v1/sub/README.md", "owner/name", "v1", "sub", undefined],
+  ])("%s", async (model, source, revision, place, artifact) => {
+    expect(await parseReference(model)).toEqual({ source, revision, folder: place, artifact });
   });
 });
 

@@ -1,5 +1,6 @@
 import type { CrossrankWarning, RankedDocument, RerankResult, Scale } from "@crossrank/core";
 import type { InputDocument } from "../../input.js";
+import { baseIn } from "../../model-origin.js";
 import {
   alignColumns,
   columnWidths,
@@ -23,8 +24,12 @@ export interface Ranking {
 /** What `--format json` prints; documented in README.md. */
 export function formatJson(ranking: Ranking): string {
   const { model, backend, settings, scale, scoring, status, warnings, usage } = ranking.result;
+  const base = baseIn(model);
   const value = {
-    model: { id: model.id, revision: model.revision ?? null, artifact: model.artifact },
+    model: {
+      ...{ id: model.id, revision: model.revision ?? null, artifact: model.artifact },
+      ...(base === undefined ? {} : { base: { ...base, revision: base.revision ?? null } }),
+    },
     backend,
     settings,
     scale,
