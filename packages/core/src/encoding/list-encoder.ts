@@ -1,8 +1,9 @@
 import { InvalidInputError } from "../contract/errors.js";
 import type { ListTemplate, TemplatePiece } from "../contract/model-profile.js";
 import type { TextTokenizer } from "../tokenizer/tokenizer.js";
+import { finish, type Turns } from "../tokenizer/turns.js";
 import type { EncodedSequence } from "./pair-encoder.js";
-import { compileTemplate } from "./template.js";
+import { compileTemplateInTurns } from "./template.js";
 
 /** A document cut to the length that a list allows. */
 export interface ListDocument {
@@ -30,6 +31,13 @@ export interface ListEncoder {
    * @throws {InvalidInputError} when a single document does not fit the maximum length.
    */
   encodeList(query: string, documents: readonly ListDocument[]): Iterable<EncodedList>;
+  /** The same in turns, so that a long text does not hold the event loop. */
+  readonly inTurns: {
+    measureQuery(query: string): Turns<number | undefined>;
+    cutDocument(document: string): Turns<ListDocument>;
+    /** Yields undefined between turns. */
+    encodeList(query: string, documents: readonly ListDocument[]): Iterable<EncodedList | undefined>;
+  };
 }
 
 /**
@@ -45,10 +53,10 @@ export function createListEncoder(
 ): ListEncoder {
   const { maxDocuments, maxDocumentTokens, maxQueryTokens } = template;
 
-  const assemble = (
+  const assemble = function* (
     query: string,
     documents: readonly ListDocument[],
-  ): { ids: number[]; segmentIds: number[] } => {
+  ): Turns<{ ids: number[]; segmentIds: number[] }> {
     const number = (pieces: readonly TemplatePiece[], index: number): TemplatePiece[] =>
       pieces.map((piece) =>
         "literal" in piece
@@ -76,7 +84,7 @@ export function createListEncoder(
     ];
     const ids: number[] = [];
     const segmentIds: number[] = [];
-    for (const section of compileTemplate(pieces, tokenizer).sections) {
+    for (const section of (yield* compileTemplateInTurns(pieces, tokenizer)).sections) {
       if ("parts" in section) throw new TypeError("every text of a list was put in");
       for (const id of section.ids) {
         ids.push(id);
@@ -86,14 +94,14 @@ export function createListEncoder(
     return { ids, segmentIds };
   };
 
-  return {
-    measureQuery(query) {
-      const { ids, truncatedTokens } = tokenizer.encode(query, maxQueryTokens);
+  const inTurns: ListEncoder["inTurns"] = {
+    *measureQuery(query) {
+      const { ids, truncatedTokens } = yield* tokenizer.encodeInTurns(query, maxQueryTokens);
       return truncatedTokens > 0 ? undefined : ids.length;
     },
 
-    cutDocument(document) {
-      const { ids, truncatedTokens, truncatedTokensIsMinimum } = tokenizer.encode(
+    *cutDocument(document) {
+      const { ids, truncatedTokens, truncatedTokensIsMinimum } = yield* tokenizer.encodeInTurns(
         document,
         maxDocumentTokens,
       );
@@ -106,7 +114,7 @@ export function createListEncoder(
     },
 
     *encodeList(query, documents) {
-      const queryTokens = tokenizer.encode(query, maxQueryTokens).ids.length;
+      const queryTokens = (yield* tokenizer.encodeInTurns(query, maxQueryTokens)).ids.length;
       for (let start = 0; start < documents.length; ) {
         let end = start;
         for (let room = maxLength - 2 * queryTokens; end < documents.length; ) {
@@ -114,10 +122,10 @@ export function createListEncoder(
           end += 1;
           if (end - start >= maxDocuments || room <= maxDocumentTokens) break;
         }
-        let assembled = assemble(query, documents.slice(start, end));
+        let assembled = yield* assemble(query, documents.slice(start, end));
         while (assembled.ids.length > maxLength && end - start > 1) {
           end -= 1;
-          assembled = assemble(query, documents.slice(start, end));
+          assembled = yield* assemble(query, documents.slice(start, end));
         }
         if (assembled.ids.length > maxLength) {
           throw new InvalidInputError(
@@ -140,5 +148,14 @@ export function createListEncoder(
         start = end;
       }
     },
+  };
+
+  return {
+    measureQuery: (query) => finish(inTurns.measureQuery(query)),
+    cutDocument: (document) => finish(inTurns.cutDocument(document)),
+    *encodeList(query, documents) {
+      for (const list of inTurns.encodeList(query, documents)) if (list !== undefined) yield list;
+    },
+    inTurns,
   };
 }

@@ -2,6 +2,7 @@ import { InvalidInputError } from "../contract/errors.js";
 import { instructionRefused } from "../contract/instruction.js";
 import type { ModelProfile, TemplatePiece, TextSlot } from "../contract/model-profile.js";
 import type { TextTokenizer, TokenizedText } from "../tokenizer/tokenizer.js";
+import { finish, type Turns } from "../tokenizer/turns.js";
 import { type CompiledTemplate, compileTemplate, type Run } from "./template.js";
 import { truncate } from "./truncation.js";
 
@@ -84,12 +85,18 @@ export interface PairEncoder {
   encodePair(query: EncodedQuery, document: string): EncodedSequence;
   /** The sequence of one text by itself; cut from the right. */
   encodeSingle(text: string): EncodedSequence;
+  /** The same in turns, so that a long text does not hold the event loop. */
+  readonly inTurns: {
+    encodeQuery(query: string, instruction?: string): Turns<EncodedQuery>;
+    encodePair(query: EncodedQuery, document: string): Turns<EncodedSequence>;
+    encodeSingle(text: string): Turns<EncodedSequence>;
+  };
 }
 
 /** @throws {InvalidInputError} when `maxLength` leaves no room beside the template's own tokens. */
 export function createPairEncoder(tokenizer: TextTokenizer, rules: EncodingRules): PairEncoder {
   const { maxLength } = rules;
-  const encode = (text: string): TokenizedText => tokenizer.encode(text, maxLength);
+  const encode = (text: string): Turns<TokenizedText> => tokenizer.encodeInTurns(text, maxLength);
   const compile = (template: readonly TemplatePiece[]): CompiledTemplate =>
     compileTemplate(template, tokenizer);
   const plain = compile(rules.pairTemplate);
@@ -105,24 +112,22 @@ export function createPairEncoder(tokenizer: TextTokenizer, rules: EncodingRules
     );
   }
 
-  return {
-    leastLength,
-
-    encodeQuery(query, instruction = "") {
+  const inTurns: PairEncoder["inTurns"] = {
+    *encodeQuery(query, instruction = "") {
       if (instruction !== "" && instructed === undefined) {
         throw instructionRefused("this model's template");
       }
       const template = instruction === "" ? plain : (instructed as CompiledTemplate);
-      return prepare(template, { query, instruction, document: "" }, encode);
+      return yield* prepare(template, { query, instruction, document: "" }, encode);
     },
 
-    encodePair({ prepared }, document) {
+    *encodePair({ prepared }, document) {
       const run = prepared.sections.find((section) => section.kind === "document");
       if (run === undefined) throw new TypeError("a pair template has a place for the document");
       const text = run.trim ? stripLikePython(document) : document;
-      const tokens = encode(run.before + text + run.after);
+      const tokens = yield* encode(run.before + text + run.after);
       const tail = run.afterLength;
-      const { head, own } = measureDocument(run, text, tokens, encode);
+      const { head, own } = yield* measureDocument(run, text, tokens, encode);
       const facts = {
         truncatedTokensIsMinimum: tokens.truncatedTokensIsMinimum,
         illFormed: !document.isWellFormed(),
@@ -146,8 +151,8 @@ export function createPairEncoder(tokenizer: TextTokenizer, rules: EncodingRules
       };
     },
 
-    encodeSingle(text) {
-      const tokens = tokenizer.encode(text, maxLength - single.fixed);
+    *encodeSingle(text) {
+      const tokens = yield* tokenizer.encodeInTurns(text, maxLength - single.fixed);
       return {
         ...assemble(singleSections, tokens.ids, 0),
         truncatedTokens: tokens.truncatedTokens,
@@ -157,6 +162,14 @@ export function createPairEncoder(tokenizer: TextTokenizer, rules: EncodingRules
         illFormed: tokens.illFormed,
       };
     },
+  };
+
+  return {
+    leastLength,
+    encodeQuery: (query, instruction) => finish(inTurns.encodeQuery(query, instruction)),
+    encodePair: (query, document) => finish(inTurns.encodePair(query, document)),
+    encodeSingle: (text) => finish(inTurns.encodeSingle(text)),
+    inTurns,
   };
 }
 
@@ -168,12 +181,12 @@ type DocumentRun = Extract<PreparedSection, { kind: "document" }>;
  * the document's. A beginning or an end that is too long to be compared is replaced by the wording that touches the
  * document.
  */
-function measureDocument(
+function* measureDocument(
   run: DocumentRun,
   document: string,
   whole: TokenizedText,
-  encode: (text: string) => TokenizedText,
-): { readonly head: number; readonly own: number } {
+  encode: (text: string) => Turns<TokenizedText>,
+): Turns<{ readonly head: number; readonly own: number }> {
   const length = ({ ids, truncatedTokens }: TokenizedText): number => ids.length + truncatedTokens;
   // A very long document is not read to its end, and so not to the tail.
   const tail = whole.truncatedTokensIsMinimum ? 0 : run.afterLength;
@@ -181,9 +194,9 @@ function measureDocument(
     const head = commonPrefix(run.beforeIds, whole.ids);
     return { head, own: Math.max(0, length(whole) - tail - head) };
   }
-  const alone = encode(run.touching.before + document + run.touching.after);
-  const before = commonPrefix(encode(run.touching.before).ids, alone.ids);
-  const own = Math.max(0, length(alone) - before - length(encode(run.touching.after)));
+  const alone = yield* encode(run.touching.before + document + run.touching.after);
+  const before = commonPrefix((yield* encode(run.touching.before)).ids, alone.ids);
+  const own = Math.max(0, length(alone) - before - length(yield* encode(run.touching.after)));
   return { head: Math.max(0, length(whole) - tail - own), own };
 }
 
@@ -265,26 +278,31 @@ function cutPrompt(
   };
 }
 
-function prepare(
+function* prepare(
   template: CompiledTemplate,
   texts: Readonly<Record<TextSlot, string>>,
-  encode: (text: string) => TokenizedText,
-): EncodedQuery {
+  encode: (text: string) => Turns<TokenizedText>,
+): Turns<EncodedQuery> {
   let apart = 0;
-  const sections = template.sections.map((section): PreparedSection => {
-    if (!("parts" in section)) return { kind: "fixed", ids: section.ids, segment: section.segment };
+  const sections: PreparedSection[] = [];
+  for (const section of template.sections) {
+    if (!("parts" in section)) {
+      sections.push({ kind: "fixed", ids: section.ids, segment: section.segment });
+      continue;
+    }
     const at = section.parts.findIndex((part) => typeof part !== "string" && part.text === "document");
     if (at < 0) {
-      const { ids, truncatedTokens } = encode(fill(section.parts, texts));
+      const { ids, truncatedTokens } = yield* encode(fill(section.parts, texts));
       apart += ids.length + truncatedTokens;
-      return { kind: "query", ids, segment: section.segment, more: truncatedTokens };
+      sections.push({ kind: "query", ids, segment: section.segment, more: truncatedTokens });
+      continue;
     }
     const before = fill(section.parts.slice(0, at), texts);
     const after = fill(section.parts.slice(at + 1), texts);
     const place = section.parts[at];
-    const beforeTokens = before === "" ? undefined : encode(before);
-    const afterTokens = after === "" ? undefined : encode(after);
-    return {
+    const beforeTokens = before === "" ? undefined : yield* encode(before);
+    const afterTokens = after === "" ? undefined : yield* encode(after);
+    sections.push({
       kind: "document",
       segment: section.segment,
       before,
@@ -297,8 +315,8 @@ function prepare(
       afterIds: afterTokens?.ids ?? [],
       afterLength: (afterTokens?.ids.length ?? 0) + (afterTokens?.truncatedTokens ?? 0),
       trim: typeof place === "object" && place.trim,
-    };
-  });
+    });
+  }
   return {
     illFormed: !texts.query.isWellFormed() || !texts.instruction.isWellFormed(),
     prepared: { sections, fixed: template.fixed, apart, isPrompt: template.isPrompt },
@@ -368,11 +386,22 @@ function commonPrefix(a: readonly number[], b: readonly number[]): number {
   return length;
 }
 
-const pythonSpace =
-  "[\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]+";
-const pythonEnds = new RegExp(`^${pythonSpace}|${pythonSpace}$`, "g");
+/** 1 for each UTF-16 code unit that is white space to Python. */
+const pythonSpace = new Uint8Array(0x3001);
+const pythonSpaces = [
+  9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 0x85, 0xa0, 0x1680, 0x2028, 0x2029, 0x202f, 0x205f, 0x3000,
+];
+for (const unit of pythonSpaces) pythonSpace[unit] = 1;
+pythonSpace.fill(1, 0x2000, 0x200b);
 
-/** Python's `str.strip`, which jinja's `trim` is; JavaScript's `trim` knows other white space. */
+/**
+ * Python's `str.strip`, which jinja's `trim` is; JavaScript's `trim` knows other white space. Each end by itself: an
+ * expression for both takes the square of the longest run of white space inside.
+ */
 function stripLikePython(text: string): string {
-  return text.replace(pythonEnds, "");
+  let start = 0;
+  let end = text.length;
+  while (start < end && pythonSpace[text.charCodeAt(start)] === 1) start += 1;
+  while (end > start && pythonSpace[text.charCodeAt(end - 1)] === 1) end -= 1;
+  return text.slice(start, end);
 }

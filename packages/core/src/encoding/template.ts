@@ -2,6 +2,7 @@ import * as z from "zod/mini";
 import type { TemplatePiece, TextSlot } from "../contract/model-profile.js";
 import { mostPieces, segment, tokenId } from "../profile/ranges.js";
 import type { TextTokenizer } from "../tokenizer/tokenizer.js";
+import { finish, type Turns } from "../tokenizer/turns.js";
 
 const namedId = z.tuple([z.string(), tokenId]);
 const item = z.union([
@@ -92,8 +93,16 @@ export interface CompiledTemplate {
 
 export function compileTemplate(
   template: readonly TemplatePiece[],
-  tokenizer: Pick<TextTokenizer, "encode">,
+  tokenizer: Pick<TextTokenizer, "encodeInTurns">,
 ): CompiledTemplate {
+  return finish(compileTemplateInTurns(template, tokenizer));
+}
+
+/** The same in turns, for wording that may be long. */
+export function* compileTemplateInTurns(
+  template: readonly TemplatePiece[],
+  tokenizer: Pick<TextTokenizer, "encodeInTurns">,
+): Turns<CompiledTemplate> {
   const sections: CompiledTemplate["sections"][number][] = [];
   let parts: Run["parts"][number][] = [];
   let segment: 0 | 1 = 0;
@@ -102,21 +111,22 @@ export function compileTemplate(
     sections.push({ ids, segment: of });
     fixed += ids.length;
   };
-  const close = (): void => {
+  const close = function* (): Turns<void> {
     if (parts.every((part) => typeof part === "string")) {
       const wording = parts.join("");
-      if (wording !== "") add(tokenizer.encode(wording, Number.MAX_SAFE_INTEGER).ids, segment);
+      if (wording !== "")
+        add((yield* tokenizer.encodeInTurns(wording, Number.MAX_SAFE_INTEGER)).ids, segment);
     } else sections.push({ parts, segment });
     parts = [];
   };
   for (const piece of template) {
-    if ("split" in piece || "id" in piece || piece.segment !== segment) close();
+    if ("split" in piece || "id" in piece || piece.segment !== segment) yield* close();
     if ("split" in piece) continue;
     segment = piece.segment;
     if ("id" in piece) add([piece.id], segment);
     else parts.push("literal" in piece ? piece.literal : { text: piece.text, trim: piece.trim === true });
   }
-  close();
+  yield* close();
   const isPrompt =
     template.some((piece) => "literal" in piece) && !template.some((piece) => "split" in piece);
   return { sections, fixed, isPrompt };

@@ -76,7 +76,7 @@ function vectorStage(
   return {
     *encode() {
       for (const text of texts) {
-        const sequence = pairEncoder.encodeSingle(prefix + text);
+        const sequence = yield* pairEncoder.inTurns.encodeSingle(prefix + text);
         if (as === "document") progress.noteDocument(sequence, text);
         else {
           progress.noteQuery(sequence, text);

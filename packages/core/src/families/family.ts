@@ -26,7 +26,7 @@ export interface FamilyResources {
 export interface Stage {
   /**
    * One item at a time, so that the call can give others a turn in between. An item is a sequence to run, or undefined
-   * where a step of the encoding gives none.
+   * where a step of the encoding gives none, or where a long text is not done yet.
    */
   encode(): Iterable<EncodedSequence | undefined>;
   /**

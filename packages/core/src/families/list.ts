@@ -50,10 +50,10 @@ function listStage(
       progress.noteQuery({ illFormed: !query.isWellFormed() }, query);
       for (const text of texts) {
         progress.noteDocument({ illFormed: !text.isWellFormed() }, text);
-        documents.push(encoder.cutDocument(documentPrefix + text));
+        documents.push(yield* encoder.inTurns.cutDocument(documentPrefix + text));
         yield undefined;
       }
-      if (encoder.measureQuery(queryPrefix + query) === undefined) {
+      if ((yield* encoder.inTurns.measureQuery(queryPrefix + query)) === undefined) {
         for (const [index, { tokens, truncatedTokens, truncatedTokensIsMinimum }] of documents.entries()) {
           const cut = { truncatedTokens: tokens + truncatedTokens, truncatedTokensIsMinimum };
           progress.put(positions[index] as number, overflowing(cut));
@@ -61,9 +61,9 @@ function listStage(
         }
         return;
       }
-      for (const list of encoder.encodeList(queryPrefix + query, documents)) {
-        lists.push(list);
-        yield list.sequence;
+      for (const list of encoder.inTurns.encodeList(queryPrefix + query, documents)) {
+        if (list !== undefined) lists.push(list);
+        yield list?.sequence;
       }
     },
     read(member, output, row) {

@@ -1,6 +1,7 @@
 import type { RawOutput } from "../contract/backend.js";
 import type { EncodedQuery, EncodedSequence } from "../encoding/pair-encoder.js";
 import { activate, readLogit, readVector } from "../score/head.js";
+import type { Turns } from "../tokenizer/turns.js";
 import {
   type CallProgress,
   type CheckedPair,
@@ -34,10 +35,8 @@ function pairStage(
   const { profile, pairEncoder, instruction } = resources;
   const sequences: EncodedSequence[] = [];
   const positions: number[] = [];
-  const encodedQuery = (query: string): EncodedQuery => {
-    const known = queries.get(query);
-    if (known !== undefined) return known;
-    const encoded = pairEncoder.encodeQuery(profile.queryPrefix + query, instruction);
+  const encodedQuery = function* (query: string): Turns<EncodedQuery> {
+    const encoded = yield* pairEncoder.inTurns.encodeQuery(profile.queryPrefix + query, instruction);
     progress.noteQuery(encoded, query);
     queries.set(query, encoded);
     return encoded;
@@ -45,7 +44,8 @@ function pairStage(
   return {
     *encode() {
       for (const [offset, { query, text }] of window.entries()) {
-        const sequence = pairEncoder.encodePair(encodedQuery(query), profile.documentPrefix + text);
+        const encoded = queries.get(query) ?? (yield* encodedQuery(query));
+        const sequence = yield* pairEncoder.inTurns.encodePair(encoded, profile.documentPrefix + text);
         progress.noteDocument(sequence, text);
         if (sequence.queryOverflow) {
           progress.put(start + offset, overflowing(sequence));

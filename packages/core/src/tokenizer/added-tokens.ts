@@ -1,4 +1,5 @@
 import { TokenTrie } from "./trie.js";
+import { type InTurns, partLength, type Turns, withTurns } from "./turns.js";
 import { asSeenByRegex, leadingSpace, trailingSpace } from "./unicode.js";
 
 /** An entry of tokenizer.json's `added_tokens`. */
@@ -23,38 +24,67 @@ export type Section = number | string;
 export function createAddedTokenSplitter(
   tokens: readonly AddedTokenJson[],
   spelling: (token: AddedTokenJson) => string,
-): (text: string) => readonly Section[] {
-  if (tokens.length === 0) return (text) => [text];
+): InTurns<[text: string], readonly Section[]> {
+  if (tokens.length === 0) {
+    // biome-ignore lint/correctness/useYield: there is nothing to interrupt
+    const none = function* (text: string): Turns<readonly Section[]> {
+      return [text];
+    };
+    return withTurns((text) => [text], none);
+  }
   const trie = new TokenTrie();
   tokens.forEach((token, index) => {
     if (spelling(token) !== "") trie.set(spelling(token), index);
   });
 
-  return (text) => {
-    const sections: Section[] = [];
-    let copied = 0;
-    for (let position = 0; position < text.length; ) {
-      const match = longestAt(trie, text, position);
+  /** Looks for tokens up to a position. */
+  const goOn = (text: string, scan: Scan, until: number): void => {
+    const { sections } = scan;
+    while (scan.position < until) {
+      const match = longestAt(trie, text, scan.position);
       const token = tokens[match.value];
       if (token === undefined) {
-        position += 1;
+        scan.position += 1;
         continue;
       }
-      let start = position;
+      let start = scan.position;
       let { end } = match;
       // Also when it turns out not to count, the search goes on behind it.
-      position = end;
+      scan.position = end;
       if (token.single_word && (endsWithWord(text.slice(0, start)) || startsWithWord(text.slice(end))))
         continue;
-      if (token.lstrip) start = trailingSpace(text.slice(0, start), copied);
+      if (token.lstrip) start = trailingSpace(text.slice(0, start), scan.copied);
       if (token.rstrip) end = leadingSpace(text, end);
-      if (start > copied) sections.push(text.slice(copied, start));
+      if (start > scan.copied) sections.push(text.slice(scan.copied, start));
       sections.push(token.id);
-      copied = end;
+      scan.copied = end;
     }
-    if (copied < text.length) sections.push(text.slice(copied));
-    return sections;
+    const isOver = scan.position >= text.length;
+    if (isOver && scan.copied < text.length) sections.push(text.slice(scan.copied));
   };
+  return withTurns(
+    (text) => {
+      const scan: Scan = { position: 0, copied: 0, sections: [] };
+      goOn(text, scan, text.length);
+      return scan.sections;
+    },
+    function* (text) {
+      const scan: Scan = { position: 0, copied: 0, sections: [] };
+      while (scan.position < text.length) {
+        goOn(text, scan, Math.min(text.length, scan.position + partLength));
+        yield;
+      }
+      return scan.sections;
+    },
+  );
+}
+
+/** How far a text has been looked through. */
+interface Scan {
+  position: number;
+  /** Where what belongs to no section yet begins. */
+  copied: number;
+  readonly sections: Section[];
 }
 
 function longestAt(trie: TokenTrie, text: string, start: number): { value: number; end: number } {

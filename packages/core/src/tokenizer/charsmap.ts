@@ -1,3 +1,5 @@
+import { type InTurns, inOnePiece, inParts, partLength, seamAt, type Turns, withTurns } from "./turns.js";
+
 /** What joins the character before it (Unicode Annex 29: Extend, ZWJ, SpacingMark), also in Unicode 17. */
 const joining =
   "(?:[\\p{Grapheme_Extend}\\p{Emoji_Modifier}\\u1acf-\\u1add\\u1ae0-\\u1aeb\\u200d\\u0e33\\u0eb3]|(?![\\u102b\\u102c\\u1038\\u1062-\\u1064\\u1067-\\u106d\\u1083\\u1087-\\u108c\\u108f\\u109a-\\u109c\\u1a61\\u1a63\\u1a64\\uaa7b\\uaa7d\\u{11720}\\u{11721}])\\p{Mc})";
@@ -16,6 +18,17 @@ const core = `(?:${sequence}|(?!${prepended})(?!${separate})[^])`;
 // A thousand, not any number: a regular expression would overflow its stack on millions of marks.
 const cluster = `\\r\\n|(?:${prepended}{1,1000}${core}?|${core})${joining}{0,1000}|[^]`;
 
+/**
+ * Between two characters of which neither joins the other, whatever stands around them: the first a letter, number or
+ * sign, the second none that joins what is before it.
+ */
+const betweenClusters = seamAt(
+  new RegExp(
+    `(?<=(?!${prepended})[\\p{L}\\p{N}\\p{P}\\p{S}\\p{Z}])(?!${joining})[\\p{L}\\p{N}\\p{P}\\p{S}\\p{Z}\\p{C}]`,
+    "gu",
+  ),
+);
+
 /** Printable ASCII, which no clusters of one character and hardly any map change. */
 const plain = /^[ -~]$/;
 
@@ -31,7 +44,7 @@ const rememberedClusters = 20_000;
  * @param base64 `precompiled_charsmap`.
  * @throws {Error} when it is damaged.
  */
-export function createCharacterMap(base64: string): (text: string) => string {
+export function createCharacterMap(base64: string): InTurns<[text: string], string> {
   const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
   const view = new DataView(bytes.buffer);
   const trieBytes = bytes.length < 4 ? 0 : view.getUint32(0, true);
@@ -77,8 +90,37 @@ export function createCharacterMap(base64: string): (text: string) => string {
     (character) => replace(character) === character,
   );
   const pattern = new RegExp(plainStays ? `(?![ -~](?:[ -~]|$))(?:${cluster})` : cluster, "gu");
-  return (text) =>
-    text.replace(pattern, (match) => (plainStays && plain.test(match) ? match : replace(match)));
+  const change = (cluster: string): string =>
+    plainStays && plain.test(cluster) ? cluster : replace(cluster);
+  return withTurns(
+    (text) => text.replace(pattern, change),
+    (text) =>
+      inParts(
+        text,
+        (part) => (part.length < partLength * 4 ? part.replace(pattern, change) : replaced(part)),
+        betweenClusters,
+      ),
+  );
+
+  /** Cluster by cluster, for a text that falls apart nowhere. */
+  function* replaced(text: string): Turns<string> {
+    let out = "";
+    let part = "";
+    let copied = 0;
+    pattern.lastIndex = 0;
+    for (let found = pattern.exec(text); found !== null; found = pattern.exec(text)) {
+      const end = pattern.lastIndex;
+      part += text.slice(copied, found.index) + change(found[0]);
+      copied = end;
+      if (part.length >= partLength) {
+        out += inOnePiece(part);
+        part = "";
+      }
+      yield;
+      pattern.lastIndex = end;
+    }
+    return out + part + text.slice(copied);
+  }
 }
 
 function offsetOf(unit: number): number {

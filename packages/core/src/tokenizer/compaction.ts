@@ -1,6 +1,7 @@
 import { isRecord } from "./check-model.js";
 import type { ModelJson } from "./model-json.js";
 import type { Normalizer } from "./normalizer.js";
+import { betweenCharacters, inParts, type Turns } from "./turns.js";
 import { classOf, ideograph, nonspacingMark, punctuationMark, unclean, whiteSpace } from "./unicode.js";
 
 /** Shorter runs stay as they are. */
@@ -15,7 +16,24 @@ const keptWord = 4000;
  * Makes a very long text shorter without changing one of its ids, where little remains of it: a megabyte of line ends
  * is nothing to BERT, and one unknown token when it is one word.
  */
-export type Compaction = (text: string) => string;
+export type Compaction = (text: string) => Turns<string>;
+
+/** UTF-16 code units that are made shorter between two turns. Longer than several of the longest runs that are kept. */
+const compactedLength = 65_536;
+
+/** The parts of a text are made shorter each by itself: of a run that is cut in two, both keep something. */
+function partByPart(shorten: (text: string) => string): Compaction {
+  return function* (text) {
+    let before = text;
+    let short = yield* inParts(before, shorten, betweenCharacters, compactedLength);
+    // What is kept of the parts of one run is a run again.
+    while (short.length > compactedLength && short.length < before.length / 2) {
+      before = short;
+      short = yield* inParts(before, shorten, betweenCharacters, compactedLength);
+    }
+    return short;
+  };
+}
 
 /** Undefined for a tokenizer for which no such rule is known to be exact. */
 export function createCompaction(
@@ -49,7 +67,7 @@ function compactionOfSpace(
   const between = (space: string): string => normalize(`a${space}a`).replace(/^a|a$/g, "");
   if (![" ", "\t", "\n"].every((space) => isSpace(between(space)))) return undefined;
   const runs = new RegExp(`[ \\t\\n]{${longRun},}`, "g");
-  return (text) => text.replace(runs, (run) => run.slice(0, keptSpace) + run.slice(-keptSpace));
+  return partByPart((text) => text.replace(runs, (run) => run.slice(0, keptSpace) + run.slice(-keptSpace)));
 }
 
 /** Normalizers that do to each white space what they do to one. */
@@ -84,7 +102,7 @@ function compactionOfBert(
     `[[^${parting}\\p{M}\\p{C}\\u0300-\\u0385\\u1f00-\\u2bff\\uf900-\\uffff\\u{2f800}-\\u{2fa1f}]\\u200d\\ufe0f]{${longWord},${longWord * 20}}`,
     "gv",
   );
-  return (text) => {
+  return partByPart((text) => {
     let short = text.replace(runsOfSpace, (run) => run.slice(0, keptSpace));
     if (runsOfDropped !== undefined) short = short.replace(runsOfDropped, "");
     // A word that is too long for the vocabulary is unknown, however it goes on.
@@ -93,7 +111,7 @@ function compactionOfBert(
       const kept = beginning.isWellFormed() ? beginning : beginning.slice(0, -1);
       return [...kept.replace(/[\u200d\ufe0f]/g, "")].length > longestWord ? kept : run;
     });
-  };
+  });
 }
 
 /** The steps of a normalizer or pre-tokenizer, without the sequences around them. */

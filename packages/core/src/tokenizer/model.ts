@@ -1,8 +1,12 @@
 import type { CheckedModel, ModelJson } from "./model-json.js";
 import { TokenTrie } from "./trie.js";
+import { betweenCharacters, finish, type InTurns, partLength, type Turns, withTurns } from "./turns.js";
 
 /** Appends the ids of one word (one piece of the pre-tokenizer; never empty) to `ids`. */
-export type WordModel = (word: string, ids: number[]) => void;
+export type WordModel = InTurns<[word: string, ids: number[]], void>;
+
+/** As a {@link WordModel} in turns. */
+type WordWork = WordModel["inTurns"];
 
 /** Words and their ids that are remembered; texts repeat themselves. */
 const rememberedWords = 20_000;
@@ -15,21 +19,21 @@ const rememberedLength = 48;
 export function createWordModel(json: CheckedModel, hidden: ReadonlySet<string>): WordModel {
   const encode = create(json, hidden);
   let remembered = new Map<string, readonly number[]>();
-  return (word, ids) => {
-    if (word.length > rememberedLength) return encode(word, ids);
+  return withTurns((word, ids) => {
+    if (word.length > rememberedLength) return finish(encode(word, ids));
     let found = remembered.get(word);
     if (found === undefined) {
       const fresh: number[] = [];
-      encode(word, fresh);
+      finish(encode(word, fresh));
       found = fresh;
       if (remembered.size >= rememberedWords) remembered = new Map();
       remembered.set(word, found);
     }
     for (const id of found) ids.push(id);
-  };
+  }, encode);
 }
 
-function create(json: CheckedModel, hidden: ReadonlySet<string>): WordModel {
+function create(json: CheckedModel, hidden: ReadonlySet<string>): WordWork {
   const { type, vocab } = json;
   if (type === "Unigram") return createUnigram(json, vocab as readonly (readonly [string, number])[], hidden);
   const byToken = vocab as Readonly<Record<string, number>>;
@@ -45,7 +49,8 @@ function create(json: CheckedModel, hidden: ReadonlySet<string>): WordModel {
       return createBytePair(json, new Map(visible), unknown);
     default: {
       const ids = new Map(visible);
-      return (word, out) => {
+      // biome-ignore lint/correctness/useYield: there is nothing to interrupt
+      return function* (word, out) {
         out.push(ids.get(word) ?? required(unknown));
       };
     }
@@ -70,16 +75,17 @@ function createWordPiece(
   json: ModelJson,
   entries: readonly [string, number][],
   unknown: number | undefined,
-): WordModel {
+): WordWork {
   const trie = new TokenTrie();
   for (const [token, id] of entries) trie.set(token, id);
   const continuation = trie.walk(json.continuing_subword_prefix ?? "##");
   const longest = json.max_input_chars_per_word ?? 100;
 
-  return (word, ids) => {
+  return function* (word, ids) {
     const count = ids.length;
     let start = isLongerThan(word, longest) ? -1 : 0;
-    while (start >= 0 && start < word.length) {
+    for (let pieces = 1; start >= 0 && start < word.length; pieces += 1) {
+      if (pieces % piecesATurn === 0) yield;
       let node = start === 0 ? 0 : continuation;
       let end = -1;
       for (let position = start; node >= 0 && position < word.length; position += 1) {
@@ -99,6 +105,9 @@ function createWordPiece(
   };
 }
 
+/** Pieces, or characters, of one word that are worked on between two turns. */
+const piecesATurn = 4096;
+
 /** Characters are code points. */
 function isLongerThan(word: string, characters: number): boolean {
   return word.length > characters && (word.length > characters * 2 || [...word].length > characters);
@@ -112,7 +121,7 @@ function createUnigram(
   json: ModelJson,
   vocab: readonly (readonly [string, number])[],
   hidden: ReadonlySet<string>,
-): WordModel {
+): WordWork {
   const trie = new TokenTrie();
   let lowest = Number.POSITIVE_INFINITY;
   vocab.forEach(([token, score], id) => {
@@ -125,7 +134,7 @@ function createUnigram(
   const idOf = (token: string): number => trie.values[trie.walk(token)] ?? -1;
   const bytes = json.byte_fallback ? readByteTokens(idOf) : undefined;
 
-  return (word, ids) => {
+  return function* (word, ids) {
     const length = word.length;
     const best = new Float64Array(length + 1);
     const from = new Int32Array(length + 1).fill(-1);
@@ -136,7 +145,8 @@ function createUnigram(
       from[end] = start;
       piece[end] = id;
     };
-    for (let start = 0; start < length; ) {
+    for (let start = 0, pieces = 1; start < length; pieces += 1) {
+      if (pieces % piecesATurn === 0) yield;
       const next = start + unitsAt(word, start);
       const here = best[start] as number;
       let single = false;
@@ -154,22 +164,35 @@ function createUnigram(
     }
 
     const path: number[] = [];
-    for (let end = length; end > 0; ) {
+    let pieces = 1;
+    for (let end = length; end > 0; pieces += 1) {
+      if (pieces % piecesATurn === 0) yield;
       let start = from[end] as number;
       const id = piece[end] as number;
       if (id === (unknown ?? -1)) {
-        while (start > 0 && piece[start] === id) start = from[start] as number;
+        for (; start > 0 && piece[start] === id; pieces += 1) {
+          if (pieces % piecesATurn === 0) yield;
+          start = from[start] as number;
+        }
         const text = word.slice(start, end);
         // The unknown token itself, spelled out, is no unknown.
-        const fallback = bytes && idOf(text) < 0 ? toByteIds(text, bytes) : undefined;
-        if (fallback) for (const byte of fallback.reverse()) path.push(byte);
-        else path.push(required(unknown));
+        const fallback = bytes && idOf(text) < 0 ? yield* toByteIdsInTurns(text, bytes) : undefined;
+        if (fallback === undefined) path.push(required(unknown));
+        else {
+          for (let index = fallback.length - 1; index >= 0; index -= 1) {
+            path.push(fallback[index] as number);
+            if (index % partLength === partLength - 1) yield;
+          }
+        }
       } else {
         path.push(id);
       }
       end = start;
     }
-    for (let index = path.length - 1; index >= 0; index -= 1) ids.push(path[index] as number);
+    for (let index = path.length - 1; index >= 0; index -= 1) {
+      ids.push(path[index] as number);
+      if (index % partLength === partLength - 1) yield;
+    }
   };
 }
 
@@ -182,7 +205,7 @@ function createBytePair(
   json: ModelJson,
   vocab: ReadonlyMap<string, number>,
   unknown: number | undefined,
-): WordModel {
+): WordWork {
   const prefix = json.continuing_subword_prefix ?? "";
   const suffix = json.end_of_word_suffix ?? "";
   const ranks = new Map<number, number>();
@@ -199,13 +222,14 @@ function createBytePair(
   const bytes = json.byte_fallback ? readByteTokens((token) => vocab.get(token) ?? -1) : undefined;
 
   /** The word's characters, bytes of characters and unknowns, before any merge. */
-  const split = (word: string): number[] => {
+  const split = function* (word: string): Turns<number[]> {
     const symbols: number[] = [];
     let pending = 0;
     const flush = (): void => {
       for (; pending > 0; pending -= 1) symbols.push(required(unknown));
     };
-    for (let start = 0; start < word.length; ) {
+    for (let start = 0, characters = 1; start < word.length; characters += 1) {
+      if (characters % piecesATurn === 0) yield;
       const end = start + unitsAt(word, start);
       let character = word.slice(start, end);
       if (start > 0) character = prefix + character;
@@ -229,20 +253,28 @@ function createBytePair(
     return symbols;
   };
 
-  return (word, ids) => {
+  return function* (word, ids) {
     const whole = json.ignore_merges ? vocab.get(word) : undefined;
     if (whole !== undefined) {
       ids.push(whole);
       return;
     }
-    const symbols = split(word);
-    merge(symbols, ranks, merged);
-    for (const id of symbols) if (id >= 0) ids.push(id);
+    const symbols = yield* split(word);
+    yield* merge(symbols, ranks, merged);
+    for (let index = 0; index < symbols.length; index += 1) {
+      const id = symbols[index] as number;
+      if (id >= 0) ids.push(id);
+      if (index % partLength === partLength - 1) yield;
+    }
   };
 }
 
 /** Merges in place; what has been merged into its left neighbour becomes −1. */
-function merge(symbols: number[], ranks: ReadonlyMap<number, number>, merged: readonly number[]): void {
+function* merge(
+  symbols: number[],
+  ranks: ReadonlyMap<number, number>,
+  merged: readonly number[],
+): Turns<void> {
   const count = symbols.length;
   const next = new Int32Array(count);
   const previous = new Int32Array(count);
@@ -261,9 +293,13 @@ function merge(symbols: number[], ranks: ReadonlyMap<number, number>, merged: re
     const rank = rankAt(position);
     if (rank !== undefined) push(heap, rank * positionBase + position);
   };
-  for (let position = 0; position < count - 1; position += 1) offer(position);
+  for (let position = 0; position < count - 1; position += 1) {
+    offer(position);
+    if (position % piecesATurn === piecesATurn - 1) yield;
+  }
 
-  while (heap.length > 0) {
+  for (let done = 1; heap.length > 0; done += 1) {
+    if (done % piecesATurn === 0) yield;
     const top = pop(heap);
     const rank = Math.floor(top / positionBase);
     const position = top - rank * positionBase;
@@ -323,6 +359,19 @@ function readByteTokens(idOf: (token: string) => number): readonly number[] {
 function toByteIds(text: string, bytes: readonly number[]): number[] | undefined {
   const ids = Array.from(new TextEncoder().encode(text), (byte) => bytes[byte] as number);
   return ids.includes(-1) ? undefined : ids;
+}
+
+function* toByteIdsInTurns(text: string, bytes: readonly number[]): Turns<number[] | undefined> {
+  const ids: number[] = [];
+  for (let start = 0; start < text.length; ) {
+    const end = betweenCharacters(text, start + partLength);
+    const part = toByteIds(text.slice(start, end), bytes);
+    if (part === undefined) return undefined;
+    for (const id of part) ids.push(id);
+    start = end;
+    if (start < text.length) yield;
+  }
+  return ids;
 }
 
 /** UTF-16 code units of the character at a position. */

@@ -2,6 +2,7 @@ import { compilePattern, type Program } from "./regex/compile.js";
 import { parsePattern } from "./regex/parse.js";
 import { PatternError } from "./regex/pattern-error.js";
 import { Search } from "./regex/search.js";
+import { type InTurns, partLength, type Turns, withTurns } from "./turns.js";
 
 /** Consecutive spans of a text: where each ends, and whether it is a match or lies between matches. */
 export interface Spans {
@@ -10,17 +11,31 @@ export interface Spans {
 }
 
 /** Finds a pattern in a text. The spans cover the text. */
-export type Pattern = (text: string) => Spans;
+export type Pattern = InTurns<[text: string], Spans>;
+
+/** Looks for matches in one text, from its start to its end. */
+interface Finder {
+  /** Where the last match begins and ends. */
+  readonly start: number;
+  readonly end: number;
+  /** Finds the next match: false when there is none, undefined when the search should be gone on with later. */
+  next(): boolean | undefined;
+}
 
 /**
  * A `pattern` of tokenizer.json: `{ String }` or `{ Regex }`, in Oniguruma's syntax. It throws a `PatternError` on a
  * text for which the expression would take too long.
  *
+ * @param inverted whether what lies between matches counts as a match, and the other way round.
  * @throws {PatternError} for an expression that is not supported.
  */
-export function createPattern(json: unknown): Pattern {
+export function createPattern(json: unknown, inverted = false): Pattern {
   const { Regex: source, String: literal } = (json ?? {}) as { Regex?: unknown; String?: unknown };
-  if (typeof literal === "string" && source === undefined) return createLiteralPattern(literal);
+  if (typeof literal === "string" && source === undefined) {
+    // An empty literal is found between all characters, as an empty expression is.
+    if (literal === "") return createPattern({ Regex: "" }, inverted);
+    return patternOf((text) => new LiteralSearch(literal, text), inverted);
+  }
   if (typeof source !== "string" || literal !== undefined)
     throw new PatternError("a pattern is neither a String nor a Regex");
   let program: Program;
@@ -31,63 +46,98 @@ export function createPattern(json: unknown): Pattern {
       `the regular expression ${JSON.stringify(source.slice(0, 60))} is not supported: ${(cause as Error).message}`,
     );
   }
-  return (text) => {
-    const spans: Spans = { ends: [], matches: [] };
-    // Rust looks for nothing in nothing, not even for an expression that matches it.
-    if (text === "") return spans;
-    let last = 0;
-    const search = new Search(program, text);
-    while (search.next()) {
-      if (search.start > last) add(spans, search.start, false);
-      last = search.end;
-      add(spans, last, true);
-    }
-    if (last < text.length) add(spans, text.length, false);
-    return spans;
-  };
-}
-
-/** An empty literal is found between all characters, as an empty expression is. */
-function createLiteralPattern(literal: string): Pattern {
-  if (literal === "") return createPattern({ Regex: "" });
-  return (text) => {
-    const spans: Spans = { ends: [], matches: [] };
-    let last = 0;
-    for (let start = text.indexOf(literal); start >= 0; start = text.indexOf(literal, last)) {
-      if (start > last) add(spans, start, false);
-      last = start + literal.length;
-      add(spans, last, true);
-    }
-    if (last < text.length) add(spans, text.length, false);
-    return spans;
-  };
+  return patternOf((text) => new Search(program, text), inverted);
 }
 
 /** Characters with one of some properties, each a match of its own. */
 export function createCharacterPattern(isMatch: (codePoint: number) => boolean): Pattern {
-  return (text) => {
-    const spans: Spans = { ends: [], matches: [] };
-    let last = 0;
-    for (let position = 0; position < text.length; ) {
-      const codePoint = text.codePointAt(position) as number;
-      const end = position + (codePoint > 0xffff ? 2 : 1);
-      if (isMatch(codePoint)) {
-        if (position > last) add(spans, position, false);
-        add(spans, end, true);
-        last = end;
-      }
-      position = end;
-    }
-    if (last < text.length) add(spans, text.length, false);
-    return spans;
-  };
+  return patternOf((text) => new CharacterSearch(isMatch, text), false);
 }
 
-export function invert(pattern: Pattern): Pattern {
-  return (text) => {
-    const { ends, matches } = pattern(text);
-    return { ends, matches: matches.map((match) => !match) };
+function patternOf(begin: (text: string) => Finder, inverted: boolean): Pattern {
+  /** Goes on until there is a reason to pause. @returns whether that is the end. */
+  const goOn = (finder: Finder, text: string, { ends, matches }: Spans, most: number): boolean => {
+    let last = ends.at(-1) ?? 0;
+    while (ends.length < most) {
+      const found = finder.next();
+      if (found === undefined) return false;
+      const start = found ? finder.start : text.length;
+      if (start > last) {
+        ends.push(start);
+        matches.push(inverted);
+      }
+      if (!found) return true;
+      last = finder.end;
+      ends.push(last);
+      matches.push(!inverted);
+    }
+    return false;
   };
+  return withTurns(
+    (text) => {
+      const spans: Spans = { ends: [], matches: [] };
+      // Rust looks for nothing in nothing, not even for an expression that matches it.
+      if (text === "") return spans;
+      for (const finder = begin(text); !goOn(finder, text, spans, Number.POSITIVE_INFINITY); );
+      return spans;
+    },
+    function* (text) {
+      const spans: Spans = { ends: [], matches: [] };
+      if (text === "") return spans;
+      for (const finder = begin(text); !goOn(finder, text, spans, spans.ends.length + spansATurn); ) yield;
+      return spans;
+    },
+  );
+}
+
+/** Matches between two turns. */
+const spansATurn = 2048;
+
+class LiteralSearch implements Finder {
+  start = 0;
+  end = 0;
+  readonly #literal: string;
+  readonly #text: string;
+
+  constructor(literal: string, text: string) {
+    this.#literal = literal;
+    this.#text = text;
+  }
+
+  next(): boolean {
+    this.start = this.#text.indexOf(this.#literal, this.end);
+    if (this.start < 0) return false;
+    this.end = this.start + this.#literal.length;
+    return true;
+  }
+}
+
+class CharacterSearch implements Finder {
+  start = 0;
+  end = 0;
+  #position = 0;
+  readonly #isMatch: (codePoint: number) => boolean;
+  readonly #text: string;
+
+  constructor(isMatch: (codePoint: number) => boolean, text: string) {
+    this.#isMatch = isMatch;
+    this.#text = text;
+  }
+
+  next(): boolean | undefined {
+    const text = this.#text;
+    for (const pause = this.#position + partLength; this.#position < text.length; ) {
+      const position = this.#position;
+      if (position >= pause) return undefined;
+      const codePoint = text.codePointAt(position) as number;
+      this.#position += codePoint > 0xffff ? 2 : 1;
+      if (!this.#isMatch(codePoint)) continue;
+      this.start = position;
+      this.end = this.#position;
+      return true;
+    }
+    return false;
+  }
 }
 
 export type SplitBehavior = "Removed" | "Isolated" | "MergedWithPrevious" | "MergedWithNext" | "Contiguous";
@@ -102,20 +152,44 @@ const joins: Readonly<Record<SplitBehavior, (match: boolean, next: boolean) => b
 };
 
 /** The pieces of a text, none of them empty, as Rust's `NormalizedString::split` (`tokenizer/normalizer.rs`). */
-export function split(text: string, { ends, matches }: Spans, behavior: SplitBehavior): string[] {
+export function split(text: string, spans: Spans, behavior: SplitBehavior): string[] {
   const pieces: string[] = [];
-  const last = ends.length - 1;
-  let start = 0;
-  ends.forEach((end, index) => {
-    const match = matches[index] as boolean;
-    if (index < last && joins[behavior](match, matches[index + 1] as boolean)) return;
-    if (end > start && !(match && behavior === "Removed")) pieces.push(text.slice(start, end));
-    start = end;
-  });
+  splitSpans(text, spans, behavior, { from: 0, to: spans.ends.length, start: 0 }, pieces);
   return pieces;
 }
 
-function add(spans: Spans, end: number, match: boolean): void {
-  spans.ends.push(end);
-  spans.matches.push(match);
+/** As {@link split}, and appends to `pieces`. */
+export function* splitInTurns(
+  text: string,
+  spans: Spans,
+  behavior: SplitBehavior,
+  pieces: string[],
+): Turns<void> {
+  let start = 0;
+  for (let from = 0; from < spans.ends.length; from += partLength) {
+    const to = Math.min(spans.ends.length, from + partLength);
+    start = splitSpans(text, spans, behavior, { from, to, start }, pieces);
+    yield;
+  }
+}
+
+/** Goes through some of the spans. @returns where the piece begins that is not closed yet. */
+function splitSpans(
+  text: string,
+  { ends, matches }: Spans,
+  behavior: SplitBehavior,
+  range: { readonly from: number; readonly to: number; readonly start: number },
+  pieces: string[],
+): number {
+  const isOnePiece = joins[behavior];
+  const last = ends.length - 1;
+  let { start } = range;
+  for (let index = range.from; index < range.to; index += 1) {
+    const end = ends[index] as number;
+    const match = matches[index] as boolean;
+    if (index < last && isOnePiece(match, matches[index + 1] as boolean)) continue;
+    if (end > start && !(match && behavior === "Removed")) pieces.push(text.slice(start, end));
+    start = end;
+  }
+  return start;
 }

@@ -3,15 +3,24 @@ import { checkStep } from "./check-step.js";
 import {
   createCharacterPattern,
   createPattern,
-  invert,
   type Pattern,
   type SplitBehavior,
   split,
+  splitInTurns,
 } from "./pattern.js";
+import {
+  betweenCharacters,
+  finish,
+  type InTurns,
+  inParts,
+  partLength,
+  type Turns,
+  withTurns,
+} from "./turns.js";
 import { numeric, propertiesOf, punctuationMark, whiteSpace } from "./unicode.js";
 
 /** Cuts pieces of a text further. `atStart`: the first piece is where the whole text begins. */
-export type PreTokenizer = (pieces: readonly string[], atStart: boolean) => readonly string[];
+export type PreTokenizer = InTurns<[pieces: readonly string[], atStart: boolean], readonly string[]>;
 
 interface PreTokenizerJson {
   readonly type: string;
@@ -61,17 +70,14 @@ const digits = createCharacterPattern((codePoint) => (propertiesOf(codePoint) & 
  * @throws {Error} for a pre-tokenizer of another kind, or a malformed one.
  */
 export function createPreTokenizer(json: unknown): PreTokenizer {
-  if (json === null || json === undefined) return (pieces) => pieces;
+  if (json === null || json === undefined) return inSequence([]);
   checkStep(json, fields, required);
   const config = json as PreTokenizerJson;
   switch (config.type) {
-    case "Sequence": {
-      const steps = (config.pretokenizers ?? []).map(createPreTokenizer);
-      return (pieces, atStart) =>
-        steps.reduce((current, step) => step(current, atStart && current[0]?.[0] === pieces[0]?.[0]), pieces);
-    }
+    case "Sequence":
+      return inSequence((config.pretokenizers ?? []).map(createPreTokenizer));
     case "BertPreTokenizer":
-      return (pieces) => pieces.flatMap(splitBertWords);
+      return eachPiece(splitBertWords, splitBertWordsInTurns);
     case "Punctuation":
       return splitter(marks, toBehavior(config.behavior ?? "Isolated"));
     case "WhitespaceSplit":
@@ -79,11 +85,12 @@ export function createPreTokenizer(json: unknown): PreTokenizer {
     case "Whitespace":
       // Of the regex crate, whose \w has the joiners and lacks the superscripts of Oniguruma's.
       return splitter(
-        invert(
-          createPattern({
+        createPattern(
+          {
             Regex:
               "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}]+|[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}\\s]+",
-          }),
+          },
+          true,
         ),
         "Removed",
       );
@@ -91,19 +98,10 @@ export function createPreTokenizer(json: unknown): PreTokenizer {
       return splitter(digits, config.individual_digits ? "Isolated" : "Contiguous");
     case "CharDelimiterSplit":
       return splitter(createPattern({ String: config.delimiter }), "Removed");
-    case "Split": {
-      const pattern = createPattern(config.pattern);
-      return splitter(config.invert ? invert(pattern) : pattern, toBehavior(config.behavior ?? ""));
-    }
+    case "Split":
+      return splitter(createPattern(config.pattern, config.invert), toBehavior(config.behavior ?? ""));
     case "FixedLength":
-      return (pieces) =>
-        pieces.flatMap((piece) => {
-          const characters = [...piece];
-          const length = config.length ?? 5;
-          return Array.from({ length: Math.ceil(characters.length / length) }, (_, index) =>
-            characters.slice(index * length, (index + 1) * length).join(""),
-          );
-        });
+      return createFixedLength(config.length ?? 5);
     case "ByteLevel":
       return createByteLevel(config);
     case "Metaspace":
@@ -113,41 +111,141 @@ export function createPreTokenizer(json: unknown): PreTokenizer {
   }
 }
 
-function createByteLevel({ add_prefix_space = true, use_regex = true }: PreTokenizerJson): PreTokenizer {
-  const cut = use_regex ? splitter(createPattern(gpt2), "Isolated") : undefined;
-  return (pieces, atStart) => {
-    const spaced = add_prefix_space
-      ? pieces.map((piece) => (piece.startsWith(" ") ? piece : ` ${piece}`))
-      : pieces;
-    return (cut?.(spaced, atStart) ?? spaced).map(toByteAlphabet);
+function createFixedLength(length: number): PreTokenizer {
+  const cut = function* (piece: string, out: string[]): Turns<void> {
+    let start = 0;
+    let count = 0;
+    for (let position = 0; position < piece.length; ) {
+      position = betweenCharacters(piece, position + 1);
+      count += 1;
+      if (count % partLength === 0) yield;
+      if (count % length !== 0 && position < piece.length) continue;
+      out.push(piece.slice(start, position));
+      start = position;
+    }
   };
+  return eachPiece((piece, out) => finish(cut(piece, out)), cut);
+}
+
+function createByteLevel({ add_prefix_space = true, use_regex = true }: PreTokenizerJson): PreTokenizer {
+  return inSequence([
+    ...(add_prefix_space ? [changed((piece) => (piece.startsWith(" ") ? piece : ` ${piece}`))] : []),
+    ...(use_regex ? [splitter(createPattern(gpt2), "Isolated")] : []),
+    changed(toByteAlphabet, (piece) => inParts(piece, toByteAlphabet)),
+  ]);
 }
 
 function createMetaspace(config: PreTokenizerJson): PreTokenizer {
   const replacement = config.replacement ?? "▁";
   const scheme = config.add_prefix_space === false ? "never" : (config.prepend_scheme ?? "always");
   if (!["always", "first", "never"].includes(scheme)) throw new Error(`unknown prepend_scheme ${scheme}`);
-  const cut =
-    config.split === false ? undefined : splitter(createPattern({ String: replacement }), "MergedWithNext");
-  return (pieces, atStart) => {
-    const marked = pieces.map((piece, index) => {
-      const text = piece.replaceAll(" ", replacement);
-      const prepend = scheme === "always" || (scheme === "first" && index === 0 && atStart);
-      return prepend && !text.startsWith(replacement) ? replacement + text : text;
-    });
-    return cut?.(marked, atStart) ?? marked;
+  const mark = (piece: string): string => piece.replaceAll(" ", replacement);
+  const begin = (text: string): string => (text.startsWith(replacement) ? text : replacement + text);
+  const marked = changed(mark, (piece) => inParts(piece, mark));
+  const begun = changed(begin);
+  const beginFirst = (pieces: readonly string[], atStart: boolean): readonly string[] => {
+    const all = pieces.slice();
+    if (atStart && all[0] !== undefined) all[0] = begin(all[0]);
+    return all;
   };
+  // biome-ignore lint/correctness/useYield: there is nothing to interrupt
+  const firstBegun: PreTokenizer = withTurns(beginFirst, function* (pieces, atStart) {
+    return beginFirst(pieces, atStart);
+  });
+  return inSequence([
+    marked,
+    ...(scheme === "always" ? [begun] : scheme === "first" ? [firstBegun] : []),
+    ...(config.split === false ? [] : [splitter(createPattern({ String: replacement }), "MergedWithNext")]),
+  ]);
+}
+
+/** Steps one after the other. What the first of them takes away from the text's beginning moves it. */
+function inSequence(steps: readonly PreTokenizer[]): PreTokenizer {
+  const isAtStart = (now: readonly string[], before: readonly string[]): boolean =>
+    now[0]?.[0] === before[0]?.[0];
+  return withTurns(
+    (pieces, atStart) =>
+      steps.reduce((current, step) => step(current, atStart && isAtStart(current, pieces)), pieces),
+    function* (pieces, atStart) {
+      let current = pieces;
+      for (const step of steps) current = yield* step.inTurns(current, atStart && isAtStart(current, pieces));
+      return current;
+    },
+  );
+}
+
+/** A step that does to each piece what it does to one: `cut` appends what becomes of it. */
+function eachPiece(
+  cut: (piece: string, out: string[]) => void,
+  cutInTurns: (piece: string, out: string[]) => Turns<void>,
+): PreTokenizer {
+  return withTurns(
+    (pieces) => {
+      const out: string[] = [];
+      for (const piece of pieces) cut(piece, out);
+      return out;
+    },
+    function* (pieces) {
+      const out: string[] = [];
+      let done = 0;
+      for (const piece of pieces) {
+        if (piece.length > partLength) yield* cutInTurns(piece, out);
+        else cut(piece, out);
+        // An empty piece takes time too.
+        done += piece.length + 1;
+        if (done < partLength) continue;
+        done = 0;
+        yield;
+      }
+      return out;
+    },
+  );
+}
+
+function changed(
+  change: (piece: string) => string,
+  changeInTurns?: (piece: string) => Turns<string>,
+): PreTokenizer {
+  const cut = (piece: string, out: string[]): void => void out.push(change(piece));
+  return eachPiece(cut, function* (piece, out) {
+    if (changeInTurns === undefined) cut(piece, out);
+    else out.push(yield* changeInTurns(piece));
+  });
 }
 
 function splitter(pattern: Pattern, behavior: SplitBehavior): PreTokenizer {
-  return (pieces) => pieces.flatMap((piece) => split(piece, pattern(piece), behavior));
+  return eachPiece(
+    (piece, out) => {
+      for (const part of split(piece, pattern(piece), behavior)) out.push(part);
+    },
+    function* (piece, out) {
+      yield* splitInTurns(piece, yield* pattern.inTurns(piece), behavior, out);
+    },
+  );
 }
 
 /** White space removed, then punctuation isolated; in one go, since WordPiece itself costs little more. */
-function splitBertWords(text: string): string[] {
-  const words: string[] = [];
+function splitBertWords(text: string, words: string[]): void {
+  bertWords(text, { from: 0, to: text.length, start: 0 }, words);
+}
+
+function* splitBertWordsInTurns(text: string, words: string[]): Turns<void> {
   let start = 0;
-  for (let position = 0; position < text.length; ) {
+  for (let from = 0; from < text.length; yield) {
+    const to = betweenCharacters(text, from + partLength);
+    start = bertWords(text, { from, to, start }, words);
+    from = to;
+  }
+}
+
+/** Goes through a part of the text. @returns where the word begins that has not ended yet. */
+function bertWords(
+  text: string,
+  { from, to, start: firstStart }: { readonly from: number; readonly to: number; readonly start: number },
+  words: string[],
+): number {
+  let start = firstStart;
+  for (let position = from; position < to; ) {
     const codePoint = text.codePointAt(position) as number;
     const end = position + (codePoint > 0xffff ? 2 : 1);
     const properties = propertiesOf(codePoint) & (whiteSpace | punctuationMark);
@@ -158,8 +256,8 @@ function splitBertWords(text: string): string[] {
     }
     position = end;
   }
-  if (start < text.length) words.push(text.slice(start));
-  return words;
+  if (to === text.length && start < to) words.push(text.slice(start));
+  return start;
 }
 
 const behaviors: readonly SplitBehavior[] = [

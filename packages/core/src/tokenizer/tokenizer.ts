@@ -1,6 +1,6 @@
 import * as library from "@huggingface/tokenizers";
 import { ModelProfileError } from "../contract/errors.js";
-import { type AddedTokenJson, createAddedTokenSplitter } from "./added-tokens.js";
+import { type AddedTokenJson, createAddedTokenSplitter, type Section } from "./added-tokens.js";
 import { fromByteAlphabet } from "./bytes.js";
 import { checkAddedTokens, checkModel, isRecord } from "./check-model.js";
 import { type Compaction, createCompaction } from "./compaction.js";
@@ -9,6 +9,7 @@ import type { CheckedModel } from "./model-json.js";
 import { createNormalizer } from "./normalizer.js";
 import { createPreTokenizer } from "./pre-tokenizer.js";
 import { PatternError } from "./regex/pattern-error.js";
+import { finish, partLength, type Turns } from "./turns.js";
 
 /** The ids of one text, cut to a limit. */
 export interface TokenizedText {
@@ -26,6 +27,11 @@ export interface TokenizedText {
 export interface TextTokenizer {
   encode(text: string, limit: number): TokenizedText;
   /**
+   * The same in turns, so that a long text does not hold the event loop: it yields every few milliseconds of work. What
+   * `encode` throws, this throws.
+   */
+  encodeInTurns(text: string, limit: number): Turns<TokenizedText>;
+  /**
    * The text of tokens, special ones included, nothing cleaned up: `decode(ids)` of a transformers tokenizer whose
    * `clean_up_tokenization_spaces` is false. Ids that the tokenizer does not have give nothing.
    */
@@ -42,7 +48,7 @@ interface TokenizerJson {
 }
 
 /** Everything between a text and its ids. Appends to `ids`, and returns how many of them the last two words gave. */
-type Pipeline = (text: string, ids: number[]) => number;
+type Pipeline = (text: string, ids: number[]) => Turns<number>;
 
 /**
  * Characters read per token kept, at first. A long document is cut before it is tokenised, so that a 10 MB file
@@ -90,9 +96,9 @@ export function createTextTokenizer(tokenizerJson: unknown, model: string): Text
       "Download it again, or save it anew with a current version of transformers",
     );
   }
-  const run: Pipeline = (text, ids) => {
+  const run: Pipeline = function* (text, ids) {
     try {
-      return pipeline(text, ids);
+      return yield* pipeline(text, ids);
     } catch (cause) {
       if (!(cause instanceof PatternError || cause instanceof UnknownTextError)) throw cause;
       throw failed(cause, "gives no ids for a text", "Mend the tokenizer, or leave the text out");
@@ -100,29 +106,32 @@ export function createTextTokenizer(tokenizerJson: unknown, model: string): Text
   };
   let decode: TextTokenizer["decode"] | undefined;
 
+  const encodeInTurns: TextTokenizer["encodeInTurns"] = function* (text, limit) {
+    let compact = text;
+    for (let window = Math.max(limit, untrustedTokens) * charactersPerToken; ; window *= 4) {
+      // Little remains of this text. What is known to be nothing need not be read.
+      if (window >= longText && compact === text && text.length > window)
+        compact = compaction === undefined ? text : yield* compaction(text);
+      const whole = compact.length <= window;
+      const part = whole ? compact : compact.slice(0, yield* cutAt(compact, window));
+      const illFormed = !part.isWellFormed();
+      const ids: number[] = [];
+      const last = part === "" ? 0 : yield* run(illFormed ? part.toWellFormed() : part, ids);
+      const untrusted = Math.max(untrustedTokens, last <= longestWord ? last : 0);
+      const trusted = whole ? ids.length : ids.length - untrusted;
+      if (!whole && trusted < limit) continue;
+      return {
+        ids: ids.slice(0, limit),
+        truncatedTokens: Math.max(0, trusted - limit),
+        truncatedTokensIsMinimum: !whole,
+        illFormed,
+      };
+    }
+  };
+
   return {
-    encode(text, limit) {
-      let compact = text;
-      for (let window = Math.max(limit, untrustedTokens) * charactersPerToken; ; window *= 4) {
-        // Little remains of this text. What is known to be nothing need not be read.
-        if (window >= longText && compact === text && text.length > window)
-          compact = compaction?.(text) ?? text;
-        const whole = compact.length <= window;
-        const part = whole ? compact : compact.slice(0, cutAt(compact, window));
-        const illFormed = !part.isWellFormed();
-        const ids: number[] = [];
-        const last = part === "" ? 0 : run(illFormed ? part.toWellFormed() : part, ids);
-        const untrusted = Math.max(untrustedTokens, last <= longestWord ? last : 0);
-        const trusted = whole ? ids.length : ids.length - untrusted;
-        if (!whole && trusted < limit) continue;
-        return {
-          ids: ids.slice(0, limit),
-          truncatedTokens: Math.max(0, trusted - limit),
-          truncatedTokensIsMinimum: !whole,
-          illFormed,
-        };
-      }
-    },
+    encode: (text, limit) => finish(encodeInTurns(text, limit)),
+    encodeInTurns,
     decode(ids) {
       decode ??= createDecoder(json);
       return decode(ids);
@@ -131,8 +140,9 @@ export function createTextTokenizer(tokenizerJson: unknown, model: string): Text
 }
 
 /** The last whitespace in the second half of the window, else the window itself, never inside a surrogate pair. */
-function cutAt(text: string, window: number): number {
+function* cutAt(text: string, window: number): Turns<number> {
   for (let position = window; position > window / 2; position -= 1) {
+    if (position % partLength === 0) yield;
     if (/\s/.test(text.charAt(position))) return position;
   }
   const previous = text.charCodeAt(window - 1);
@@ -167,37 +177,57 @@ function createPipeline(json: TokenizerJson): Pipeline {
     normalize(token.content),
   );
 
-  return (text, ids) => {
+  return function* (text, ids) {
     // Where the ids of the last word, and of the one before it, begin.
     let last = 0;
     let secondLast = 0;
-    const nextWord = (): void => {
-      secondLast = last;
-      last = ids.length;
-    };
     let atStart = true;
-    for (const raw of splitRaw(text)) {
+    let done = 0;
+    for (const raw of isShort(text) ? splitRaw(text) : yield* splitRaw.inTurns(text)) {
       // "At the start" is of the original text: what a normalizer takes away before it moves it.
       if (typeof raw === "string" && atStart && raw !== "") {
         const first = String.fromCodePoint(raw.codePointAt(0) as number);
         atStart = normalize(`${first}x`) !== alone;
       }
-      for (const section of typeof raw === "number" ? [raw] : splitNormalized(normalize(raw))) {
+      for (const section of typeof raw === "number" ? [raw] : yield* normalized(raw)) {
         if (typeof section === "number") {
-          nextWord();
+          secondLast = last;
+          last = ids.length;
           ids.push(section);
         } else if (section !== "") {
-          for (const word of preTokenize([section], atStart)) {
-            nextWord();
-            tokenizeWord(word, ids);
+          for (const word of isShort(section)
+            ? preTokenize([section], atStart)
+            : yield* preTokenize.inTurns([section], atStart)) {
+            secondLast = last;
+            last = ids.length;
+            if (isShort(word)) tokenizeWord(word, ids);
+            else yield* tokenizeWord.inTurns(word, ids);
+            done += word.length;
+            if (done < partLength) continue;
+            done = 0;
+            yield;
           }
         }
         atStart = false;
       }
       atStart = false;
+      done += 1;
+      if (done < partLength) continue;
+      done = 0;
+      yield;
     }
     return ids.length - secondLast;
   };
+
+  function* normalized(text: string): Turns<readonly Section[]> {
+    if (isShort(text)) return splitNormalized(normalize(text));
+    return yield* splitNormalized.inTurns(yield* normalize.inTurns(text));
+  }
+}
+
+/** Short enough to be worked on at once. */
+function isShort(text: string): boolean {
+  return text.length <= partLength;
 }
 
 function isNormalized(token: AddedTokenJson): boolean {

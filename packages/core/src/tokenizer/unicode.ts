@@ -1,3 +1,4 @@
+import { finish, inOnePiece, inParts, partLength, seamAt, type Turns } from "./turns.js";
 import {
   dropped,
   inert,
@@ -112,23 +113,42 @@ export function normalForm(text: string, form: NormalForm): string {
   if (isAscii(text)) return text;
   return text
     .split(inertCharacters)
-    .map((part, index) => (index % 2 === 1 ? part : withMarksInOrder(part).normalize(form)))
+    .map((part, index) => (index % 2 === 1 ? part : finish(withMarksInOrder(part)).normalize(form)))
     .join("");
 }
+
+export function normalFormInTurns(text: string, form: NormalForm): Turns<string> {
+  return inParts(text, (part) => partInNormalForm(part, form), beforeStarter);
+}
+
+/** Only marks without a letter among them make a part that is long. */
+function* partInNormalForm(part: string, form: NormalForm): Turns<string> {
+  if (part.length < partLength * 4) return normalForm(part, form);
+  return normalForm(yield* withMarksInOrder(part), form);
+}
+
+/**
+ * Before a character that no normal form moves or joins to what stands before it: letters, numbers, signs, and marks
+ * that enclose; not the vowels and finals of Hangul, of which compatibility and halfwidth forms consist too, nor the
+ * halfwidth marks of kana.
+ */
+const beforeStarter = seamAt(
+  /(?![\u1160-\u11ff\u3130-\u318f\ud7b0-\ud7ff\uff9e-\uffdc\u{16d40}-\u{16d7f}])[\p{L}\p{N}\p{P}\p{S}\p{Z}\p{C}\p{Me}]/gu,
+);
 
 /**
  * Engines sort marks by insertion: the time grows with the square of a run's length. A run is found in parts, since an
  * expression without a bound overflows its stack on millions of marks.
  */
-function withMarksInOrder(text: string): string {
+function* withMarksInOrder(text: string): Turns<string> {
   const beginning = /\p{M}{100,100000}/gu;
   const continuation = /\p{M}{1,100000}/uy;
   let out = "";
   let copied = 0;
   for (let found = beginning.exec(text); found !== null; found = beginning.exec(text)) {
     let end = beginning.lastIndex;
-    for (continuation.lastIndex = end; continuation.test(text); ) end = continuation.lastIndex;
-    out += text.slice(copied, found.index) + inOrder(text.slice(found.index, end));
+    for (continuation.lastIndex = end; continuation.test(text); yield) end = continuation.lastIndex;
+    out += text.slice(copied, found.index) + (yield* inOrder(text.slice(found.index, end)));
     copied = end;
     beginning.lastIndex = end;
   }
@@ -139,10 +159,10 @@ function withMarksInOrder(text: string): string {
  * Marks decomposed and in canonical order, which is no other text to any normal form. Combining classes are found by
  * what an engine does to two marks.
  */
-function inOrder(run: string): string {
+function* inOrder(run: string): Turns<string> {
   let out = "";
   let pending: string[] = [];
-  const flush = (): void => {
+  const flush = function* (): Turns<void> {
     const distinct = [...new Set(pending)].sort((a, b) => (swaps(b, a) ? -1 : swaps(a, b) ? 1 : 0));
     const classes: string[][] = [];
     const classOfMark = new Map<string, string[]>();
@@ -154,21 +174,40 @@ function inOrder(run: string): string {
       lastOf.set(own, mark);
       classOfMark.set(mark, own);
     }
-    for (const mark of pending) classOfMark.get(mark)?.push(mark);
-    out += classes.map((marks) => marks.join("")).join("");
+    for (let index = 0; index < pending.length; index += 1) {
+      classOfMark.get(pending[index] as string)?.push(pending[index] as string);
+      if (index % partLength === partLength - 1) yield;
+    }
+    for (const marks of classes) {
+      for (let start = 0; start < marks.length; start += partLength) {
+        out += marks.slice(start, start + partLength).join("");
+        yield;
+      }
+    }
     pending = [];
   };
   const lastOf = new Map<string[], string>();
+  const known = new Map<string, readonly (readonly [character: string, isReordered: boolean])[]>();
+  let count = 0;
   for (const mark of run) {
-    for (const character of mark.normalize("NFD")) {
-      if (isReordered(character)) pending.push(character);
+    let characters = known.get(mark);
+    if (characters === undefined) {
+      characters = [...mark.normalize("NFD")].map((character) => [character, isReordered(character)]);
+      known.set(mark, characters);
+    }
+    for (const [character, moves] of characters) {
+      if (moves) pending.push(character);
       else {
-        flush();
+        if (pending.length > 0) yield* flush();
         out += character;
       }
     }
+    count += 1;
+    if (count % partLength !== 0) continue;
+    out = inOnePiece(out);
+    yield;
   }
-  flush();
+  yield* flush();
   return out;
 }
 

@@ -8,6 +8,18 @@ const stepsAtLeast = 1_000_000;
 /** Places to come back to that a search may remember. */
 const mostPlaces = 4_000_000;
 
+/** Instructions, and UTF-16 code units of one run, between two turns. */
+const stepsATurn = 50_000;
+const unitsATurn = 16_384;
+
+/** Where a match is left, to be gone on with. */
+interface Paused {
+  readonly top: number;
+  readonly at: number;
+  readonly pc: number;
+  readonly run: { readonly start: number; readonly count: number; readonly fewest: number } | undefined;
+}
+
 /** What is on the stack: four numbers each. */
 const alternative = 0;
 const shorterRun = 1;
@@ -34,6 +46,10 @@ export class Search {
   #lastEnd = -1;
   #steps = 0;
   readonly #mostSteps: number;
+  /** Where a match is looked for. */
+  #position = 0;
+  /** A match that has been begun and is to be gone on with. */
+  #paused: Paused | undefined;
 
   constructor(program: Program, text: string) {
     this.#program = program;
@@ -43,53 +59,72 @@ export class Search {
   }
 
   /**
-   * Finds the next match. @returns false when there is none.
+   * Finds the next match. @returns false when there is none, undefined when that is not known yet: the next call goes on
+   * with it.
    * @throws {PatternError} when the search takes too long.
    */
-  next(): boolean {
+  next(): boolean | undefined {
     while (this.#from <= this.#text.length) {
-      if (!this.#find()) {
+      const found = this.#find();
+      if (found === undefined) return undefined;
+      if (!found) {
         this.#from = this.#text.length + 1;
         return false;
       }
       if (this.end === this.start && this.end === this.#lastEnd) {
         this.#from += unitsAt(this.#text, this.#from);
+        this.#position = this.#from;
         continue;
       }
       this.#from = this.end;
+      this.#position = this.end;
       this.#lastEnd = this.end;
       return true;
     }
     return false;
   }
 
-  /** The first match that begins at `#from` or later. */
-  #find(): boolean {
+  /** The first match that begins at `#position` or later. */
+  #find(): boolean | undefined {
     const text = this.#text;
     const { first } = this.#program;
-    for (let position = this.#from; position <= text.length; position += unitsAt(text, position)) {
-      if (first !== undefined) {
-        while (position < text.length && !first.has(text.codePointAt(position) as number))
+    const pause = this.#position + stepsATurn;
+    const pauseSteps = this.#steps + stepsATurn;
+    for (let position = this.#position; position <= text.length; position += unitsAt(text, position)) {
+      if (this.#paused === undefined && first !== undefined) {
+        while (position < text.length && position < pause && !first.has(text.codePointAt(position) as number))
           position += unitsAt(text, position);
         if (position >= text.length) return false;
       }
-      if (this.#matchAt(position)) return true;
+      this.#position = position;
+      if (this.#paused === undefined && (position >= pause || this.#steps >= pauseSteps)) return undefined;
+      const found = this.#matchAt(position);
+      if (found !== false) return found;
     }
     return false;
   }
 
-  #matchAt(from: number): boolean {
+  #matchAt(from: number): boolean | undefined {
     const { code, sets } = this.#program;
     const text = this.#text;
     const length = text.length;
-    const registers = this.#registers.fill(-1);
-    registers[keptStart] = from;
+    const registers = this.#registers;
     let stack = this.#stack;
     let top = 0;
     let steps = this.#steps;
     const mostSteps = this.#mostSteps;
     let at = from;
     let pc = 0;
+    /** A run of characters that is to be gone on with. */
+    let run: Paused["run"];
+    const pauseSteps = steps + stepsATurn;
+    if (this.#paused === undefined) {
+      registers.fill(-1);
+      registers[keptStart] = from;
+    } else {
+      ({ top, at, pc, run } = this.#paused);
+      this.#paused = undefined;
+    }
 
     const push = (kind: number, one: number, two: number, three: number): void => {
       if (top + 4 > stack.length) {
@@ -122,7 +157,13 @@ export class Search {
     };
 
     for (;;) {
-      steps += 1;
+      if (steps >= pauseSteps) {
+        this.#steps = steps;
+        this.#paused = { top, at, pc, run };
+        return undefined;
+      }
+      // An instruction that is gone on with was counted when it began.
+      if (run === undefined) steps += 1;
       if (steps > mostSteps) throw new PatternError("a regular expression takes too long for this text");
       let fails = false;
       switch (code[pc]) {
@@ -166,10 +207,15 @@ export class Search {
           const set = sets[code[pc + 1] as number] as CharacterSet;
           const least = code[pc + 2] as number;
           const most = code[pc + 3] as number;
-          const start = at;
-          let count = 0;
-          let fewest = least === 0 ? at : -1;
+          let { start, count, fewest } = run ?? { start: at, count: 0, fewest: least === 0 ? at : -1 };
+          run = undefined;
+          const pause = at + unitsATurn;
           while (count < most && at < length) {
+            if (at >= pause) {
+              this.#steps = steps;
+              this.#paused = { top, at, pc, run: { start, count, fewest } };
+              return undefined;
+            }
             const unit = text.charCodeAt(at);
             let units = 1;
             if (unit < 128) {
