@@ -4,10 +4,10 @@ import { mnn } from "@crossrank/backend-mnn";
 import { defineConformanceSuite, openFixtures } from "@crossrank/conformance";
 import { readGoldens, verify } from "@crossrank/core/verify";
 import { openModel } from "@crossrank/hub";
-import { afterAll, describe, expect, test } from "vitest";
+import { expect, test } from "vitest";
+import { sampledRunner } from "../../conformance/test/sampled-runner.js";
 import { describeNative, fixture, fixtureFolder, hasAddon, mnnBytes } from "./fixtures.js";
 
-const runner = { describe: describeNative, test, afterAll };
 const one = { sessions: 1, threads: 1 } as const;
 
 /** Largest |Δ logit| from torch. The fixtures' weights are random and much larger than a trained model's. */
@@ -20,10 +20,11 @@ const suites = [
 if (hasAddon) {
   for (const { dtype, tolerance, names } of suites) {
     await defineConformanceSuite({
-      runner: {
-        ...runner,
-        describe: (name: string, define: () => void) => describe(`${dtype}, ${name}`, define),
-      },
+      runner: sampledRunner({
+        name: dtype,
+        every: 4,
+        whole: dtype === "fp32" ? ["bert-logit", "bert-cosine-mean"] : [],
+      }),
       backend: () => mnn({ ...one, isolation: "thread" }),
       fixtures: [
         ...names.map((name) => fixture(name, [dtype])),
@@ -42,7 +43,7 @@ if (hasAddon) {
 
   // In a child process, with a second session beside the first, as by default.
   await defineConformanceSuite({
-    runner: { ...runner, describe: (name: string, define: () => void) => describe(`child, ${name}`, define) },
+    runner: sampledRunner({ name: "child", every: 4, whole: ["bert-logit"] }),
     backend: () => mnn({ sessions: 2 }),
     fixtures: [fixture("bert-logit"), fixture("bert-cosine-mean")],
     tolerance: 2e-3,
