@@ -6,6 +6,7 @@ import {
   type Capabilities,
   IncompatibleModelError,
   type LoadRequest,
+  type ModelFiles,
   ModelLoadError,
   type NumericBounds,
 } from "@crossrank/core";
@@ -25,6 +26,7 @@ import {
   planOutput,
   planPackage,
 } from "./feature-plan.js";
+import { judgeDefaults } from "./judge-defaults.js";
 import { requireWholeSet } from "./length-set.js";
 import { modelLoadError } from "./load-error.js";
 import { findNarrowedIds } from "./narrowed-ids.js";
@@ -75,7 +77,7 @@ async function load(backend: string, options: CoreMlOptions, request: LoadReques
   const wish = artifactWish(options.file, request);
   const choice = choosePackages(files.id, await files.list({ signal }), wish);
   const read = await readPackages(backend, choice, request);
-  const { plans, output } = planAll(backend, read, request);
+  const { plans, output } = planAll(backend, read, request, await readConfig(files, signal));
   // A package that the caller named is taken alone.
   if (wish.file === undefined) {
     const set = read.map(({ choice: { path }, package: { model } }, index) => ({
@@ -135,10 +137,23 @@ async function readPackages(
   return read;
 }
 
+/** config.json, parsed; undefined where there is none, or none that can be read: core refuses it where it needs it. */
+async function readConfig(files: ModelFiles, signal: AbortSignal | undefined): Promise<unknown> {
+  const listed = await files.list({ signal });
+  if (!listed.some(({ path }) => path === "config.json")) return undefined;
+  const text = await files.readText("config.json", { signal });
+  try {
+    return JSON.parse(text.replace(/^\ufeff/, ""));
+  } catch {
+    return undefined;
+  }
+}
+
 function planAll(
   backend: string,
   read: readonly ReadPackage[],
   { files, output: { kinds } }: LoadRequest,
+  config: unknown,
 ): { readonly plans: readonly PackagePlan[]; readonly output: PlannedOutput } {
   const plans: PackagePlan[] = [];
   let output: PlannedOutput | undefined;
@@ -158,8 +173,8 @@ function planAll(
     if ("problem" in planned) throw refuse(planned);
     const plan = planPackage(one.model);
     if ("problem" in plan) throw refuse(plan);
-    const narrowed = findNarrowedIds(one.model);
-    if (narrowed !== undefined) throw refuse(narrowed);
+    const wrong = findNarrowedIds(one.model) ?? judgeDefaults(one.model, config);
+    if (wrong !== undefined) throw refuse(wrong);
     const [first] = plans;
     if (first !== undefined && (!isLike(first, plan) || planned.name !== output?.name)) {
       const problem = "it has other inputs, rows or outputs than the packages of the other lengths";
