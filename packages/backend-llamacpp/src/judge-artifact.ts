@@ -32,6 +32,7 @@ const architectures: Readonly<
 };
 
 const convert = "Write the file with `crossrank convert --to gguf`";
+const convertWhole = `${convert}, from the model's safetensors: it keeps the pooler and both segments, which other converters leave out`;
 
 /**
  * Reads out of the metadata how to run a file, and refuses one that llama.cpp would score wrongly.
@@ -192,7 +193,10 @@ function planClassLogits(
       projection === undefined ? "cls.output.weight (its classifier)" : "",
       hasNorm ? "" : "cls.norm.weight",
     ].filter((text) => text !== "");
-    throw new Refusal(`its classification head is not whole: it lacks ${missing.join(" and ")}`, convert);
+    throw new Refusal(
+      `its classification head is not whole: it lacks ${missing.join(" and ")}`,
+      convertWhole,
+    );
   }
   if (dense.dimensions[0] !== embeddingSize || (dense.dimensions[1] ?? 1) !== embeddingSize) {
     throw new Refusal(
@@ -316,7 +320,7 @@ function requireSegments(profile: JudgeFacts["profile"], segmentVocabulary: numb
     throw new Refusal(
       "the model reads segments, and llama.cpp knows none: without a vocabulary for each segment the scores are " +
         "several logits off",
-      convert,
+      convertWhole,
     );
   }
 }
