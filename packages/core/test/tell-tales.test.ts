@@ -294,6 +294,57 @@ describe("a kind of model that is not read is named", () => {
   });
 });
 
+describe("hostile files are refused soon, and with a typed error", () => {
+  const odd = { toString: "x", valueOf: 1 };
+  const deep = `${"[".repeat(200_000)}${"]".repeat(200_000)}`;
+  test.each<[string, Files]>([
+    ["a model_type that is an object", bert({ model_type: odd })],
+    ["architectures of objects", bert({ architectures: [odd, 1, null], is_encoder_decoder: odd })],
+    [
+      "settings that are odd",
+      bert(
+        {
+          architectures: ["X"],
+          vision_config: [],
+          auto_map: { AutoModel: odd },
+          quantization: { bits: odd },
+          quantization_config: { quant_method: odd },
+        },
+        { "model.safetensors": "x" },
+      ),
+    ],
+    [
+      "an adapter that is odd",
+      { "adapter_config.json": { peft_type: odd, base_model_name_or_path: odd }, "adapter_model.bin": "x" },
+    ],
+    ["modules that are odd", { "modules.json": [odd, 3, { type: odd }], "config.json": "[]" }],
+    [
+      "nested deep",
+      { "config.json": deep, "modules.json": deep, "adapter_config.json": deep, "adapter_model.bin": "x" },
+    ],
+    ["comments without an end", { "m.xml": `${"<!---->".repeat(60)}<no`, "m.bin": "x" }],
+    [
+      "a card of white space",
+      { ...card(`base_model: ${" ".repeat(60_000)}x`), "openvino_model.xml": "<net/>" },
+    ],
+    [
+      "a card that never ends",
+      { "README.md": `---\nbase_model:\n${"- a\n".repeat(200_000)}`, "openvino_model.xml": "<net/>" },
+    ],
+    ["a long name", bert({ architectures: [`${"VL".repeat(500_000)}X`], model_type: "_vl".repeat(300_000) })],
+    [
+      "ten thousand files",
+      Object.fromEntries(Array.from({ length: 10_000 }, (_, at) => [`w/${at}.bin`, "x"])),
+    ],
+  ])("%s", async (_, files) => {
+    const start = performance.now();
+    const error = await refusal(files);
+    expect(ModelProfileError.isInstance(error) || ModelFileNotFoundError.isInstance(error)).toBe(true);
+    expect(error.message.length).toBeLessThan(3000);
+    expect(performance.now() - start).toBeLessThan(10_000);
+  });
+});
+
 describe("a head whose tensors are not in its file", () => {
   const weights = (...names: readonly string[]): Uint8Array =>
     safetensors(Object.fromEntries(names.map((name) => [name, f32([2, 2], [0, 0, 0, 0])])));

@@ -63,9 +63,11 @@ export async function recogniseFiles(
   });
   const [found] = signs;
   if (found === undefined || (decisive && found.tellTale.goesFirst !== true)) return undefined;
-  const known = signs.flatMap(({ sign }) => sign.files);
+  const known = new Set(signs.flatMap(({ sign }) => sign.files));
+  const there = new Set(evidence.paths);
+  const folders = [...known].filter((path) => !there.has(path));
   const isKnown = (path: string): boolean =>
-    isBesides(path) || known.some((one) => path === one || path.startsWith(`${one}/`));
+    isBesides(path) || known.has(path) || folders.some((folder) => path.startsWith(`${folder}/`));
   if (!evidence.paths.every(isKnown)) return undefined;
   return described(found.tellTale, found.sign, files, evidence, options);
 }
@@ -193,7 +195,7 @@ async function baseOf(
 function baseOfCard(card: string): string | undefined {
   const front = /^\ufeff?---\r?\n([\s\S]{0,65536}?)\r?\n---/.exec(card)?.[1];
   if (front === undefined) return undefined;
-  const lines = front.split(/\r?\n/);
+  const lines = front.split(/\r?\n/).map((line) => line.slice(0, 300));
   const at = lines.findIndex((line) => /^base_model\s*:/.test(line));
   if (at < 0) return undefined;
   const plain = (value: string): string =>

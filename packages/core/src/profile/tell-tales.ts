@@ -55,9 +55,15 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+/** A string of a file; an object that calls itself one is none. */
+function wordOf(value: unknown): string {
+  return typeof value === "string" ? value : "";
+}
+
 /** Of the file's own words, no more than a message can hold. */
 function shown(value: unknown): string {
-  const text = String(value).replace(/[^\x20-\x7e]+/g, "?");
+  const word = typeof value === "number" || typeof value === "boolean" ? `${value}` : wordOf(value);
+  const text = word.slice(0, 200).replace(/[^\x20-\x7e]+/g, "?");
   return text.length > 60 ? `${text.slice(0, 60)}…` : text;
 }
 
@@ -153,7 +159,7 @@ export const modelTellTales: readonly TellTale[] = [
         return { files: ["config_sentence_transformers.json"], what };
       if (
         hasArchitecture(evidence, /colbert/i) ||
-        /colbert|colpali|colqwen/i.test(String(config["model_type"]))
+        /colbert|colpali|colqwen/i.test(wordOf(config["model_type"]))
       )
         return { files: ["config.json"], what };
       return paths.includes("artifact.metadata") ? { files: ["artifact.metadata"], what } : undefined;
@@ -180,7 +186,7 @@ export const modelTellTales: readonly TellTale[] = [
       const files = [
         ...(isObject(config["vision_config"]) ||
         hasArchitecture(evidence, /VL(?=For|Model)|Vision|CLIP|Siglip|Llava|PaliGemma|Idefics|^ViT/i) ||
-        /(^|_)vl(_|$)|vision|^clip|^siglip|^llava|^paligemma|^idefics/.test(String(config["model_type"]))
+        /(^|_)vl(_|$)|vision|^clip|^siglip|^llava|^paligemma|^idefics/.test(wordOf(config["model_type"]))
           ? ["config.json"]
           : []),
         ...(modules.some((name) => /(?:^|\.)CLIPModel$/.test(name)) ? ["modules.json"] : []),
@@ -213,7 +219,7 @@ export const modelTellTales: readonly TellTale[] = [
       const { config } = evidence;
       const is =
         config["is_encoder_decoder"] === true ||
-        encoderDecoders.has(String(config["model_type"])) ||
+        encoderDecoders.has(wordOf(config["model_type"])) ||
         hasArchitecture(evidence, /ForConditionalGeneration$/);
       // A classifier on it, or its encoder alone, needs no decoder.
       const isPart = hasArchitecture(evidence, /(ForSequenceClassification|EncoderModel)$/);
@@ -327,7 +333,10 @@ function isCTranslate2(head: Uint8Array): boolean {
 }
 
 function isOpenVino(head: Uint8Array): boolean {
-  return /^(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*\?>\s*)?(?:<!--[\s\S]*?-->\s*)*<net[\s/>]/.test(text(head));
+  const plain = text(head)
+    .replace(/^\xef\xbb\xbf/, "")
+    .replace(/<!--[\s\S]*?-->/g, "");
+  return /^\s*(?:<\?xml[^>]*\?>)?\s*<net[\s/>]/.test(plain);
 }
 
 /** Files that say nothing of the weights: texts, tables, settings, tokenizers, pictures. */
