@@ -132,7 +132,7 @@ describe("a file that somebody made", () => {
   const external = (key: string, value: string): Buffer =>
     field(13, Buffer.concat([field(1, key), field(2, value)]));
   const nested = (depth: number): Buffer => {
-    let inner = Buffer.alloc(0);
+    let inner: Buffer = Buffer.alloc(0);
     for (let level = 0; level < depth; level += 1) {
       inner = field(1, field(5, Buffer.concat([field(1, "body"), field(6, inner)])));
     }

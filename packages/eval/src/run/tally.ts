@@ -34,7 +34,7 @@ export function callRow(facts: {
 }
 
 /** Warnings about the model, which every document of a call has. */
-const ofTheModel: readonly string[] = ["segment-ids-ignored", "rows-affect-scores"];
+const ofTheModel: readonly string[] = ["segment-ids-ignored", "rows-affect-scores", "artifact-notes"];
 
 /** Whether it is known which documents of a call its warnings are about. */
 export function canBeDivided({ warnings = {} }: CallRow): boolean {
@@ -105,6 +105,7 @@ const sentences: Readonly<Record<string, (count: number) => string>> = {
   "rows-affect-scores": () =>
     "Scores depend on which texts share a batch: this artifact is quantised for the batch as a whole.",
   "empty-documents": (n) => `${n} scored documents have no text.`,
+  "artifact-notes": () => "The artifact is not what its name says, or was made for another machine.",
   "segment-ids-ignored": () =>
     "The artifact takes no segment ids, although the model's template has a second segment.",
 };
