@@ -13,3 +13,4 @@ export {
   type PairEncoder,
 } from "../encoding/pair-encoder.js";
 export { createTextTokenizer, type TextTokenizer, type TokenizedText } from "../tokenizer/tokenizer.js";
+export type { Turns } from "../tokenizer/turns.js";
