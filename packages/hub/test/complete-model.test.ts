@@ -52,6 +52,21 @@ describe("a model whose files lie elsewhere", () => {
     },
   );
 
+  it("is named as what it is where that is read by nobody, and not its tokenizer blamed", async () => {
+    const folder = await folderOf({ "config.json": join(fixtures, "bert-logit", "config.json") });
+    await writeFile(join(folder, "spiece.model"), "none");
+    await expect(profileOf(folder)).rejects.toThrow(/spiece\.model/);
+    const config = {
+      architectures: ["T5ForConditionalGeneration"],
+      model_type: "t5",
+      is_encoder_decoder: true,
+    };
+    await writeFile(join(folder, "config.json"), JSON.stringify(config));
+    const refusal = profileOf(folder);
+    await expect(refusal).rejects.toThrow(ModelProfileError);
+    await expect(refusal).rejects.toThrow(/config\.json: it is an encoder-decoder/);
+  });
+
   it("takes tokenizer and configuration of a base", async () => {
     const base = await fixture("bert-logit");
     const whole = await profileOf(base);

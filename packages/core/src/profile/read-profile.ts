@@ -1,5 +1,5 @@
 import * as z from "zod/mini";
-import { InvalidInputError, ModelFileNotFoundError, ModelProfileError } from "../contract/errors.js";
+import { InvalidInputError, ModelProfileError } from "../contract/errors.js";
 import { requireInstruction } from "../contract/instruction.js";
 import type { ModelFiles } from "../contract/model-files.js";
 import type {
@@ -23,7 +23,7 @@ import { type DeclaredLabels, labelsOfArtifact } from "./logits-shape.js";
 import { type Config, configSchema, crossrankJsonSchema } from "./profile-schema.js";
 import type { AddedToken } from "./prompt-template.js";
 import { positionCount, tokenId } from "./ranges.js";
-import { type Recognised, recogniseFiles, recogniseModel } from "./recognise.js";
+import { betterRefusal, recogniseModel, refusalOf } from "./recognise.js";
 import { readSentenceTransformers, type SentenceTransformersFacts } from "./sentence-transformers.js";
 import { asItsClassReads } from "./tokenizer-settings.js";
 
@@ -110,11 +110,11 @@ export async function readProfile(
   const isStated = (parsedOverrides.data.family ?? own?.family) !== undefined;
   const facts = { own, overrides: parsedOverrides.data, declaredLabels };
   const reading = await readFrom(reader, files.id, facts).catch(async (error: unknown) => {
-    throw (isStated ? undefined : await betterReason(error, files, signal)) ?? error;
+    throw (isStated ? undefined : await betterRefusal(error, files, { signal })) ?? error;
   });
   await requireHeadTensors(files, reader.present, reading.profile, signal);
   const belied = isStated ? undefined : await recogniseModel(files, { signal, certain: true });
-  if (belied !== undefined) throw notRead(files.id, belied);
+  if (belied !== undefined) throw refusalOf(files.id, belied);
   return reading;
 }
 
@@ -148,24 +148,6 @@ async function requireHeadTensors(
       fix: "Take config.json and weights from the same revision of the model, or name the file that has it by head.modules in a crossrank.json",
     });
   }
-}
-
-/** What a model is that cannot be read, where that says more than which of its files stopped the reading. */
-async function betterReason(
-  error: unknown,
-  files: ModelFiles,
-  signal: AbortSignal | undefined,
-): Promise<Error | undefined> {
-  const isMissing = ModelFileNotFoundError.isInstance(error);
-  if (!isMissing && !ModelProfileError.isInstance(error)) return undefined;
-  const kind = await recogniseModel(files, { signal });
-  if (kind !== undefined) return notRead(files.id, kind, error);
-  const weights = await recogniseFiles(files, { signal, decisive: !isMissing });
-  return weights && notRead(files.id, weights, error);
-}
-
-function notRead(model: string, { files, what, fix }: Recognised, cause?: unknown): ModelProfileError {
-  return new ModelProfileError({ model, file: files.slice(0, 3).join(", "), problem: what, fix }, { cause });
 }
 
 /** As {@link readProfile}. */

@@ -1,3 +1,4 @@
+import { ModelFileNotFoundError, ModelProfileError } from "../contract/errors.js";
 import type { FileRequestOptions, ModelFile, ModelFiles } from "../contract/model-files.js";
 import {
   type Evidence,
@@ -70,6 +71,33 @@ export async function recogniseFiles(
     isBesides(path) || known.has(path) || folders.some((folder) => path.startsWith(`${folder}/`));
   if (!evidence.paths.every(isKnown)) return undefined;
   return described(found.tellTale, found.sign, files, evidence, options);
+}
+
+/**
+ * What a model is that cannot be read, where that says more than which of its files stopped the reading.
+ *
+ * @param error what stopped it; undefined is returned of one that is not about the model's files.
+ */
+export async function betterRefusal(
+  error: unknown,
+  files: ModelFiles,
+  options: FileRequestOptions = {},
+): Promise<ModelProfileError | undefined> {
+  const isMissing = ModelFileNotFoundError.isInstance(error);
+  if (!isMissing && !ModelProfileError.isInstance(error)) return undefined;
+  const found =
+    (await recogniseModel(files, options)) ??
+    (await recogniseFiles(files, { ...options, decisive: !isMissing }));
+  return found && refusalOf(files.id, found, error);
+}
+
+export function refusalOf(
+  model: string,
+  { files, what, fix }: Recognised,
+  cause?: unknown,
+): ModelProfileError {
+  const file = files.slice(0, 3).join(", ");
+  return new ModelProfileError({ model, file, problem: what, fix }, { cause });
 }
 
 async function first(

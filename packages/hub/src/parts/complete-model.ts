@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { type FileRequestOptions, type ModelFiles, ModelProfileError } from "@crossrank/core";
+import { betterRefusal } from "@crossrank/core/files";
 import { GgufFormatError, readGgufHeader } from "@crossrank/formats/gguf";
 import { buildTokenizer, TokenizerFormatError, tokenizerOfGguf } from "@crossrank/formats/tokenizer";
 import { readEnvironment } from "../environment.js";
@@ -65,7 +66,10 @@ export async function completeModel(
   const has = (path: string): boolean => paths.has(path) || replacements.has(path);
   if (!has("tokenizer.json")) {
     const gguf = ggufOf(paths, options.gguf);
-    const made = await madeTokenizer(files, paths, signal);
+    // Of a kind that is not read, its tokenizer is not what is wrong.
+    const made = await madeTokenizer(files, paths, signal).catch(async (error: unknown) => {
+      throw (has("crossrank.json") ? undefined : await betterRefusal(error, files, { signal })) ?? error;
+    });
     if (made !== undefined) replacements.set("tokenizer.json", { text: made });
     else if (gguf !== undefined) {
       for (const [path, text] of await readGguf(
