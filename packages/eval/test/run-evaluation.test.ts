@@ -1,4 +1,4 @@
-import { appendFile, readFile, truncate } from "node:fs/promises";
+import { appendFile, readdir, readFile, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import {
@@ -232,12 +232,19 @@ describe("an evaluation of cross-encoders", () => {
   });
 
   it("scores nothing twice: a second run reads what is there", async () => {
+    // What a run that was killed in the midst of writing leaves.
+    const halves = ["runs/onnx-fp32.trec", "scores/onnx-fp32.jsonl"].map(
+      (name) => `${name}.0123456789ab.tmp`,
+    );
+    for (const name of halves) await writeFile(join(folder, name), "half");
     const task = await folders.open(wordTask());
     const fp32 = sources.fp32();
     const second = await run(task, [fp32], { folder });
     expect(fp32.asked.pairs).toBe(0);
     expect(system(second, "onnx:fp32").metrics[0]).toEqual(system(report, "onnx:fp32").metrics[0]);
     expect(system(second, "onnx:fp32").speed).toMatchObject({ documents: 120 });
+    const left = await readdir(folder, { recursive: true });
+    expect(left.filter((name) => name.endsWith(".tmp"))).toEqual([]);
   });
 
   it("goes on from a limited run, and has the numbers of an unlimited one", async () => {

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { InvalidInputError, type TruncationStrategy } from "@crossrank/core";
+import { removeUnfinished } from "@crossrank/disk";
 import type { ScoreComparison } from "../compare/compare-scores.js";
 import { type Metric, parseMetric } from "../metrics/metric-names.js";
 import { showSettings } from "../report/figures.js";
@@ -116,6 +117,8 @@ export async function runEvaluation(options: RunEvaluationOptions): Promise<Eval
   const release = await lockFolder(join(options.folder, "scores", "lock"));
   const outcomes: Outcome[] = [];
   try {
+    // Whoever was killed while it wrote is gone, as the lock is free.
+    for (const part of ["scores", "runs"]) await removeUnfinished(join(options.folder, part));
     for (const [index, source] of plan.systems.entries()) {
       options.signal?.throwIfAborted();
       outcomes.push(await runSystem(plan, source, index));
