@@ -62,7 +62,7 @@ export function addServeCommand(program: Command, context: Context, version: str
     .option(
       "--api-key <key>",
       "key that clients must send as Authorization: Bearer KEY; give it several times",
-      (value: string, before: readonly string[] = []) => [...before, value],
+      (value: string, before: readonly string[] = []) => [...before, requireKey(value)],
     )
     .option("--preload", "load every model at the start")
     .option("--idle-unload <seconds>", "free a model after so long without a request; 0 keeps it", seconds, 0)
@@ -136,6 +136,11 @@ function choices(model: string | readonly string[] = defaultModel): readonly Ser
 function requireBackend(value: string): string {
   if (parseBackend(value) !== undefined) return value;
   throw new InvalidArgumentError(`Known backends: ${backendNames.join(", ")}.`);
+}
+
+function requireKey(value: string): string {
+  if (/^[\x21-\x7e]+$/.test(value)) return value;
+  throw new InvalidArgumentError("A key has printable ASCII characters and no spaces.");
 }
 
 function limit(name: string): (value: string) => number {

@@ -46,6 +46,7 @@ export async function serve(
 ): Promise<void> {
   endWithin(options.deadline + grace);
   const { CROSSRANK_API_KEY: environmentKey = "" } = process.env;
+  const log = createLog(options.log);
   const server = createServer({
     models: options.models.map((choice) => ({
       name: choice.name,
@@ -67,7 +68,7 @@ export async function serve(
     origins: options.origin,
     traceTexts: options.traceTexts,
     version,
-    log: createLog(options.log),
+    log: log.write,
   });
   const listening = await listen(server, { host: options.host, port: options.port });
   const stopped = new Promise<void>((resolve) => {
@@ -78,6 +79,7 @@ export async function serve(
     if (options.preload || options.models.length === 1) {
       await Promise.race([server.load(), stopped]);
     }
+    log.begin();
     if (!signal.aborted) await print(`${listening.url}\n`);
     await stopped;
   } finally {
@@ -112,10 +114,23 @@ async function open(
   return openReranker(choice.reference, { ...shared, variants: backends.map((backend) => ({ backend })) });
 }
 
-/** One JSON object a line. */
-function createLog(least: ServeCommandOptions["log"]): (entry: LogEntry) => void {
-  return (entry) => {
-    if (levels.indexOf(entry.level) < levels.indexOf(least)) return;
-    process.stderr.write(`${JSON.stringify({ time: new Date().toISOString(), ...entry })}\n`);
+/** One JSON object a line, from `begin` on: a start that fails is told in one line for people. */
+function createLog(least: ServeCommandOptions["log"]): {
+  readonly write: (entry: LogEntry) => void;
+  readonly begin: () => void;
+} {
+  let held: string[] | undefined = [];
+  return {
+    write: (entry) => {
+      if (levels.indexOf(entry.level) < levels.indexOf(least)) return;
+      const line = `${JSON.stringify({ time: new Date().toISOString(), ...entry })}\n`;
+      if (held === undefined) process.stderr.write(line);
+      else held.push(line);
+    },
+    begin: () => {
+      const lines = held ?? [];
+      held = undefined;
+      for (const line of lines) process.stderr.write(line);
+    },
   };
 }
