@@ -197,7 +197,13 @@ export async function keyOf(
       signal,
       onProgress: (progress) => onProgress?.({ step: "downloading", ...progress }),
     });
-    const hash = await cache.hashOf(local, () => hashFile(local, path, signal, onProgress));
+    const hash = await cache
+      .hashOf(local, () => hashFile(local, path, signal, onProgress))
+      .catch((error: unknown) => {
+        // Node's own readers reject with an AbortError in place of the reason.
+        signal?.throwIfAborted();
+        throw error;
+      });
     source.push([path, hash]);
   }
   source.sort(([a], [b]) => (a < b ? -1 : 1));

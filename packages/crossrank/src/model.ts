@@ -23,7 +23,8 @@ const said = new Set<string>();
 export function note(notice: string): void {
   if (said.has(notice)) return;
   said.add(notice);
-  process.stderr.write(`note: ${toSingleLine(notice)}\n`);
+  // In a terminal, in place of the line that tells how far the work is.
+  process.stderr.write(`${process.stderr.isTTY ? "\r\x1b[2K" : ""}note: ${toSingleLine(notice)}\n`);
 }
 
 /**
