@@ -1,7 +1,13 @@
 import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { binary, conformanceFixture, crossrank, type Outcome, temporaryFolder } from "./run-command.js";
+import {
+  binary,
+  conformanceFixture,
+  crossrankInTurn as crossrank,
+  type Outcome,
+  temporaryFolder,
+} from "./run-command.js";
 
 const folder = temporaryFolder();
 
@@ -352,7 +358,7 @@ describe("a model as GGUF", () => {
     const { stdout } = await crossrank(["inspect", model]);
     expect(stdout).toMatch(/^llamacpp precisions$/m);
     expect(stdout).toMatch(/^ {2}F32 +gguf\/model-F32\.gguf +[\d.]+ kB +default$/m);
-    expect(stdout).toMatch(/^ {2}Q8_0 +gguf\/model-Q8_0\.gguf +[\d.]+ kB$/m);
+    expect(stdout).toMatch(/^ {2}Q8_0 +gguf\/model-Q8_0\.gguf +[\d.]+ kB +with --dtype Q8_0$/m);
     const { precisions } = JSON.parse((await crossrank(["inspect", model, "--format", "json"])).stdout) as {
       precisions: object[];
     };

@@ -69,27 +69,40 @@ describe.skipIf(isWindows)("in odd places", () => {
 
   const places: readonly (readonly [string, { cwd?: string; env?: NodeJS.ProcessEnv; command?: string }])[] =
     [
-      ["no HOME", { env: { HOME: undefined, XDG_CACHE_HOME: undefined } }],
-      ["an empty HOME", { env: { HOME: "" } }],
-      ["a HOME that is not there", { env: { HOME: "/no/such/home" } }],
-      ["a HOME that is a file", { env: { HOME: "/dev/null" } }],
-      ["a working directory that cannot be written", { cwd: "/proc/self" }],
-      ["LANG=C", { env: { LANG: "C", LC_ALL: "C" } }],
-      ["a locale that is not there", { env: { LANG: "xx_YY.UTF-9", LC_ALL: "xx_YY.UTF-9" } }],
-      ["Turkish", { env: { LANG: "tr_TR.UTF-8", LC_ALL: "tr_TR.UTF-8" } }],
-      ["a time zone with three quarters of an hour", { env: { TZ: "Pacific/Chatham" } }],
-      ["a time zone that is not there", { env: { TZ: "Nowhere/Land" } }],
-      ["20 columns", { env: { COLUMNS: "20" } }],
-      ["0 columns", { env: { COLUMNS: "0" } }],
-      ["TERM=dumb", { env: { TERM: "dumb" } }],
-      ["no PATH", { env: { PATH: "" } }],
-      ["a temporary folder that is not there", { env: { TMPDIR: "/no/such/tmp" } }],
+      // Several at once: each must do no harm, and so must all.
+      [
+        "no HOME, LANG=C, 0 columns, a time zone that is not there",
+        {
+          env: {
+            ...{ HOME: undefined, XDG_CACHE_HOME: undefined, LANG: "C", LC_ALL: "C" },
+            ...{ COLUMNS: "0", TZ: "Nowhere/Land" },
+          },
+        },
+      ],
+      [
+        "an empty HOME, a locale that is not there, 20 columns, TERM=dumb, a time zone of three quarters of an hour",
+        {
+          env: {
+            ...{ HOME: "", LANG: "xx_YY.UTF-9", LC_ALL: "xx_YY.UTF-9" },
+            ...{ COLUMNS: "20", TERM: "dumb", TZ: "Pacific/Chatham" },
+          },
+        },
+      ],
+      [
+        "a HOME that is not there, Turkish, a working directory that cannot be written",
+        { cwd: "/proc/self", env: { HOME: "/no/such/home", LANG: "tr_TR.UTF-8", LC_ALL: "tr_TR.UTF-8" } },
+      ],
+      [
+        "a HOME that is a file, no PATH, no temporary folder, a limit of 256 open files",
+        {
+          env: { HOME: "/dev/null", PATH: "", TMPDIR: "/no/such/tmp" },
+          command: `ulimit -n 256; ${line}`,
+        },
+      ],
       ["standard input closed", { command: `${line} <&-` }],
       ["standard error closed", { command: `${line} 2>&-` }],
       ["standard input and error closed", { command: `${line} <&- 2>&-` }],
-      ["a limit of 256 open files", { command: `ulimit -n 256; ${line}` }],
-      ["a path with spaces, ünïcode and 日本語", {}],
-      ["a path with a newline\nand a quote'", {}],
+      ["a path with spaces, ünïcode, 日本語, a newline\nand a quote'", {}],
     ];
 
   it.each(places)("ranks alike: %s", async (name, options) => {
@@ -141,7 +154,8 @@ describe.skipIf(isWindows)("in odd places", () => {
   });
 });
 
-describe.skipIf(isWindows)("a command that is asked to stop", () => {
+// Most of their time they wait.
+describe.skipIf(isWindows).concurrent("a command that is asked to stop", () => {
   /** Generous: the machine may be busy. The command has 3 seconds. */
   const soon = 30_000;
 
