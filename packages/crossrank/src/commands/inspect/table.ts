@@ -127,7 +127,7 @@ function artifactSections(
   if (artifacts.length === 0) {
     const reason =
       unread === undefined
-        ? "no backend finds a file that it runs. crossrank convert makes one from safetensors"
+        ? "no backend finds a file that it runs. rerank makes one of safetensors, once, as crossrank convert does"
         : `${unread.files.slice(0, 3).join(", ")}: ${unread.what}. ${unread.fix}`;
     return [["precisions", [`none: ${toSingleLine(reason)}`]]];
   }
