@@ -35,6 +35,7 @@ import { countCases, goldensOfAnyLength, goldensWithin } from "./reference/short
 import { sourceGoldens } from "./reference/source-goldens.js";
 import { describeModel } from "./source/describe-model.js";
 import type { ModelDescription } from "./source/description.js";
+import { weightsFile } from "./source/open-weights.js";
 import { createWriter, writers } from "./writers.js";
 
 /** What can be set about the formats of this package, each about its own alone. */
@@ -283,7 +284,7 @@ interface LocalWeights {
   readonly state: string;
 }
 
-/** `model.safetensors`, or the parts that its index names. */
+/** The file that holds all weights, or the parts that an index names. */
 async function fetchWeights(
   model: ModelFiles,
   download: {
@@ -293,16 +294,18 @@ async function fetchWeights(
 ): Promise<readonly LocalWeights[]> {
   const listed = await model.list(download);
   const index = "model.safetensors.index.json";
-  const parts = listed.some(({ path }) => path === "model.safetensors")
-    ? ["model.safetensors"]
-    : [
-        ...new Set(
-          Object.values(
-            (JSON.parse(await model.readText(index, download)) as { weight_map: Record<string, string> })
-              .weight_map,
+  const whole = weightsFile(listed.map(({ path }) => path));
+  const parts =
+    whole !== undefined
+      ? [whole]
+      : [
+          ...new Set(
+            Object.values(
+              (JSON.parse(await model.readText(index, download)) as { weight_map: Record<string, string> })
+                .weight_map,
+            ),
           ),
-        ),
-      ].sort();
+        ].sort();
   const weights: LocalWeights[] = [];
   for (const path of parts) {
     const local = await model.localPath(path, download);

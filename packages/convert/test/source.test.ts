@@ -25,6 +25,16 @@ async function describeChanged(name: string, files: ModelFiles): Promise<ModelDe
   return describeModel(files, profile);
 }
 
+/** BERT's encoder under ELECTRA's names. */
+async function electra(): Promise<Awaited<ReturnType<typeof readFixture>>> {
+  const model = await readFixture("bert-logit");
+  for (const [name, tensor] of [...model.tensors]) {
+    model.tensors.delete(name);
+    model.tensors.set(name.replace(/^bert\./, "electra."), tensor);
+  }
+  return { ...model, files: withTensors(model, () => undefined) };
+}
+
 /** Everything but the functions. */
 function dataOf(description: ModelDescription): unknown {
   return JSON.parse(JSON.stringify(description));
@@ -219,6 +229,13 @@ describe("what is not supported is refused by name", () => {
     );
   });
 
+  test("ELECTRA's narrower embeddings", async () => {
+    const settings = { model_type: "electra", embedding_size: 16 };
+    const changed = describeChanged("bert-logit", withConfig(await electra(), settings));
+    await expect(changed).rejects.toThrow(UnsupportedConversionError);
+    await expect(changed).rejects.toThrow(/projected from embedding_size 16 to hidden_size 32/);
+  });
+
   test("answer tokens of an encoder", async () => {
     const { files } = await readFixture("bert-logit");
     const { profile } = await readProfile(files);
@@ -336,6 +353,24 @@ describe("weights", () => {
     for (const index of [0, 1]) {
       const [ours, theirs] = [description.layers[index], sound.layers[index]];
       expect(await all(ours?.feedForward.down.weight)).toEqual(await all(theirs?.feedForward.down.weight));
+    }
+  });
+
+  test("of a variant are the same, and of two nothing says which", async () => {
+    const model = await readFixture("bert-logit");
+    const bytes = serialize(model.tensors);
+    const variant = { "model.safetensors": undefined, "model.fp16.safetensors": bytes };
+    const sound = await describeChanged("bert-logit", model.files);
+    const beside = { ...variant, "adapter_model.safetensors": bytes, "1_Dense/model.safetensors": bytes };
+    for (const files of [variant, beside]) {
+      const description = await describeChanged("bert-logit", withFiles(model, files));
+      expect(dataOf(description)).toEqual(dataOf(sound));
+    }
+    const two = { ...variant, "model.bf16.safetensors": bytes };
+    const shard = { "model.safetensors": undefined, "model-00001-of-00002.safetensors": bytes };
+    for (const files of [two, shard]) {
+      const changed = describeChanged("bert-logit", withFiles(model, files));
+      await expect(changed).rejects.toThrow(ModelFileNotFoundError);
     }
   });
 
@@ -568,6 +603,9 @@ test("the architectures are those that are said", () => {
     "bert",
     "roberta",
     "xlm-roberta",
+    "camembert",
+    "electra",
+    "distilbert",
     "modernbert",
     "deberta-v2",
     "qwen3",

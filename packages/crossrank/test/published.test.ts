@@ -19,7 +19,7 @@ import { openReranker } from "../src/index.js";
 import { type Case, forms, publishedTable, type Reference, type Refusal, rows } from "./published/forms.js";
 import goldens from "./published/goldens.json" with { type: "json" };
 import { folderName, makeLayout } from "./published/layouts.js";
-import { conformanceFixture, fixture as onnxFixture } from "./run-command.js";
+import { conformanceFixture, crossrank, fixture as onnxFixture } from "./run-command.js";
 
 const query = "what is red";
 const documents = ["The sky is blue today.", "water is wet and cold", "Mars is red"];
@@ -165,6 +165,13 @@ describe("models as they are published", () => {
     else if (one.refuses !== undefined) await expectRefusal(one, one.refuses);
     else await expectScores(one, one.gives as Reference);
   });
+});
+
+it("inspect lists every .onnx of a repository", async () => {
+  const folder = await makeLayout("sentence-transformers-onnx", place);
+  const { code, stdout } = await crossrank(["inspect", folder, "--format", "json"]);
+  expect(code).toBe(0);
+  for (const name of await readdir(join(folder, "onnx"))) expect(stdout).toContain(`onnx/${name}`);
 });
 
 describe("the table of forms", () => {

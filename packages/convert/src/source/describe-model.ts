@@ -10,6 +10,8 @@ import { describeBert } from "./bert.js";
 import { describeDebertaV2 } from "./deberta-v2.js";
 import { describeDecoder } from "./decoder.js";
 import type { ModelDescription } from "./description.js";
+import { describeDistilBert } from "./distilbert.js";
+import { describeElectra } from "./electra.js";
 import { describeModernBert } from "./modernbert.js";
 import { openWeights, type SourceWeights } from "./open-weights.js";
 import { describeRoberta } from "./roberta.js";
@@ -51,6 +53,13 @@ const architectures: Readonly<Record<string, Architecture>> = {
   },
   roberta,
   "xlm-roberta": roberta,
+  // The same code in transformers.
+  camembert: roberta,
+  electra: { describe: describeElectra, harmless: joined(positionIds, /^discriminator_predictions\./) },
+  distilbert: {
+    describe: describeDistilBert,
+    harmless: joined(positionIds, /^vocab_(transform|layer_norm|projector)\./),
+  },
   modernbert: {
     describe: describeModernBert,
     harmless: /^decoder\.(weight|bias)$/,

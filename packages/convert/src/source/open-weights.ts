@@ -105,10 +105,24 @@ function shown(shape: readonly number[]): string {
 }
 
 /**
- * Opens `model.safetensors`, or the shards that `model.safetensors.index.json` lists. Reads headers alone, and notices
+ * The one file that holds all weights: `model.safetensors`, else the only one there is, as that of a variant
+ * (`model.fp16.safetensors`). Undefined where an index says which, and where nothing does.
+ */
+export function weightsFile(paths: readonly string[]): string | undefined {
+  if (paths.includes(single)) return single;
+  if (paths.includes(index)) return undefined;
+  const others = paths.filter((path) => /^[^/]+\.safetensors$/.test(path) && !isPart.test(path));
+  return others.length === 1 ? others[0] : undefined;
+}
+
+/** A shard, or an adapter's weights, which are changes to a model. */
+const isPart = /-\d+-of-\d+\.safetensors$|^adapter_/;
+
+/**
+ * Opens `model.safetensors`, the only file of weights there is, or the shards that `model.safetensors.index.json` lists. Reads headers alone, and notices
  * files that were cut short.
  *
- * @throws {ModelFileNotFoundError} when there is neither, or a shard is missing.
+ * @throws {ModelFileNotFoundError} when there is none of these, or a shard is missing.
  * @throws {ModelProfileError} when a file is damaged, or the index does not fit its shards.
  */
 export async function openWeights(
@@ -117,12 +131,13 @@ export async function openWeights(
 ): Promise<SourceWeights> {
   const listed = await files.list(options);
   const present = new Set(listed.map(({ path }) => path));
-  if (present.has(single)) {
-    const file = await openSafetensors(files, single, options);
+  const whole = weightsFile([...present]);
+  if (whole !== undefined) {
+    const file = await openSafetensors(files, whole, options);
     return new SourceWeights(files.id, {
-      paths: [single],
-      placeOf: new Map(file.names.map((name) => [name, single])),
-      opened: new Map([[single, file]]),
+      paths: [whole],
+      placeOf: new Map(file.names.map((name) => [name, whole])),
+      opened: new Map([[whole, file]]),
     });
   }
   if (present.has(index)) return openShards(files, present, options);

@@ -198,19 +198,17 @@ export const rows: readonly Row[] = [
           {
             layout: "electra-weights",
             gives: { of: { golden: "electra-weights" }, within: exact },
-            notYet: { code: "unsupported-conversion", says: ["electra"] },
           },
           {
             layout: "distilbert-weights",
             gives: { of: { golden: "distilbert-weights" }, within: exact },
-            notYet: { code: "unsupported-conversion", says: ["distilbert"] },
           },
         ],
       },
     ],
   },
   {
-    form: "Safetensors alone, sharded, in bf16, of one variant",
+    form: "Safetensors alone, sharded, in bf16, of a variant",
     example: "BAAI/bge-reranker-v2-m3",
     works: "yes, converted once",
     forms: [
@@ -231,7 +229,6 @@ export const rows: readonly Row[] = [
           {
             layout: "variant-safetensors",
             gives: fixture("bert-logit"),
-            notYet: { code: "model-file-not-found", says: ["model.fp16.safetensors"] },
           },
         ],
       },
@@ -241,7 +238,6 @@ export const rows: readonly Row[] = [
           {
             layout: "camembert",
             gives: fixture("roberta-logit"),
-            notYet: { code: "unsupported-conversion", says: ["camembert"] },
           },
         ],
       },
