@@ -49,16 +49,22 @@ export function createPattern(json: unknown, inverted = false): Pattern {
   return patternOf((text) => new Search(program, text), inverted);
 }
 
-/** Characters with one of some properties, each a match of its own. */
-export function createCharacterPattern(isMatch: (codePoint: number) => boolean): Pattern {
-  return patternOf((text) => new CharacterSearch(isMatch, text), false);
+/**
+ * Characters with one of some properties, each a match of its own.
+ *
+ * @param inRuns whether several in a row may be one match, which is less work where it makes no difference.
+ */
+export function createCharacterPattern(isMatch: (codePoint: number) => boolean, inRuns = false): Pattern {
+  return patternOf((text) => new CharacterSearch(isMatch, text, inRuns), false);
 }
 
 function patternOf(begin: (text: string) => Finder, inverted: boolean): Pattern {
   /** Goes on until there is a reason to pause. @returns whether that is the end. */
-  const goOn = (finder: Finder, text: string, { ends, matches }: Spans, most: number): boolean => {
+  const goOn = (finder: Finder, text: string, { ends, matches }: Spans, inTurns: boolean): boolean => {
     let last = ends.at(-1) ?? 0;
-    while (ends.length < most) {
+    const most = ends.length + (inTurns ? spansATurn : Number.POSITIVE_INFINITY);
+    const reach = last + (inTurns ? partLength * 4 : Number.POSITIVE_INFINITY);
+    while (ends.length < most && last < reach) {
       const found = finder.next();
       if (found === undefined) return false;
       const start = found ? finder.start : text.length;
@@ -78,13 +84,13 @@ function patternOf(begin: (text: string) => Finder, inverted: boolean): Pattern 
       const spans: Spans = { ends: [], matches: [] };
       // Rust looks for nothing in nothing, not even for an expression that matches it.
       if (text === "") return spans;
-      for (const finder = begin(text); !goOn(finder, text, spans, Number.POSITIVE_INFINITY); );
+      for (const finder = begin(text); !goOn(finder, text, spans, false); );
       return spans;
     },
     function* (text) {
       const spans: Spans = { ends: [], matches: [] };
       if (text === "") return spans;
-      for (const finder = begin(text); !goOn(finder, text, spans, spans.ends.length + spansATurn); ) yield;
+      for (const finder = begin(text); !goOn(finder, text, spans, true); ) yield;
       return spans;
     },
   );
@@ -118,10 +124,12 @@ class CharacterSearch implements Finder {
   #position = 0;
   readonly #isMatch: (codePoint: number) => boolean;
   readonly #text: string;
+  readonly #inRuns: boolean;
 
-  constructor(isMatch: (codePoint: number) => boolean, text: string) {
+  constructor(isMatch: (codePoint: number) => boolean, text: string, inRuns: boolean) {
     this.#isMatch = isMatch;
     this.#text = text;
+    this.#inRuns = inRuns;
   }
 
   next(): boolean | undefined {
@@ -133,6 +141,11 @@ class CharacterSearch implements Finder {
       this.#position += codePoint > 0xffff ? 2 : 1;
       if (!this.#isMatch(codePoint)) continue;
       this.start = position;
+      while (this.#inRuns && this.#position < text.length && this.#position < pause) {
+        const next = text.codePointAt(this.#position) as number;
+        if (!this.#isMatch(next)) break;
+        this.#position += next > 0xffff ? 2 : 1;
+      }
       this.end = this.#position;
       return true;
     }

@@ -60,7 +60,7 @@ const required = {
 };
 
 const gpt2 = { Regex: "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+" };
-const spaces = createCharacterPattern((codePoint) => (propertiesOf(codePoint) & whiteSpace) !== 0);
+const spaces = createCharacterPattern((codePoint) => (propertiesOf(codePoint) & whiteSpace) !== 0, true);
 const marks = createCharacterPattern((codePoint) => (propertiesOf(codePoint) & punctuationMark) !== 0);
 const digits = createCharacterPattern((codePoint) => (propertiesOf(codePoint) & numeric) !== 0);
 
