@@ -23,6 +23,7 @@ import { diagnose } from "./diagnose.js";
 import { namesQuantisedActivations } from "./dtype.js";
 import { type FileMarks, marksOf } from "./file-marks.js";
 import { describeTensors, type GraphPlan } from "./graph-plan.js";
+import { requireDefaults } from "./judge-defaults.js";
 import { type Lane, openLane } from "./lanes.js";
 import { modelLoadError } from "./load-error.js";
 import { checkOptions, type OnnxOptions } from "./options.js";
@@ -58,6 +59,7 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
   const onGpu = !onProcessor(options);
   const file = await chooseFile(files, wish, { onGpu, signal });
   const local = await fetchArtifact(files, file, { signal, onProgress });
+  await requireDefaults(local.modelPath, file.path, request);
   const precision = local.graph === undefined ? undefined : precisionOf(local.graph);
   const marks = marksOf(local.graph);
   const placement = choosePlacement(options, local.bytes);
