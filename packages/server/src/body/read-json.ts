@@ -63,12 +63,30 @@ function checkDepth(text: string): void {
   }
 }
 
+/** Keys of an object that is open. Most have one or two, and a set for each would take most of the time. */
+interface Keys {
+  first: string | undefined;
+  others: Set<string> | undefined;
+}
+
+/** @returns whether the object has the key already. */
+function addKey(keys: Keys, key: string): boolean {
+  if (keys.first === undefined) {
+    keys.first = key;
+    return false;
+  }
+  if (keys.first === key || keys.others?.has(key)) return true;
+  keys.others ??= new Set();
+  keys.others.add(key);
+  return false;
+}
+
 /** Of a text that is JSON. */
 function findDuplicateKey(text: string): string | undefined {
-  const open: (Set<string> | undefined)[] = [];
+  const open: (Keys | undefined)[] = [];
   for (let at = 0; at < text.length; at += 1) {
     const unit = text.charCodeAt(at);
-    if (unit === openObject) open.push(new Set());
+    if (unit === openObject) open.push({ first: undefined, others: undefined });
     else if (unit === openList) open.push(undefined);
     else if (unit === closeObject || unit === closeList) open.pop();
     else if (unit === quote) {
@@ -77,8 +95,7 @@ function findDuplicateKey(text: string): string | undefined {
       if (keys !== undefined && isKey(text, end)) {
         const raw = text.slice(at, end + 1);
         const key: string = raw.includes("\\") ? JSON.parse(raw) : raw.slice(1, -1);
-        if (keys.has(key)) return key;
-        keys.add(key);
+        if (addKey(keys, key)) return key;
       }
       at = end;
     }
