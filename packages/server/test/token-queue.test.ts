@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { QueueFullError, TokenQueue, type Turn } from "../src/token-queue.js";
 
-const never = new AbortController().signal;
+const never = (): AbortSignal => new AbortController().signal;
 
 /** A random number that is the same in every run. */
 function random(seed: number): () => number {
@@ -21,7 +21,7 @@ describe("the queue", () => {
     const order: number[] = [];
     const turns: Turn[] = [];
     const all = Array.from({ length: 5 }, async (_, index) => {
-      turns.push(await queue.enter("a", 10, never));
+      turns.push(await queue.enter("a", 10, never()));
       order.push(index);
     });
     await settle();
@@ -47,7 +47,7 @@ describe("the queue", () => {
     const all: Promise<void>[] = [];
     const add = (client: string, tokens: number): void => {
       all.push(
-        queue.enter(client, tokens, never).then(async (turn) => {
+        queue.enter(client, tokens, never()).then(async (turn) => {
           order.push(client);
           await settle();
           turn.end();
@@ -71,10 +71,10 @@ describe("the queue", () => {
 
   it("refuses what it has no room for, with the seconds that it needs", async () => {
     const queue = new TokenQueue(100);
-    const first = await queue.enter("a", 60, never);
-    await expect(queue.enter("a", 41, never)).rejects.toBeInstanceOf(QueueFullError);
-    const second = queue.enter("a", 40, never);
-    await expect(queue.enter("a", 1, never)).rejects.toMatchObject({ retryAfter: 1 });
+    const first = await queue.enter("a", 60, never());
+    await expect(queue.enter("a", 41, never())).rejects.toBeInstanceOf(QueueFullError);
+    const second = queue.enter("a", 40, never());
+    await expect(queue.enter("a", 1, never())).rejects.toMatchObject({ retryAfter: 1 });
     first.end();
     (await second).end();
     expect(queue.tokens).toBe(0);
@@ -83,20 +83,20 @@ describe("the queue", () => {
 
   it("makes room for a client below its share, at the cost of the newest of one above", async () => {
     const queue = new TokenQueue(100);
-    const running = await queue.enter("flood", 20, never);
+    const running = await queue.enter("flood", 20, never());
     const waiting = Array.from({ length: 4 }, () =>
-      queue.enter("flood", 20, never).then(
+      queue.enter("flood", 20, never()).then(
         (turn) => turn,
         (error: unknown) => error,
       ),
     );
-    const other = queue.enter("other", 30, never);
+    const other = queue.enter("other", 30, never());
     await settle();
     expect(queue.tokens).toBe(90);
     // The two newest had to go.
     expect(await waiting[3]).toBeInstanceOf(QueueFullError);
     expect(await waiting[2]).toBeInstanceOf(QueueFullError);
-    await expect(queue.enter("other", 30, never)).rejects.toBeInstanceOf(QueueFullError);
+    await expect(queue.enter("other", 30, never())).rejects.toBeInstanceOf(QueueFullError);
     running.end();
     for (const turn of [other, waiting[0], waiting[1]]) ((await turn) as Turn).end();
     expect(queue.tokens).toBe(0);
@@ -104,7 +104,7 @@ describe("the queue", () => {
 
   it("lets go who is aborted, before and while it waits", async () => {
     const queue = new TokenQueue(100);
-    const running = await queue.enter("a", 50, never);
+    const running = await queue.enter("a", 50, never());
     const abort = new AbortController();
     const waiting = queue.enter("a", 50, abort.signal);
     abort.abort(new Error("gone"));
@@ -112,7 +112,7 @@ describe("the queue", () => {
     await expect(queue.enter("a", 1, abort.signal)).rejects.toThrow("gone");
     expect([queue.tokens, queue.waiting]).toEqual([50, 0]);
     running.end();
-    const next = await queue.enter("a", 100, never);
+    const next = await queue.enter("a", 100, never());
     next.end();
     expect(queue.speed).toBeGreaterThan(0);
   });
