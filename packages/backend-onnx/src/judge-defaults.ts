@@ -1,6 +1,12 @@
 import type { Problem } from "@crossrank/backend-kit";
 import { type LoadRequest, type ModelFiles, ModelLoadError } from "@crossrank/core";
-import { type AttributedNode, type GraphNodes, readNodes, withLocalFile } from "@crossrank/formats/onnx";
+import {
+  type AttributedNode,
+  type FloatTable,
+  type GraphNodes,
+  readNodes,
+  withLocalFile,
+} from "@crossrank/formats/onnx";
 
 /** Operators that normalise, with what stands for an epsilon that a node leaves out (ONNX's and ONNX Runtime's schemas). */
 const epsilons: Readonly<Record<string, number>> = {
@@ -72,18 +78,65 @@ async function readConfig(files: ModelFiles, signal: AbortSignal | undefined): P
 }
 
 /**
- * Holds what the operators of a graph take for an attribute that a node leaves out against the model's config.json.
+ * Holds what the operators of a graph take for an attribute that a node leaves out against the model's config.json, and
+ * the rotary base that an exporter wrote into the graph as numbers.
  *
  * @param config the parsed config.json; undefined where there is none.
  * @returns what is wrong; undefined where nothing is.
  */
-export function judgeDefaults({ nodes, opset }: GraphNodes, config: unknown): Problem | undefined {
+export function judgeDefaults({ nodes, opset, tables }: GraphNodes, config: unknown): Problem | undefined {
   for (const node of nodes) {
     const problem =
       epsilonProblem(node, config) ?? activationProblem(node, config) ?? attentionProblem(node, config);
     if (problem !== undefined) return problem;
   }
-  return softmaxProblem(nodes, opset);
+  return softmaxProblem(nodes, opset) ?? rotationProblem(tables, config);
+}
+
+const bases = ["rope_theta", "global_rope_theta", "local_rope_theta", "rope_local_base_freq"];
+
+/** Frequencies that fall by one factor from 1 on are those of rotary positions; the factor tells their base. */
+function rotationProblem(tables: readonly FloatTable[], config: unknown): Problem | undefined {
+  const wanted = basesIn(config);
+  if (wanted.length === 0) return undefined;
+  for (const { name, numbers } of tables) {
+    const found = baseOf(numbers);
+    if (found === undefined || wanted.some((base) => Math.abs(found - base) <= 1e-3 * base)) continue;
+    return {
+      problem:
+        `its table ${JSON.stringify(printable(name))} turns positions by the rotary base ${Number(found.toPrecision(5))}, and ` +
+        `config.json has ${wanted.join(" and ")}`,
+      fix: "Put the graph beside the model that it was exported from, or convert its weights with `crossrank convert --to onnx`",
+    };
+  }
+  return undefined;
+}
+
+function baseOf(numbers: readonly number[]): number | undefined {
+  const [first, second = 0] = numbers;
+  if (first !== 1 || !(second > 0 && second < 1)) return undefined;
+  const isGeometric = numbers.every((number, index) => {
+    const expected = second ** index;
+    return Math.abs(number - expected) <= 1e-4 * expected;
+  });
+  // A base below this is no model's, and a table of powers may be something else.
+  const base = (numbers.at(-1) as number) ** (-numbers.length / (numbers.length - 1));
+  return isGeometric && base >= 1000 ? base : undefined;
+}
+
+function basesIn(config: unknown): readonly number[] {
+  const nested = ["rope_parameters", "full_attention", "sliding_attention"];
+  const found: number[] = [];
+  const open: unknown[] = [config];
+  for (let depth = 0; depth < 4; depth += 1) {
+    for (const part of open.splice(0)) {
+      found.push(
+        ...(valuesIn(part, bases).filter((value) => typeof value === "number" && value > 0) as number[]),
+      );
+      open.push(...valuesIn(part, nested));
+    }
+  }
+  return [...new Set(found)];
 }
 
 function epsilonProblem(node: AttributedNode, config: unknown): Problem | undefined {
@@ -171,11 +224,15 @@ function softmaxProblem(nodes: readonly AttributedNode[], opset: number | undefi
 }
 
 function left(node: AttributedNode, attribute: string, assumed: number | string, wanted: string): Problem {
-  const name = (node.outputs[0] ?? "").replace(/[^\x20-\x7e]/g, "?").slice(0, 80);
   return {
-    problem: `its ${node.operator} that makes ${JSON.stringify(name)} has no ${attribute}, for which ONNX Runtime takes ${assumed}, and ${wanted}`,
+    problem: `its ${node.operator} that makes ${JSON.stringify(printable(node.outputs[0] ?? ""))} has no ${attribute}, for which ONNX Runtime takes ${assumed}, and ${wanted}`,
     fix: "Export the model again with an exporter that writes the attribute, or convert its weights with `crossrank convert --to onnx`",
   };
+}
+
+/** A name of a stranger's file, fit for a message. */
+function printable(name: string): string {
+  return name.replace(/[^\x20-\x7e]/g, "?").slice(0, 80);
 }
 
 function isSame(a: number, b: number): boolean {

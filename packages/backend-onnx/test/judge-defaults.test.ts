@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openFixtures } from "@crossrank/conformance";
-import { Graph, readNodes, withLocalFile, writeModelFile } from "@crossrank/formats/onnx";
+import { floatTensor, Graph, readNodes, withLocalFile, writeModelFile } from "@crossrank/formats/onnx";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { judgeDefaults, requireDefaults } from "../src/judge-defaults.js";
 
@@ -156,12 +156,76 @@ describe("an attribute that a node leaves out", () => {
   });
 });
 
+describe("a rotary base that is written into the graph", () => {
+  const frequencies = (base: number, count: number): number[] =>
+    Array.from({ length: count }, (_, index) => Math.fround(base ** (-index / count)));
+  const judge = (numbers: readonly number[], config: unknown) =>
+    judgeDefaults({ nodes: [], opset: 20, tables: [{ name: "inv_freq", numbers }] }, config);
+
+  test.each<[number, number, unknown]>([
+    [10_000, 64, { rope_theta: 1_000_000 }],
+    [1_000_000, 32, { rope_theta: 10_000 }],
+    [10_000, 8, { rope_parameters: { rope_theta: 500_000 } }],
+    [500_000, 16, { global_rope_theta: 160_000, local_rope_theta: 10_000 }],
+    [1_000_000, 64, { text_config: { rope_theta: 10_000 } }],
+  ])("%d of %d numbers is refused beside another", (base, count, config) => {
+    const problem = judge(frequencies(base, count), config);
+    expect(problem?.problem).toMatch(new RegExp(`rotary base ${base}\\b`));
+  });
+
+  test.each<[readonly number[], unknown]>([
+    [frequencies(10_000, 64), { rope_theta: 10_000 }],
+    [
+      frequencies(160_000, 8),
+      {
+        rope_parameters: {
+          full_attention: { rope_theta: 160_000 },
+          sliding_attention: { rope_theta: 10_000 },
+        },
+      },
+    ],
+    [frequencies(10_000, 64), { hidden_size: 4 }],
+    [[1, 0.5, 0.25, 0.125], { rope_theta: 10_000 }],
+    [[1, 1, 1, 1], { rope_theta: 10_000 }],
+    [[1, 0.1, 0.02, 0.001], { rope_theta: 10_000 }],
+    [[0, 0, 0, 0], { rope_theta: 10_000 }],
+  ])("is right, or none: %#", (numbers, config) => {
+    expect(judge(numbers, config)).toBeUndefined();
+  });
+
+  test("is read out of a file", async () => {
+    const graph = new Graph();
+    graph.inputs.push({ name: "x", type: "float32", shape: ["n", 8] });
+    const numbers = Float32Array.from(frequencies(10_000, 8));
+    graph.tensor(floatTensor("inv_freq", numbers, [8]));
+    graph.node("Mul", ["x", "inv_freq"], "y");
+    graph.outputs.push({ name: "y", type: "float32", shape: ["n", 8] });
+    const path = join(folder, "rotary.onnx");
+    await writeModelFile({
+      path,
+      graph,
+      name: "g",
+      opset: 20,
+      metadata: {},
+      externalFrom: 1 << 20,
+      signal: undefined,
+      onProgress: undefined,
+    });
+    const read = await withLocalFile(path, readNodes);
+    expect(read?.tables).toEqual([{ name: "inv_freq", numbers: [...numbers] }]);
+    expect(read === undefined ? undefined : judgeDefaults(read, { rope_theta: 1e6 })?.problem).toMatch(
+      /10000/,
+    );
+  });
+});
+
 test("the fixtures' graphs leave nothing out", async () => {
   for (const { files } of openFixtures()) {
     const listed = await files.list();
     const config: unknown = JSON.parse(await files.readText("config.json"));
     for (const { path } of listed.filter(({ path }) => path.endsWith(".onnx"))) {
       const read = await withLocalFile(await files.localPath(path), readNodes);
+      await requireDefaults(await files.localPath(path), path, { files });
       expect(read?.nodes.length, `${files.id} ${path}`).toBeGreaterThan(10);
       expect(
         read === undefined ? undefined : judgeDefaults(read, config),

@@ -15,18 +15,32 @@ export interface GraphNodes {
   readonly opset: number | undefined;
   /** Of the graph, its subgraphs and the model's functions. */
   readonly nodes: readonly AttributedNode[];
+  /** Short tables of float32 that lie in the file itself, wherever in it. */
+  readonly tables: readonly FloatTable[];
+}
+
+export interface FloatTable {
+  readonly name: string;
+  readonly numbers: readonly number[];
 }
 
 /** Field numbers: onnx/onnx.proto of the ONNX project. */
 const model = { graph: 7, opset: 8, function: 25 };
 const opset = { domain: 1, version: 2 };
 const graphNode = 1;
+const graphInitializer = 5;
 const functionNode = 7;
 const nodeFields = { input: 1, output: 2, operator: 4, attribute: 5, domain: 7 };
-const attribute = { name: 1, float: 2, integer: 3, text: 4, graph: 6, graphs: 11 };
+const attribute = { name: 1, float: 2, integer: 3, text: 4, tensor: 5, graph: 6, graphs: 11 };
+const tensor = { type: 2, floats: 4, name: 8, raw: 9 };
+const float32 = 1;
 
 const deepestGraph = 16;
 const mostNodes = 1 << 18;
+const mostTables = 1 << 14;
+/** Numbers of a table; a head's rotations are at most half as many as it is wide. */
+const shortest = 4;
+const longest = 512;
 const longestName = 4096;
 
 interface Range {
@@ -43,7 +57,7 @@ export async function readNodes(source: ByteSource): Promise<GraphNodes | undefi
   try {
     const reading = new NodeReading(new MessageReader(source));
     await reading.model({ start: 0, end: source.size });
-    return { opset: reading.opset, nodes: reading.nodes };
+    return { opset: reading.opset, nodes: reading.nodes, tables: reading.tables };
   } catch (error) {
     if (error instanceof UnreadableMessage) return undefined;
     throw error;
@@ -53,6 +67,7 @@ export async function readNodes(source: ByteSource): Promise<GraphNodes | undefi
 class NodeReading {
   readonly #reader: MessageReader;
   readonly nodes: AttributedNode[] = [];
+  readonly tables: FloatTable[] = [];
   opset: number | undefined;
 
   constructor(reader: MessageReader) {
@@ -78,6 +93,7 @@ class NodeReading {
     if (depth > deepestGraph) throw new UnreadableMessage("its graphs lie too deep in each other");
     await this.#each(range, async (field) => {
       if (field.number === node) await this.#node(field, depth);
+      else if (field.number === graphInitializer && node === graphNode) await this.#table(field);
     });
   }
 
@@ -126,12 +142,36 @@ class NodeReading {
         case attribute.text:
           if (field.end - field.start <= longestName) value = await this.#text(field);
           return;
+        case attribute.tensor:
+          return this.#table(field);
         case attribute.graph:
         case attribute.graphs:
           return this.#graph(field, graphNode, depth + 1);
       }
     });
     return [name, value];
+  }
+
+  /** Keeps a tensor that is a short table of float32. */
+  async #table(range: Range): Promise<void> {
+    if (this.tables.length >= mostTables) return;
+    let name = "";
+    let type = 0;
+    let content: Field | undefined;
+    await this.#each(range, async (field) => {
+      if (field.number === tensor.name) name = await this.#text(field);
+      else if (field.number === tensor.type) type = field.value;
+      else if (field.number === tensor.raw || field.number === tensor.floats) content = field;
+    });
+    if (type !== float32 || content === undefined) return;
+    const count = (content.end - content.start) / 4;
+    if (!Number.isInteger(count) || count < shortest || count > longest) return;
+    const bytes = await this.#reader.bytes(content, 4 * longest);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.tables.push({
+      name,
+      numbers: Array.from({ length: count }, (_, index) => view.getFloat32(4 * index, true)),
+    });
   }
 
   #text(field: Field): Promise<string> {
