@@ -1,5 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { crossrank, fixture, type Outcome, type RunOptions, temporaryFolder } from "./run-command.js";
+import {
+  crossrankInTurn as crossrank,
+  fixture,
+  type Outcome,
+  type RunOptions,
+  temporaryFolder,
+} from "./run-command.js";
 
 const folder = temporaryFolder();
 

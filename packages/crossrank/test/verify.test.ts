@@ -3,7 +3,13 @@ import { join } from "node:path";
 import type { Goldens, Verification } from "@crossrank/core/verify";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { gitFile, type HubServer, lfsFile, startHub } from "../../hub/test/hub-server.js";
-import { conformanceFixture, crossrank, fixture, type Outcome, temporaryFolder } from "./run-command.js";
+import {
+  conformanceFixture,
+  crossrankInTurn as crossrank,
+  fixture,
+  type Outcome,
+  temporaryFolder,
+} from "./run-command.js";
 
 const folder = temporaryFolder();
 
