@@ -20,6 +20,8 @@ which = sys.argv[2] if len(sys.argv) > 2 else "all"
 for name in ("COHERE", "CO", "JINA", "JINAAI", "VOYAGE", "HUGGINGFACE", "INFINITY", "VLLM"):
     os.environ[f"{name}_API_KEY"] = "k"
 os.environ["HF_TOKEN"] = "k"
+# Read when cohere is imported.
+os.environ["CO_API_URL"] = base
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 query = "What is deep learning?"
@@ -81,11 +83,7 @@ def cohere_1():
 def cohere_by_environment():
     import cohere
 
-    os.environ["CO_API_URL"] = base
-    try:
-        answer = cohere.Client(api_key="k").rerank(model="nano", query=query, documents=documents)
-    finally:
-        del os.environ["CO_API_URL"]
+    answer = cohere.Client(api_key="k").rerank(model="nano", query=query, documents=documents)
     return [(one.index, one.relevance_score) for one in answer.results]
 
 
