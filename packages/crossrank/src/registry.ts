@@ -6,7 +6,7 @@ import {
   BackendNotInstalledError,
   type CommonBackendOptions,
 } from "@crossrank/backend-kit";
-import type { Backend } from "@crossrank/core";
+import type { Backend, DeclaredClasses, ModelFiles } from "@crossrank/core";
 import { BackendModuleError, BackendUnavailableError, UnknownBackendError } from "./backend-errors.js";
 import {
   fileUrl,
@@ -164,6 +164,20 @@ export async function defaultBackend(paths: readonly string[], dtype?: string): 
     elsewhere,
     `the model has files for ${elsewhere} and nothing else, and ${backend.descriptor.only?.elsewhere}`,
   );
+}
+
+/**
+ * How many class logits the artifact gives that the default backend would run: evidence for `readProfile` of @crossrank/core.
+ * Fetches the file.
+ */
+export async function declaredClassesOf(
+  files: ModelFiles,
+  signal: AbortSignal | undefined,
+): Promise<DeclaredClasses | undefined> {
+  const listed = await files.list({ signal });
+  const name = await defaultBackend(listed.map(({ path }) => path));
+  const backend = await makeBackend((await findBackend(name)).backend);
+  return backend.declaredClasses?.({ files, signal });
 }
 
 /** A package that is missing or of another time must not stand in the way of the others. */

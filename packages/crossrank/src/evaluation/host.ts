@@ -15,6 +15,7 @@ import { CommandError, describeSystemError, translateInputError } from "../failu
 import { defaultModel, openModelFiles, readProfileFile } from "../model.js";
 import { openBackend } from "../open-reranker.js";
 import type { Progress } from "../progress.js";
+import { declaredClassesOf } from "../registry.js";
 import { openScoringProcess } from "../scoring-process.js";
 import { environmentOf, versionsBehind } from "./versions.js";
 
@@ -123,7 +124,9 @@ export async function defaultSystem(subject: Subject, signal: AbortSignal): Prom
 
 async function familyOf(subject: Subject, signal: AbortSignal | undefined): Promise<Family> {
   const overrides = await readProfileFile(subject.model.profile);
-  return (await readProfile(await openFiles(subject, signal), overrides, signal)).profile.family;
+  const files = await openFiles(subject, signal);
+  const reading = await readProfile(files, overrides, signal, () => declaredClassesOf(files, signal));
+  return reading.profile.family;
 }
 
 async function openFiles(subject: Subject, signal: AbortSignal | undefined): Promise<ModelFiles> {
