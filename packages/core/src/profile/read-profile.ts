@@ -463,6 +463,9 @@ function addedTokens(tokenizerJson: TokenizerJson): AddedToken[] {
   }));
 }
 
+/** Of transformers' PretrainedConfig, where config.json says nothing. */
+const defaultLabels = 2;
+
 /** Hugging Face's `…ForSequenceClassification`. */
 async function readClassifier(reading: Reading, config: Config): Promise<Family> {
   const { reader, put, given, modules } = reading;
@@ -479,8 +482,10 @@ async function readClassifier(reading: Reading, config: Config): Promise<Family>
   const isStated = architecture?.endsWith("ForSequenceClassification") === true;
   const hasTemplate = !isDecoder(config) || modules?.chat !== undefined || given.pairTemplate !== undefined;
   const saysLabels = config.id2label || config.num_labels;
-  const ofArtifact =
+  const asked =
     hasTemplate && !(isStated && saysLabels) ? await labelsOfArtifact(reading.declaredLabels) : undefined;
+  // Where it says what transformers takes for granted, that is the source.
+  const ofArtifact = isStated && asked?.labels === defaultLabels ? undefined : asked;
   if (!isStated && ofArtifact === undefined) {
     throw reader.problem(
       "config.json",
@@ -502,9 +507,9 @@ async function readClassifier(reading: Reading, config: Config): Promise<Family>
     "cross-encoder",
     isStated ? "config.json architectures" : (ofArtifact?.source ?? "the artifact"),
   );
-  // transformers' PretrainedConfig has two labels where config.json says nothing.
   const labels =
-    ofArtifact?.labels ?? (config.id2label ? Object.keys(config.id2label).length : (config.num_labels ?? 2));
+    ofArtifact?.labels ??
+    (config.id2label ? Object.keys(config.id2label).length : (config.num_labels ?? defaultLabels));
   const labelSource =
     ofArtifact?.source ??
     (config.id2label
