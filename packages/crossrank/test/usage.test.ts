@@ -63,6 +63,7 @@ const collecting = [
   "serve --backend",
   "serve --model",
   "serve --origin",
+  "inspect --document",
 ];
 
 describe("an option that is given twice", () => {
