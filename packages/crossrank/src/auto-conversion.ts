@@ -3,7 +3,6 @@ import type { ArtifactWriter, ConversionProgress, WriterDescriptor } from "@cros
 import { type Backend, type CrossrankJson, InvalidInputError, type ModelFiles } from "@crossrank/core";
 import { BackendUnavailableError } from "./backend-errors.js";
 import { outsiderOf, registeredNames } from "./backend-names.js";
-import { ConversionCache, keyOf, withConverted } from "./conversion-cache.js";
 import { NotConvertedError } from "./conversion-errors.js";
 import { type ModelOrigin, originOf } from "./model-origin.js";
 import {
@@ -161,6 +160,8 @@ async function writerFor({ name, descriptor }: KnownBackend): Promise<WriterDesc
 async function run(files: ModelFiles, plan: PlannedConversion, wish: Wish): Promise<ModelFiles> {
   const origin = originOf(files);
   const { readEnvironment } = await import("@crossrank/hub");
+  // Loaded where something is converted: most models have no use for it.
+  const { ConversionCache, keyOf, withConverted } = await import("./conversion-cache.js");
   const environment = await readEnvironment();
   const cache = new ConversionCache(wish.cacheFolder ?? origin?.cacheFolder ?? environment.cacheFolder);
   const { writer, dtype } = plan;
