@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
-import { crossrank, temporaryFolder } from "./run-command.js";
+import { crossrankInTurn as crossrank, temporaryFolder } from "./run-command.js";
 
 const folder = temporaryFolder();
 
