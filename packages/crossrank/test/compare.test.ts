@@ -2,7 +2,7 @@ import { cp } from "node:fs/promises";
 import type { ComparisonReport } from "@crossrank/eval";
 import { beforeAll, describe, expect, it } from "vitest";
 import { tinyModel, writeTask } from "./evaluation-scene.js";
-import { crossrank, fixture, type Outcome, temporaryFolder } from "./run-command.js";
+import { crossrankInTurn as crossrank, fixture, type Outcome, temporaryFolder } from "./run-command.js";
 
 const folder = temporaryFolder();
 const model = tinyModel(folder);

@@ -6,7 +6,7 @@ import type { Command, Option } from "commander";
 import { afterAll, describe, expect, it } from "vitest";
 import { exitCodeTable } from "../src/exit-codes.js";
 import { createProgram } from "../src/program.js";
-import { conformanceFixture, crossrank, temporaryFolder } from "./run-command.js";
+import { conformanceFixture, crossrankInTurn as crossrank, temporaryFolder } from "./run-command.js";
 
 const folder = temporaryFolder();
 const context = { signal: new AbortController().signal, log: () => undefined, endWithin: () => undefined };
@@ -123,7 +123,7 @@ const withModel: readonly (readonly [name: string, rest: readonly string[]])[] =
   ["inspect", []],
   ["verify", []],
   ["convert", ["--to", "onnx"]],
-  ["serve", ["--port", "0", "--log", "none"]],
+  ["serve", ["--port", "0"]],
   ["eval", ["--task", task]],
   ["compare", ["--task", task, "--backend", "onnx", "--backend", "onnx:fp32"]],
 ];
