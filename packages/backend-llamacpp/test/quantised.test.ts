@@ -62,7 +62,6 @@ describe.each(["xlm-roberta", "qwen3"])("%s by llama.cpp's own converter and qua
         const found = await scores(session, model);
         const spread = Math.max(...wanted) - Math.min(...wanted);
         const farthest = Math.max(...found.map((score, row) => Math.abs(score - (wanted[row] as number))));
-        console.log(`${name} ${dtype}: ${(farthest / spread).toFixed(4)} of ${spread.toFixed(2)}`);
         expect(farthest / spread).toBeLessThan(bounds[dtype] as number);
       } finally {
         await session.dispose();
