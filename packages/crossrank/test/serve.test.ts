@@ -79,7 +79,9 @@ describe("crossrank serve", () => {
     }
     // A request is under way while it is told to end.
     const slow = post({ query, documents: Array(60).fill("word ".repeat(200)) });
-    await sleep(100);
+    await expect
+      .poll(async () => (await fetch(`${url}/metrics`)).text(), { timeout: 60_000 })
+      .toMatch(/crossrank_queue_running\{model="nano"\} [1-9]/);
     child.kill("SIGTERM");
     expect((await slow).status).toBe(200);
     expect(await once(child, "close")).toEqual([0, null]);

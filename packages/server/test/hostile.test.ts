@@ -217,7 +217,7 @@ describe("a request", () => {
       ),
     );
     await expect
-      .poll(async () => (await scene.get("/metrics")).text)
+      .poll(async () => (await scene.get("/metrics")).text, { timeout: 60_000 })
       .toMatch(/crossrank_queue_waiting\{model="nano"\} [1-9]/);
     for (const abort of aborts) abort.abort();
     expect(await Promise.all(calls)).toEqual(Array(6).fill("aborted"));
@@ -241,6 +241,8 @@ describe("a request", () => {
     const { status, headers } = await scene.post("/rerank", request);
     expect([status, headers.get("retry-after")]).toEqual([429, "1"]);
     for (const socket of [...silent, ...held]) socket.destroy();
-    await expect.poll(async () => (await scene.post("/rerank", request)).status).toBe(200);
+    await expect
+      .poll(async () => (await scene.post("/rerank", request)).status, { timeout: 60_000 })
+      .toBe(200);
   });
 });

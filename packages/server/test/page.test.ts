@@ -74,7 +74,7 @@ const views = [
 describe("the page", () => {
   it.each(views)("on %s ranks with two models and marks what differs", async (name, options) => {
     const { page, requests, problems, close } = await open(scene.url, options);
-    await expect.poll(() => page.locator("#first option").count()).toBe(2);
+    await expect.poll(() => page.locator("#first option").count(), { timeout: 60_000 }).toBe(2);
     await page.locator("#second").selectOption("tiny");
     await page
       .locator("#documents")
@@ -112,7 +112,7 @@ describe("the page", () => {
 
   it("works with the keyboard alone", async () => {
     const { page, problems, close } = await open(scene.url);
-    await expect.poll(() => page.locator("#first option").count()).toBe(2);
+    await expect.poll(() => page.locator("#first option").count(), { timeout: 60_000 }).toBe(2);
     const order: string[] = [];
     for (let times = 0; times < 6; times += 1) {
       await page.keyboard.press("Tab");
@@ -125,7 +125,9 @@ describe("the page", () => {
     await page.keyboard.press("ControlOrMeta+A");
     await page.keyboard.type("museum hours");
     await page.keyboard.press("Control+Enter");
-    await expect.poll(() => page.locator(".column li > p").first().textContent()).toContain("museum");
+    await expect
+      .poll(() => page.locator(".column li > p").first().textContent(), { timeout: 60_000 })
+      .toContain("museum");
     expect(problems).toEqual([]);
     await close();
   });
@@ -137,15 +139,15 @@ describe("the page", () => {
     expect(await fault.textContent()).toContain("API key");
     await page.getByLabel("API key").fill("wrong");
     await page.getByLabel("API key").press("Tab");
-    await expect.poll(() => fault.textContent()).toContain("is wrong");
+    await expect.poll(() => fault.textContent(), { timeout: 60_000 }).toContain("is wrong");
     await shot(page, "a-key");
     await page.getByLabel("API key").fill("open-sesame");
     await page.getByLabel("API key").press("Tab");
-    await expect.poll(() => page.locator("#first option").count()).toBe(1);
+    await expect.poll(() => page.locator("#first option").count(), { timeout: 60_000 }).toBe(1);
     await fault.waitFor({ state: "hidden" });
     await page.getByLabel("Documents").fill(" \n ");
     await page.getByRole("button", { name: "Rank" }).click();
-    await expect.poll(() => fault.textContent()).toContain("at least one document");
+    await expect.poll(() => fault.textContent(), { timeout: 60_000 }).toContain("at least one document");
     await page.getByLabel("Documents").fill("one");
     await page.getByRole("button", { name: "Rank" }).click();
     await page.locator(".column li").waitFor();
