@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises";
 import { basename, dirname, extname, isAbsolute, join } from "node:path";
 import { InvalidInputError, type ModelFiles } from "@crossrank/core";
-import { precisionsAmong } from "./registry.js";
+import { isAskedFor, type Precision, precisionsAmong } from "./registry.js";
 
 /** A model as somebody writes it, taken apart. */
 export interface ModelReference {
@@ -202,9 +202,7 @@ export async function withOneArtifact(
   const paths = listed.map(({ path }) => path);
   const precisions = await precisionsAmong(paths);
   const chosen =
-    "file" in artifact
-      ? artifact.file
-      : precisions.find((one) => plainName(one.dtype) === plainName(artifact.dtype))?.path;
+    "file" in artifact ? artifact.file : (await artifactOfPrecision(precisions, artifact.dtype))?.path;
   if (chosen === undefined) {
     const there = [...new Set(precisions.map(({ dtype }) => dtype))].filter((dtype) => dtype !== "?");
     throw new InvalidInputError(
@@ -223,6 +221,7 @@ export async function withOneArtifact(
   const isOther = (path: string): boolean =>
     path !== chosen &&
     !path.startsWith(`${chosen}/`) &&
+    !isPartOfSame(path, chosen) &&
     (others.has(path) ||
       artifactEndings.has(extname(path).toLowerCase()) ||
       path.split("/").some((part) => part.toLowerCase().endsWith(packageEnding)) ||
@@ -235,6 +234,31 @@ export async function withOneArtifact(
     readBytes: (path, range, options) => files.readBytes(path, range, options),
     localPath: (path, options) => files.localPath(path, options),
   };
+}
+
+/**
+ * Of a publisher's many spellings (`FP16`, `Q4_K`, `UD-Q8_0`) those count that count in the name of a file: the format's
+ * own rule is asked what a file of that name would be.
+ */
+async function artifactOfPrecision(
+  precisions: readonly Precision[],
+  asked: string,
+): Promise<Precision | undefined> {
+  const exact =
+    precisions.find((one) => isAskedFor(one, asked)) ??
+    precisions.find((one) => plainName(one.dtype) === plainName(asked));
+  if (exact !== undefined) return exact;
+  const endings = new Set(precisions.map(({ path }) => extname(path).toLowerCase()));
+  const named = await precisionsAmong([...endings].map((ending) => `model-${asked}${ending}`));
+  return precisions.find((one) =>
+    named.some(({ backend, dtype }) => one.backend === backend && one.dtype === dtype && dtype !== "?"),
+  );
+}
+
+/** Whether both are parts of one GGUF, as llama.cpp numbers them: `model-00001-of-00003.gguf`. */
+function isPartOfSame(path: string, other: string): boolean {
+  const whole = /-\d{5}(-of-\d{5}\.gguf)$/i;
+  return whole.test(path) && path.replace(whole, "$1") === other.replace(whole, "$1");
 }
 
 /** Publishers write FP16 for GGUF's F16 and f16 for ONNX's fp16. */

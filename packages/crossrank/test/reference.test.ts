@@ -1,8 +1,9 @@
 import { cp, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { ModelFiles } from "@crossrank/core";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type OpenRerankerOptions, openReranker } from "../src/index.js";
-import { parseReference } from "../src/reference.js";
+import { parseReference, withOneArtifact } from "../src/reference.js";
 import { conformanceFixture, crossrank, temporaryFolder } from "./run-command.js";
 
 const folder = temporaryFolder();
@@ -171,5 +172,50 @@ describe("a model without tokenizer.json at its place", () => {
     await expect(openReranker(model)).rejects.toThrow(/tokenizer\.json/);
     const base = conformanceFixture("bert-logit");
     expect(await logits(model, { base })).toEqual(await logits(base));
+  });
+});
+
+describe("one artifact of all", () => {
+  const paths = [
+    "config.json",
+    "m-BF16-00001-of-00002.gguf",
+    "m-BF16-00002-of-00002.gguf",
+    "m-UD-Q4_K_XL.gguf",
+    "m-Q4_K_M.gguf",
+    "m.i1-Q3_K_M.gguf",
+    "onnx/model_fp16.onnx",
+    "onnx/model_qint8_avx2.onnx",
+  ];
+  const files = {
+    id: "owner/name",
+    revision: undefined,
+    list: () => Promise.resolve(paths.map((path) => ({ path, size: 1 }))),
+  };
+  const chosenBy = async (artifact: { file: string } | { dtype: string }): Promise<readonly string[]> => {
+    const one = await withOneArtifact(files as unknown as ModelFiles, artifact, undefined);
+    return (await one.list({})).map(({ path }) => path).filter((path) => path !== "config.json");
+  };
+  const parts = ["m-BF16-00001-of-00002.gguf", "m-BF16-00002-of-00002.gguf"];
+
+  it.each([
+    ["BF16", parts],
+    ["Q4_K", ["m-Q4_K_M.gguf"]],
+    ["q4_k_m", ["m-Q4_K_M.gguf"]],
+    ["UD-Q4_K_XL", ["m-UD-Q4_K_XL.gguf"]],
+    ["i1-Q3_K_M", ["m.i1-Q3_K_M.gguf"]],
+    ["Q3_K", ["m.i1-Q3_K_M.gguf"]],
+    ["fp16", ["onnx/model_fp16.onnx"]],
+    ["qint8_avx2", ["onnx/model_qint8_avx2.onnx"]],
+  ])("by the precision %s", async (dtype, wanted) => {
+    expect(await chosenBy({ dtype })).toEqual(wanted);
+  });
+
+  it("by a file is the file, and the other parts of it", async () => {
+    expect(await chosenBy({ file: parts[0] as string })).toEqual(parts);
+    expect(await chosenBy({ file: "m-Q4_K_M.gguf" })).toEqual(["m-Q4_K_M.gguf"]);
+  });
+
+  it("of a precision that there is none of is refused, with those that there are", async () => {
+    await expect(chosenBy({ dtype: "Q9_Z" })).rejects.toThrow(/asks for Q9_Z, and owner\/name has .*BF16/);
   });
 });
