@@ -10,7 +10,8 @@ import {
   readProfile,
 } from "@crossrank/core";
 import { readGoldens, verify } from "@crossrank/core/verify";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
+import { sampledRunner } from "../../conformance/test/sampled-runner.js";
 import { erf } from "../src/reference/activations.js";
 import { relativeRow } from "../src/reference/attention.js";
 import { forward } from "../src/reference/forward.js";
@@ -30,7 +31,11 @@ import { floatTensor, numbersOf, readFixture, type StoredTensor, withTensors } f
 const tolerance = 2e-5;
 
 await defineConformanceSuite({
-  runner: { describe, test, beforeAll, afterAll },
+  runner: sampledRunner({
+    name: "",
+    every: 6,
+    whole: ["bert-logit", "bert-cosine-mean", "qwen3-yes-no", "qwen3-listwise"],
+  }),
   backend: () => sourceBackend(),
   fixtures: openFixtures(),
   tolerance,
