@@ -244,13 +244,14 @@ async function artifactOfPrecision(
   precisions: readonly Precision[],
   asked: string,
 ): Promise<Precision | undefined> {
+  const byDtype = precisions.filter(({ onlyByName }) => onlyByName === undefined);
   const exact =
     precisions.find((one) => isAskedFor(one, asked)) ??
-    precisions.find((one) => plainName(one.dtype) === plainName(asked));
+    byDtype.find((one) => plainName(one.dtype) === plainName(asked));
   if (exact !== undefined) return exact;
-  const endings = new Set(precisions.map(({ path }) => extname(path).toLowerCase()));
+  const endings = new Set(byDtype.map(({ path }) => extname(path).toLowerCase()));
   const named = await precisionsAmong([...endings].map((ending) => `model-${asked}${ending}`));
-  return precisions.find((one) =>
+  return byDtype.find((one) =>
     named.some(({ backend, dtype }) => one.backend === backend && one.dtype === dtype && dtype !== "?"),
   );
 }
