@@ -2,7 +2,13 @@ import { appendFile, cp, mkdir, readFile, rm, writeFile } from "node:fs/promises
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { binary, crossrank, fixture, type Outcome, temporaryFolder } from "./run-command.js";
+import {
+  binary,
+  crossrankInTurn as crossrank,
+  fixture,
+  type Outcome,
+  temporaryFolder,
+} from "./run-command.js";
 
 const folder = temporaryFolder();
 const int8 = fileURLToPath(new URL("../../eval/test/run-data/model_int8.onnx", import.meta.url));

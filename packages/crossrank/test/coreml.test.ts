@@ -6,7 +6,12 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { parseBackend } from "../src/backend-names.js";
 import { defaultBackend, precisionsAmong } from "../src/backends.js";
 import { writeTask } from "./evaluation-scene.js";
-import { conformanceFixture, crossrank, type Outcome, temporaryFolder } from "./run-command.js";
+import {
+  conformanceFixture,
+  crossrankInTurn as crossrank,
+  type Outcome,
+  temporaryFolder,
+} from "./run-command.js";
 
 const folder = temporaryFolder();
 const isMac = process.platform === "darwin";

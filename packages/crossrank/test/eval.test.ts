@@ -7,7 +7,13 @@ import type { EvaluationReport } from "@crossrank/eval";
 import { beforeAll, describe, expect, it } from "vitest";
 import { evaluationTable } from "../src/commands/eval/table.js";
 import { tinyModel, writeTask } from "./evaluation-scene.js";
-import { crossrank, fixture, type Outcome, temporaryFolder } from "./run-command.js";
+import {
+  crossrankInTurn as crossrank,
+  fixture,
+  crossrank as inProcessOfItsOwn,
+  type Outcome,
+  temporaryFolder,
+} from "./run-command.js";
 
 const folder = temporaryFolder();
 const model = tinyModel(folder);
@@ -425,7 +431,8 @@ describe("eval fails in one line", () => {
   });
 
   it("when the hidden command is called by hand", async () => {
-    const { code, stderr } = await crossrank(["scoring-process"]);
+    // One of several in turn has a channel to who started it, which this command looks for.
+    const { code, stderr } = await inProcessOfItsOwn(["scoring-process"]);
     expect(code).toBe(1);
     expect(stderr).toMatch(/started by crossrank eval and compare/);
     expect((await crossrank(["--help"])).stdout).not.toContain("scoring-process");
