@@ -1,11 +1,12 @@
 import { existsSync, readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { type Commands, openCommands } from "../packages/crossrank/test/run-command.js";
 import { allBlocks, type Block, documents, placeOf, root } from "./documents/blocks.js";
 import { elsewhere, notRun, otherwise } from "./documents/exceptions.js";
 import { missingLine } from "./documents/same-output.js";
-import { command, copyScene, makeScene, node, removeScene } from "./documents/scene.js";
+import { copyScene, environmentIn, makeScene, node, removeScene } from "./documents/scene.js";
 import { commandsOf } from "./documents/shell.js";
 import { packageFolder, toJavaScript, typeErrors } from "./documents/typescript.js";
 
@@ -76,9 +77,13 @@ describe("what a reader types", () => {
     async (document) => {
       const folder = await copyScene(scene, String(documents.indexOf(document)));
       copies.push(folder);
+      const commands = openCommands({ cwd: folder, env: environmentIn(folder) });
+      onTestFinished(() => commands.close());
       const problems: string[] = [];
       for (const block of blocksToRun(document)) {
-        const found = isShell(block) ? await runShell(block, folder) : await runProgram(block, folder);
+        const found = isShell(block)
+          ? await runShell(block, folder, commands)
+          : await runProgram(block, folder);
         problems.push(...found.map((problem) => `${placeOf(block)}: ${problem}`));
       }
       expect(problems).toEqual([]);
@@ -118,7 +123,7 @@ function replaces(args: readonly string[]): boolean {
   return (args[0] === "convert" && !args.includes("--output")) || args.includes("--write-baseline");
 }
 
-async function runShell(block: Block, folder: string): Promise<string[]> {
+async function runShell(block: Block, folder: string, commands: Commands): Promise<string[]> {
   const problems: string[] = [];
   let printed = "";
   for (const words of commandsOf(block.text)) {
@@ -128,7 +133,7 @@ async function runShell(block: Block, folder: string): Promise<string[]> {
     if (args !== undefined) {
       // The scene has it already.
       if (replaces(args)) args.push("--force");
-      const { code, stdout, stderr } = await node([command, ...args], folder);
+      const { code, stdout, stderr } = await commands.run(args);
       printed += stdout;
       const exception = otherwise.find(({ pattern }) => pattern.test(args.join(" ")));
       const isRight = code === 0 || (code === exception?.code && exception.says.test(stderr));

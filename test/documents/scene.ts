@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { root } from "./blocks.js";
 
-export const command: string = join(root, "packages", "crossrank", "bin", "crossrank.js");
+const command: string = join(root, "packages", "crossrank", "bin", "crossrank.js");
 
 export interface Outcome {
   readonly code: number | string;
@@ -12,12 +12,17 @@ export interface Outcome {
   readonly stderr: string;
 }
 
-/** Runs Node as a reader's shell would: without a network, a terminal or colours. */
-export function node(args: readonly string[], folder: string): Promise<Outcome> {
+/** A reader's shell: without a network, a terminal or colours. */
+export function environmentIn(folder: string): NodeJS.ProcessEnv {
   const { NO_COLOR: _noColor, FORCE_COLOR: _forceColor, ...environment } = process.env;
+  return { ...environment, HF_HUB_OFFLINE: "1", HF_HUB_CACHE: join(folder, "hub") };
+}
+
+/** Runs Node as from a reader's shell. */
+export function node(args: readonly string[], folder: string): Promise<Outcome> {
   const options = {
     cwd: folder,
-    env: { ...environment, HF_HUB_OFFLINE: "1", HF_HUB_CACHE: join(folder, "hub") },
+    env: environmentIn(folder),
     timeout: 300_000,
     maxBuffer: 2 ** 26,
   };
@@ -70,7 +75,6 @@ export async function makeScene(): Promise<string> {
   for (const [name, format, ...rest] of [
     ["my-model", "mlpackage"],
     ["my-model", "onnx", "--dtype", "int8"],
-    ["bge", "mlpackage"],
   ] as const) {
     const { code, stderr } = await node(
       [command, "convert", name, "--to", format, ...rest, "--no-verify"],
@@ -78,6 +82,8 @@ export async function makeScene(): Promise<string> {
     );
     if (code !== 0) throw new Error(`The scene has no ${format}: ${stderr}`);
   }
+  // The same model by another name.
+  await cp(join(scene, "my-model", "mlpackage"), join(scene, "bge", "mlpackage"), { recursive: true });
   for (const name of ["my-model", "my-mnn"]) {
     await mkdir(join(scene, name, "mnn"));
     for (const dtype of ["fp32", "fp16"]) {
