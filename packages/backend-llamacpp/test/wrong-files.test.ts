@@ -207,7 +207,7 @@ test("a file that aborts llama.cpp: an error with its last words, and this proce
 });
 
 /** Of a head: 4,000 with CROSSRANK_LONG. */
-const changes = process.env["CROSSRANK_LONG"] === undefined ? 800 : 4000;
+const changes = process.env["CROSSRANK_LONG"] === undefined ? 200 : 4000;
 
 test(`${changes} random changes of a head end in typed errors or are read as sound`, async () => {
   const folder = await folderWith("bert-logit", (bytes) => bytes);

@@ -211,7 +211,9 @@ it.each(components.models.map(({ name, json, digests }) => [name, json, digestsO
   },
 );
 
-const lines = "ids of 5,000 lines of the shared corpora";
+/** All 5,000 lines with CROSSRANK_LONG, else every fifth. */
+const every = process.env["CROSSRANK_LONG"] === undefined ? 5 : 1;
+const lines = `ids of ${5000 / every} lines of the shared corpora`;
 if (!existsSync(data))
   console.warn(`SKIPPED: ${lines}: ${data.pathname.split("/").slice(-4).join("/")} is absent`);
 describe.skipIf(!existsSync(data))(lines, () => {
@@ -234,7 +236,9 @@ describe.skipIf(!existsSync(data))(lines, () => {
     const expected = digestsOf(digests);
     expect(texts).toHaveLength(expected.length);
     const wrong = texts.flatMap((text, index) =>
-      digest(tokenizer.encode(text, everything).ids.join()) === expected[index] ? [] : [index],
+      index % every > 0 || digest(tokenizer.encode(text, everything).ids.join()) === expected[index]
+        ? []
+        : [index],
     );
     expect(wrong).toEqual([]);
   });
