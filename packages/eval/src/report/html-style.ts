@@ -89,13 +89,11 @@ thead th{color:var(--ink-soft);font-weight:600}
 td small,th small{display:block;color:var(--ink-soft);font-weight:400}
 .pairs th[scope=row]{font-weight:400;min-width:5rem}
 .pairs td,thead th{overflow-wrap:normal}
-.wide thead th{overflow-wrap:anywhere}
 dl{display:grid;grid-template-columns:minmax(6rem,max-content) 1fr;gap:.15rem 1rem;margin:0;font-size:.875rem}
 dt{color:var(--ink-soft)}dd{margin:0;min-width:0}
 code,pre{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.85em}
 pre{overflow-x:auto;white-space:pre-wrap}
 .unseen{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
-@media screen and (max-width:60rem){.wide thead th{overflow-wrap:normal}}
 @page wide{size:landscape}
-@media print{details>*{display:block}.scroll{overflow:visible}.scroll th,.scroll td{white-space:normal}.wide{margin-inline:0;page:wide}.wide table{font-size:.6rem}.wide th,.wide td{padding:.2rem}thead{display:table-header-group}tr,figure{break-inside:avoid}pre{overflow:visible}}
+@media print{.wide thead th{overflow-wrap:anywhere}details>*{display:block}.scroll{overflow:visible}.scroll th,.scroll td{white-space:normal}.wide{margin-inline:0;page:wide}.wide table{font-size:.6rem}.wide th,.wide td{padding:.2rem}thead{display:table-header-group}tr,figure{break-inside:avoid}pre{overflow:visible}}
 `;
