@@ -12,6 +12,7 @@ const others: readonly (readonly [file: RegExp, reason: string])[] = [
   [/convert\/src\/\w+\/descriptor\.ts$/, "the command's help"],
   [/convert\/src\/mnn\/write-mnn\.ts$/, "flags of MNN's converter"],
   [/eval\/src\/report\/html-style\.ts$/, "properties of CSS"],
+  [/server\/src\/page\/style\.ts$/, "properties of CSS"],
 ];
 
 function sourcesOf(folder: string): string[] {

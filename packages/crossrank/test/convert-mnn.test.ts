@@ -115,6 +115,6 @@ describe("convert --to mnn without MNN's converter", () => {
     const { stdout } = await crossrank(["inspect", model]);
     expect(stdout).toMatch(/^mnn precisions$/m);
     expect(stdout).toMatch(/^ {2}fp32 +mnn\/model\.mnn +[\d.]+ kB +default$/m);
-    expect(stdout).toMatch(/^ {2}fp16 +mnn\/model_fp16\.mnn +[\d.]+ kB$/m);
+    expect(stdout).toMatch(/^ {2}fp16 +mnn\/model_fp16\.mnn +[\d.]+ kB +with --dtype fp16$/m);
   });
 });

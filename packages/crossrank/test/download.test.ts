@@ -124,18 +124,48 @@ describe("a model from the hub", () => {
     expect(await readFile(lock, "utf8")).toContain("tests/task");
   });
 
-  it("is inspected without its weights", async () => {
-    const before = hub.contentRequests().length;
-    const { code, stdout } = await crossrank(["inspect", "tests/tiny", "--format", "json"], {
-      environment: environment("inspect"),
+  it("is inspected without its weights, but for a graph of a few megabytes, which says what it computes", async () => {
+    const files = await repositoryFiles(fixture("cross-encoder"));
+    // As much as a graph may have, and a byte.
+    const heavy = lfsFile(
+      Buffer.concat([files["onnx/model.onnx"]?.content ?? Buffer.of(), Buffer.alloc(4_000_001)]),
+    );
+    await using large = await startHub({
+      id: "tests/tiny",
+      commit,
+      revisions: ["main"],
+      files: { ...files, "onnx/model.onnx": heavy },
     });
-    expect(code).toBe(0);
-    const output = JSON.parse(stdout) as { model: object; files: { path: string; sha256?: string }[] };
-    expect(output.model).toEqual({ id: "tests/tiny", revision: commit });
-    expect(output.files.find(({ path }) => path === "onnx/model.onnx")?.sha256).toMatch(/^[0-9a-f]{64}$/);
-    const requested = hub.contentRequests().slice(before);
-    expect(requested.some(({ path }) => path.includes("tokenizer.json"))).toBe(true);
-    expect(requested.some(({ server }) => server === "storage")).toBe(false);
+    const inspected = async (
+      server: HubServer,
+      cache: string,
+    ): Promise<{ dtypes: unknown[]; stored: number }> => {
+      const { code, stdout } = await crossrank(["inspect", "tests/tiny", "--format", "json"], {
+        environment: { ...environment(cache), HF_ENDPOINT: server.endpoint },
+      });
+      expect(code).toBe(0);
+      const output = JSON.parse(stdout) as {
+        model: object;
+        files: { path: string; sha256?: string }[];
+        artifacts: { path: string; description?: { dtype?: string } }[];
+      };
+      expect(output.model).toEqual({ id: "tests/tiny", revision: commit });
+      const listed = output.files.find(({ path }) => path === "onnx/model.onnx");
+      expect(listed?.sha256).toMatch(/^[0-9a-f]{64}$/);
+      const requested = server.contentRequests();
+      expect(requested.some(({ path }) => path.includes("tokenizer.json"))).toBe(true);
+      return {
+        dtypes: output.artifacts
+          .filter(({ path }) => path === "onnx/model.onnx")
+          .map(({ description }) => description?.dtype),
+        stored: requested.filter(({ server: kind }) => kind === "storage").length,
+      };
+    };
+    expect(await inspected(large, "inspect-large")).toEqual({ dtypes: [undefined], stored: 0 });
+    await using small = await startHub({ id: "tests/tiny", commit, revisions: ["main"], files });
+    const { dtypes, stored } = await inspected(small, "inspect-small");
+    expect(dtypes).toEqual(["fp32"]);
+    expect(stored).toBeGreaterThan(0);
   });
 
   const scriptWorks =

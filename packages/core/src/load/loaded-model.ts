@@ -26,7 +26,6 @@ import type { ModelProfile, ProfileSources, TruncationStrategy } from "../contra
 import { createListEncoder } from "../encoding/list-encoder.js";
 import { createPairEncoder } from "../encoding/pair-encoder.js";
 import { readProfile } from "../profile/read-profile.js";
-import { recogniseFiles } from "../profile/recognise.js";
 import { derive } from "../run/abort.js";
 import { mostCells, mostColumns, readBatchPreference } from "../run/limits.js";
 import { rowsTogether } from "../run/scheduler.js";
@@ -267,6 +266,7 @@ async function withoutArtifact(
   signal: AbortSignal,
 ): Promise<ModelFileNotFoundError | undefined> {
   if (!ModelFileNotFoundError.isInstance(error) || error.found.length > 0) return undefined;
+  const { recogniseFiles } = await import("../profile/recognise.js");
   const known = await recogniseFiles(files, { signal });
   if (known === undefined) return undefined;
   const { model, expected } = error;

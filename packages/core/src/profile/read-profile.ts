@@ -23,7 +23,6 @@ import { type DeclaredLabels, labelsOfArtifact } from "./logits-shape.js";
 import { type Config, configSchema, crossrankJsonSchema } from "./profile-schema.js";
 import type { AddedToken } from "./prompt-template.js";
 import { positionCount, tokenId } from "./ranges.js";
-import { betterRefusal, recogniseModel, refusalOf } from "./recognise.js";
 import { readSentenceTransformers, type SentenceTransformersFacts } from "./sentence-transformers.js";
 import { asItsClassReads } from "./tokenizer-settings.js";
 
@@ -109,6 +108,8 @@ export async function readProfile(
   // Who says what the model is knows it better than a table.
   const isStated = (parsedOverrides.data.family ?? own?.family) !== undefined;
   const facts = { own, overrides: parsedOverrides.data, declaredLabels };
+  // The table is long: whoever only imports core does not load it.
+  const { betterRefusal, recogniseModel, refusalOf } = await import("./recognise.js");
   const reading = await readFrom(reader, files.id, facts).catch(async (error: unknown) => {
     throw (isStated ? undefined : await betterRefusal(error, files, { signal })) ?? error;
   });
