@@ -134,9 +134,11 @@ function cloneElsewhere() {
 const placeless = [
   "bench/test/**",
   "packages/*/test/mutated.test.ts",
+  "packages/backend-llamacpp/test/quantised.test.ts",
   "packages/conformance/test/{planted-faults,reference-backend}.test.ts",
   "packages/convert/test/{mlpackage-numbers,reference}.test.ts",
-  "packages/crossrank/test/kills.test.ts",
+  "packages/core/test/held-loop.test.ts",
+  "packages/crossrank/test/{kills,published}.test.ts",
   "packages/eval/test/{run-corruption,run-limits}.test.ts",
   "test/code-blocks.test.ts",
 ];
