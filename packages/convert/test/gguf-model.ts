@@ -34,8 +34,7 @@ function norm(name: string, size: number): Norm {
 }
 
 /** A BERT classifier whose feed-forward is `intermediate` wide. */
-export function bert(intermediate = 80): ModelDescription {
-  const hidden = 64;
+export function bert(intermediate = 80, hidden = 64): ModelDescription {
   return {
     model: "somebody/bert",
     architecture: "bert",
@@ -54,12 +53,12 @@ export function bert(intermediate = 80): ModelDescription {
       attention: {
         heads: 4,
         keyValueHeads: 4,
-        headSize: 16,
+        headSize: hidden / 4,
         query: linear(`${index}.query`, hidden, hidden),
         key: linear(`${index}.key`, hidden, hidden),
         value: linear(`${index}.value`, hidden, hidden),
         output: linear(`${index}.output`, hidden, hidden),
-        scale: 0.25,
+        scale: 1 / Math.sqrt(hidden / 4),
         positions: { kind: "absolute" },
         causal: false,
       },

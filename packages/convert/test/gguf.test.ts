@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openFixtures } from "@crossrank/conformance";
@@ -174,6 +174,62 @@ test("quantised files: vectors and the head stay F32, rows that fill no block be
     shape: [24, 64],
     dtype: "Q8_0",
   });
+});
+
+describe("a precision in blocks", () => {
+  test.each([
+    [48, 80, "48 and of 80"],
+    // The rows of 128 fit, and are fewer than those of 48.
+    [48, 128, "48"],
+    [312, 1200, "312 and of 1200"],
+    [100, 400, "100 and of 400"],
+    [16, 64, "16"],
+  ])(
+    "is refused where most rows do not fit: %i wide, feed-forward %i",
+    async (hidden, intermediate, widths) => {
+      const description = bert(intermediate, hidden);
+      for (const dtype of ["Q8_0", "Q4_0"]) {
+        const refused = `rows of ${widths} are no multiple of 32: most weights of the file would be F16. Take F16`;
+        expect(() => ggufWriter.check(description, profile, dtype)).toThrow(UnsupportedConversionError);
+        expect(() => ggufWriter.check(description, profile, dtype)).toThrow(refused);
+        const folder = await mkdtemp(join(tmpdir(), "crossrank-gguf-"));
+        onTestFinished(() => rm(folder, { recursive: true, force: true }));
+        const request = { files: model, description, profile, dtype, metadata: {} };
+        await expect(ggufWriter.write({ ...request, path: join(folder, "model.gguf") })).rejects.toThrow(
+          refused,
+        );
+        expect(await readdir(folder)).toEqual([]);
+      }
+      for (const dtype of ["F32", "F16", undefined]) ggufWriter.check(description, profile, dtype);
+    },
+  );
+
+  test.each([
+    [64, 80],
+    [96, 100],
+    [64, 2000],
+    [64, 128],
+  ])(
+    "is what most weights of the layers have otherwise: %i wide, feed-forward %i",
+    async (hidden, intermediate) => {
+      const description = bert(intermediate, hidden);
+      for (const [dtype, type] of [
+        ["Q8_0", 8],
+        ["Q4_0", 2],
+      ] as const) {
+        ggufWriter.check(description, profile, dtype);
+        const { tensors } = await write({ description, dtype });
+        const counts = new Map<number, number>();
+        for (const [name, { type: held, dimensions }] of tensors) {
+          const [inner = 0, outer] = dimensions;
+          if (!name.startsWith("blk.") || outer === undefined) continue;
+          counts.set(held, (counts.get(held) ?? 0) + inner * outer);
+        }
+        const [most] = [...counts].sort(([, left], [, right]) => right - left);
+        expect(most?.[0]).toBe(type);
+      }
+    },
+  );
 });
 
 test("Q4_0 holds the table of embeddings as Q8_0", async () => {

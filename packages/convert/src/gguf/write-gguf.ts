@@ -31,8 +31,9 @@ export const ggufWriter: ArtifactWriter = {
   format: "gguf",
   dtypes: ["F32", "F16", "Q8_0", "Q4_0"],
   path: (dtype) => `gguf/model-${dtype}.gguf`,
-  check(description, profile) {
-    planGguf(description, profile);
+  check(description, profile, dtype) {
+    const plan = planGguf(description, profile);
+    if (dtype !== undefined && isTensorType(dtype)) storedTensors(description, plan, dtype);
   },
   write: writeGguf,
 };
@@ -69,8 +70,7 @@ async function writeGguf(request: WriteRequest): Promise<readonly string[]> {
       `Use ${ggufWriter.dtypes.join(", ")}`,
     );
   const plan = planGguf(description, profile);
-  const kept: string[] = [];
-  const tensors = plan.tensors.map((tensor) => withType(tensor, dtype, kept));
+  const { tensors, kept } = storedTensors(description, plan, dtype);
 
   const tokenizer = await readTokenizerFile(files, { signal });
   const { bos, eos } = await readEnds(description, files, { signal });
@@ -123,16 +123,58 @@ function isTensorType(name: string): name is TensorType {
   return Object.hasOwn(fileTypes, name);
 }
 
+interface StoredTensors {
+  readonly tensors: readonly FileTensor[];
+  /** Names of those whose rows are no whole blocks. */
+  readonly kept: readonly string[];
+}
+
+/**
+ * The plan's tensors as the file holds them.
+ *
+ * A file is known by the type of most of its layers' weights. One whose rows mostly do not fit the blocks would be an
+ * F16 file under another name.
+ *
+ * @throws {UnsupportedConversionError} for a precision that most of the layers' weights cannot have.
+ */
+function storedTensors(description: ModelDescription, plan: GgufPlan, dtype: TensorType): StoredTensors {
+  const tensors = plan.tensors.map((tensor) => withType(tensor, dtype));
+  const matrices = tensors.filter(
+    ({ type }, index) => plan.tensors[index]?.role !== "exact" && type !== "F32",
+  );
+  const kept = dtype === "F16" ? [] : matrices.filter(({ type }) => type === "F16");
+  const inLayers = matrices.filter(({ name }) => name.startsWith("blk."));
+  const counted = inLayers.length > 0 ? inLayers : matrices;
+  const keptWeights = weightsOf(counted.filter((tensor) => kept.includes(tensor)));
+  if (keptWeights > 0 && 2 * keptWeights >= weightsOf(counted)) {
+    const widths = [...new Set(kept.map(({ weight }) => weight.shape[1] ?? 0))].sort((a, b) => a - b);
+    const { block } = layouts[dtype];
+    throw refusal(
+      description,
+      `${dtype} holds numbers in blocks of ${block}, and rows of ${widths.join(" and of ")} are no multiple of ${block}: ` +
+        "most weights of the file would be F16",
+      "Take F16",
+    );
+  }
+  return { tensors, kept: kept.map(({ name }) => name) };
+}
+
+function weightsOf(tensors: readonly FileTensor[]): number {
+  return tensors.reduce(
+    (sum, { weight }) => sum + weight.shape.reduce((product, size) => product * size, 1),
+    0,
+  );
+}
+
 /**
  * As llama.cpp's quantiser: what has one dimension, positions and segments stay F32, and a row that is no multiple of
  * the block becomes F16. Unlike it, the head stays F32, and Q4_0 holds its tables as Q8_0.
  */
-function withType({ name, role, weight }: PlannedTensor, dtype: TensorType, kept: string[]): FileTensor {
+function withType({ name, role, weight }: PlannedTensor, dtype: TensorType): FileTensor {
   if (role === "exact" || weight.shape.length < 2) return { name, type: "F32", weight };
   const type = role === "table" && dtype === "Q4_0" ? "Q8_0" : dtype;
-  if ((weight.shape[1] ?? 0) % layouts[type].block === 0) return { name, type, weight };
-  kept.push(name);
-  return { name, type: "F16", weight };
+  const fits = (weight.shape[1] ?? 0) % layouts[type].block === 0;
+  return { name, type: fits ? type : "F16", weight };
 }
 
 const oneOrSeveral = z.nullish(z.union([tokenId, z.array(tokenId)]));
