@@ -110,8 +110,6 @@ export const configSchema: z.ZodMiniType<Config> = z.object({
   architectures: z.nullish(z.array(z.string())),
   model_type: z.nullish(z.string()),
   tokenizer_class: z.nullish(z.string()),
-  num_key_value_heads: z.optional(z.unknown()),
-  rms_norm_eps: z.optional(z.unknown()),
   id2label: z.nullish(z.record(z.string(), z.string())),
   num_labels: z.nullish(fewKinds),
   max_position_embeddings: z.nullish(positionCount),
@@ -127,8 +125,6 @@ export interface Config {
   architectures?: string[] | null | undefined;
   model_type?: string | null | undefined;
   tokenizer_class?: string | null | undefined;
-  num_key_value_heads?: unknown;
-  rms_norm_eps?: unknown;
   id2label?: Record<string, string> | null | undefined;
   num_labels?: number | null | undefined;
   max_position_embeddings?: number | null | undefined;

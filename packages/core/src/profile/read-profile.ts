@@ -16,10 +16,10 @@ import { openSafetensors } from "../files/safetensors.js";
 import { modulesOf } from "../score/head.js";
 import { readChatTemplate } from "./chat-template.js";
 import { idBeyond } from "./check-ids.js";
-import { isDecoder } from "./decoders.js";
 import { classNamed, relevantClass, shownLabels } from "./label-names.js";
 import { jinaForRanking } from "./listwise.js";
 import { type DeclaredLabels, labelsOfArtifact } from "./logits-shape.js";
+import { readsPairsOfItsTokenizer } from "./pair-encoders.js";
 import { type Config, configSchema, crossrankJsonSchema } from "./profile-schema.js";
 import type { AddedToken } from "./prompt-template.js";
 import { positionCount, tokenId } from "./ranges.js";
@@ -200,7 +200,11 @@ async function readFrom(
     vocabularySize = facts.vocabularySize;
     config = facts.config;
     usedTokenizer = asItsClassReads(tokenizerJson, facts.tokenizerConfig, facts.config);
-  } else readPostProcessor(reader, put, tokenizerJson);
+  } else {
+    readPostProcessor(reader, put, tokenizerJson);
+    if (given.family === "cross-encoder")
+      requireStatedTemplate({ reader, given, modules }, given.architecture);
+  }
   for (const [source, entries] of [
     ["crossrank.json", own],
     ["given by the caller", overrides],
@@ -305,6 +309,7 @@ async function readConfig(reading: Reading): Promise<ConfigurationFacts> {
       "Give pairTemplate in a crossrank.json",
     );
   }
+  if (final === "cross-encoder") requireStatedTemplate(reading, config.model_type ?? given.architecture);
   if (
     final === "cross-encoder" &&
     templates === undefined &&
@@ -464,12 +469,40 @@ function addedTokens(tokenizerJson: TokenizerJson): AddedToken[] {
   }));
 }
 
+/** Whether something says how query and document become one text: the model's kind, a chat template, or the user. */
+function hasTemplate(
+  { given, modules }: Pick<Reading, "given" | "modules">,
+  model: string | null | undefined,
+): boolean {
+  return readsPairsOfItsTokenizer(model) || modules?.chat !== undefined || given.pairTemplate !== undefined;
+}
+
+/**
+ * A cross-encoder's, whoever says that it is one.
+ *
+ * @throws {ModelProfileError}
+ */
+function requireStatedTemplate(
+  reading: Pick<Reading, "reader" | "given" | "modules">,
+  model: string | null | undefined,
+): void {
+  if (hasTemplate(reading, model)) return;
+  const isInConfig = reading.reader.present.has("config.json");
+  throw reading.reader.problem(
+    isInConfig ? "config.json" : "crossrank.json",
+    `${isInConfig ? "model_type" : "architecture"} says ${JSON.stringify((model ?? "nothing").slice(0, 60))}, which is no encoder that is known, and ` +
+      "nothing says which prompt it was trained on as a reranker: what a language model's tokenizer puts around two " +
+      "texts is none",
+    "Give pairTemplate in a crossrank.json, from the model's card",
+  );
+}
+
 /** Of transformers' PretrainedConfig, where config.json says nothing. */
 const defaultLabels = 2;
 
 /** Hugging Face's `…ForSequenceClassification`. */
 async function readClassifier(reading: Reading, config: Config): Promise<Family> {
-  const { reader, put, given, modules } = reading;
+  const { reader, put, given } = reading;
   const architecture = config.architectures?.[0];
   if (architecture?.endsWith("ForCausalLM") && given.head === undefined) {
     throw reader.problem(
@@ -481,10 +514,11 @@ async function readClassifier(reading: Reading, config: Config): Promise<Family>
     );
   }
   const isStated = architecture?.endsWith("ForSequenceClassification") === true;
-  const hasTemplate = !isDecoder(config) || modules?.chat !== undefined || given.pairTemplate !== undefined;
+  const model = config.model_type ?? given.architecture;
+  const isKnown = hasTemplate(reading, model);
   const saysLabels = config.id2label || config.num_labels;
   const asked =
-    hasTemplate && !(isStated && saysLabels) ? await labelsOfArtifact(reading.declaredLabels) : undefined;
+    isKnown && !(isStated && saysLabels) ? await labelsOfArtifact(reading.declaredLabels) : undefined;
   // Where it says what transformers takes for granted, that is the source.
   const ofArtifact = isStated && asked?.labels === defaultLabels ? undefined : asked;
   if (!isStated && ofArtifact === undefined) {
@@ -492,17 +526,10 @@ async function readClassifier(reading: Reading, config: Config): Promise<Family>
       "config.json",
       `architectures says ${architecture ?? "nothing"}, and there is no modules.json: this is neither a ` +
         "sequence-classification cross-encoder nor a sentence-transformers model",
-      "Choose another model, or say what it is in a crossrank.json (family, head, activation)",
+      `Choose another model, or say what it is in a crossrank.json (family, head, activation${isKnown ? "" : " and pairTemplate"})`,
     );
   }
-  if (!hasTemplate) {
-    throw reader.problem(
-      "config.json",
-      `architectures says ${architecture}, a language model with a classifier, and nothing says which prompt it was ` +
-        "trained on: what its tokenizer puts around two texts is none",
-      "Give pairTemplate in a crossrank.json, from the model's card",
-    );
-  }
+  requireStatedTemplate(reading, model);
   put(
     "family",
     "cross-encoder",

@@ -242,7 +242,7 @@ export const modelTellTales: readonly TellTale[] = [
       );
     },
     fix: () =>
-      "Choose another model, or say what it is in a crossrank.json (family, head, activation), from what its code does",
+      "Choose another model, or say what it is in a crossrank.json (family, head, activation and pairTemplate), from what its code does",
   },
   {
     name: "masked language model",
