@@ -2,11 +2,14 @@ import { openFixtures } from "@crossrank/conformance";
 import { ModelFileNotFoundError, type ModelFiles, ModelProfileError, readProfile } from "@crossrank/core";
 import { describe, expect, test } from "vitest";
 import { UnsupportedConversionError } from "../src/errors.js";
-import { forward } from "../src/reference/forward.js";
+import { ggufWriter } from "../src/gguf/write-gguf.js";
+import { classify, forward } from "../src/reference/forward.js";
 import { describedArchitectures, describeModel } from "../src/source/describe-model.js";
 import type { ModelDescription } from "../src/source/description.js";
 import type { Weight } from "../src/source/weight.js";
+import projectedGoldens from "./fixtures/electra-projection.json" with { type: "json" };
 import {
+  type EditableModel,
   floatTensor,
   numbersOf,
   readFixture,
@@ -26,13 +29,48 @@ async function describeChanged(name: string, files: ModelFiles): Promise<ModelDe
 }
 
 /** BERT's encoder under ELECTRA's names. */
-async function electra(): Promise<Awaited<ReturnType<typeof readFixture>>> {
+async function electra(): Promise<EditableModel> {
   const model = await readFixture("bert-logit");
   for (const [name, tensor] of [...model.tensors]) {
     model.tensors.delete(name);
     model.tensors.set(name.replace(/^bert\./, "electra."), tensor);
   }
   return { ...model, files: withTensors(model, () => undefined) };
+}
+
+/**
+ * One whose embeddings are `width` wide and projected, with the numbers of lab/convert/electra_goldens.py.
+ * @param said embedding_size of config.json; undefined leaves it to the default.
+ */
+async function projectedElectra(width: number, said: number | undefined = width): Promise<ModelFiles> {
+  const model = await electra();
+  const hidden = Number(model.config["hidden_size"]);
+  const tensors: EditableModel["tensors"] = new Map();
+  for (const [name, tensor] of model.tensors) {
+    const own = name
+      .replace(/^electra\.pooler\.dense\./, "classifier.dense.")
+      .replace(/^classifier\.(weight|bias)$/, "classifier.out_proj.$1");
+    const rows = tensor.shape.length === 1 ? 1 : (tensor.shape[0] as number);
+    const numbers = numbersOf(tensor);
+    const narrow = floatTensor(
+      [...tensor.shape.slice(0, -1), width],
+      Array.from(
+        { length: rows * width },
+        (_, at) => numbers[Math.floor(at / width) * hidden + (at % width)] ?? 0,
+      ),
+    );
+    tensors.set(own, name.includes(".embeddings.") ? narrow : tensor);
+  }
+  const numbers = Array.from({ length: hidden * (width + 1) }, (_, at) => 0.3 * Math.sin(0.7 * at));
+  tensors.set(
+    "electra.embeddings_project.weight",
+    floatTensor([hidden, width], numbers.slice(0, hidden * width)),
+  );
+  tensors.set("electra.embeddings_project.bias", floatTensor([hidden], numbers.slice(hidden * width)));
+  return withFiles(model, {
+    "model.safetensors": serialize(tensors),
+    "config.json": JSON.stringify({ ...model.config, model_type: "electra", embedding_size: said }),
+  });
 }
 
 /** Everything but the functions. */
@@ -229,13 +267,6 @@ describe("what is not supported is refused by name", () => {
     );
   });
 
-  test("ELECTRA's narrower embeddings", async () => {
-    const settings = { model_type: "electra", embedding_size: 16 };
-    const changed = describeChanged("bert-logit", withConfig(await electra(), settings));
-    await expect(changed).rejects.toThrow(UnsupportedConversionError);
-    await expect(changed).rejects.toThrow(/projected from embedding_size 16 to hidden_size 32/);
-  });
-
   test("answer tokens of an encoder", async () => {
     const { files } = await readFixture("bert-logit");
     const { profile } = await readProfile(files);
@@ -254,6 +285,53 @@ describe("what is not supported is refused by name", () => {
     const changed = describeChanged(name, withConfig(await readFixture(name), settings));
     await expect(changed).rejects.toThrow(ModelProfileError);
     await expect(changed).rejects.toThrow(message);
+  });
+});
+
+describe("ELECTRA's narrower embeddings", () => {
+  const described = async (files: ModelFiles): Promise<ModelDescription> => {
+    const description = await describeChanged("bert-logit", files);
+    return { ...description, architecture: "electra" };
+  };
+
+  test("are projected as transformers does", async () => {
+    const description = await described(await projectedElectra(16));
+    const sequences = projectedGoldens.cases.map(({ ids, segments }) => ({
+      ids: Int32Array.from(ids),
+      segments: Int32Array.from(segments),
+    }));
+    if (description.head.kind !== "classifier") throw new Error("no classifier");
+    const { data } = await classify(description.head, await forward(description, sequences));
+    for (const [index, { logit }] of projectedGoldens.cases.entries())
+      expect(Math.abs((data[index] as number) - logit)).toBeLessThan(1e-6);
+  });
+
+  test.each([8, 16, 31, 40, 128])("of %i columns", async (width) => {
+    const said = width === 128 ? undefined : width;
+    const { embeddings } = await described(await projectedElectra(width, said));
+    expect(embeddings.word.shape[1]).toBe(width);
+    expect(embeddings.projection?.weight.shape).toEqual([32, width]);
+  });
+
+  test("of another width than config.json says are no such model's", async () => {
+    await expect(described(await projectedElectra(16, 8))).rejects.toThrow(
+      /embeddings\.position_embeddings\.weight has shape 64 × 16, and config\.json makes it 64 × 8/,
+    );
+    // Projected, and config.json says that nothing is.
+    await expect(described(await projectedElectra(32))).rejects.toThrow(/embeddings_project/);
+  });
+
+  test("need their projection", async () => {
+    const settings = { model_type: "electra", embedding_size: 16 };
+    const unprojected = withConfig(await electra(), settings);
+    await expect(described(unprojected)).rejects.toThrow(ModelProfileError);
+  });
+
+  test("are no BERT of llama.cpp's, whatever the model is called", async () => {
+    const files = await projectedElectra(16);
+    const { profile } = await readProfile((await electra()).files);
+    const description = { ...(await described(files)), architecture: "bert" };
+    expect(() => ggufWriter.check(description, profile)).toThrow(/embeddings are projected/);
   });
 });
 

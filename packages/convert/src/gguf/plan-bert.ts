@@ -35,6 +35,11 @@ export function planBert(description: ModelDescription, profile: ModelProfile): 
     throw refusal(description, "its attention heads do not fill the hidden size");
   if (embeddings.position === undefined || embeddings.norm?.bias === undefined)
     throw refusal(description, "it has no position table, or no norm with a bias behind its embeddings");
+  if (embeddings.projection !== undefined)
+    throw refusal(
+      description,
+      "its embeddings are projected to the hidden size, which llama.cpp's BERT does not do",
+    );
   if ((embeddings.scale ?? 1) !== 1) throw refusal(description, "its embeddings are scaled");
   if (description.finalNorm !== undefined)
     throw refusal(description, "it has a norm behind its last layer, which llama.cpp's BERT has not");

@@ -1,5 +1,5 @@
 import type { ModelDescription } from "../source/description.js";
-import { add, cast, expand, gather, layerNorm, squeeze, transpose } from "./layers.js";
+import { add, cast, expand, gather, layerNorm, linear, squeeze, transpose } from "./layers.js";
 import { integer, integers, type ProgramBuilder, type Tensor } from "./program-builder.js";
 
 /** What the mask adds to the scores of padding: e^-10000 is 0 in every precision, and half precision can hold it. */
@@ -13,16 +13,17 @@ export interface Inputs {
   readonly segments: Tensor | undefined;
 }
 
-/** The embeddings' sum, normed, as (batch, hidden, 1, length). */
+/** The embeddings' sum, normed and projected, as (batch, hidden, 1, length). */
 export function embed(builder: ProgramBuilder, inputs: Inputs, description: ModelDescription): Tensor {
-  const { embeddings, hiddenSize } = description;
-  const { word, segment, norm } = embeddings;
+  const { embeddings } = description;
+  const { word, segment, norm, projection } = embeddings;
+  const width = word.shape[1] ?? 0;
   const ids = squeeze(builder, inputs.ids, [1, 2], "input_ids_rows");
   let sum = gather(builder, builder.weight("embeddings_word_weight", word), ids, "embeddings_word");
   if (segment !== undefined) {
     const rows =
       inputs.segments === undefined
-        ? builder.weight("embeddings_segment_weight", segment, [1, 1, hiddenSize])
+        ? builder.weight("embeddings_segment_weight", segment, [1, 1, width])
         : gather(
             builder,
             builder.weight("embeddings_segment_weight", segment),
@@ -35,7 +36,8 @@ export function embed(builder: ProgramBuilder, inputs: Inputs, description: Mode
   if (rows !== undefined) sum = add(builder, sum, rows, "embeddings_sum");
   const channels = transpose(builder, sum, [0, 2, 1], "embeddings_channels");
   const laid = expand(builder, channels, 2, "embeddings_laid");
-  return norm === undefined ? laid : layerNorm(builder, laid, norm, "embeddings_norm");
+  const normed = norm === undefined ? laid : layerNorm(builder, laid, norm, "embeddings_norm");
+  return projection === undefined ? normed : linear(builder, normed, projection, "embeddings_projection");
 }
 
 /** Rows of the position table: (batch, length, hidden), or where no id depends on the mask (length, hidden). */

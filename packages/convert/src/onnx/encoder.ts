@@ -66,7 +66,7 @@ function takesSegments({ embeddings }: ModelDescription): boolean {
 
 function embed(emitter: Emitter, sequence: Sequence, description: ModelDescription): string {
   const { graph } = emitter;
-  const { word, position, segment, norm, scale, zeroPadding } = description.embeddings;
+  const { word, position, segment, norm, projection, scale, zeroPadding } = description.embeddings;
   let sum = emitter.rows(word, "input_ids", "embeddings.word");
   if (segment !== undefined) {
     const rows = takesSegments(description)
@@ -90,6 +90,7 @@ function embed(emitter: Emitter, sequence: Sequence, description: ModelDescripti
     const weights = graph.node("Unsqueeze", [sequence.tokenWeights, graph.integers([2])], "mask.columns");
     sum = graph.node("Mul", [sum, weights], "embeddings.tokens");
   }
+  if (projection !== undefined) sum = emitter.linear(sum, projection, "embeddings.projection");
   return sum;
 }
 

@@ -49,7 +49,7 @@ export async function forward(
 }
 
 async function embed(
-  { word, position, segment, norm, scale = 1 }: Embeddings,
+  { word, position, segment, norm, projection, scale = 1 }: Embeddings,
   sequences: readonly InputSequence[],
   spans: readonly Span[],
   pace: Pace,
@@ -93,7 +93,7 @@ async function embed(
     }
   }
   if (norm !== undefined) await normalise(states, norm);
-  return states;
+  return projection === undefined ? states : project(states, projection, pace);
 }
 
 /** In place. */

@@ -96,16 +96,19 @@ export function describeBert(source: Source): ModelDescription {
 /**
  * @param within what stands before the encoder's names in a model with a head; an encoder saved alone has nothing.
  * @param skippedOf how many rows at the start of the position table no token uses.
+ * @param widthOf columns of the tables, where they are not the hidden size.
  */
 export function bertParts(
   source: Source,
   within: string,
   skippedOf: (settings: BertSettings) => number,
+  widthOf: (settings: BertSettings) => number = ({ hidden_size }) => hidden_size,
 ): BertParts {
   const config = readSettings(source, schema);
   const prefix = findPrefix(source, within, "embeddings.word_embeddings.weight");
   const skipped = skippedOf(config);
-  const { hidden_size: hidden, max_position_embeddings: places } = config;
+  const { max_position_embeddings: places } = config;
+  const width = widthOf(config);
   requireSetting(
     source,
     skipped < places,
@@ -114,21 +117,21 @@ export function bertParts(
   const at = `${prefix}embeddings`;
   const positions = source.weights.take(`${at}.position_embeddings.weight`, [
     config.max_position_embeddings,
-    hidden,
+    width,
   ]);
   return {
     settings: config,
     prefix,
     embeddings: {
-      word: source.weights.take(`${at}.word_embeddings.weight`, [config.vocab_size, hidden]),
+      word: source.weights.take(`${at}.word_embeddings.weight`, [config.vocab_size, width]),
       ...(skipped === 0
         ? { position: positions }
         : {
             position: sliceRows(positions, skipped, config.max_position_embeddings),
             paddedPositions: { table: positions, padding: skipped - 1 },
           }),
-      segment: source.weights.take(`${at}.token_type_embeddings.weight`, [config.type_vocab_size, hidden]),
-      norm: layerNorm(source, `${at}.LayerNorm`, hidden, config.layer_norm_eps),
+      segment: source.weights.take(`${at}.token_type_embeddings.weight`, [config.type_vocab_size, width]),
+      norm: layerNorm(source, `${at}.LayerNorm`, width, config.layer_norm_eps),
     },
     layers: Array.from({ length: config.num_hidden_layers }, (_, index) =>
       layer(source, `${prefix}encoder.layer.${index}`, config),

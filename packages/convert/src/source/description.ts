@@ -21,7 +21,7 @@ export interface ModelDescription {
   readonly head: OutputHead;
 }
 
-/** Sum of the tables' rows, times `scale`, then the norm. */
+/** Sum of the tables' rows, times `scale`, then the norm, then the projection. Tables are as wide as the hidden size, or as the projection takes. */
 export interface Embeddings {
   /** (vocabulary, hidden). */
   readonly word: Weight;
@@ -35,6 +35,8 @@ export interface Embeddings {
   /** (segments, hidden). With one row it is a constant that is added to every token. */
   readonly segment?: Weight | undefined;
   readonly norm?: Norm | undefined;
+  /** ELECTRA whose tables are narrower than its layers: (hidden, the tables' width). */
+  readonly projection?: Linear | undefined;
   /** Gemma: √hidden in float32, as torch computes it when weights are loaded in float32. Default 1. */
   readonly scale?: number | undefined;
   /** DeBERTa: embeddings of padding are set to zero behind the norm. Without consequence for real tokens. */

@@ -1,25 +1,31 @@
+import * as z from "zod/mini";
 import { bertParts } from "./bert.js";
 import type { ModelDescription, OutputHead } from "./description.js";
 import { linear } from "./parts.js";
-import { shortened } from "./shortened.js";
-import { encoderHead, type Source, unsupported } from "./source.js";
+import { encoderHead, readSettings, type Source, size } from "./source.js";
+
+/** 128 is transformers' default (`models/electra/configuration_electra.py`). */
+const widthSchema: z.ZodMiniType<{ readonly embedding_size: number }> = z.object({
+  embedding_size: z._default(size, 128),
+});
 
 /**
  * ELECTRA's discriminator: BERT's encoder without a pooler, and a classifier of two layers on the first token, with a
  * GELU where BERT's pooler has a tanh (transformers 5.24, `models/electra/modeling_electra.py`: ElectraModel,
- * ElectraClassificationHead). Smaller ones than base project narrower embeddings, which is not described here.
+ * ElectraClassificationHead). Smaller ones than base have narrower tables, and project them behind their norm.
  */
 export function describeElectra(source: Source): ModelDescription {
-  const { settings: config, prefix: _, ...parts } = bertParts(source, "electra.", () => 0);
+  const { embedding_size: width } = readSettings(source, widthSchema);
+  const parts = bertParts(
+    source,
+    "electra.",
+    () => 0,
+    () => width,
+  );
+  const { settings: config, prefix, embeddings, layers } = parts;
   const hidden = config.hidden_size;
-  // 128 is ElectraConfig's default.
-  const { embedding_size: width = 128 } = source.config;
-  if (width !== hidden) {
-    throw unsupported(
-      source,
-      `its embeddings are projected from embedding_size ${shortened(String(width))} to hidden_size ${hidden}`,
-    );
-  }
+  const projection =
+    width === hidden ? undefined : linear(source, `${prefix}embeddings_project`, hidden, width);
   return {
     model: source.model,
     architecture: source.profile.architecture,
@@ -27,7 +33,8 @@ export function describeElectra(source: Source): ModelDescription {
     hiddenSize: hidden,
     maxPositions: config.max_position_embeddings,
     paddingId: source.profile.paddingId,
-    ...parts,
+    embeddings: projection === undefined ? embeddings : { ...embeddings, projection },
+    layers,
     head: encoderHead(
       source,
       (classes): OutputHead => ({
