@@ -72,6 +72,70 @@ describe("the class that means relevant", () => {
   });
 });
 
+describe("label2id beside id2label", () => {
+  /** As transformers fills in what nobody named. */
+  const placeholders = { 0: "LABEL_0", 1: "LABEL_1" };
+  const both = (id2label: unknown, label2id: unknown, more: Readonly<Record<string, unknown>> = {}) =>
+    headOf(undefined, { "config.json": { ...at("config.json"), id2label, label2id }, ...more });
+
+  test.each<[unknown, unknown, 0 | 1]>([
+    [undefined, { relevant: 0, irrelevant: 1 }, 0],
+    [undefined, { irrelevant: 0, relevant: 1 }, 1],
+    [null, { entailment: "0", not_entailment: "1" }, 0],
+    [placeholders, { relevant: 0, irrelevant: 1 }, 0],
+    [{ 0: "0", 1: "1" }, { no: 0, yes: 1 }, 1],
+    [placeholders, { LABEL_0: 0, LABEL_1: 1 }, 1],
+    [placeholders, null, 1],
+    [placeholders, ["relevant"], 1],
+    [undefined, { LABEL_0: 0 }, 1],
+    [{ 0: "yes", 1: "no" }, { LABEL_0: 0, LABEL_1: 1 }, 0],
+    [{ 0: "yes", 1: "no" }, { yes: 0, no: 1 }, 0],
+    [{ 0: "yes", 1: "no" }, { Yes: 0, No: 1 }, 0],
+    [{ 0: "yes", 1: "no" }, { relevant: 0, irrelevant: 1 }, 0],
+  ])("decides together: %j and %j", async (id2label, label2id, positive) => {
+    expect(await both(id2label, label2id)).toEqual({ kind: "two-class", positive });
+  });
+
+  test.each<[unknown, unknown, RegExp]>([
+    [{ 0: "1", 1: "0" }, undefined, /id2label calls class 0 "1"/],
+    [{ 0: "LABEL_1", 1: "LABEL_0" }, undefined, /id2label calls class 0 "LABEL_1"/],
+    [{ 0: "class 1", 1: "class 2" }, undefined, /id2label calls class 0 "class 1"/],
+    [{ 0: "LABEL_1", 1: "relevant" }, undefined, /id2label calls class 0 "LABEL_1"/],
+    [placeholders, { LABEL_1: 0, LABEL_0: 1 }, /label2id calls class 0 "LABEL_1"/],
+    [undefined, { 1: 0, 0: 1 }, /label2id calls class 1 "0"|label2id calls class 0 "1"/],
+    [{ 0: "yes", 1: "no" }, { no: 0, yes: 1 }, /id2label calls class 0 "yes", and label2id "no"/],
+    [
+      { 0: "irrelevant", 1: "relevant" },
+      { relevant: 0, irrelevant: 1 },
+      /calls class 0 "irrelevant", and label2id "relevant"/,
+    ],
+    [{ 0: "yes", 1: "no" }, { cats: 0, dogs: 1 }, /and label2id "cats"/],
+    [undefined, { cats: 0, dogs: 1 }, /"cats", "dogs", which does not say/],
+    [undefined, { relevant: 0 }, /"relevant", which does not say/],
+    [undefined, { relevant: 0, irrelevant: 0 }, /does not say/],
+    [undefined, { contradiction: 0, entailment: 1, neutral: 2 }, /does not say/],
+  ])("is refused where it does not: %j and %j", async (id2label, label2id, message) => {
+    const error = await both(id2label, label2id).catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(ModelProfileError);
+    expect((error as Error).message).toMatch(message);
+    expect((error as Error).message).toMatch(/head\.positive/);
+    const head = { kind: "two-class", positive: 0 };
+    expect(await both(id2label, label2id, { "crossrank.json": { head } })).toEqual(head);
+  });
+
+  test("finds a class by the name that it alone has", async () => {
+    const label2id = { contradiction: 0, entailment: 1, neutral: 2 };
+    const stated = { "crossrank.json": { head: { kind: "class", positive: "entailment" } } };
+    const unnamed = { 0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2" };
+    const expected = { kind: "class", positive: 1, classes: 3 };
+    expect(await both(unnamed, label2id, stated)).toEqual(expected);
+    const swapped = { 0: "entailment", 1: "contradiction", 2: "neutral" };
+    await expect(both(swapped, label2id, stated)).rejects.toThrow(/contradicts itself.*Give its number/);
+    const byNumber = { "crossrank.json": { head: { kind: "class", positive: 1 } } };
+    expect(await both(swapped, label2id, byNumber)).toEqual(expected);
+  });
+});
+
 describe("a class of several, by name", () => {
   const inference = { 0: "contradiction", 1: "entailment", 2: "neutral" };
   const stated = (head: unknown): Readonly<Record<string, unknown>> => ({ "crossrank.json": { head } });

@@ -111,6 +111,7 @@ export const configSchema: z.ZodMiniType<Config> = z.object({
   model_type: z.nullish(z.string()),
   tokenizer_class: z.nullish(z.string()),
   id2label: z.nullish(z.record(z.string(), z.string())),
+  label2id: z.optional(z.unknown()),
   num_labels: z.nullish(fewKinds),
   max_position_embeddings: z.nullish(positionCount),
   type_vocab_size: z.nullish(fewKinds),
@@ -126,6 +127,7 @@ export interface Config {
   model_type?: string | null | undefined;
   tokenizer_class?: string | null | undefined;
   id2label?: Record<string, string> | null | undefined;
+  label2id?: unknown;
   num_labels?: number | null | undefined;
   max_position_embeddings?: number | null | undefined;
   type_vocab_size?: number | null | undefined;

@@ -16,7 +16,7 @@ import { openSafetensors } from "../files/safetensors.js";
 import { modulesOf } from "../score/head.js";
 import { readChatTemplate } from "./chat-template.js";
 import { idBeyond } from "./check-ids.js";
-import { classNamed, relevantClass, shownLabels } from "./label-names.js";
+import { classNamed, labelsOf, relevantClass, shownLabels } from "./label-names.js";
 import { jinaForRanking } from "./listwise.js";
 import { type DeclaredLabels, labelsOfArtifact } from "./logits-shape.js";
 import { readsPairsOfItsTokenizer } from "./pair-encoders.js";
@@ -548,8 +548,9 @@ async function readClassifier(reading: Reading, config: Config): Promise<Family>
   if (labels === 1) put("head", { kind: "logit" }, labelSource);
   else if (labels === 2) putTwoClasses(reading, config, labelSource);
   else if (given.head === undefined) {
-    const names = shownLabels(config.id2label);
-    const example = Object.values(config.id2label ?? {}).find((name) => /entail/i.test(name)) ?? "entailment";
+    const found = labelsOf(config).names;
+    const names = shownLabels(found);
+    const example = Object.values(found ?? {}).find((name) => /entail/i.test(name)) ?? "entailment";
     throw reader.problem(
       "config.json",
       `a head of ${labels} labels${names === "" ? "" : ` (${names})`} gives no single relevance, and nothing says which of them means relevant`,
@@ -567,12 +568,15 @@ async function readClassifier(reading: Reading, config: Config): Promise<Family>
  * probability is what their softmax would be.
  */
 function putTwoClasses({ reader, put, given }: Reading, config: Config, source: string): void {
-  const positive = relevantClass(config.id2label ?? undefined);
+  const found = labelsOf(config);
+  const positive = relevantClass(found);
   if (positive !== undefined) put("head", { kind: "two-class", positive }, source);
   else if (given.head === undefined) {
     throw reader.problem(
       "config.json",
-      `its two classes are called ${shownLabels(config.id2label)}, which does not say which of them means relevant`,
+      found.contradiction === undefined
+        ? `its two classes are called ${shownLabels(found.names)}, which does not say which of them means relevant`
+        : `it contradicts itself on which of its two classes means relevant: ${found.contradiction}`,
       'Say it by head.positive in a crossrank.json: { "head": { "kind": "two-class", "positive": 0 } }, or 1, or its name',
     );
   }
@@ -586,14 +590,23 @@ function readHead(
 ): Head | undefined {
   if (head === undefined || (head.kind !== "class" && head.kind !== "two-class"))
     return head as Head | undefined;
-  const labels = config?.id2label ?? undefined;
-  const count = labels === undefined ? (config?.num_labels ?? undefined) : Object.keys(labels).length;
+  const { names: labels, contradiction } = labelsOf(config ?? {});
+  const counted = config?.id2label ?? labels;
+  const count = counted === undefined ? (config?.num_labels ?? undefined) : Object.keys(counted).length;
   const stated = "classes" in head ? head.classes : undefined;
   const classes = stated ?? (head.kind === "two-class" ? 2 : count);
   const { positive: wanted } = head;
   const positive =
     labels === undefined ? (typeof wanted === "number" ? wanted : undefined) : classNamed(wanted, labels);
   const known = shownLabels(labels);
+  if (typeof wanted === "string" && contradiction !== undefined) {
+    throw new ModelProfileError({
+      model: reader.model,
+      file: "crossrank.json",
+      problem: `head.positive is ${JSON.stringify(wanted)}, and config.json contradicts itself: ${contradiction}`,
+      fix: "Give its number",
+    });
+  }
   const isSound =
     positive !== undefined &&
     classes !== undefined &&
