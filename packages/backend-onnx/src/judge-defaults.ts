@@ -50,19 +50,21 @@ const mostSteps = 64;
  * Reads the nodes of a graph and judges them.
  *
  * @param modelPath the .onnx on this machine, `file` its name within the model.
+ * @returns the nodes; undefined where they cannot be read.
  * @throws {ModelLoadError} when ONNX Runtime would take another value than the model's for what a node leaves out.
  */
 export async function requireDefaults(
   modelPath: string,
   file: string,
   { files, signal }: Pick<LoadRequest, "files" | "signal">,
-): Promise<void> {
+): Promise<GraphNodes | undefined> {
   const nodes = await withLocalFile(modelPath, readNodes);
   const config = await readConfig(files, signal);
   const problem = nodes === undefined ? undefined : judgeDefaults(nodes, config);
   if (problem !== undefined) {
     throw new ModelLoadError({ model: files.id, backend: "onnx", file, ...problem });
   }
+  return nodes;
 }
 
 /** config.json, parsed; undefined where there is none, or none that can be read: core refuses it where it needs it. */
@@ -84,7 +86,10 @@ async function readConfig(files: ModelFiles, signal: AbortSignal | undefined): P
  * @param config the parsed config.json; undefined where there is none.
  * @returns what is wrong; undefined where nothing is.
  */
-export function judgeDefaults({ nodes, opset, tables }: GraphNodes, config: unknown): Problem | undefined {
+export function judgeDefaults(
+  { nodes, opset, tables }: Pick<GraphNodes, "nodes" | "opset" | "tables">,
+  config: unknown,
+): Problem | undefined {
   for (const node of nodes) {
     const problem =
       epsilonProblem(node, config) ?? activationProblem(node, config) ?? attentionProblem(node, config);

@@ -16,6 +16,7 @@ import {
   ModelLoadError,
 } from "@crossrank/core";
 import { precisionOf, readGraph, withLocalFile } from "@crossrank/formats/onnx";
+import { OutputTrace, statesIdentity } from "./activated-outputs.js";
 import { chooseFile, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
 import { chooseBatchPreference, choosePlacement, onProcessor, type Placement } from "./defaults.js";
 import { notesOn } from "./describe.js";
@@ -29,7 +30,7 @@ import { modelLoadError } from "./load-error.js";
 import { checkOptions, type OnnxOptions } from "./options.js";
 import { isPackaged } from "./packaged-artifacts.js";
 import { planInputs } from "./plan-inputs.js";
-import { classesAmong, kindsToOffer, planOutput, poolingProblem, shapeProblem } from "./plan-output.js";
+import { classesAmong, kindsToOffer, planPlainOutput, poolingProblem, shapeProblem } from "./plan-output.js";
 import type { LoadArgument, LoadedGraph } from "./protocol.js";
 import { OnnxSession } from "./session.js";
 import { settingsOfSession } from "./settings.js";
@@ -59,13 +60,19 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
   const onGpu = !onProcessor(options);
   const file = await chooseFile(files, wish, { onGpu, signal });
   const local = await fetchArtifact(files, file, { signal, onProgress });
-  await requireDefaults(local.modelPath, file.path, request);
+  // What comes with this project's packages leaves nothing out, and gives logits.
+  const packaged = await isPackaged(local, signal);
+  const nodes = packaged ? undefined : await requireDefaults(local.modelPath, file.path, request);
+  const trace = nodes === undefined ? undefined : new OutputTrace(nodes);
+  const stated = await statesIdentity(request);
   const precision = local.graph === undefined ? undefined : precisionOf(local.graph);
   const marks = marksOf(local.graph);
   const placement = choosePlacement(options, local.bytes);
   const argument = loadArgument(options, local, { placement, marks });
 
-  const isolation = options.isolation ?? (await usualIsolation(options, local, signal));
+  // A file that anybody may have made runs in a process of its own, and so does a library that is not the processor's.
+  const usual: Isolation = packaged && onProcessor(options) ? "thread" : "process";
+  const isolation = options.isolation ?? usual;
   const checkUnchanged = await rememberFiles(local.paths);
   const lanes = Array.from({ length: placement.workers }, () =>
     openLane(isolation, { deadlines: options.deadlines, checkUnchanged }),
@@ -78,7 +85,12 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
       Promise.all([loading, describeArtifact(files, local, signal)]),
       signal,
     );
-    const plan = planGraph(graph, request, { file: file.path, marks });
+    const plan = planGraph(graph, request, {
+      file: file.path,
+      marks,
+      trace,
+      statesIdentity: stated,
+    });
     const rowsAffectScores = precision?.quantisesPerBatch ?? namesQuantisedActivations(artifact.dtype);
     const batchPreference = chooseBatchPreference(options.batch, rowsAffectScores, plan);
     return new OnnxSession({
@@ -112,15 +124,6 @@ async function declaredClasses(
   return classes === undefined ? undefined : { path: file.path, classes };
 }
 
-/** A file that anybody may have made runs in a process of its own, and so does a library that is not the processor's. */
-async function usualIsolation(
-  options: OnnxOptions,
-  local: LocalArtifact,
-  signal: AbortSignal | undefined,
-): Promise<Isolation> {
-  return onProcessor(options) && (await isPackaged(local, signal)) ? "thread" : "process";
-}
-
 function loadArgument(
   options: OnnxOptions,
   local: LocalArtifact,
@@ -149,8 +152,14 @@ async function loadAll(lanes: readonly Lane[], argument: LoadArgument): Promise<
 function planGraph(
   graph: LoadedGraph,
   { files, output, profile }: LoadRequest,
-  { file, marks }: { readonly file: string; readonly marks: FileMarks },
+  facts: {
+    readonly file: string;
+    readonly marks: FileMarks;
+    readonly trace: OutputTrace | undefined;
+    readonly statesIdentity: boolean;
+  },
 ): GraphPlan {
+  const { file, marks } = facts;
   const refuse = (problem: Problem): ModelLoadError =>
     new ModelLoadError({ model: files.id, backend: "onnx", file, ...problem });
   const inputs = planInputs(graph.inputs);
@@ -158,7 +167,7 @@ function planGraph(
     throw refuse(inputs);
   }
   const kinds = kindsToOffer(output.kinds, profile.head);
-  const planned = planOutput(graph.outputs, { ...output, kinds }, profile.head);
+  const planned = planPlainOutput(graph.outputs, { ...output, kinds }, { ...facts, head: profile.head });
   if (planned === undefined) {
     throw new IncompatibleModelError({
       model: files.id,

@@ -1,5 +1,6 @@
 import type { Problem } from "@crossrank/backend-kit";
 import type { Head, OutputKind, OutputRequest } from "@crossrank/core";
+import { activatedProblem, isRead, type OutputTrace, plainOutputs } from "./activated-outputs.js";
 import type { GraphPlan, GraphTensor, PlannedOutput } from "./graph-plan.js";
 
 const floatTypes: readonly string[] = ["float32", "float16", "float64"];
@@ -57,6 +58,51 @@ export function planOutput(
     }
   }
   return undefined;
+}
+
+/**
+ * As `planOutput`, of what a graph gives as it is: an output that went through a sigmoid or the like is no logit, and the
+ * output that holds its logits is taken in its place.
+ *
+ * @param trace how the outputs are made; undefined where that is not known.
+ */
+export function planPlainOutput(
+  outputs: readonly GraphTensor[],
+  request: OutputRequest,
+  facts: {
+    readonly head: Head;
+    readonly trace: OutputTrace | undefined;
+    readonly statesIdentity: boolean;
+  },
+): PlannedOutput | Problem | undefined {
+  const { head, trace, statesIdentity } = facts;
+  let refused: Problem | undefined;
+  for (const kind of request.kinds) {
+    const one = { ...request, kinds: [kind] };
+    const planned = planOutput(outputs, one, head);
+    if (trace === undefined || (kind !== "class-logits" && kind !== "token-logits")) {
+      if (planned !== undefined) return planned;
+      continue;
+    }
+    if (planned !== undefined && "problem" in planned) return planned;
+    // Of several that might be meant, those that were made of logits.
+    const candidates = planned === undefined ? outputs.map(({ name }) => name) : [planned.name];
+    for (const name of candidates) {
+      const activated = trace.activationOf(name);
+      if (planned !== undefined && (activated === undefined || isRead(activated, head, statesIdentity))) {
+        return planned;
+      }
+      const [plain] = activated === undefined ? [] : plainOutputs(activated, outputs, trace);
+      // Its name does not matter: where it comes from says what it is.
+      const other = plain === undefined ? undefined : planOutput([{ ...plain, name: "logits" }], one, head);
+      if (plain !== undefined && other !== undefined) {
+        return "problem" in other ? other : { ...other, name: plain.name };
+      }
+      if (planned !== undefined && activated !== undefined)
+        refused ??= activatedProblem(name, activated, head);
+    }
+  }
+  return refused;
 }
 
 /** How many class logits the graph declares; undefined where it has none, or does not say how many. */

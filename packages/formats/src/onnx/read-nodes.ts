@@ -15,8 +15,19 @@ export interface GraphNodes {
   readonly opset: number | undefined;
   /** Of the graph, its subgraphs and the model's functions. */
   readonly nodes: readonly AttributedNode[];
+  /** Those of the graph itself. */
+  readonly own: readonly AttributedNode[];
+  /** By the operator that calls them. */
+  readonly functions: ReadonlyMap<string, GraphFunction>;
   /** Short tables of float32 that lie in the file itself, wherever in it. */
   readonly tables: readonly FloatTable[];
+}
+
+/** A function of the model: a node that names it stands for its nodes. */
+export interface GraphFunction {
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  readonly nodes: readonly AttributedNode[];
 }
 
 export interface FloatTable {
@@ -30,6 +41,7 @@ const opset = { domain: 1, version: 2 };
 const graphNode = 1;
 const graphInitializer = 5;
 const functionNode = 7;
+const functionFields = { name: 1, input: 4, output: 5, domain: 10 };
 const nodeFields = { input: 1, output: 2, operator: 4, attribute: 5, domain: 7 };
 const attribute = { name: 1, float: 2, integer: 3, text: 4, tensor: 5, graph: 6, graphs: 11 };
 const tensor = { type: 2, floats: 4, name: 8, raw: 9 };
@@ -57,7 +69,8 @@ export async function readNodes(source: ByteSource): Promise<GraphNodes | undefi
   try {
     const reading = new NodeReading(new MessageReader(source));
     await reading.model({ start: 0, end: source.size });
-    return { opset: reading.opset, nodes: reading.nodes, tables: reading.tables };
+    const { opset: version, nodes, own, functions, tables } = reading;
+    return { opset: version, nodes, own, functions, tables };
   } catch (error) {
     if (error instanceof UnreadableMessage) return undefined;
     throw error;
@@ -67,6 +80,8 @@ export async function readNodes(source: ByteSource): Promise<GraphNodes | undefi
 class NodeReading {
   readonly #reader: MessageReader;
   readonly nodes: AttributedNode[] = [];
+  readonly own: AttributedNode[] = [];
+  readonly functions: Map<string, GraphFunction> = new Map();
   readonly tables: FloatTable[] = [];
   opset: number | undefined;
 
@@ -77,7 +92,7 @@ class NodeReading {
   async model(range: Range): Promise<void> {
     await this.#each(range, async (field) => {
       if (field.number === model.graph) return this.#graph(field, graphNode, 0);
-      if (field.number === model.function) return this.#graph(field, functionNode, 0);
+      if (field.number === model.function) return this.#function(field);
       if (field.number !== model.opset) return;
       let domain = "";
       let version: number | undefined;
@@ -87,6 +102,23 @@ class NodeReading {
       });
       if (domain === "" || domain === "ai.onnx") this.opset = version;
     });
+  }
+
+  async #function(range: Range): Promise<void> {
+    const first = this.nodes.length;
+    await this.#graph(range, functionNode, 1);
+    const nodes = this.nodes.slice(first);
+    let name = "";
+    let domain = "";
+    const inputs: string[] = [];
+    const outputs: string[] = [];
+    await this.#each(range, async (field) => {
+      if (field.number === functionFields.name) name = await this.#text(field);
+      else if (field.number === functionFields.domain) domain = await this.#text(field);
+      else if (field.number === functionFields.input) inputs.push(await this.#text(field));
+      else if (field.number === functionFields.output) outputs.push(await this.#text(field));
+    });
+    this.functions.set(qualified(name, domain), { inputs, outputs, nodes });
   }
 
   async #graph(range: Range, node: number, depth: number): Promise<void> {
@@ -114,12 +146,9 @@ class NodeReading {
       }
     });
     if (this.nodes.length >= mostNodes) throw new UnreadableMessage("it has too many nodes");
-    this.nodes.push({
-      operator: domain === "" || domain === "ai.onnx" ? operator : `${domain}.${operator}`,
-      inputs,
-      outputs,
-      attributes,
-    });
+    const read = { operator: qualified(operator, domain), inputs, outputs, attributes };
+    this.nodes.push(read);
+    if (depth === 0) this.own.push(read);
   }
 
   async #attribute(range: Range, depth: number): Promise<readonly [string, number | string | undefined]> {
@@ -183,4 +212,8 @@ class NodeReading {
       for (const field of fields) await use(field);
     }
   }
+}
+
+function qualified(operator: string, domain: string): string {
+  return domain === "" || domain === "ai.onnx" ? operator : `${domain}.${operator}`;
 }
