@@ -4,14 +4,17 @@ import { type Backend, type CrossrankJson, InvalidInputError, type ModelFiles } 
 import { BackendUnavailableError } from "./backend-errors.js";
 import { outsiderOf, registeredNames } from "./backend-names.js";
 import { NotConvertedError } from "./conversion-errors.js";
-import { type ModelOrigin, originOf } from "./model-origin.js";
+import { originOf, profileFileOf } from "./model-origin.js";
+import { defaultOutput } from "./reference.js";
 import {
   artifactsOf,
   defaultBackend,
   findBackend,
   importOutsider,
+  isAskedFor,
   type KnownBackend,
   makeBackend,
+  precisionsAmong,
   works,
 } from "./registry.js";
 
@@ -100,7 +103,12 @@ export async function* conversionPlans(
   { named, dtype }: Pick<Wish, "named" | "dtype">,
 ): AsyncGenerator<PlannedConversion> {
   if (!paths.some(isWeights)) return;
-  if (named === undefined ? await runsAsItIs(paths) : artifactsOf(named.descriptor, paths).length > 0) return;
+  const runs =
+    named === undefined ? await runsAsItIs(paths) : artifactsOf(named.descriptor, paths).length > 0;
+  // Weights can be had in a precision that no artifact has.
+  if (runs && (dtype === undefined || !paths.some(isSafetensors) || (await mayHave(paths, named, dtype)))) {
+    return;
+  }
   const candidates = named === undefined ? await installedBackends() : [named];
   const missed: string[] = [];
   for (const backend of candidates) {
@@ -116,7 +124,8 @@ export async function* conversionPlans(
       if (named !== undefined) return;
     }
   }
-  if (missed.length > 0) {
+  // Where there are artifacts, their backend says which precisions there are.
+  if (missed.length > 0 && !runs) {
     throw new InvalidInputError(
       "dtype",
       `is ${dtype}, and the model has weights alone, which can be converted to ${missed.join(", ")}`,
@@ -127,6 +136,34 @@ export async function* conversionPlans(
 /** At the root: what lies deeper is a module's, or another artifact's. */
 export function isWeights(path: string): boolean {
   return /^[^/]+\.safetensors$|^pytorch_model[^/]*\.bin$/.test(path);
+}
+
+function isSafetensors(path: string): boolean {
+  return isWeights(path) && path.endsWith(".safetensors");
+}
+
+/** Names of eight-bit integers, which stand for one another in names of files. */
+const eightBits: readonly string[] = ["int8", "uint8", "q8"];
+
+/** Whether an artifact has the precision, is named by it, or may have it by its content. */
+async function mayHave(
+  paths: readonly string[],
+  named: KnownBackend | undefined,
+  asked: string,
+): Promise<boolean> {
+  const own =
+    named === undefined
+      ? await precisionsAmong(paths)
+      : named.descriptor.artifacts(paths).map((one) => ({ backend: named.name, ...one }));
+  if (own.length === 0 || paths.some((path) => path === asked || path.startsWith(`${asked}/`))) return true;
+  return own.some(
+    (one) =>
+      one.dtype === "?" ||
+      isAskedFor(one, asked) ||
+      // Also what is taken only by its name: the refusal says so.
+      knownDtype(asked, [one.dtype]) !== undefined ||
+      [asked, one.dtype].every((dtype) => eightBits.includes(dtype.toLowerCase())),
+  );
 }
 
 async function runsAsItIs(paths: readonly string[]): Promise<boolean> {
@@ -180,7 +217,7 @@ async function run(files: ModelFiles, plan: PlannedConversion, wish: Wish): Prom
         model: files.id,
         format: writer.format,
         dtype,
-        command: commandOf(files, plan, wish, origin),
+        ...(await byHand(files, plan, wish)),
         why: mayConvert
           ? "what is offline converts nothing and takes what an earlier run converted"
           : "converting it was forbidden (--no-convert, convert: false)",
@@ -230,22 +267,43 @@ async function judgesOf(
   return judges;
 }
 
-/** The same by hand. */
-function commandOf(
+/** The same by hand: every option that the key of a conversion, or what is converted, depends on. */
+async function byHand(
   files: ModelFiles,
   { writer, dtype, backend }: PlannedConversion,
-  { dtype: asked }: Wish,
-  origin: ModelOrigin | undefined,
-): string {
+  wish: Wish,
+): Promise<{ readonly command: string; readonly hints: readonly string[] }> {
+  const { profile } = wish;
+  const origin = originOf(files);
   const model = origin?.model ?? files.id;
+  const hints: string[] = [];
+  const profileFile = profile === undefined ? undefined : (profileFileOf(profile) ?? "profile.json");
+  if (profile !== undefined && profileFileOf(profile) === undefined) {
+    hints.push("Write the profile that was given to a file, here profile.json.");
+  }
+  // A folder lies where it lies.
+  const folder = wish.cacheFolder ?? origin?.cacheFolder;
+  const usesHub = files.revision !== undefined || origin?.base !== undefined;
+  if (folder !== undefined && usesHub) {
+    hints.push(`Set HF_HUB_CACHE to ${folder}, where the model was looked for.`);
+  }
+  if (files.revision !== undefined) {
+    hints.push(`It writes a folder, ${await defaultOutput(model)}: name that as the model from then on.`);
+  }
   const options = [
     ["--to", writer.format],
-    ["--dtype", asked === undefined ? undefined : dtype],
+    ["--dtype", wish.dtype === undefined ? undefined : dtype],
     ["--backend", outsiderOf(backend.name) === undefined ? undefined : backend.name],
-    ["--revision", origin?.revision],
+    ["--revision", origin === undefined ? files.revision : origin.revision],
+    ["--lock", origin?.lock],
     ["--base", origin?.base],
+    ["--profile", profileFile],
   ].flatMap(([name, value]) => (value === undefined ? [] : [name as string, value]));
-  return ["crossrank", "convert", model, ...options].map(quoted).join(" ");
+  const offline = (wish.offline ?? origin?.offline) === true ? ["--offline"] : [];
+  return {
+    command: ["crossrank", "convert", model, ...options, ...offline].map(quoted).join(" "),
+    hints,
+  };
 }
 
 /** For a shell. */

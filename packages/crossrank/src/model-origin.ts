@@ -1,4 +1,4 @@
-import type { ModelFiles } from "@crossrank/core";
+import type { CrossrankJson, ModelFiles } from "@crossrank/core";
 
 /** The model whose configuration and tokenizer stand in for those that an artifact lacks. */
 export interface TakenBase {
@@ -16,6 +16,8 @@ export interface ModelOrigin {
   /** As it was asked for. */
   readonly model: string;
   readonly revision: string | undefined;
+  /** Path of a lock file. */
+  readonly lock: string | undefined;
   readonly offline: boolean | undefined;
   readonly cacheFolder: string | undefined;
   /** As the option named it. */
@@ -41,4 +43,16 @@ export function originOf(files: ModelFiles): ModelOrigin | undefined {
 /** The base that a result of `openReranker` names beside its model. */
 export function baseIn(model: object): TakenBase | undefined {
   return Reflect.get(model, "base") as TakenBase | undefined;
+}
+
+const profileFiles = new WeakMap<CrossrankJson, string>();
+
+/** Notes which file a profile was read from, for messages that repeat it. */
+export function rememberProfileFile(profile: CrossrankJson, path: string): void {
+  profileFiles.set(profile, path);
+}
+
+/** Undefined of a profile that a program gave. */
+export function profileFileOf(profile: CrossrankJson): string | undefined {
+  return profileFiles.get(profile);
 }

@@ -61,7 +61,7 @@ export async function openModelSource(model: string, options: OpenOptions): Prom
 
 /** @param mayAskCard whether the model card may name a base; one that it named may not name another. */
 async function openWhole(model: string, options: OpenOptions, mayAskCard: boolean): Promise<ModelFiles> {
-  const { revision, offline, cacheFolder, base, convert, signal } = options;
+  const { revision, lock, offline, cacheFolder, base, convert, signal } = options;
   const reference = await parseReference(model);
   if (reference.revision !== undefined && revision !== undefined && reference.revision !== revision) {
     throw new InvalidInputError(
@@ -82,7 +82,7 @@ async function openWhole(model: string, options: OpenOptions, mayAskCard: boolea
   }
   const { found, taken } = await complete(files, options, mayAskCard);
   return withOrigin(found, {
-    ...{ model, revision, offline, cacheFolder, base, convert, dtype, taken },
+    ...{ model, revision, lock, offline, cacheFolder, base, convert, dtype, taken },
   });
 }
 

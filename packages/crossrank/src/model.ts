@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import type { CrossrankJson, ModelFiles } from "@crossrank/core";
 import { CommandError, describeSystemError, translateInputError } from "./failure.js";
+import { rememberProfileFile } from "./model-origin.js";
 import { toSingleLine } from "./text.js";
 
 export { defaultModel } from "./default-model.js";
@@ -56,7 +57,9 @@ export async function openModelFiles(
 export async function readProfileFile(path: string | undefined): Promise<CrossrankJson | undefined> {
   if (path === undefined) return undefined;
   try {
-    return JSON.parse((await readFile(path, "utf8")).replace(/^\ufeff/, "")) as CrossrankJson;
+    const profile: unknown = JSON.parse((await readFile(path, "utf8")).replace(/^\ufeff/, ""));
+    if (typeof profile === "object" && profile !== null) rememberProfileFile(profile, path);
+    return profile as CrossrankJson;
   } catch (cause) {
     const problem =
       cause instanceof SyntaxError ? `it is not JSON (${cause.message})` : describeSystemError(cause);

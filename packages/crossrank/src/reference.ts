@@ -1,6 +1,7 @@
 import { stat } from "node:fs/promises";
 import { basename, dirname, extname, isAbsolute, join } from "node:path";
 import { InvalidInputError, type ModelFiles } from "@crossrank/core";
+import { defaultModel } from "./default-model.js";
 import { isAskedFor, type Precision, precisionsAmong } from "./registry.js";
 
 /** A model as somebody writes it, taken apart. */
@@ -51,6 +52,16 @@ export async function parseReference(model: string): Promise<ModelReference> {
     return placed(model, { source, revision: undefined }, rest, dtype);
   }
   return placed(model, ...partsOfAddress(model, { source: `${owner}/${name}`, revision }, rest), dtype);
+}
+
+/** Where `crossrank convert` puts what it writes: a model's own folder, else a new one by the end of its name. */
+export async function defaultOutput(model: string): Promise<string> {
+  if (model === defaultModel) return `./${model}`;
+  const { isFolderSource } = await import("@crossrank/hub");
+  const { source, folder } = await parseReference(model);
+  if (await isFolderSource(source)) return source;
+  const [id = ""] = source.split("@");
+  return `./${(folder ?? id).split("/").at(-1)}`;
 }
 
 function whole(source: string): ModelReference {

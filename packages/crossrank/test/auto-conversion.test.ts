@@ -57,6 +57,111 @@ function lastOf(steps: readonly AutoConversionProgress[]): AutoConversionProgres
   return steps.at(-1);
 }
 
+/** Words of a command as a shell reads them. */
+function words(command: string): string[] {
+  return [...command.matchAll(/'((?:[^']|'\\'')*)'|(\S+)/g)].map(
+    ([, quoted, plain]) => plain ?? (quoted as string).replaceAll("'\\''", "'"),
+  );
+}
+
+describe("the command that a refusal to convert gives", () => {
+  const commit = "0123456789abcdef0123456789abcdef01234567";
+  const hub = (): Record<string, string> => ({ HF_HUB_CACHE: folder.path("by-hand/hub") });
+  const texts = ["--query", query, "--documents", "-", "--format", "json"];
+
+  beforeAll(async () => {
+    const repository = folder.path("by-hand/hub/models--acme--weights");
+    await mkdir(join(repository, "refs"), { recursive: true });
+    await writeFile(join(repository, "refs/main"), commit);
+    await writeFile(join(repository, "refs/v1"), commit);
+    await cp(await weightsAlone("by-hand/source"), join(repository, "snapshots", commit), {
+      recursive: true,
+    });
+    await writeFile(folder.path("by-hand/a profile.json"), JSON.stringify({ maxLength: 24 }));
+    await rm(join(await weightsAlone("by-hand/bare"), "tokenizer.json"));
+  });
+
+  it.each([
+    ["source", ["--no-convert"], []],
+    ["source", ["--no-convert", "--profile", "a profile.json"], ["--profile", "a profile.json"]],
+    ["source", ["--offline", "--dtype", "fp16", "--profile", "a profile.json"], ["--dtype", "fp16"]],
+    [
+      "source",
+      ["--no-convert", "--backend", "llamacpp", "--dtype", "f16"],
+      ["--to", "gguf", "--dtype", "F16"],
+    ],
+    ["bare", ["--no-convert", "--base", "./source"], ["--base", "./source"]],
+    ["acme/weights", ["--offline", "--revision", "v1"], ["--revision", "v1", "--offline"]],
+    ["acme/weights:fp16", ["--offline"], ["--dtype", "fp16"]],
+    ["acme/weights@v1", ["--offline", "--no-convert", "--profile", "a profile.json"], ["--offline"]],
+  ] as const)("%s %j: is followed, and what it wrote runs", async (name, options, repeated) => {
+    const work = folder.path(
+      `by-hand/work-${name}-${options.join("-")}`.replaceAll(/[ :]|\.\/|(?<=work-.*)\//g, "_"),
+    );
+    await mkdir(work, { recursive: true });
+    const source = folder.path("by-hand");
+    await cp(join(source, "a profile.json"), join(work, "a profile.json"));
+    for (const own of ["source", "bare"]) await cp(join(source, own), join(work, own), { recursive: true });
+    const place = { folder: work, environment: hub(), input: documents.join("\n") };
+    const model = name.startsWith("acme") ? name : `./${name}`;
+    const refused = await crossrank(["rerank", "--model", model, ...options, ...texts], place);
+    expect(refused.code).toBe(1);
+    const [, command = ""] = /Run: (crossrank convert .*)$/m.exec(refused.stderr) ?? [];
+    const [, ...args] = words(command);
+    expect(args).toEqual(expect.arrayContaining([...repeated]));
+    const converted = await crossrank(args, place);
+    expect({ code: converted.code, stderr: converted.stderr }).toMatchObject({ code: 0 });
+    const written = name.startsWith("acme") ? "./weights" : model;
+    if (written !== model) expect(refused.stderr).toContain(`It writes a folder, ${written}:`);
+    // What names the repository says nothing of the folder.
+    const kept = options.flatMap((option, at) =>
+      option === "--revision" || options[at - 1] === "--revision" ? [] : [option],
+    );
+    const ranked = await crossrank(["rerank", "--model", written, ...kept, ...texts], place);
+    expect({ code: ranked.code, stderr: ranked.stderr }).toMatchObject({ code: 0 });
+    expect((JSON.parse(ranked.stdout) as { results: unknown[] }).results).toHaveLength(documents.length);
+  });
+
+  it("says what a program's profile and folder become", async () => {
+    const refusal = openReranker("acme/weights", {
+      cacheFolder: folder.path("by-hand/hub"),
+      offline: true,
+      profile: { maxLength: 24 },
+    });
+    await expect(refusal).rejects.toMatchObject({
+      code: "not-converted",
+      command: "crossrank convert acme/weights --to onnx --profile profile.json --offline",
+      message: expect.stringMatching(/Write the profile .* profile\.json\. Set HF_HUB_CACHE to .*by-hand/),
+    });
+  });
+});
+
+describe("weights beside an artifact of another precision", () => {
+  it("are converted to a precision that no artifact has, and to no other", async () => {
+    const model = await weightsAlone("beside");
+    await cp(join(fixture, "onnx/model.onnx"), join(model, "onnx/model_int8.onnx"), { recursive: true });
+    const watch = watched("beside-cache");
+    const wanted = await logits(fixture);
+    for (const asked of [{ dtype: "fp32" }, { backend: "onnx:fp32" }]) {
+      const found = await logits(model, { ...watch.options, ...asked });
+      for (const [index, logit] of found.entries()) expect(logit).toBeCloseTo(wanted[index] as number, 3);
+      expect(lastOf(watch.steps)).toMatchObject({ step: "converted", format: "onnx", dtype: "fp32" });
+    }
+    watch.steps.length = 0;
+    for (const asked of [{}, { dtype: "int8" }, { file: "onnx/model_int8.onnx" }]) {
+      expect(await logits(model, { ...watch.options, ...asked })).toHaveLength(3);
+    }
+    expect(watch.steps).toEqual([]);
+    await expect(openReranker(model, { ...watch.options, dtype: "q4f16" })).rejects.toThrow(/int8/);
+    await expect(
+      openReranker(model, { ...watch.options, convert: false, dtype: "fp16" }),
+    ).rejects.toMatchObject({
+      code: "not-converted",
+      message: expect.stringContaining("no onnx file of fp16"),
+    });
+  });
+});
+
 describe("a model with weights alone", () => {
   let model = "";
   const { options, steps, converted } = watched("first");
@@ -73,7 +178,7 @@ describe("a model with weights alone", () => {
     });
     await expect(openReranker(model, { ...options, offline: true, dtype: "int8" })).rejects.toMatchObject({
       code: "not-converted",
-      command: `crossrank convert ${model} --to onnx --dtype int8`,
+      command: `crossrank convert ${model} --to onnx --dtype int8 --offline`,
     });
     expect(await converted()).toEqual([]);
   });

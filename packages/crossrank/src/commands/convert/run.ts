@@ -2,13 +2,13 @@ import { resolve } from "node:path";
 import { type ArtifactWriter, type Conversion, convert } from "@crossrank/convert";
 import type { Backend, CrossrankJson, ModelFiles } from "@crossrank/core";
 import type { Goldens } from "@crossrank/core/verify";
-import { isFolderSource } from "@crossrank/hub";
 import { createBackend } from "../../backends.js";
 import { type Context, print } from "../../context.js";
 import { CommandError, translateInputError, UsageError } from "../../failure.js";
-import { defaultModel, openModelFiles, readProfileFile } from "../../model.js";
+import { openModelFiles, readProfileFile } from "../../model.js";
 import type { ProfiledModelOptions } from "../../options.js";
 import { createProgress, showConversion } from "../../progress.js";
+import { defaultOutput } from "../../reference.js";
 import { conversionJson, conversionTable } from "./table.js";
 import { type ChosenWriter, chooseWriter, readWriterOptions } from "./writers.js";
 
@@ -119,12 +119,6 @@ async function workingBackend(name: string): Promise<Backend> {
   throw new CommandError(
     `the artifact cannot be verified, since ${name} does not work here: ${detail}; ${way}`,
   );
-}
-
-async function defaultOutput(source: string): Promise<string> {
-  if (source !== defaultModel && (await isFolderSource(source))) return source;
-  const [id = ""] = source.split("@");
-  return `./${id.slice(id.lastIndexOf("/") + 1)}`;
 }
 
 async function convertOne(
