@@ -1,5 +1,6 @@
 import { messageOf, problemOf, RuntimeFailure } from "@crossrank/backend-kit/runtime";
 import { ModelLoadError } from "@crossrank/core";
+import { shortened } from "./graph-plan.js";
 import type { FailureStage } from "./protocol.js";
 
 export const runtimeFix: string =
@@ -32,8 +33,37 @@ const stageFixes: Readonly<Partial<Record<FailureStage, string>>> = {
   limit: "Dispose of models that are not needed any more.",
 };
 
-/** What went wrong in a runtime while it loaded, as the contract's error. */
-export function modelLoadError(model: string, file: string, failure: unknown): ModelLoadError {
+const mostNamed = 3;
+
+/** ONNX Runtime reads shapes before the weight files. */
+function externalShapesFix(names: readonly string[]): string {
+  const shown = names.slice(0, mostNamed).map((name) => JSON.stringify(shortened(name)));
+  const others = names.length - shown.length;
+  const listed = `${shown.join(", ")}${others > 0 ? ` and ${others} more` : ""}`;
+  return (
+    "ONNX Runtime needs shapes in the .onnx itself, and this graph has them in its weight file" +
+    `${shown.length === 0 ? "" : ` (${listed})`}: save it again with a threshold of 1024 bytes for external data ` +
+    "(`size_threshold` of onnx.save), or convert the model's safetensors with `crossrank convert --to onnx`."
+  );
+}
+
+/**
+ * What went wrong in a runtime while it loaded, as the contract's error.
+ *
+ * @param externalShapes tensors of the graph as `readGraph` tells them.
+ */
+export function modelLoadError(
+  {
+    model,
+    file,
+    externalShapes,
+  }: {
+    readonly model: string;
+    readonly file: string;
+    readonly externalShapes: readonly string[];
+  },
+  failure: unknown,
+): ModelLoadError {
   const facts = { model, backend: "onnx", file };
   const stage: FailureStage | undefined = failure instanceof RuntimeFailure ? failure.stage : undefined;
   const problem = problemOf(failure);
@@ -44,6 +74,9 @@ export function modelLoadError(model: string, file: string, failure: unknown): M
   const message = messageOf(failure);
   const fix =
     stageFixes[stage ?? "model"] ??
+    (/data from external tensors|external data into raw data/i.test(message)
+      ? externalShapesFix(externalShapes)
+      : undefined) ??
     fixes.find(([pattern]) => pattern.test(message))?.[1] ??
     "Check the file and the session options.";
   return new ModelLoadError({ ...facts, problem, fix }, { cause: failure });

@@ -79,7 +79,8 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
   );
   try {
     const loading = loadAll(lanes, argument).catch((failure) => {
-      throw modelLoadError(files.id, file.path, failure);
+      const { externalShapes = [] } = local.graph ?? {};
+      throw modelLoadError({ model: files.id, file: file.path, externalShapes }, failure);
     });
     const [graph, artifact] = await abortable(
       Promise.all([loading, describeArtifact(files, local, signal)]),

@@ -31,6 +31,8 @@ export interface Graph {
     readonly name: string;
     readonly dims: readonly bigint[];
     readonly values: readonly bigint[];
+    /** The file that holds the values, at its beginning; without it they lie in the graph. */
+    readonly location?: string;
   }[];
   readonly opset?: bigint;
 }
@@ -94,14 +96,20 @@ export function encodeGraph({ inputs, nodes, outputs, constants = [] }: Graph): 
       ),
     ),
     bytes(2, "graph"),
-    ...constants.map(({ name, dims, values }) =>
+    ...constants.map(({ name, dims, values, location }) =>
       bytes(
         5,
         Buffer.concat([
           ...dims.map((size) => integer(1, size)),
           integer(2, int64),
           bytes(8, name),
-          bytes(9, new Uint8Array(BigInt64Array.from(values).buffer)),
+          ...(location === undefined
+            ? [bytes(9, new Uint8Array(BigInt64Array.from(values).buffer))]
+            : [
+                bytes(13, Buffer.concat([bytes(1, "location"), bytes(2, location)])),
+                bytes(13, Buffer.concat([bytes(1, "length"), bytes(2, String(8 * values.length))])),
+                integer(14, 1n),
+              ]),
         ]),
       ),
     ),

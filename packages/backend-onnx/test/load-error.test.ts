@@ -6,6 +6,7 @@ import { type OnnxOptions, onnx } from "@crossrank/backend-onnx";
 import { IncompatibleModelError, InvalidInputError, ModelLoadError } from "@crossrank/core";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { fixture, folderWith, load, rejection, temporaryFolder } from "./fixtures.js";
+import { crossEncoder, folderOf } from "./graphs.js";
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -158,4 +159,29 @@ test.each<[OnnxOptions, string]>([
   }
   expect(error).toBeInstanceOf(InvalidInputError);
   expect(error).toMatchObject({ path });
+});
+
+test("shapes that lie in the weight file are told from a weight file that is missing", async () => {
+  const constant = (name: string, value: bigint) => ({
+    name,
+    dims: [1n],
+    values: [value],
+    location: `${name}.bin`,
+  });
+  const between = [
+    { operator: "Shape", inputs: ["x"], outputs: ["shape"] },
+    { operator: "Slice", inputs: ["shape", "zero", "one"], outputs: ["rows"] },
+    { operator: "ConstantOfShape", inputs: ["rows"], outputs: ["zeros"] },
+    { operator: "Unsqueeze", inputs: ["zeros", "one"], outputs: ["column"] },
+    { operator: "Add", inputs: ["x", "column"], outputs: ["y"] },
+  ];
+  const constants = [constant("zero", 0n), constant("one", 1n)];
+  const folder = await folderOf(crossEncoder({ between, constants }));
+  for (const { name, values } of constants) {
+    await writeFile(join(folder, "onnx", `${name}.bin`), new Uint8Array(BigInt64Array.from(values).buffer));
+  }
+  const error = await rejection(load(onnx(), folder));
+  expect(error).toBeInstanceOf(ModelLoadError);
+  expect(error.message).toMatch(/shapes in the \.onnx itself.*"zero", "one"\).*size_threshold/);
+  expect(error.message).not.toMatch(/beside it/);
 });

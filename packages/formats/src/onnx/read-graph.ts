@@ -54,6 +54,8 @@ export interface GraphSummary {
   readonly tensors: ReadonlyMap<string, GraphTensorFacts>;
   /** One a file, in the graph's order. */
   readonly external: readonly ExternalData[];
+  /** Short lists of whole numbers, as shapes are, that lie in such a file too. */
+  readonly externalShapes: readonly string[];
 }
 
 /** Field numbers: onnx/onnx.proto of the ONNX project. */
@@ -142,6 +144,7 @@ class GraphReading {
   readonly #quantising: QuantisingNode[] = [];
   readonly #tensors = new Map<string, GraphTensorFacts>();
   readonly #external = new Map<string, number>();
+  readonly #externalShapes: string[] = [];
   readonly #producer: string[] = [];
   #irVersion: number | undefined;
   #hasGraph = false;
@@ -165,6 +168,7 @@ class GraphReading {
       quantising: this.#quantising,
       tensors: this.#tensors,
       external: [...this.#external].map(([location, bytes]) => ({ location, bytes })),
+      externalShapes: this.#externalShapes,
     };
   }
 
@@ -345,6 +349,8 @@ class GraphReading {
     const bytes = Math.ceil((count * bits) / 8);
     if (!Number.isSafeInteger(bytes)) throw new UnreadableMessage("a tensor's size is no number");
     if (isExternal) this.#keepPlace(place, bytes);
+    const isShape = isExternal && (type === "int64" || type === "int32") && count <= mostDimensions;
+    if (isShape && this.#externalShapes.length < mostMetadata) this.#externalShapes.push(name);
     return { name, facts: { type, dimensions, bytes } };
   }
 
