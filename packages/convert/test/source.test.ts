@@ -490,11 +490,143 @@ describe("weights", () => {
   test("of a pickle alone are refused with the way out", async () => {
     const files = withFiles(await readFixture("bert-logit"), {
       "model.safetensors": undefined,
-      "pytorch_model.bin": new Uint8Array(8),
+      "pytorch_model.bin": Uint8Array.of(0x80, 2, 0x7d, 0x71),
     });
     const refused = describeChanged("bert-logit", files);
     await expect(refused).rejects.toThrow(ModelFileNotFoundError);
     await expect(refused).rejects.toThrow(/There is: pytorch_model\.bin\. .*refs\/pr.*save_pretrained/);
+  });
+
+  test.each([
+    ["model.pt", Uint8Array.of(0x50, 0x4b, 3, 4), /model\.pt: it is a Python pickle/],
+    ["tf_model.h5", Uint8Array.of(0x89, 0x48, 0x44, 0x46), /TensorFlow files are not read/],
+    ["flax_model.msgpack", Uint8Array.of(0x81), /Flax/],
+    // Neither what its name says nor anything known.
+    ["pytorch_model.bin", new Uint8Array(8), /Pass the folder or repository/],
+  ])("of %s are called by core's own words", async (path, content, message) => {
+    const files = withFiles(await readFixture("bert-logit"), {
+      "model.safetensors": undefined,
+      [path]: content,
+      // Beside an artifact too.
+      "onnx/model.onnx": new Uint8Array(8),
+      "model.gguf": new Uint8Array(8),
+    });
+    const refused = describeChanged("bert-logit", files);
+    await expect(refused).rejects.toThrow(ModelFileNotFoundError);
+    await expect(refused).rejects.toThrow(message);
+  });
+
+  test.each([
+    [["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"], /holds\. Download/],
+    [
+      ["model-00001-of-00003.safetensors", "model-00003-of-00003.safetensors"],
+      /holds, of which 2 of 3 are there\. /,
+    ],
+    [["model-00001-of-00001.safetensors"], /holds\. Download/],
+  ])("in %j without their index want it", async (paths, message) => {
+    const files = withFiles(await readFixture("bert-logit"), {
+      "model.safetensors": undefined,
+      ...Object.fromEntries(paths.map((path) => [path, serialize(new Map([["a", zeros(1)]]))])),
+    });
+    const refused = describeChanged("bert-logit", files);
+    await expect(refused).rejects.toThrow(ModelFileNotFoundError);
+    await expect(refused).rejects.toThrow(
+      /has no model\.safetensors\.index\.json\. There is: .*The index is missing/,
+    );
+    await expect(refused).rejects.toThrow(message);
+  });
+
+  const stored = (dtype: string, ...shape: number[]): StoredTensor => ({
+    dtype,
+    shape,
+    bytes: new Uint8Array(shape.reduce((product, size) => product * size, 1) * (/32/.test(dtype) ? 4 : 1)),
+  });
+  const query = "bert.encoder.layer.0.attention.self.query";
+  test.each([
+    ["I8", /weights are 8-bit integers, quantised by another program \(tensor .*query\.weight has type I8\)/],
+    ["U8", /8-bit integers/],
+    ["I32", /32-bit integers/],
+    ["U32", /32-bit integers/],
+    ["F8_E4M3", /8-bit floats, quantised by another program/],
+    ["F8_E5M2", /8-bit floats/],
+  ])("of type %s are quantised ones, and not damaged", async (dtype, message) => {
+    for (const shape of [
+      [32, 32],
+      [32, 8],
+    ]) {
+      const files = withTensors(await readFixture("bert-logit"), (tensors) =>
+        tensors.set(`${query}.weight`, stored(dtype, ...shape)),
+      );
+      const refused = describeChanged("bert-logit", files);
+      await expect(refused).rejects.toThrow(UnsupportedConversionError);
+      await expect(refused).rejects.toThrow(message);
+      await expect(refused).rejects.not.toThrow(/damaged|download/i);
+    }
+  });
+
+  test.each([
+    [["qweight", "qzeros", "scales"], {}, "GPTQ or AWQ"],
+    [["qweight", "qzeros", "scales", "g_idx"], {}, "GPTQ"],
+    [["qweight", "qzeros", "scales"], { "quantize_config.json": { bits: 4 } }, "GPTQ"],
+    [["qweight", "qzeros", "scales"], { "quant_config.json": { w_bit: 4, version: "GEMM" } }, "AWQ"],
+    [["qweight", "qzeros", "scales"], { "quantize_config.json": { quant_method: "awq" } }, "AWQ"],
+    [["qweight", "qzeros", "scales"], { "quantize_config.json": [1] }, "GPTQ"],
+    [["qweight", "scales"], { "quantize_config.json": undefined }, "GPTQ"],
+    [
+      ["weight", "weight.absmax", "weight.quant_map", "weight.quant_state.bitsandbytes__nf4"],
+      {},
+      "bitsandbytes",
+    ],
+    [["weight", "weight.SCB"], {}, "bitsandbytes"],
+    [["weight_packed", "weight_scale", "weight_shape"], {}, "compressed-tensors"],
+    [["weight", "weight_scale"], {}, "compressed-tensors"],
+    [["weight", "weight_scale_inv"], {}, "FP8"],
+    [["q_weight", "q_scale", "q_groups"], {}, "ExLlama"],
+    [["weight._data", "weight._scale"], {}, "Quanto"],
+  ] as [string[], Record<string, unknown>, string][])(
+    "with tensors %j and %j are called by their program: %s",
+    async (suffixes, settings, program) => {
+      const model = await readFixture("bert-logit");
+      const tensors = new Map(model.tensors);
+      tensors.delete(`${query}.weight`);
+      for (const suffix of suffixes) tensors.set(`${query}.${suffix}`, stored("U8", 4, 8));
+      const files = withFiles(model, {
+        "model.safetensors": serialize(tensors),
+        ...Object.fromEntries(
+          Object.entries(settings).map(([path, value]) => [
+            path,
+            value === undefined ? "{" : JSON.stringify(value),
+          ]),
+        ),
+      });
+      const refused = describeChanged("bert-logit", files);
+      await expect(refused).rejects.toThrow(UnsupportedConversionError);
+      await expect(refused).rejects.toThrow(`its weights are quantised by ${program}`);
+      await expect(refused).rejects.not.toThrow(/damaged|download/i);
+    },
+  );
+
+  test("that a profile contradicts are sound, and its head is at fault", async () => {
+    const { files } = await readFixture("bert-logit");
+    const { profile } = await readProfile(files);
+    for (const head of [
+      { kind: "two-class", positive: 1 },
+      { kind: "class", classes: 3, positive: 1 },
+    ] as unknown as (typeof profile.head)[]) {
+      const refused = describeModel(files, { ...profile, head });
+      await expect(refused).rejects.toThrow(ModelProfileError);
+      await expect(refused).rejects.toThrow(
+        /gives 1 class, and the profile's head \(.*class\) reads [23]\. Correct the head/,
+      );
+      await expect(refused).rejects.not.toThrow(/damaged|download/i);
+    }
+    const vectors = await readFixture("bert-cosine-mean");
+    const refused = describeModel(vectors.files, profile);
+    await expect(refused).rejects.toThrow(/holds no classifier, and the profile's head \(logit\) reads one/);
+    const own = await readProfile(vectors.files);
+    await expect(describeModel(files, own.profile)).rejects.toThrow(
+      /it has a classifier, and the profile's head reads none\. Correct the head/,
+    );
   });
 
   test.each([
@@ -520,14 +652,22 @@ describe("weights", () => {
       "a tensor of another shape",
       "bert-logit",
       (tensors: Map<string, StoredTensor>) => tensors.set("classifier.weight", zeros(3, 32)),
-      /tensor classifier\.weight has shape 3 × 32, and config\.json makes it 1 × 32/,
+      /its classifier \(classifier\.weight\) gives 3 classes, and the profile's head \(logit\) reads 1\. Correct the head/,
     ],
     [
-      "a quantised tensor",
+      "a classifier that takes another width",
       "bert-logit",
-      (tensors: Map<string, StoredTensor>) =>
-        tensors.set("classifier.weight", { dtype: "I8", shape: [1, 32], bytes: new Uint8Array(32) }),
-      /tensor classifier\.weight has type I8/,
+      (tensors: Map<string, StoredTensor>) => tensors.set("classifier.weight", zeros(1, 31)),
+      /tensor classifier\.weight has shape 1 × 31, and config\.json makes it 1 × 32/,
+    ],
+    [
+      "no classifier at all",
+      "bert-logit",
+      (tensors: Map<string, StoredTensor>) => {
+        tensors.delete("classifier.weight");
+        tensors.delete("classifier.bias");
+      },
+      /holds no classifier, and the profile's head \(logit\) reads one\. Correct the head of the profile/,
     ],
     [
       "a dropped output table",

@@ -1,7 +1,7 @@
 import * as z from "zod/mini";
 import { sliceRows } from "./derived-weight.js";
 import type { Embeddings, Layer, Linear, ModelDescription, OutputHead } from "./description.js";
-import { findPrefix, headSizeOf, layerNorm, linear } from "./parts.js";
+import { classifierLinear, findPrefix, headSizeOf, layerNorm, linear } from "./parts.js";
 import {
   type ActivationName,
   activationName,
@@ -70,7 +70,7 @@ export function describeBert(source: Source): ModelDescription {
   const hidden = config.hidden_size;
   const head = encoderHead(source, (classes): OutputHead => {
     const pooler = linear(source, `${prefix}pooler.dense`, hidden, hidden);
-    const classifier = linear(source, "classifier", classes, hidden);
+    const classifier = classifierLinear(source, "classifier", classes, hidden);
     return {
       kind: "classifier",
       pooling: "cls",

@@ -1,6 +1,6 @@
 import * as z from "zod/mini";
 import type { AttentionPositions, Layer, Linear, ModelDescription, Norm, OutputHead } from "./description.js";
-import { findPrefix, headSizeOf, layerNorm, linear } from "./parts.js";
+import { classifierLinear, findPrefix, headSizeOf, layerNorm, linear } from "./parts.js";
 import { shortened } from "./shortened.js";
 import {
   type ActivationName,
@@ -120,7 +120,11 @@ export function describeDebertaV2(source: Source): ModelDescription {
             linear: linear(source, "pooler.dense", hidden, hidden),
             activation: activationNames[config.pooler_hidden_act],
           },
-          { kind: "linear", linear: linear(source, "classifier", classes, hidden), activation: "identity" },
+          {
+            kind: "linear",
+            linear: classifierLinear(source, "classifier", classes, hidden),
+            activation: "identity",
+          },
         ],
       }),
     ),

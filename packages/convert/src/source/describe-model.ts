@@ -4,7 +4,6 @@ import {
   type ModelProfile,
   ModelProfileError,
 } from "@crossrank/core";
-import { quantiserOf } from "@crossrank/core/files";
 import * as z from "zod/mini";
 import { describeBert } from "./bert.js";
 import { describeDebertaV2 } from "./deberta-v2.js";
@@ -14,9 +13,10 @@ import { describeDistilBert } from "./distilbert.js";
 import { describeElectra } from "./electra.js";
 import { describeModernBert } from "./modernbert.js";
 import { openWeights, type SourceWeights } from "./open-weights.js";
+import { refuseQuantisedSettings, refuseQuantisedWeights } from "./quantised.js";
 import { describeRoberta } from "./roberta.js";
 import { shortened } from "./shortened.js";
-import { requireSetting, type Source, unsupported } from "./source.js";
+import { classifierTensor, requireSetting, type Source, unsupported } from "./source.js";
 
 interface Architecture {
   readonly describe: (source: Source) => ModelDescription | Promise<ModelDescription>;
@@ -112,8 +112,9 @@ export async function describeModel(
     );
   }
   refuseOwnCode({ model, config });
-  refuseQuantised({ model, config });
+  refuseQuantisedSettings({ model, config });
   const weights = await openWeights(files, options);
+  await refuseQuantisedWeights({ model, config, weights }, files, architecture.harmless, options);
   leaveModulesOut(weights, profile);
   const source: Source = { model, config, nulls, profile, weights };
   const description = await architecture.describe(source);
@@ -162,19 +163,6 @@ function refuseOwnCode({ model, config }: Pick<Source, "model" | "config">): voi
   );
 }
 
-/** Weights that another program quantised have other names and shapes than config.json makes them. */
-function refuseQuantised({ model, config }: Pick<Source, "model" | "config">): void {
-  const how = quantiserOf(config);
-  if (how === undefined) return;
-  const base = z.string().safeParse(config["_name_or_path"]).data;
-  const named = base === undefined || base === "" || /^[./]/.test(base) ? "" : `, ${shortened(base)} perhaps`;
-  throw unsupported(
-    { model },
-    `its weights are quantised by ${how}, and are no floats to convert`,
-    `Convert the model that they were made from${named}`,
-  );
-}
-
 /** Tensors in the model's own file that core's head modules compute. */
 function leaveModulesOut(weights: SourceWeights, { head }: ModelProfile): void {
   const modules = "modules" in head ? (head.modules ?? []) : [];
@@ -194,10 +182,12 @@ function requireAllUsed(
     .unused()
     .filter((name) => !harmless.test(name) && !(head.kind === "none" && harmlessHeads?.test(name)));
   if (unused.length === 0) return;
+  const readsNone = head.kind === "none" && unused.some((name) => classifierTensor.test(name));
   const more = unused.length > 5 ? ` and ${unused.length - 5} more` : "";
   throw unsupported(
     { model },
     `its weights hold ${unused.slice(0, 5).join(", ")}${more}, which ${architecture} as it is known here does not ` +
-      "use: the model computes something else",
+      `use: ${readsNone ? "it has a classifier, and the profile's head reads none" : "the model computes something else"}`,
+    readsNone ? "Correct the head of the profile (crossrank.json, --profile)" : undefined,
   );
 }

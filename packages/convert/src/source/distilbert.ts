@@ -1,6 +1,6 @@
 import * as z from "zod/mini";
 import type { Layer, Linear, ModelDescription, OutputHead } from "./description.js";
-import { findPrefix, headSizeOf, layerNorm, linear } from "./parts.js";
+import { classifierLinear, findPrefix, headSizeOf, layerNorm, linear } from "./parts.js";
 import {
   type ActivationName,
   activationName,
@@ -80,7 +80,7 @@ export function describeDistilBert(source: Source): ModelDescription {
           },
           {
             kind: "linear",
-            linear: linear(source, "classifier", classes, hidden),
+            linear: classifierLinear(source, "classifier", classes, hidden),
             activation: "identity",
           },
         ],

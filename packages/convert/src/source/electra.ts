@@ -1,7 +1,7 @@
 import * as z from "zod/mini";
 import { bertParts } from "./bert.js";
 import type { ModelDescription, OutputHead } from "./description.js";
-import { linear } from "./parts.js";
+import { classifierLinear, linear } from "./parts.js";
 import { encoderHead, readSettings, type Source, size } from "./source.js";
 
 /** 128 is transformers' default (`models/electra/configuration_electra.py`). */
@@ -49,7 +49,7 @@ export function describeElectra(source: Source): ModelDescription {
           },
           {
             kind: "linear",
-            linear: linear(source, "classifier.out_proj", classes, hidden),
+            linear: classifierLinear(source, "classifier.out_proj", classes, hidden),
             activation: "identity",
           },
         ],

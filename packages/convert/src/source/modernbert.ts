@@ -1,7 +1,7 @@
 import * as z from "zod/mini";
 import { sliceRows } from "./derived-weight.js";
 import type { Layer, Linear, ModelDescription, Norm, OutputHead } from "./description.js";
-import { findPrefix, headSizeOf, layerNorm, linear, requirePairs } from "./parts.js";
+import { classifierLinear, findPrefix, headSizeOf, layerNorm, linear, requirePairs } from "./parts.js";
 import { plainTheta } from "./rope.js";
 import {
   type ActivationName,
@@ -110,7 +110,7 @@ export function describeModernBert(source: Source): ModelDescription {
           { kind: "norm", norm: norm("head.norm") },
           {
             kind: "linear",
-            linear: linear(source, "classifier", classes, hidden),
+            linear: classifierLinear(source, "classifier", classes, hidden),
             activation: "identity",
           },
         ],

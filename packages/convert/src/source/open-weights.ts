@@ -5,7 +5,7 @@ import {
   type ModelFiles,
   ModelProfileError,
 } from "@crossrank/core";
-import { openSafetensors, type TensorFile } from "@crossrank/core/files";
+import { openSafetensors, recogniseFiles, type TensorFile } from "@crossrank/core/files";
 import * as z from "zod/mini";
 import { shortened } from "./shortened.js";
 import type { Weight } from "./weight.js";
@@ -40,6 +40,21 @@ export class SourceWeights {
 
   has(name: string): boolean {
     return this.files.placeOf.has(name);
+  }
+
+  /** Whether there is a tensor of such a name. */
+  hasAny(pattern: RegExp): boolean {
+    return [...this.files.placeOf.keys()].some((name) => pattern.test(name));
+  }
+
+  /** As safetensors calls it. The tensor must be there. */
+  dtype(name: string): string {
+    return this.#open(name).file.dtype(name);
+  }
+
+  /** Undefined when there is no such tensor. */
+  shape(name: string): readonly number[] | undefined {
+    return this.has(name) ? this.#open(name).file.shape(name) : undefined;
   }
 
   /**
@@ -141,7 +156,7 @@ export async function openWeights(
     });
   }
   if (present.has(index)) return openShards(files, present, options);
-  throw noWeights(files.id, listed);
+  throw await noWeights(files, listed, options);
 }
 
 async function openShards(
@@ -193,20 +208,50 @@ async function openShards(
   return new SourceWeights(files.id, { paths: [index, ...paths], placeOf: map, opened });
 }
 
-function noWeights(model: string, listed: readonly ModelFile[]): ModelFileNotFoundError {
-  const found = listed
-    .map(({ path }) => path)
-    .filter((path) => /\.(safetensors|bin|pt|h5|msgpack)$/.test(path));
-  const isPickle = found.some((path) => /^pytorch_model.*\.bin$/.test(path));
+async function noWeights(
+  files: ModelFiles,
+  listed: readonly ModelFile[],
+  options: FileRequestOptions,
+): Promise<ModelFileNotFoundError> {
+  const model = files.id;
+  const paths = listed.map(({ path }) => path);
+  const parts = paths.filter((path) => /^[^/]+-\d+-of-\d+\.safetensors$/.test(path)).sort();
+  const [first] = parts;
+  if (first !== undefined) {
+    const all = Number(/-of-(\d+)\.safetensors$/.exec(first)?.[1]);
+    const some = parts.length === all ? "" : `, of which ${parts.length} of ${all} are there`;
+    return new ModelFileNotFoundError({
+      model,
+      expected: [index],
+      found: parts.slice(0, 12),
+      fix:
+        `The index is missing, which says what each of these parts holds${some}. ` +
+        `Download ${index} of the same revision into the same folder.`,
+    });
+  }
+  const found = paths.filter((path) => /\.(safetensors|bin|pt|pth|ckpt|h5|msgpack)$/.test(path)).slice(0, 12);
+  const known = await recogniseFiles(withoutArtifacts(files), options);
   return new ModelFileNotFoundError({
     model,
     expected: [single, index],
-    found: found.slice(0, 12),
-    fix: isPickle
-      ? "pytorch_model.bin is a Python pickle, which can run code and is not opened here. Use a revision that has " +
-        "model.safetensors (on the hub often refs/pr/N, made by its conversion bot), or load the model with " +
-        "transformers once and save it again: AutoModelForSequenceClassification.from_pretrained(model)" +
-        ".save_pretrained(folder)."
-      : "Pass the folder or repository that holds the model's safetensors weights.",
+    found: found.length > 0 ? found : known?.files.slice(0, 12),
+    fix:
+      known === undefined
+        ? "Pass the folder or repository that holds the model's safetensors weights."
+        : `${known.files[0]}: ${known.what}. ${known.fix}.`,
   });
+}
+
+/** Files that a runtime loads say nothing of what the weights are. */
+const artifacts = /\.(?:onnx|gguf|mnn)(?:[._][^/]*)?$|\.mlpackage\//i;
+
+function withoutArtifacts(files: ModelFiles): ModelFiles {
+  return {
+    id: files.id,
+    revision: files.revision,
+    list: async (options) => (await files.list(options)).filter(({ path }) => !artifacts.test(path)),
+    readText: (path, options) => files.readText(path, options),
+    readBytes: (path, range, options) => files.readBytes(path, range, options),
+    localPath: (path, options) => files.localPath(path, options),
+  };
 }

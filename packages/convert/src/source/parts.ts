@@ -1,3 +1,4 @@
+import { ModelProfileError } from "@crossrank/core";
 import type { Linear, Norm } from "./description.js";
 import { requireSetting, type Source } from "./source.js";
 
@@ -26,6 +27,25 @@ export function linear(
   const own = `${name}.bias`;
   const taken = bias === true ? weights.take(own, [outputs]) : weights.takeOptional(own, [outputs]);
   return taken === undefined ? { weight } : { weight, bias: taken };
+}
+
+/**
+ * The layer of a classifier that gives the classes which the profile's head reads.
+ * @throws {ModelProfileError} where the weights give others: the head or the number of labels is wrong, and no file is
+ *   damaged.
+ */
+export function classifierLinear(source: Source, name: string, classes: number, inputs: number): Linear {
+  const { weights, model, profile } = source;
+  const [given, ...rest] = weights.shape(`${name}.weight`) ?? [];
+  if (given !== undefined && given !== classes && rest.length === 1 && rest[0] === inputs) {
+    throw new ModelProfileError({
+      model,
+      file: weights.files.paths[0],
+      problem: `its classifier (${name}.weight) gives ${given} ${given === 1 ? "class" : "classes"}, and the profile's head (${profile.head.kind}) reads ${classes}`,
+      fix: "Correct the head (crossrank.json, --profile), or num_labels and id2label of config.json",
+    });
+  }
+  return linear(source, name, classes, inputs);
 }
 
 /** torch.nn.LayerNorm, also under the names that its numbers had in the first BERT (gamma, beta). */

@@ -1,6 +1,6 @@
 import { bertParts } from "./bert.js";
 import type { ModelDescription, OutputHead } from "./description.js";
-import { linear } from "./parts.js";
+import { classifierLinear, linear } from "./parts.js";
 import { encoderHead, type Source } from "./source.js";
 
 /**
@@ -36,7 +36,7 @@ export function describeRoberta(source: Source): ModelDescription {
           },
           {
             kind: "linear",
-            linear: linear(source, "classifier.out_proj", classes, hidden),
+            linear: classifierLinear(source, "classifier.out_proj", classes, hidden),
             activation: "identity",
           },
         ],

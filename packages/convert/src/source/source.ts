@@ -130,10 +130,22 @@ export function classesOf({ head }: ModelProfile): number | undefined {
   return head.kind === "logit" ? 1 : head.kind === "two-class" ? 2 : undefined;
 }
 
+/** What transformers calls the layers of a classifier. */
+export const classifierTensor: RegExp = /^(?:pre_classifier|classifier|score)\./;
+
 /** For models without a language-modelling head: hidden states where no classifier is wanted. */
 export function encoderHead(source: Source, classifier: (classes: number) => OutputHead): OutputHead {
   const classes = classesOf(source.profile);
-  if (classes !== undefined) return classifier(classes);
+  if (classes !== undefined) {
+    if (!source.weights.hasAny(classifierTensor))
+      throw new ModelProfileError({
+        model: source.model,
+        file: source.weights.files.paths[0],
+        problem: `holds no classifier, and the profile's head (${source.profile.head.kind}) reads one`,
+        fix: "Correct the head of the profile (crossrank.json, --profile), or take a model that was trained with one",
+      });
+    return classifier(classes);
+  }
   if (source.profile.head.kind === "answer-tokens")
     throw unsupported(
       source,
