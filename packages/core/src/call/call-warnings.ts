@@ -21,6 +21,8 @@ export function warningsOf(
     readonly capabilities: Capabilities;
     /** The session's. */
     readonly notes?: readonly string[] | undefined;
+    /** The tokenizer's files'. */
+    readonly disagreements: readonly string[];
     /** Largest |Δ logit| between a pair alone and in company; undefined where no probe measured it. */
     readonly movedInCompany: number | undefined;
   },
@@ -83,11 +85,13 @@ function ofSession({
   profile,
   capabilities,
   notes = [],
+  disagreements,
   movedInCompany: measured = null,
 }: {
   readonly profile: ModelProfile;
   readonly capabilities: Capabilities;
   readonly notes?: readonly string[] | undefined;
+  readonly disagreements: readonly string[];
   readonly movedInCompany?: number | null | undefined;
 }): CrossrankWarning[] {
   const warnings: CrossrankWarning[] = [];
@@ -101,6 +105,13 @@ function ofSession({
     });
   }
   if (notes.length > 0) warnings.push({ code: "artifact-notes", message: notes.join("; "), notes });
+  if (disagreements.length > 0) {
+    warnings.push({
+      code: "tokenizer-files-disagree",
+      message: disagreements.join("; "),
+      notes: disagreements,
+    });
+  }
   const rows = rowsTogether(capabilities);
   if (capabilities.rowsAffectScores && rows > 1) {
     const moved =

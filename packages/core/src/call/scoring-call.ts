@@ -29,6 +29,8 @@ const families: Readonly<Record<FamilyResources["profile"]["family"], Family>> =
 export interface ScoringResources extends Omit<FamilyResources, "instruction"> {
   readonly model: Pick<ModelFiles, "id">;
   readonly session: Pick<BackendSession, "info" | "capabilities" | "notes" | "run">;
+  /** Of the files of the tokenizer, for a warning. */
+  readonly disagreements: readonly string[];
   /** So that together they keep to the session's `concurrentRuns`. */
   readonly limit: LimitFunction;
   /** Largest |Δ logit| between a pair alone and in company, from the probe; undefined where none measured it. */
@@ -243,14 +245,14 @@ export class ScoringCall implements CallProgress {
       return { status, scores: scoresOfNone(this.#scores.length), warnings: [], usage: this.#usage() };
     }
     const scores = this.#scores.map((score): PairScore => score ?? { ...notScored });
-    const { profile, session, movedInCompany } = this.#resources;
+    const { profile, session, disagreements, movedInCompany } = this.#resources;
     const noticed = {
       illFormed: this.#illFormed.size,
       emptyDocuments: this.#emptyDocuments,
       truncatedQueries: this.#truncatedQueries,
     };
     const { capabilities, notes } = session;
-    const facts = { profile, capabilities, notes, movedInCompany: movedInCompany() };
+    const facts = { profile, capabilities, notes, disagreements, movedInCompany: movedInCompany() };
     return { status, scores, warnings: warningsOf(scores, noticed, facts), usage: this.#usage() };
   }
 

@@ -51,6 +51,12 @@ export type CrossrankWarning =
       readonly notes: readonly string[];
     }
   | {
+      /** Files of the model's tokenizer contradict each other; each note says how, and which was followed. */
+      readonly code: "tokenizer-files-disagree";
+      readonly message: string;
+      readonly notes: readonly string[];
+    }
+  | {
       /** Scores depend on which texts share a batch: activations are quantised for the batch as a whole. */
       readonly code: "rows-affect-scores";
       readonly message: string;

@@ -57,6 +57,8 @@ interface LoadedParts {
   /** What the session declares, checked. */
   readonly declared: RunnableSession;
   readonly chain: HeadChain;
+  /** Of the files of the tokenizer, for a warning. */
+  readonly disagreements: readonly string[];
   /** Of the files beside the artifact, for the cache key. */
   readonly contents: readonly string[] | undefined;
 }
@@ -142,9 +144,10 @@ export class SessionModel implements LoadedModel {
       const weights = modules.flatMap((module) => ("file" in module ? [module.file] : []));
       const contents = await contentsOf(files, [...tokenizerFiles, ...weights], texts, stop.signal);
       await progress.settled(stop.signal);
-      const { sources } = reading;
+      const { sources, disagreements } = reading;
       return new SessionModel({
         ...{ model, profile: reading.profile, sources, tokenizer, session, declared, chain, contents },
+        disagreements,
       });
     } catch (error) {
       if (session !== undefined) await freed(session).catch(() => undefined);
@@ -209,12 +212,13 @@ export class SessionModel implements LoadedModel {
     { variant, owns = false }: Bond,
     batches: BatchPreference | undefined,
   ): SessionReranker {
-    const { model, chain, contents } = this.#parts;
+    const { model, disagreements, chain, contents } = this.#parts;
     const { profile, sources } = withRules(this, rules);
     const reranker: SessionReranker = new SessionReranker({
       model,
       profile,
       sources,
+      disagreements,
       session: batches === undefined ? this.session : inBatches(this.session, batches),
       encoders: this.encoders(profile),
       chain,

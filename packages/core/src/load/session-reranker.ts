@@ -52,6 +52,8 @@ export interface RerankerFacts {
   readonly model: Pick<ModelFiles, "id" | "revision">;
   readonly profile: ModelProfile;
   readonly sources: ProfileSources;
+  /** Of the files of the tokenizer, for a warning. */
+  readonly disagreements: readonly string[];
   readonly session: RunnableSession;
   readonly encoders: Encoders;
   readonly chain: HeadChain;
@@ -76,7 +78,7 @@ export class SessionReranker implements Reranker {
   #disposing: Promise<void> | undefined;
 
   constructor(facts: RerankerFacts) {
-    const { model, profile, session, encoders, chain, limit, movedInCompany } = facts;
+    const { model, profile, session, disagreements, encoders, chain, limit, movedInCompany } = facts;
     this.#facts = facts;
     this.profile = profile;
     this.sources = facts.sources;
@@ -86,6 +88,7 @@ export class SessionReranker implements Reranker {
       model,
       profile,
       session,
+      disagreements,
       pairEncoder: encoders.pair,
       listEncoder: encoders.list,
       chain,

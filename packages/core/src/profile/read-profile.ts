@@ -24,6 +24,7 @@ import { type Config, configSchema, crossrankJsonSchema } from "./profile-schema
 import type { AddedToken } from "./prompt-template.js";
 import { positionCount, tokenId } from "./ranges.js";
 import { readSentenceTransformers, type SentenceTransformersFacts } from "./sentence-transformers.js";
+import { tokenizerDisagreements } from "./tokenizer-disagreements.js";
 import { asItsClassReads } from "./tokenizer-settings.js";
 
 /** A model's profile, the tokenizer that goes with it, and where each fact was found. */
@@ -32,6 +33,8 @@ export interface ProfileReading {
   readonly sources: ProfileSources;
   /** Parsed tokenizer.json, as the model uses it: with sentence-transformers' `do_lower_case` worked in. */
   readonly tokenizerJson: unknown;
+  /** Where files of its tokenizer contradict each other and which was followed, as sentences without their periods. */
+  readonly disagreements: readonly string[];
 }
 
 type Fields = { -readonly [Field in keyof ModelProfile]?: ModelProfile[Field] };
@@ -192,6 +195,7 @@ async function readFrom(
   let vocabularySize: number | undefined;
   let config: Config | undefined;
   let usedTokenizer = tokenizerJson;
+  let tokenizerConfig: TokenizerConfig | undefined;
   // A crossrank.json that says all there is to say needs no config.json beside it (an .mnn folder, say).
   const selfContained =
     given.family && given.head && given.activation && given.maxLength && given.architecture;
@@ -199,6 +203,7 @@ async function readFrom(
     const facts = await readConfig({ reader, put, given, modules, tokenizerJson, declaredLabels });
     vocabularySize = facts.vocabularySize;
     config = facts.config;
+    tokenizerConfig = facts.tokenizerConfig;
     usedTokenizer = asItsClassReads(tokenizerJson, facts.tokenizerConfig, facts.config);
   } else {
     readPostProcessor(reader, put, tokenizerJson);
@@ -228,11 +233,24 @@ async function readFrom(
       "Take tokenizer.json and config.json from the same revision of the model",
     );
   }
+  // A template from elsewhere leaves nothing of the tokenizer's own to contradict.
+  const specials = templateOf(profile, sources).flatMap((piece) => ("token" in piece ? [piece.token] : []));
+  const settings = { ...tokenizerConfig, ...(modules?.lowerCase === true && { do_lower_case: undefined }) };
   return {
     profile,
     sources,
+    disagreements: await tokenizerDisagreements(reader, usedTokenizer, settings, new Set(specials)),
     tokenizerJson: modules?.lowerCase ? lowerCased(usedTokenizer) : usedTokenizer,
   };
+}
+
+/** What the tokenizer itself puts around the family's texts. */
+function templateOf(profile: ModelProfile, sources: ProfileSources): readonly TemplatePiece[] {
+  const field = profile.family === "bi-encoder" ? "singleTemplate" : "pairTemplate";
+  const isTokenizers = sources[field]?.startsWith("tokenizer.json") === true;
+  return isTokenizers && (profile.family === "cross-encoder" || profile.family === "bi-encoder")
+    ? profile[field]
+    : [];
 }
 
 /** Everything that the parts of a reading share. */

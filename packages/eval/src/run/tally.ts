@@ -34,7 +34,12 @@ export function callRow(facts: {
 }
 
 /** Warnings about the model, which every document of a call has. */
-const ofTheModel: readonly string[] = ["segment-ids-ignored", "rows-affect-scores", "artifact-notes"];
+const ofTheModel: readonly string[] = [
+  "segment-ids-ignored",
+  "rows-affect-scores",
+  "artifact-notes",
+  "tokenizer-files-disagree",
+];
 
 /** Whether it is known which documents of a call its warnings are about. */
 export function canBeDivided({ warnings = {} }: CallRow): boolean {
@@ -106,6 +111,7 @@ const sentences: Readonly<Record<string, (count: number) => string>> = {
     "Scores depend on which texts share a batch: this artifact is quantised for the batch as a whole.",
   "empty-documents": (n) => `${n} scored documents have no text.`,
   "artifact-notes": () => "The artifact is not what its name says, or was made for another machine.",
+  "tokenizer-files-disagree": () => "Files of the model's tokenizer contradict each other.",
   "segment-ids-ignored": () =>
     "The artifact takes no segment ids, although the model's template has a second segment.",
 };
