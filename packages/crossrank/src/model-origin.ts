@@ -26,6 +26,8 @@ export interface ModelOrigin {
   /** The precision behind its name, where it has no artifact of any. */
   readonly dtype: string | undefined;
   readonly taken: TakenBase | undefined;
+  /** Files that are not where the model is, by path, each with where its content is from. */
+  readonly derived: ReadonlyMap<string, string>;
 }
 
 const origins = new WeakMap<ModelFiles, ModelOrigin>();

@@ -5,7 +5,14 @@ import { completeModel, openModel } from "@crossrank/hub";
 import { defaultModel } from "./default-model.js";
 import { readCardBase } from "./model-card.js";
 import { type TakenBase, withOrigin } from "./model-origin.js";
-import { ggufAmong, hasArtifact, inFolder, parseReference, withOneArtifact } from "./reference.js";
+import {
+  artifactOfPrecision,
+  ggufAmong,
+  hasArtifact,
+  inFolder,
+  parseReference,
+  withOneArtifact,
+} from "./reference.js";
 import { precisionsAmong } from "./registry.js";
 
 /** Where a model comes from, beside its name. */
@@ -75,15 +82,49 @@ async function openWhole(model: string, options: OpenOptions, mayAskCard: boolea
   if (reference.artifact !== undefined) {
     const paths = await pathsOf(files, signal);
     // Weights can be converted to the precision.
-    if ("dtype" in reference.artifact && (await precisionsAmong(paths)).length === 0) {
-      dtype = paths.some((path) => path.endsWith(".safetensors")) ? reference.artifact.dtype : undefined;
+    if ("dtype" in reference.artifact && (await isConvertible(paths, reference.artifact.dtype))) {
+      dtype = reference.artifact.dtype;
     }
     if (dtype === undefined) files = await withOneArtifact(files, reference.artifact, signal);
   }
   const { found, taken } = await complete(files, options, mayAskCard);
   return withOrigin(found, {
     ...{ model, revision, lock, offline, cacheFolder, base, convert, dtype, taken },
+    derived: await derivedOf(files, found, taken, signal),
   });
+}
+
+/** Files that were completed, and of what. */
+async function derivedOf(
+  files: ModelFiles,
+  found: ModelFiles,
+  taken: TakenBase | undefined,
+  signal: AbortSignal | undefined,
+): Promise<ReadonlyMap<string, string>> {
+  const before = new Set(await pathsOf(files, signal));
+  const theirs = new Set(taken?.files.map(({ path }) => path));
+  const isOlder = (path: string): boolean => /^(vocab\.(txt|json)|[\w.]+\.model)$/.test(path);
+  const own = [...before].filter(isOlder);
+  const gguf = (await ggufAmong([...before])) ?? "";
+  const added = (await pathsOf(found, signal)).filter((path) => !before.has(path));
+  return new Map(
+    added.map((path) => {
+      if (theirs.has(path)) return [path, `taken from ${taken?.id}`];
+      if (before.has(`tokenizer/${path}`)) return [path, `tokenizer/${path}`];
+      return [path, own.length > 0 ? `made of ${own.join(", ")}` : `read from ${gguf}`];
+    }),
+  );
+}
+
+/** Whether the precision is had of the weights alone: there is no artifact, or none of it. */
+async function isConvertible(paths: readonly string[], dtype: string): Promise<boolean> {
+  if (!paths.some((path) => path.endsWith(".safetensors"))) return false;
+  const precisions = await precisionsAmong(paths);
+  if (precisions.length === 0) return true;
+  if ((await artifactOfPrecision(precisions, dtype)) !== undefined) return false;
+  const { conversionPlans } = await import("./auto-conversion.js");
+  for await (const _plan of conversionPlans(paths, { named: undefined, dtype })) return true;
+  return false;
 }
 
 /** @throws {InvalidInputError} by the names of {@link ModelSourceOptions}. */

@@ -7,6 +7,7 @@ import {
   type FallbackOptions,
   type FallbackReranker,
   InvalidInputError,
+  ModelFileNotFoundError,
   type ModelFiles,
   type Reranker,
   type TimeBudget,
@@ -16,7 +17,14 @@ import { type AutoConversionOptions, convertedModel } from "./auto-conversion.js
 import { BackendModuleError } from "./backend-errors.js";
 import { originOf, type TakenBase } from "./model-origin.js";
 import { type ModelSourceOptions, openModelSource } from "./model-source.js";
-import { defaultBackend, findBackend, type KnownBackend, makeBackend } from "./registry.js";
+import {
+  artifactsOf,
+  defaultBackend,
+  findBackend,
+  type KnownBackend,
+  makeBackend,
+  precisionsAmong,
+} from "./registry.js";
 
 /** What can be chosen for each variant. */
 export interface RunOptions
@@ -128,13 +136,28 @@ export async function openBackend(
       `is ${dtype}, and the backend asks for ${backend}. Give one of them`,
     );
   }
-  const wanted = dtype ?? named?.dtype ?? originOf(files)?.dtype;
+  const origin = originOf(files);
+  const ofName = dtype === undefined && named?.dtype === undefined ? origin?.dtype : undefined;
+  const wanted = dtype ?? named?.dtype ?? ofName;
   // Who names a file wants it, and nothing that is made of the weights.
   const shared = { offline, cacheFolder, profile, threads, convert, onConversion, signal };
   const converted =
     file === undefined
-      ? await convertedModel(files, { ...shared, named: named?.backend, dtype: wanted })
+      ? await convertedModel(files, { ...shared, named: named?.backend, dtype: wanted }).catch(
+          (error: unknown) => {
+            // Nobody gave the option: the precision stands behind the model's name.
+            if (ofName === undefined || !InvalidInputError.isInstance(error) || error.path !== "dtype")
+              throw error;
+            const problem = error.message.slice(`dtype is ${ofName}, and `.length);
+            throw new InvalidInputError("model", `${origin?.model} asks for ${ofName}, and ${problem}`, {
+              cause: error,
+            });
+          },
+        )
       : undefined;
+  if (named !== undefined && file === undefined && converted === undefined) {
+    await requireOwnFormat(files, named.backend, signal);
+  }
   const found =
     converted?.backend ??
     named?.backend ??
@@ -146,6 +169,30 @@ export async function openBackend(
     backend: await makeBackend(found, { threads, workers, file: run }),
     dtype: wanted,
   };
+}
+
+/**
+ * That a backend is asked for whose format the model does not have is said here, where the others' are known.
+ *
+ * @throws {ModelFileNotFoundError} where there are artifacts of other backends alone, and no weights to convert.
+ */
+async function requireOwnFormat(
+  files: ModelFiles,
+  { name, descriptor }: KnownBackend,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const paths = (await files.list({ signal })).map(({ path }) => path);
+  if (artifactsOf(descriptor, paths).length > 0 || (descriptor.candidates?.(paths) ?? []).length > 0) return;
+  if (paths.some((path) => /\.(safetensors|bin)$/.test(path))) return;
+  const others = await precisionsAmong(paths);
+  if (others.length === 0) return;
+  const backends = [...new Set(others.map(({ backend }) => backend))];
+  throw new ModelFileNotFoundError({
+    model: files.id,
+    expected: [`file of the format ${descriptor.format}, which ${name} runs`],
+    found: others.map(({ path }) => path),
+    fix: `Choose the backend ${backends.join(" or ")}, or a model that has ${descriptor.format} or the safetensors of which \`crossrank convert\` writes it: here are none.`,
+  });
 }
 
 /** The one file of the backend's format, where its name says nothing of a precision: there is no other to take. */

@@ -35,6 +35,7 @@ const hubHosts = ["huggingface.co", "www.huggingface.co", "hf.co"];
 export async function parseReference(model: string): Promise<ModelReference> {
   const status = await stat(model).catch(() => undefined);
   if (status !== undefined) return localReference(model, status.isDirectory());
+  await refuseLocalPrecision(model);
   if (isAbsolute(model) || /^(\.{1,2}|~)([/\\]|$)/.test(model)) return whole(model);
   const plain = await withoutHost(model);
   const [, path = "", revision, dtype] = /^([^@:]*)(?:@([^:]*))?(?::([\w.-]+))?$/.exec(plain ?? model) ?? [];
@@ -62,6 +63,16 @@ export async function defaultOutput(model: string): Promise<string> {
   if (await isFolderSource(source)) return source;
   const [id = ""] = source.split("@");
   return `./${(folder ?? id).split("/").at(-1)}`;
+}
+
+/** @throws {InvalidInputError} for a folder or file with a precision behind it. */
+async function refuseLocalPrecision(model: string): Promise<void> {
+  const [, place = "", dtype = ""] = /^(.+):([\w.-]+)$/s.exec(model) ?? [];
+  if (place === "" || !(await exists(place))) return;
+  throw new InvalidInputError(
+    "model",
+    `${model} has a precision behind a colon, which is for repositories, and ${place} lies on this machine; pass ${place}, and ${dtype} as the option dtype (--dtype)`,
+  );
 }
 
 function whole(source: string): ModelReference {
@@ -251,7 +262,7 @@ export async function withOneArtifact(
  * Of a publisher's many spellings (`FP16`, `Q4_K`, `UD-Q8_0`) those count that count in the name of a file: the format's
  * own rule is asked what a file of that name would be.
  */
-async function artifactOfPrecision(
+export async function artifactOfPrecision(
   precisions: readonly Precision[],
   asked: string,
 ): Promise<Precision | undefined> {

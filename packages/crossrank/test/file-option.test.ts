@@ -1,4 +1,4 @@
-import { cp, mkdir } from "node:fs/promises";
+import { cp, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { onnx } from "@crossrank/backend-onnx";
 import { openReranker } from "crossrank";
@@ -124,4 +124,76 @@ it("a graph of one logit is a cross-encoder, whatever config.json calls its body
   await cp(`${fixture("bi-encoder")}/onnx/model.onnx`, `${odd}/onnx/model.onnx`);
   await writeFile(`${odd}/config.json`, JSON.stringify({ ...config, architectures: ["BertModel"] }));
   await expect(openReranker(odd)).rejects.toMatchObject({ code: "model-profile" });
+});
+
+describe("inspect", () => {
+  let alike = "";
+  beforeAll(async () => {
+    alike = folder.path("alike");
+    await cp(conformanceFixture("bert-logit"), alike, { recursive: true });
+    await cp(`${alike}/onnx/model.onnx`, `${alike}/onnx/second.onnx`);
+    await rename(`${alike}/onnx/model.onnx`, `${alike}/onnx/first.onnx`);
+    await rm(`${alike}/model.safetensors`, { force: true });
+    const config = JSON.parse(await readFile(`${alike}/config.json`, "utf8")) as Record<string, unknown>;
+    delete config["architectures"];
+    await writeFile(`${alike}/config.json`, JSON.stringify(config));
+  });
+
+  interface Shown {
+    readonly refused?: { readonly code: string };
+    readonly artifacts: readonly { readonly path: string; readonly taken: string }[];
+  }
+  const inspected = async (...args: readonly string[]) => {
+    const { code, stdout, stderr } = await crossrank(["inspect", ...args, "--format", "json"]);
+    const shown = stdout === "" ? undefined : (JSON.parse(stdout) as Shown);
+    const asked = shown?.artifacts.filter(({ taken }) => taken === "asked").map(({ path }) => path);
+    return { code, stderr, shown, asked };
+  };
+
+  it("takes --file and --dtype as rerank does", async () => {
+    expect(await inspected(model, "--file", "custom/any name.onnx")).toMatchObject({
+      code: 0,
+      asked: ["custom/any name.onnx"],
+    });
+    expect(await inspected(model, "--dtype", "O3")).toMatchObject({ code: 0, asked: ["onnx/model_O3.onnx"] });
+    expect(await inspected(model, "--dtype", "fp32")).toMatchObject({ code: 0, asked: ["onnx/model.onnx"] });
+    expect(await inspected(model)).toMatchObject({ code: 0, asked: [] });
+    expect(await inspected(model, "--file", "onnx/none.onnx")).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("Name one of these in --file"),
+    });
+    expect(await inspected(alike, "--dtype", "fp16")).toMatchObject({ code: 1, shown: undefined });
+  });
+
+  it("lists the artifacts of a model that it refuses, and none as taken where several are alike", async () => {
+    const { code, stderr, shown } = await inspected(alike);
+    expect(code).toBe(1);
+    expect(stderr).toContain("architectures");
+    expect(shown?.refused?.code).toBe("model-profile");
+    expect(shown?.artifacts.map(({ path, taken }) => [path, taken])).toEqual([
+      ["onnx/first.onnx", "file"],
+      ["onnx/second.onnx", "file"],
+    ]);
+    const { code: same, stdout } = await crossrank(["inspect", alike]);
+    expect(same).toBe(1);
+    expect(stdout).toMatch(/refused: [\s\S]*--file onnx\/second\.onnx/);
+    expect(await inspected(alike, "--file", "onnx/second.onnx")).toMatchObject({
+      code: 0,
+      asked: ["onnx/second.onnx"],
+    });
+  });
+});
+
+describe("a precision behind a name", () => {
+  it("is for repositories, which a folder is told", async () => {
+    for (const args of [
+      ["inspect", `${model}:int8`],
+      ["rerank", `${model}:int8`, ...texts],
+    ]) {
+      const { code, stderr } = await crossrank(args, { input: "apple\n" });
+      expect(code).toBe(1);
+      expect(stderr).toContain("for repositories");
+      expect(stderr).toContain("--dtype");
+    }
+  });
 });

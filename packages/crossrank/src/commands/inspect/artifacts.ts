@@ -1,14 +1,22 @@
-import type { ArtifactDescription, BackendDescriptor, FoundArtifact } from "@crossrank/backend-kit";
+import {
+  type ArtifactDescription,
+  type BackendDescriptor,
+  type FoundArtifact,
+  knownDtype,
+} from "@crossrank/backend-kit";
 import {
   CrossrankError,
   type DeclaredClasses,
   type ModelFile,
+  ModelFileNotFoundError,
   type ModelFiles,
   type ModelProfile,
 } from "@crossrank/core";
+import { conversionPlans } from "../../auto-conversion.js";
 import { backendNames } from "../../backend-names.js";
 import { type Precision, precisionsAmong } from "../../backends.js";
-import { findBackend, makeBackend } from "../../registry.js";
+import { artifactOfPrecision, hasArtifact } from "../../reference.js";
+import { defaultBackend, findBackend, isAskedFor, makeBackend } from "../../registry.js";
 
 /** A precision as a backend's descriptor gives it. */
 export type Found = Precision & FoundArtifact;
@@ -17,8 +25,8 @@ export type Found = Precision & FoundArtifact;
 export interface InspectedArtifact extends Found {
   /** Bytes, of all in a package. */
   readonly size: number;
-  /** How it comes to run: with nothing said, by its precision, by its path alone, or not at all. */
-  readonly taken: "default" | "dtype" | "file" | "never";
+  /** How it comes to run: as asked, with nothing said, by its precision, by its path alone, or not at all. */
+  readonly taken: "asked" | "default" | "dtype" | "file" | "never";
   /** Why it is not taken where nothing is said; undefined of the default. */
   readonly reason: string | undefined;
   /** From its content; undefined where the backend does not say, or the file is not on this machine. */
@@ -34,7 +42,18 @@ const largestFetched = 4_000_000;
 export async function inspectArtifacts(
   model: ModelFiles,
   listed: readonly ModelFile[],
-  { profile, offline, signal }: { profile: ModelProfile; offline: boolean; signal: AbortSignal },
+  {
+    asked,
+    profile,
+    offline,
+    signal,
+  }: {
+    asked: string | undefined;
+    /** Undefined where it was refused. */
+    profile: ModelProfile | undefined;
+    offline: boolean;
+    signal: AbortSignal;
+  },
 ): Promise<readonly InspectedArtifact[]> {
   const paths = listed.map(({ path }) => path);
   const precisions: readonly Found[] = await precisionsAmong(paths);
@@ -50,7 +69,7 @@ export async function inspectArtifacts(
     for (const precision of [...own, ...others]) {
       const { path } = precision;
       const size = sizeWithin(listed, path);
-      const standing = standingOf(precision, { own, chosen, descriptor, profile });
+      const standing = standingOf(precision, { own, asked, chosen, descriptor, profile });
       inspected.push({
         ...precision,
         size,
@@ -61,7 +80,72 @@ export async function inspectArtifacts(
       });
     }
   }
-  return inspected;
+  return inspected.map((one) => withoutTie(one, inspected));
+}
+
+/** Of files whose names say nothing the content decides, and of those that are alike in it none is taken. */
+function withoutTie(one: InspectedArtifact, all: readonly InspectedArtifact[]): InspectedArtifact {
+  const { backend, dtype, path, description, taken } = one;
+  const isTied = all.some(
+    (other) =>
+      other.backend === backend &&
+      other.path !== path &&
+      other.dtype === "?" &&
+      other.description?.dtype === description?.dtype,
+  );
+  if (taken !== "default" || dtype !== "?" || !isTied) return one;
+  return { ...one, taken: "file", reason: `its name says no precision; --file ${path}` };
+}
+
+/**
+ * The artifact that `--file` or `--dtype` means, as rerank takes them; undefined where nothing is asked, or the weights
+ * are converted to the precision.
+ *
+ * @throws {ModelFileNotFoundError} where there is none.
+ */
+export async function askedArtifact(
+  model: ModelFiles,
+  listed: readonly ModelFile[],
+  {
+    file,
+    dtype,
+    offline,
+    signal,
+  }: {
+    file: string | undefined;
+    dtype: string | undefined;
+    offline: boolean;
+    signal: AbortSignal;
+  },
+): Promise<string | undefined> {
+  const paths = listed.map(({ path }) => path);
+  if (file !== undefined) {
+    if (paths.some((path) => path === file || path.startsWith(`${file}/`))) return file;
+    const found = paths.filter((path) => hasArtifact([path]));
+    const fix = "Name one of these in the option `file`.";
+    throw new ModelFileNotFoundError({ model: model.id, expected: [file], found, fix });
+  }
+  if (dtype === undefined) return undefined;
+  const precisions = await precisionsAmong(paths);
+  const named =
+    precisions.find((one) => isAskedFor(one, dtype)) ?? (await artifactOfPrecision(precisions, dtype));
+  if (named !== undefined) return named.path;
+  const alike: string[] = [];
+  for (const { backend, path } of precisions.filter((one) => one.dtype === "?")) {
+    if (!isAtHand(model, sizeWithin(listed, path), offline)) continue;
+    const { description } = await describe(model, path, await descriptorOf(backend), signal);
+    if (description?.dtype !== undefined && knownDtype(dtype, [description.dtype]) !== undefined) {
+      alike.push(path);
+    }
+  }
+  if (alike.length === 1) return alike[0];
+  for await (const _plan of conversionPlans(paths, { named: undefined, dtype })) return undefined;
+  throw new ModelFileNotFoundError({
+    model: model.id,
+    expected: [alike.length > 1 ? `single artifact of ${dtype}` : `artifact of ${dtype}`],
+    found: precisions.map(({ path }) => path),
+    fix: "Name one of these in the option `file`.",
+  });
 }
 
 /**
@@ -70,14 +154,20 @@ export async function inspectArtifacts(
  */
 export async function classesOfArtifact(
   model: ModelFiles,
-  { offline, signal }: { offline: boolean; signal: AbortSignal },
+  { asked, offline, signal }: { asked: string | undefined; offline: boolean; signal: AbortSignal },
 ): Promise<DeclaredClasses | undefined> {
   const listed = await model.list({ signal });
-  const found = await precisionsAmong(listed.map(({ path }) => path));
+  const paths = listed.map(({ path }) => path);
+  const found: readonly Pick<Precision, "backend" | "path">[] =
+    asked === undefined
+      ? await precisionsAmong(paths)
+      : [{ backend: await defaultBackend([asked]), path: asked }];
   for (const name of new Set(found.map(({ backend }) => backend))) {
     const own = found.filter(({ backend }) => backend === name);
     if (!own.every(({ path }) => isAtHand(model, sizeWithin(listed, path), offline))) continue;
-    const backend = await makeBackend((await findBackend(name)).backend).catch(() => undefined);
+    const backend = await makeBackend((await findBackend(name)).backend, { file: asked }).catch(
+      () => undefined,
+    );
     const declared = await backend?.declaredClasses?.({ files: model, dtype: undefined, signal });
     if (declared !== undefined) return declared;
   }
@@ -93,9 +183,9 @@ function isAtHand({ revision }: ModelFiles, size: number, offline: boolean): boo
 export function defaultOf(
   own: readonly Found[],
   all: readonly Found[],
-  profile: ModelProfile,
+  profile: ModelProfile | undefined,
 ): Found | undefined {
-  const wanted = profile.defaultDtype?.toLowerCase();
+  const wanted = profile?.defaultDtype?.toLowerCase();
   const isWanted = ({ dtype }: Found): boolean => dtype.toLowerCase() === wanted;
   const free = own.filter(({ onlyByName }) => onlyByName === undefined);
   // What is another format's precision says nothing about this one.
@@ -107,28 +197,32 @@ function standingOf(
   precision: Found,
   {
     own,
+    asked,
     chosen,
     descriptor,
     profile,
   }: {
     own: readonly Found[];
+    asked: string | undefined;
     chosen: Found | undefined;
     descriptor: BackendDescriptor | undefined;
-    profile: ModelProfile;
+    profile: ModelProfile | undefined;
   },
 ): Pick<InspectedArtifact, "taken" | "reason"> {
   const { backend, dtype, path, onlyByName } = precision;
   if (descriptor === undefined) return { taken: "never", reason: `${backend} is not installed` };
-  if (!descriptor.families.includes(profile.family)) {
+  if (profile !== undefined && !descriptor.families.includes(profile.family)) {
     return { taken: "never", reason: `${backend} runs no ${profile.family}` };
   }
   const { only } = descriptor;
   if (only !== undefined && only.platform !== process.platform) {
     return { taken: "never", reason: only.elsewhere };
   }
-  if (precision === chosen) return { taken: "default", reason: undefined };
+  if (path === asked) return { taken: "asked", reason: undefined };
+  if (precision === chosen && asked === undefined) return { taken: "default", reason: undefined };
   const named = `--file ${path}`;
   if (onlyByName !== undefined) return { taken: "file", reason: `it ${onlyByName}; ${named}` };
+  if (precision === chosen) return { taken: "dtype", reason: "the default" };
   const first = own.find((one) => one.dtype === dtype && one.onlyByName === undefined);
   if (dtype === "?") return { taken: "file", reason: `its name says no precision; ${named}` };
   if (first !== precision) {

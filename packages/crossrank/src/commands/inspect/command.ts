@@ -3,7 +3,7 @@ import type { Context } from "../../context.js";
 import { UsageError } from "../../failure.js";
 import { defaultModel } from "../../model.js";
 import { inspectModelPackage, isModelPackage } from "../../model-package.js";
-import { modelOptions, tableOrJson, wholeNumber } from "../../options.js";
+import { fileOption, modelOptions, tableOrJson, wholeNumber } from "../../options.js";
 import type { InspectCommandOptions } from "./run.js";
 
 const help = `
@@ -11,7 +11,12 @@ Reads the model's small files only: no weights are downloaded and no runtime is 
 
 With --query and --document it shows what the model gets to read of these texts: ids,
 tokens, segments and attention as transformers gives them, which of them are the query's
-and the document's, and the text that is cut. rerank encodes them in the same way.
+and the document's, and the text that is cut. rerank encodes them in the same way. One
+thing differs on purpose: the spelling of a special token in a text, such as [MASK], is
+text here and no special token, so that a document cannot change what the model reads.
+
+--file and --dtype choose the artifact as rerank does. Where a model is refused, its
+artifacts are listed all the same.
 
 Of a Core ML package (a path that ends in .mlpackage or .mlmodel) it shows inputs and
 outputs with their shapes, the specification version, how often each operation occurs,
@@ -40,6 +45,8 @@ export function addInspectCommand(program: Command, context: Context): void {
     .argument("[model]", "folder, repository id, Core ML package, or nano, the embedded model", defaultModel);
   for (const option of modelOptions()) command.addOption(option);
   command
+    .option("--dtype <name>", "precision to show as the one that runs, as rerank takes it")
+    .addOption(fileOption())
     .option("-q, --query <text>", "query to encode, with --document")
     .option(
       "-d, --document <text>",
@@ -91,6 +98,8 @@ const modelOnly = [
   "lock",
   "base",
   "profile",
+  "dtype",
+  "file",
   "query",
   "document",
   "instruction",

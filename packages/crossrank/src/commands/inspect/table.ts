@@ -1,5 +1,6 @@
 import type { ArtifactDescription, ArtifactPort } from "@crossrank/backend-kit";
 import {
+  type CrossrankError,
   type ModelFile,
   type ModelFiles,
   type ModelProfile,
@@ -12,10 +13,13 @@ import { alignColumns, fitToWidth, formatBytes, formatCount, toSingleLine } from
 import type { InspectedArtifact } from "./artifacts.js";
 import { type Cut, example, type ShownSequence, spellingsOf, type Texts } from "./encode.js";
 
+/** A file, and for one that is not where the model is, of what its content is. */
+export type ShownFile = ModelFile & { readonly from?: string | undefined };
+
 export interface Inspection {
   readonly model: ModelFiles;
   readonly reading: ProfileReading;
-  readonly files: readonly ModelFile[];
+  readonly files: readonly ShownFile[];
   readonly artifacts: readonly InspectedArtifact[];
   /** What the weights are where no backend reads them. */
   readonly unread: Recognised | undefined;
@@ -34,12 +38,7 @@ export function inspectionJson(inspection: Inspection): string {
     scale: scaleOf(profile),
     precisions: artifacts.map(({ backend, dtype, path }) => ({ backend, dtype, path })),
     defaultDtype: profile.defaultDtype ?? artifacts.find(({ taken }) => taken === "default")?.dtype ?? null,
-    artifacts: artifacts.map((artifact) => ({
-      ...artifact,
-      reason: artifact.reason ?? null,
-      description: artifact.description ?? null,
-      undescribed: artifact.undescribed ?? null,
-    })),
+    artifacts: artifacts.map(artifactJson),
     unread: unread ?? null,
     ...(texts === undefined
       ? { example: { ...example, sequences } }
@@ -54,6 +53,53 @@ export function inspectionJson(inspection: Inspection): string {
     files,
   };
   return `${JSON.stringify(value, undefined, 2)}\n`;
+}
+
+/** A model whose profile cannot be read, and what it has. */
+export interface Refusal extends Pick<Inspection, "model" | "files" | "artifacts"> {
+  readonly error: CrossrankError;
+}
+
+export function refusalJson({ model, files, artifacts, error }: Refusal): string {
+  const value = {
+    model: { id: model.id, revision: model.revision ?? null },
+    refused: { code: error.code, message: error.message },
+    artifacts: artifacts.map(artifactJson),
+    files,
+  };
+  return `${JSON.stringify(value, undefined, 2)}\n`;
+}
+
+export function refusalTable({ model, files, artifacts, error }: Refusal): string {
+  return sectionsText([
+    [model.id, [`refused: ${toSingleLine(error.message)}`]],
+    ...artifactSections(artifacts, undefined),
+    filesSection(files),
+  ]);
+}
+
+function artifactJson(artifact: InspectedArtifact): object {
+  return {
+    ...artifact,
+    reason: artifact.reason ?? null,
+    description: artifact.description ?? null,
+    undescribed: artifact.undescribed ?? null,
+  };
+}
+
+function filesSection(files: readonly ShownFile[]): [string, string[]] {
+  const rows = files.map(({ path, size, sha256, from }) => [
+    path,
+    formatBytes(size),
+    from ?? (sha256 === undefined ? "" : `sha256 ${sha256}`),
+  ]);
+  return ["files", table(rows, ["left", "right", "left"])];
+}
+
+function sectionsText(sections: readonly [string, string[]][]): string {
+  return `${sections
+    .map(([title, lines]) => [toSingleLine(title), ...lines.map((line) => `  ${line}`)].join("\n"))
+    .join("\n\n")}\n`;
 }
 
 /** As transformers gives a sequence, and where its parts lie. */
@@ -102,21 +148,9 @@ export function inspectionTable(inspection: Inspection): string {
         : [sequenceTitle(sequence, texts, profile), sequenceLines(sequence, texts)],
     ),
     ...artifactSections(artifacts, unread),
-    [
-      "files",
-      table(
-        files.map(({ path, size, sha256 }) => [
-          path,
-          formatBytes(size),
-          sha256 === undefined ? "" : `sha256 ${sha256}`,
-        ]),
-        ["left", "right", "left"],
-      ),
-    ],
+    filesSection(files),
   ];
-  return `${sections
-    .map(([title, lines]) => [toSingleLine(title), ...lines.map((line) => `  ${line}`)].join("\n"))
-    .join("\n\n")}\n`;
+  return sectionsText(sections);
 }
 
 /** What each backend can run, what it takes when nothing is said, and what its content is. */
@@ -134,11 +168,11 @@ function artifactSections(
   return [...new Set(artifacts.map(({ backend }) => backend))].map((backend): [string, string[]] => {
     const own = artifacts.filter((one) => one.backend === backend);
     const rows = table(
-      own.map(({ dtype, path, size, taken, reason }) => [
-        dtype,
+      own.map(({ dtype, path, size, taken, reason, description }) => [
+        dtype === "?" ? (description?.dtype ?? "?") : dtype,
         path,
         formatBytes(size),
-        taken === "default" ? "default" : (reason ?? ""),
+        taken === "default" || taken === "asked" ? taken : (reason ?? ""),
       ]),
       ["left", "left", "right", "left"],
     );

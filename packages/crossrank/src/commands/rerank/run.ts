@@ -75,7 +75,8 @@ async function score(
       onConversion: progress.conversion,
     }).catch((error: unknown) => {
       throw translateInputError(error, {
-        dtype: "--dtype",
+        model: "model",
+        dtype: options.dtype === undefined && options.backend?.dtype !== undefined ? "--backend" : "--dtype",
         instruction: options.instruction === undefined ? undefined : "--instruction",
         maxLength: options.maxLength === undefined ? undefined : "--max-length",
         profile: options.profile && `--profile ${options.profile}`,

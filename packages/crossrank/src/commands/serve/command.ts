@@ -3,7 +3,7 @@ import { backendNames, parseBackend } from "../../backend-names.js";
 import type { Context } from "../../context.js";
 import { defaultModel } from "../../default-model.js";
 import { UsageError } from "../../failure.js";
-import { modelOptions, wholeNumber } from "../../options.js";
+import { conversionOption, fileOption, modelOptions, wholeNumber } from "../../options.js";
 import { parseModelChoice, type ServedModelChoice } from "./model-option.js";
 import { portNumber, positiveWhole, seconds } from "./numbers.js";
 import type { ServeCommandOptions } from "./run.js";
@@ -40,7 +40,7 @@ export function addServeCommand(program: Command, context: Context, version: str
       `a model, or NAME=MODEL with its settings; give it several times (default: ${defaultModel})`,
       (value: string, before: readonly string[] = []) => [...before, value],
     );
-  for (const option of modelOptions()) command.addOption(option);
+  for (const option of [...modelOptions(), conversionOption(), fileOption()]) command.addOption(option);
   command
     .option(
       "-b, --backend <name>",

@@ -9,6 +9,9 @@ export interface ServedModelChoice {
   /** In the order in which they are tried; none for the default. */
   readonly backends: readonly string[];
   readonly dtype?: string;
+  /** The artifact to run, relative to the model. */
+  readonly file?: string;
+  readonly convert?: boolean;
   readonly revision?: string;
   readonly base?: string;
   readonly lock?: string;
@@ -24,6 +27,8 @@ export interface ServedModelChoice {
 export const modelKeys: readonly string[] = [
   "backend",
   "dtype",
+  "file",
+  "convert",
   "revision",
   "base",
   "lock",
@@ -63,9 +68,16 @@ export function parseModelChoice(value: string): ServedModelChoice {
     if (key === "truncation" && text !== "document-only" && text !== "longest-first") {
       throw new InvalidArgumentError("truncation= is document-only or longest-first.");
     }
+    if (key === "convert" && text !== "true" && text !== "false") {
+      throw new InvalidArgumentError("convert= is true or false.");
+    }
     const field = key === "max-length" ? "maxLength" : key;
     if (Object.hasOwn(choice, field)) throw new InvalidArgumentError(`${key}= is given twice.`);
-    choice[field] = numeric.includes(key) ? positiveWhole(text, key) : text;
+    choice[field] = numeric.includes(key)
+      ? positiveWhole(text, key)
+      : key === "convert"
+        ? text === "true"
+        : text;
   }
   return { ...choice, backends } as unknown as ServedModelChoice;
 }

@@ -8,6 +8,7 @@ import type { ServedModelChoice } from "./model-option.js";
 
 export interface ServeCommandOptions extends ProfiledModelOptions {
   readonly backend?: readonly string[];
+  readonly file?: string;
   readonly instruction?: string;
   readonly maxLength?: number;
   readonly truncation?: "document-only" | "longest-first";
@@ -93,8 +94,12 @@ async function open(
   signal: AbortSignal,
 ): Promise<ServedReranker> {
   const profile = await readProfileFile(choice.profile ?? options.profile);
+  // Who names a precision for one model wants no file that was named for all.
+  const file = choice.file ?? (choice.dtype === undefined ? options.file : undefined);
   const shared = {
     dtype: choice.dtype,
+    file,
+    convert: choice.convert ?? options.convert,
     revision: choice.revision ?? options.revision,
     offline: options.offline,
     base: choice.base ?? options.base,
@@ -110,6 +115,9 @@ async function open(
   if (backends.length < 2) return openReranker(choice.reference, { ...shared, backend: backends[0], signal });
   if (choice.dtype !== undefined) {
     throw new InvalidInputError("dtype", "does not go with several backends. Write each as BACKEND:DTYPE");
+  }
+  if (file !== undefined) {
+    throw new InvalidInputError("file", "does not go with several backends. Write each as BACKEND:FILE");
   }
   return openReranker(choice.reference, { ...shared, variants: backends.map((backend) => ({ backend })) });
 }
