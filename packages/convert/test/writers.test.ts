@@ -1,5 +1,10 @@
-import { InvalidInputError } from "@crossrank/core";
+import { InvalidInputError, readProfile } from "@crossrank/core";
 import { expect, test } from "vitest";
+import { UnsupportedConversionError } from "../src/errors.js";
+import { createMlpackageWriter } from "../src/mlpackage/write-mlpackage.js";
+import { createOnnxWriter } from "../src/onnx/write-onnx.js";
+import { architectureNames, named, writtenArchitectures } from "../src/source/architecture-names.js";
+import { describedArchitectures, describeModel } from "../src/source/describe-model.js";
 import {
   conversionDtypes,
   createWriter,
@@ -7,6 +12,7 @@ import {
   type WriterDescriptor,
   writers,
 } from "../src/writers.js";
+import { readFixture } from "./source-files.js";
 
 test.each(writers)("$format: the descriptor says what its writer does", async (descriptor) => {
   const { format, dtypes, options = {}, judges, help = [] } = descriptor;
@@ -69,4 +75,31 @@ test("a registry of somebody else's has its own formats and options", async () =
   expect(writer.settings?.({} as never)).toEqual({ depth: 3 });
   expect(formatsWith("depth", among)).toEqual(["mine"]);
   await expect(createWriter("onnx", { depth: 3 }, among)).rejects.toThrow(/is an option of mine/);
+});
+
+test("what can be described has a name for people", () => {
+  expect(Object.keys(architectureNames)).toEqual(describedArchitectures);
+  expect(named(["bert"])).toBe("BERT");
+  expect(named(["bert", "electra", "qwen3"])).toBe("BERT, ELECTRA and Qwen3");
+});
+
+test.each([
+  ["bert-logit", "bert"],
+  ["roberta-logit", "roberta"],
+  ["xlm-roberta-logit", "xlm-roberta"],
+  ["modernbert-mean", "modernbert"],
+  ["deberta-v2-logit", "deberta-v2"],
+] as const)("%s: the help lists it exactly where it is written", async (name, architecture) => {
+  const { files } = await readFixture(name);
+  const { profile } = await readProfile(files);
+  const description = await describeModel(files, profile);
+  for (const writer of [createOnnxWriter(), createMlpackageWriter()]) {
+    const written: readonly string[] = writtenArchitectures[writer.format as "onnx" | "mlpackage"];
+    const check = (): void => writer.check(description, profile);
+    if (written.includes(architecture)) check();
+    else expect(check).toThrow(UnsupportedConversionError);
+    const help = writers.find(({ format }) => format === writer.format)?.help?.join(" ") ?? "";
+    for (const known of Object.keys(architectureNames) as (keyof typeof architectureNames)[])
+      expect(new RegExp(`\\b${architectureNames[known]}\\b`).test(help)).toBe(written.includes(known));
+  }
 });

@@ -1,14 +1,14 @@
+import { named, wrapped, writtenArchitectures } from "../source/architecture-names.js";
 import type { WriterDescriptor } from "../writer-descriptor.js";
 
 export const mlpackageDescriptor: WriterDescriptor = {
   format: "mlpackage",
   dtypes: ["fp32", "fp16"],
-  help: [
-    "for Core ML: BERT, RoBERTa and XLM-RoBERTa, cross-encoders and bi-encoders. fp16",
-    "(weights and arithmetic, the default), fp32. A fixed batch (--batch) that crossrank",
-    "fills up, and fixed lengths (--lengths). --deployment macos15 writes one package for",
-    "all lengths, macos13 one a length.",
-  ],
+  help: wrapped(
+    `for Core ML: ${named(writtenArchitectures.mlpackage)}, cross-encoders and bi-encoders. ` +
+      "fp16 (weights and arithmetic, the default), fp32. A fixed batch (--batch) that crossrank fills up, and fixed " +
+      "lengths (--lengths). --deployment macos15 writes one package for all lengths, macos13 one a length.",
+  ),
   options: {
     batch: { help: "rows of every prediction (default: 20)", value: "count" },
     lengths: {

@@ -1,13 +1,14 @@
+import { named, wrapped, writtenArchitectures } from "../source/architecture-names.js";
 import type { WriterDescriptor } from "../writer-descriptor.js";
 
 export const onnxDescriptor: WriterDescriptor = {
   format: "onnx",
   dtypes: ["fp32", "fp16", "int8"],
-  help: [
-    "BERT, RoBERTa, XLM-RoBERTa, ModernBERT, DeBERTa-v2: cross-encoders and bi-encoders.",
-    "fp32; fp16 (half the size, computed in float32); int8 (weights and, per batch,",
-    "activations in 8 bits). --target mnn or plain writes ONNX's own operators alone.",
-  ],
+  help: wrapped(
+    `${named(writtenArchitectures.onnx)}: cross-encoders and bi-encoders. ` +
+      "fp32; fp16 (half the size, computed in float32); int8 (weights and, per batch, activations in 8 bits). " +
+      "--target mnn or plain writes ONNX's own operators alone.",
+  ),
   options: {
     target: {
       help: "for whom the graph is (default: onnxruntime)",

@@ -5,6 +5,7 @@ import {
   ModelProfileError,
 } from "@crossrank/core";
 import * as z from "zod/mini";
+import type { ArchitectureName } from "./architecture-names.js";
 import { describeBert } from "./bert.js";
 import { describeDebertaV2 } from "./deberta-v2.js";
 import { describeDecoder } from "./decoder.js";
@@ -45,7 +46,7 @@ const decoder: Architecture = {
   harmlessHeads: /^lm_head\.weight$/,
 };
 
-const architectures: Readonly<Record<string, Architecture>> = {
+const architectures: Readonly<Record<ArchitectureName, Architecture>> = {
   bert: {
     describe: describeBert,
     harmless: joined(positionIds, pretraining),
@@ -81,6 +82,10 @@ function joined(...patterns: readonly RegExp[]): RegExp {
   return new RegExp(patterns.map(({ source }) => `(?:${source})`).join("|"));
 }
 
+function isKnown(type: string): type is ArchitectureName {
+  return Object.hasOwn(architectures, type);
+}
+
 /** Names of `model_type` that can be described. */
 export const describedArchitectures: readonly string[] = Object.keys(architectures);
 
@@ -103,8 +108,7 @@ export async function describeModel(
   const { config, nulls } = await readConfig(files, options);
   const model = files.id;
   const type = config["model_type"];
-  const architecture =
-    typeof type === "string" && Object.hasOwn(architectures, type) ? architectures[type] : undefined;
+  const architecture = typeof type === "string" && isKnown(type) ? architectures[type] : undefined;
   if (architecture === undefined) {
     throw unsupported(
       { model },

@@ -1,0 +1,44 @@
+/**
+ * The architectures that can be described: `model_type` of config.json, and what people call it. Encoders first. A plain
+ * table, so that a command's help costs no more.
+ */
+export const architectureNames = {
+  bert: "BERT",
+  roberta: "RoBERTa",
+  "xlm-roberta": "XLM-RoBERTa",
+  camembert: "CamemBERT",
+  electra: "ELECTRA",
+  distilbert: "DistilBERT",
+  modernbert: "ModernBERT",
+  "deberta-v2": "DeBERTa-v2",
+  qwen3: "Qwen3",
+  qwen2: "Qwen2",
+  gemma: "Gemma",
+  llama: "Llama",
+  mistral: "Mistral",
+} as const;
+
+export type ArchitectureName = keyof typeof architectureNames;
+
+/** What a format's writer takes, whatever it refuses of their settings. */
+export const writtenArchitectures = {
+  onnx: ["bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "modernbert", "deberta-v2"],
+  mlpackage: ["bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert"],
+} as const satisfies Readonly<Record<string, readonly ArchitectureName[]>>;
+
+/** `"BERT, RoBERTa and XLM-RoBERTa"`. */
+export function named(architectures: readonly ArchitectureName[]): string {
+  const names = architectures.map((architecture) => architectureNames[architecture]);
+  return names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
+}
+
+/** Lines of at most so many characters as fit a terminal of 100 beside the format's name. */
+export function wrapped(text: string): readonly string[] {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const last = lines.at(-1);
+    if (last === undefined || last.length + 1 + word.length > 86) lines.push(word);
+    else lines[lines.length - 1] = `${last} ${word}`;
+  }
+  return lines;
+}
