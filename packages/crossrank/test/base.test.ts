@@ -266,3 +266,27 @@ describe("layouts of the seeds", () => {
     }
   });
 });
+
+describe("files that are not where the model is", () => {
+  it("are marked with what they were read from", async () => {
+    const alone = folder.path("gguf-alone");
+    await mkdir(alone, { recursive: true });
+    const source = folder.path("gguf-source");
+    await cp(conformanceFixture("xlm-roberta-logit"), source, { recursive: true });
+    const converted = await crossrank(["convert", source, "--to", "gguf", "--dtype", "F16", "--no-verify"]);
+    expect(converted.code).toBe(0);
+    await cp(join(source, "gguf/model-F16.gguf"), join(alone, "any.gguf"));
+    const { code, stdout } = await crossrank(["inspect", alone]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/crossrank\.json .* read from any\.gguf/);
+    expect(stdout).toMatch(/tokenizer\.json .* read from any\.gguf/);
+    expect(stdout).toMatch(/F16 +any\.gguf .*default/);
+    const refused = await crossrank(
+      ["rerank", "--model", alone, "--backend", "onnx", "--query", query, "--documents", "-"],
+      { input: documents.join("\n") },
+    );
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain("Choose the backend llamacpp");
+    expect(refused.stderr).not.toContain("Write it from");
+  });
+});

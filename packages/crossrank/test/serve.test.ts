@@ -131,6 +131,29 @@ describe("crossrank serve", () => {
   });
 });
 
+describe("the artifact that is served", () => {
+  it("is the file that is named, and not one that is not there", async () => {
+    const model = conformanceFixture("bert-logit");
+    for (const args of [
+      ["--model", model, "--file", "onnx/model.onnx", "--no-convert"],
+      ["--model", `own=${model},file=onnx/model.onnx,convert=false`],
+    ]) {
+      const { post, child } = await serve([...args, "--log", "none"]);
+      expect((await post({ query, documents })).status).toBe(200);
+      child.kill("SIGTERM");
+      await once(child, "close");
+    }
+    await expect(serve(["--model", `${model},file=onnx/none.onnx`])).rejects.toThrow(/onnx\/none\.onnx/);
+    await expect(serve(["--model", model, "--file", "onnx/none.onnx"])).rejects.toThrow(/onnx\/none\.onnx/);
+    await expect(
+      serve(["--model", `${model},backend=onnx,backend=llamacpp,file=onnx/model.onnx`]),
+    ).rejects.toThrow(/several backends/);
+    await expect(serve(["--model", `${model},backend=llamacpp,convert=false`])).rejects.toThrow(
+      /crossrank convert/,
+    );
+  });
+});
+
 describe("a model of the command line", () => {
   it.each([
     ["nano", { name: "nano", reference: "nano", backends: [] }],
@@ -150,6 +173,10 @@ describe("a model of the command line", () => {
       "nano,instruction=be kind, and fair",
       { name: "nano", reference: "nano", backends: [], instruction: "be kind, and fair" },
     ],
+    [
+      "nano,file=onnx/a,b.onnx,convert=false",
+      { name: "nano", reference: "nano", backends: [], file: "onnx/a,b.onnx", convert: false },
+    ],
     ["nano,instruction=", { name: "nano", reference: "nano", backends: [], instruction: "" }],
   ])("%s", (value, choice) => {
     expect(parseModelChoice(value)).toEqual(choice);
@@ -162,6 +189,8 @@ describe("a model of the command line", () => {
     "nano,threads=",
     "nano,threads=1,threads=2",
     "nano,backend=abacus",
+    "nano,convert=no",
+    "nano,file=",
     "nano,truncation=both",
   ])("%j is refused", (value) => {
     expect(() => parseModelChoice(value)).toThrow();
