@@ -234,7 +234,7 @@ async function noWeights(
   return new ModelFileNotFoundError({
     model,
     expected: [single, index],
-    found: found.length > 0 ? found : known?.files.slice(0, 12),
+    found: found.length > 0 ? found : (known?.files ?? []),
     fix:
       known === undefined
         ? "Pass the folder or repository that holds the model's safetensors weights."
