@@ -4,6 +4,7 @@ import {
   type BackendDiagnosis,
   type BackendSession,
   type Capabilities,
+  type Head,
   IncompatibleModelError,
   type LoadRequest,
   type ModelFiles,
@@ -11,7 +12,9 @@ import {
   type NumericBounds,
 } from "@crossrank/core";
 import { precisionClassOf } from "@crossrank/core/verify";
-import { type ModelPackage, openModelPackage } from "@crossrank/formats/mlpackage";
+import { type CoreMlModel, type ModelPackage, openModelPackage } from "@crossrank/formats/mlpackage";
+import { activatedProblem, isRead, statesIdentity } from "@crossrank/formats/onnx";
+import { OutputTrace } from "./activated-output.js";
 import {
   type ArtifactChoice,
   choosePackages,
@@ -77,7 +80,10 @@ async function load(backend: string, options: CoreMlOptions, request: LoadReques
   const wish = artifactWish(options.file, request);
   const choice = choosePackages(files.id, await files.list({ signal }), wish);
   const read = await readPackages(backend, choice, request);
-  const { plans, output } = planAll(backend, read, request, await readConfig(files, signal));
+  const { plans, output } = planAll(backend, read, request, {
+    config: await readConfig(files, signal),
+    statesIdentity: await statesIdentity(request),
+  });
   // A package that the caller named is taken alone.
   if (wish.file === undefined) {
     const set = read.map(({ choice: { path }, package: { model } }, index) => ({
@@ -152,15 +158,17 @@ async function readConfig(files: ModelFiles, signal: AbortSignal | undefined): P
 function planAll(
   backend: string,
   read: readonly ReadPackage[],
-  { files, output: { kinds } }: LoadRequest,
-  config: unknown,
+  { files, output: { kinds }, profile: { head } }: LoadRequest,
+  facts: { readonly config: unknown; readonly statesIdentity: boolean },
 ): { readonly plans: readonly PackagePlan[]; readonly output: PlannedOutput } {
   const plans: PackagePlan[] = [];
   let output: PlannedOutput | undefined;
   for (const { choice, package: one } of read) {
     const refuse = (problem: Problem): ModelLoadError =>
       new ModelLoadError({ model: files.id, backend, file: choice.path, ...problem });
-    const planned = planOutput(one.model, kinds);
+    const found = planOutput(one.model, kinds);
+    const planned =
+      found === undefined || "problem" in found ? found : plainOutput(one.model, found, head, facts);
     if (planned === undefined) {
       throw new IncompatibleModelError({
         model: files.id,
@@ -173,7 +181,7 @@ function planAll(
     if ("problem" in planned) throw refuse(planned);
     const plan = planPackage(one.model);
     if ("problem" in plan) throw refuse(plan);
-    const wrong = findNarrowedIds(one.model) ?? judgeDefaults(one.model, config);
+    const wrong = findNarrowedIds(one.model) ?? judgeDefaults(one.model, facts.config);
     if (wrong !== undefined) throw refuse(wrong);
     const [first] = plans;
     if (first !== undefined && (!isLike(first, plan) || planned.name !== output?.name)) {
@@ -189,6 +197,29 @@ function planAll(
     plans.push(plan);
   }
   return { plans, output: output as PlannedOutput };
+}
+
+/** The output, or in its place the one that holds its logits; a sigmoid or the like is none. */
+function plainOutput(
+  model: CoreMlModel,
+  planned: PlannedOutput,
+  head: Head,
+  { statesIdentity }: { readonly statesIdentity: boolean },
+): PlannedOutput | Problem {
+  if (planned.kind !== "class-logits") return planned;
+  const trace = new OutputTrace(model);
+  const activated = trace.activationOf(planned.name);
+  if (activated === undefined || isRead(activated, head, statesIdentity)) return planned;
+  const origin = trace.originOf(activated.logits);
+  const plain = model.outputs.find(({ name }) => trace.originOf(name) === origin);
+  const renamed =
+    plain === undefined
+      ? undefined
+      : planOutput({ ...model, outputs: [{ ...plain, name: planned.name }] }, [planned.kind]);
+  if (plain === undefined || renamed === undefined || "problem" in renamed) {
+    return activatedProblem(planned.name, activated, head, "mlpackage");
+  }
+  return { ...renamed, name: plain.name };
 }
 
 function isLike(a: PackagePlan, b: PackagePlan): boolean {

@@ -15,8 +15,8 @@ import {
   type LoadRequest,
   ModelLoadError,
 } from "@crossrank/core";
-import { precisionOf, readGraph, withLocalFile } from "@crossrank/formats/onnx";
-import { OutputTrace, statesIdentity } from "./activated-outputs.js";
+import { precisionOf, readGraph, statesIdentity, withLocalFile } from "@crossrank/formats/onnx";
+import { OutputTrace } from "./activated-outputs.js";
 import { chooseFile, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
 import { chooseBatchPreference, choosePlacement, onProcessor, type Placement } from "./defaults.js";
 import { notesOn } from "./describe.js";

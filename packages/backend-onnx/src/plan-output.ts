@@ -1,6 +1,7 @@
 import type { Problem } from "@crossrank/backend-kit";
 import type { Head, OutputKind, OutputRequest } from "@crossrank/core";
-import { activatedProblem, isRead, type OutputTrace, plainOutputs } from "./activated-outputs.js";
+import { activatedProblem, isRead } from "@crossrank/formats/onnx";
+import { type OutputTrace, plainOutputs } from "./activated-outputs.js";
 import type { GraphPlan, GraphTensor, PlannedOutput } from "./graph-plan.js";
 
 const floatTypes: readonly string[] = ["float32", "float16", "float64"];
@@ -99,7 +100,7 @@ export function planPlainOutput(
         return "problem" in other ? other : { ...other, name: plain.name };
       }
       if (planned !== undefined && activated !== undefined)
-        refused ??= activatedProblem(name, activated, head);
+        refused ??= activatedProblem(name, activated, head, "onnx");
     }
   }
   return refused;

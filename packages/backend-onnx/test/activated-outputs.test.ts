@@ -2,9 +2,9 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { onnx } from "@crossrank/backend-onnx";
 import { type Head, ModelLoadError } from "@crossrank/core";
-import { readNodes } from "@crossrank/formats/onnx";
+import { isRead, readNodes } from "@crossrank/formats/onnx";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { isRead, OutputTrace } from "../src/activated-outputs.js";
+import { OutputTrace } from "../src/activated-outputs.js";
 import { fixture, load, profile, rejection } from "./fixtures.js";
 import { crossEncoder, encodeModel, folderOf, type Graph, type Node } from "./graphs.js";
 
