@@ -122,6 +122,20 @@ describe("the command that a refusal to convert gives", () => {
     expect((JSON.parse(ranked.stdout) as { results: unknown[] }).results).toHaveLength(documents.length);
   });
 
+  it("of a precision that nothing writes is no command: what was typed is named, with one code", async () => {
+    for (const typed of [
+      ["--model", "acme/weights:q4"],
+      ["--model", "acme/weights:q4", "--backend", "onnx"],
+    ]) {
+      const { code, stderr } = await crossrank(["rerank", ...typed, "--offline", ...texts], {
+        environment: hub(),
+        input: documents.join("\n"),
+      });
+      expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining("acme/weights:q4") });
+      expect(stderr).not.toContain("--dtype");
+    }
+  });
+
   it("says what a program's profile and folder become", async () => {
     const refusal = openReranker("acme/weights", {
       cacheFolder: folder.path("by-hand/hub"),
