@@ -21,10 +21,10 @@ export const architectureNames = {
 export type ArchitectureName = keyof typeof architectureNames;
 
 /** What a format's writer takes, whatever it refuses of their settings. */
-export const writtenArchitectures = {
+export const writtenArchitectures: Readonly<Record<"onnx" | "mlpackage", readonly ArchitectureName[]>> = {
   onnx: ["bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "modernbert", "deberta-v2"],
   mlpackage: ["bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert"],
-} as const satisfies Readonly<Record<string, readonly ArchitectureName[]>>;
+};
 
 /** `"BERT, RoBERTa and XLM-RoBERTa"`. */
 export function named(architectures: readonly ArchitectureName[]): string {
