@@ -24,7 +24,6 @@ import { type Config, configSchema, crossrankJsonSchema } from "./profile-schema
 import type { AddedToken } from "./prompt-template.js";
 import { positionCount, tokenId } from "./ranges.js";
 import { readSentenceTransformers, type SentenceTransformersFacts } from "./sentence-transformers.js";
-import { tokenizerDisagreements } from "./tokenizer-disagreements.js";
 import { asItsClassReads } from "./tokenizer-settings.js";
 
 /** A model's profile, the tokenizer that goes with it, and where each fact was found. */
@@ -235,6 +234,8 @@ async function readFrom(
   }
   // A template from elsewhere leaves nothing of the tokenizer's own to contradict.
   const specials = templateOf(profile, sources).flatMap((piece) => ("token" in piece ? [piece.token] : []));
+  // As the table: whoever only imports core does not load it.
+  const { tokenizerDisagreements } = await import("./tokenizer-disagreements.js");
   const settings = { ...tokenizerConfig, ...(modules?.lowerCase === true && { do_lower_case: undefined }) };
   return {
     profile,
