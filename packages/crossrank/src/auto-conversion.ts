@@ -142,9 +142,6 @@ function isSafetensors(path: string): boolean {
   return isWeights(path) && path.endsWith(".safetensors");
 }
 
-/** Names of eight-bit integers, which stand for one another in names of files. */
-const eightBits: readonly string[] = ["int8", "uint8", "q8"];
-
 /** Whether an artifact has the precision, is named by it, or may have it by its content. */
 async function mayHave(
   paths: readonly string[],
@@ -155,14 +152,15 @@ async function mayHave(
     named === undefined
       ? await precisionsAmong(paths)
       : named.descriptor.artifacts(paths).map((one) => ({ backend: named.name, ...one }));
+  // Coarser than what is there is made by hand, where it is seen how far it is from the weights.
+  if (!/^b?fp?\d+$/i.test(asked)) return true;
   if (own.length === 0 || paths.some((path) => path === asked || path.startsWith(`${asked}/`))) return true;
   return own.some(
     (one) =>
       one.dtype === "?" ||
       isAskedFor(one, asked) ||
       // Also what is taken only by its name: the refusal says so.
-      knownDtype(asked, [one.dtype]) !== undefined ||
-      [asked, one.dtype].every((dtype) => eightBits.includes(dtype.toLowerCase())),
+      knownDtype(asked, [one.dtype]) !== undefined,
   );
 }
 
