@@ -192,6 +192,6 @@ function requireAllUsed(
     { model },
     `its weights hold ${unused.slice(0, 5).join(", ")}${more}, which ${architecture} as it is known here does not ` +
       `use: ${readsNone ? "it has a classifier, and the profile's head reads none" : "the model computes something else"}`,
-    readsNone ? "Correct the head of the profile (crossrank.json, --profile)" : undefined,
+    readsNone ? "Correct the head of the profile (crossrank.json, or the option `profile`)" : undefined,
   );
 }

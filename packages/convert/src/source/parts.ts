@@ -42,7 +42,7 @@ export function classifierLinear(source: Source, name: string, classes: number, 
       model,
       file: weights.files.paths[0],
       problem: `its classifier (${name}.weight) gives ${given} ${given === 1 ? "class" : "classes"}, and the profile's head (${profile.head.kind}) reads ${classes}`,
-      fix: "Correct the head (crossrank.json, --profile), or num_labels and id2label of config.json",
+      fix: "Correct the head (crossrank.json, or the option `profile`), or num_labels and id2label of config.json",
     });
   }
   return linear(source, name, classes, inputs);

@@ -142,7 +142,7 @@ export function encoderHead(source: Source, classifier: (classes: number) => Out
         model: source.model,
         file: source.weights.files.paths[0],
         problem: `holds no classifier, and the profile's head (${source.profile.head.kind}) reads one`,
-        fix: "Correct the head of the profile (crossrank.json, --profile), or take a model that was trained with one",
+        fix: "Correct the head of the profile (crossrank.json, or the option `profile`), or take a model that was trained with one",
       });
     return classifier(classes);
   }
