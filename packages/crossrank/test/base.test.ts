@@ -62,7 +62,7 @@ describe("what a model card names as its base", () => {
     ["base_model:\n- a/b\n\n# two\n- c/d\nlicense: mit", ["a/b", "c/d"], undefined],
     ["base_model:\nlicense: mit", [], undefined],
     ["base_model: ../../etc/passwd", [], undefined],
-    ["base_model: /root/model", [], undefined],
+    ["base_model: /absolute/model", [], undefined],
     ["base_model: null", [], undefined],
     ["license: mit", [], undefined],
   ])("%j", (front, models, relation) => {
