@@ -295,6 +295,8 @@ describe("two downloads of one file at once", () => {
     const files = await openModel(model, scene.options);
     await files.list();
     const first = files.localPath(weightsPath);
+    // Only once the first has asked is it sure that the second is the one that waits.
+    await vi.waitFor(() => expect(scene.hub.contentRequests()).toHaveLength(1), patience);
     const second = files.localPath(weightsPath, { signal: AbortSignal.timeout(50) });
     expect(await failureOf(second)).toMatchObject({ name: "TimeoutError" });
     answer();
