@@ -15,7 +15,8 @@ export function startClock(onTick: (passed: number) => void): () => void {
     onTick(Math.min(now - last, 2 * tick));
     last = now;
   }, tick);
-  timer.unref();
+  // A browser's timers are numbers.
+  if (typeof timer === "object") timer.unref();
   return () => clearInterval(timer);
 }
 

@@ -1,7 +1,7 @@
 export { abortable, onAbort } from "./abortable.js";
 export { hashFile, hashFiles, rememberFiles, requireContent } from "./artifact-file.js";
 export { batchSizeProblem } from "./batch-bounds.js";
-export type { CallOptions, CallTable, Handlers, HostStage, RuntimeClient } from "./calls.js";
+export type { CallOptions, CallTable, Handlers, HostStage, MortalClient, RuntimeClient } from "./calls.js";
 export {
   type ArtifactFormat,
   type ArtifactWish,
@@ -14,7 +14,8 @@ export {
   type MissedArtifact,
   unknownDtypeError,
 } from "./choose-artifact.js";
-export type { Deadlines } from "./deadlines.js";
+export { startClock } from "./clock.js";
+export { type Deadlines, longestDeadline, usualDeadlines } from "./deadlines.js";
 export type {
   ArtifactDescription,
   ArtifactPort,
@@ -26,7 +27,9 @@ export { BackendNotInstalledError } from "./errors.js";
 export { checkHostOptions, Host, type HostFacts, type HostOptions, type Isolation } from "./host.js";
 export { checkBatchOption, checkChoice, mostCopies, requireCount } from "./options.js";
 export { requireTokens } from "./output-request.js";
+export { PendingCalls } from "./pending-calls.js";
 export { choosePlacement, type Placement } from "./placement.js";
 export type { Problem } from "./problem.js";
+export { RestartingHost, type RestartingHostFacts } from "./restarting-host.js";
 export { RuntimeSession, type SessionFacts } from "./session.js";
 export { canonicalJson, settingsOf } from "./settings.js";

@@ -1,4 +1,5 @@
 // What a runtime's own process or thread needs: without core, which would only make it start later.
+export { answerCalls, buffersOf, type Channel } from "./answer-calls.js";
 export {
   type AnswerMessage,
   type CallMessage,
