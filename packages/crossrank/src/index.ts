@@ -9,6 +9,7 @@ export type {
   ScoreResult,
   TimeBudget,
 } from "@crossrank/core";
+export { DocumentNotScoredError, requireScore, toUnitScore } from "./adapter-scores.js";
 export type {
   AutoConversionOptions,
   AutoConversionProgress,
@@ -21,6 +22,12 @@ export {
 } from "./backend-errors.js";
 export * from "./config/index.js";
 export { NotConvertedError } from "./conversion-errors.js";
+export {
+  type LazyReranker,
+  type LazyRerankerOptions,
+  lazyReranker,
+  type RerankerSource,
+} from "./lazy-reranker.js";
 export type { TakenBase } from "./model-origin.js";
 export type { ModelSourceOptions } from "./model-source.js";
 export {

@@ -1,0 +1,46 @@
+import { CrossrankError, type PairScore, type Scale } from "@crossrank/core";
+
+/** A framework wants a number for each document, and this one has none: never read that as "irrelevant". */
+export class DocumentNotScoredError extends CrossrankError<"document-not-scored"> {
+  static override readonly code = "document-not-scored";
+
+  /** Position in the documents that were passed. */
+  readonly index: number;
+  /**
+   * `query-overflow`: the query leaves no room for a document. `not-scored`: a time budget ran out, or a chain of
+   * variants had none left.
+   */
+  readonly reason: "query-overflow" | "not-scored";
+  constructor(facts: { index: number; reason: "query-overflow" | "not-scored" }) {
+    const why =
+      facts.reason === "query-overflow"
+        ? "the query alone fills the model's maximum length. Shorten the query"
+        : "the time budget ran out, or no variant was left. Catch this error and keep the first stage's order, or allow more time";
+    super("document-not-scored", `documents[${facts.index}] has no score: ${why}.`);
+    this.index = facts.index;
+    this.reason = facts.reason;
+  }
+}
+
+/**
+ * The score of a document, for an interface that has no place for "none".
+ *
+ * @throws {DocumentNotScoredError} when a document has none.
+ */
+export function requireScore(index: number, { score, queryOverflow }: PairScore): number {
+  if (score !== null) return score;
+  throw new DocumentNotScoredError({
+    index,
+    reason: queryOverflow === true ? "query-overflow" : "not-scored",
+  });
+}
+
+/**
+ * A score as a number from 0 to 1, for what mixes it with others of that range: a probability as it is, the logistic
+ * function of a logit, and `(1 + cosine) / 2`. The order stays.
+ */
+export function toUnitScore(score: number, scale: Scale): number {
+  if (scale === "probability") return score;
+  if (scale === "cosine") return Math.min(1, Math.max(0, (1 + score) / 2));
+  return 1 / (1 + Math.exp(-score));
+}

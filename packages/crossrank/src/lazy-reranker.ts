@@ -1,0 +1,184 @@
+import {
+  DisposedError,
+  type DocumentInput,
+  type FallbackReranker,
+  type FallbackRerankResult,
+  type FallbackScoreResult,
+  InvalidInputError,
+  type Pair,
+  type Reranker,
+  type RerankOptions,
+  type RerankResult,
+  type ScoreOptions,
+  type ScoreResult,
+} from "@crossrank/core";
+import { type OpenFallbackOptions, type OpenRerankerOptions, openReranker } from "./open-reranker.js";
+
+// What every adapter of a framework needs: a reranker that may be there, on its way, or still to be opened.
+
+type AnyReranker = Reranker | FallbackReranker;
+
+/** A reranker or a chain of variants, a promise of one, or the model's name as `openReranker` takes it. */
+export type RerankerSource = string | AnyReranker | PromiseLike<AnyReranker>;
+
+/** How a model that is named is opened. Nothing may stand here where the source is a reranker. */
+export type LazyRerankerOptions =
+  | (OpenRerankerOptions & { readonly variants?: undefined })
+  | OpenFallbackOptions;
+
+/** A reranker that is opened by its first call, once, however many calls wait for it. */
+export interface LazyReranker extends AsyncDisposable {
+  /**
+   * Opens the model now instead of in the first call, and loads a chain's first variant that works. One that failed is
+   * tried again by the next call.
+   *
+   * @throws what `openReranker` throws, or what the promise that was given rejects with.
+   * @throws {DisposedError}
+   */
+  load(): Promise<void>;
+  /** As `Reranker.rerank`. An abort ends the wait for the opening, which goes on for the other calls. */
+  rerank<Document extends DocumentInput>(
+    options: RerankOptions<Document>,
+  ): Promise<RerankResult<Document> | FallbackRerankResult<Document>>;
+  /** As `Reranker.score`. */
+  score(pairs: readonly Pair[], options?: ScoreOptions): Promise<ScoreResult | FallbackScoreResult>;
+  /** Frees the model that was opened here; a reranker that was given stays the caller's. Safe to call twice. */
+  dispose(): Promise<void>;
+}
+
+/**
+ * @param source never disposed where it is a reranker, or a promise of one.
+ * @throws {InvalidInputError} when the source is none, or when options of opening stand beside a reranker.
+ */
+export function lazyReranker(source: RerankerSource, options: LazyRerankerOptions = {}): LazyReranker {
+  if (typeof source === "string") {
+    return new OnceOpened((signal) => openNamed(source, options, signal), true);
+  }
+  const [misplaced] = Object.entries(options).flatMap(([name, value]) => (value === undefined ? [] : name));
+  if (misplaced !== undefined) {
+    throw new InvalidInputError(
+      misplaced,
+      "says how a model is opened, and the reranker is there already. Give it to openReranker, or name the model",
+    );
+  }
+  if (isReranker(source)) return new OnceOpened(() => Promise.resolve(source), false);
+  if (typeof (source as { readonly then?: unknown } | null | undefined)?.then !== "function") {
+    throw new InvalidInputError(
+      "reranker",
+      `must be a reranker, a promise of one, or a model's name, such as "nano", not ${source === null ? "null" : typeof source}`,
+    );
+  }
+  const given = Promise.resolve(source).then((reranker) => {
+    if (isReranker(reranker)) return reranker;
+    throw new InvalidInputError("reranker", "is a promise of something that cannot rerank");
+  });
+  // The calls say so; that nobody has called yet must not end the process.
+  given.catch(() => {});
+  return new OnceOpened(() => given, false);
+}
+
+async function openNamed(
+  model: string,
+  options: LazyRerankerOptions,
+  signal: AbortSignal,
+): Promise<AnyReranker> {
+  // A chain is not opened before it is called, and has no signal.
+  if (options.variants !== undefined) return openReranker(model, options);
+  const signals = [signal, ...(options.signal === undefined ? [] : [options.signal])];
+  return openReranker(model, { ...options, signal: AbortSignal.any(signals) });
+}
+
+function isReranker(value: unknown): value is AnyReranker {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    typeof Reflect.get(value, "rerank") === "function" &&
+    typeof Reflect.get(value, "score") === "function"
+  );
+}
+
+class OnceOpened implements LazyReranker {
+  readonly #open: (signal: AbortSignal) => Promise<AnyReranker>;
+  readonly #isOwn: boolean;
+  readonly #stop = new AbortController();
+  #opened: Promise<AnyReranker> | undefined;
+  #disposal: Promise<void> | undefined;
+
+  constructor(open: (signal: AbortSignal) => Promise<AnyReranker>, isOwn: boolean) {
+    this.#open = open;
+    this.#isOwn = isOwn;
+  }
+
+  async load(): Promise<void> {
+    const reranker = await this.#ready(undefined);
+    if ("load" in reranker) await reranker.load();
+  }
+
+  async rerank<Document extends DocumentInput>(
+    options: RerankOptions<Document>,
+  ): Promise<RerankResult<Document> | FallbackRerankResult<Document>> {
+    const reranker = await this.#ready(options.signal);
+    return reranker.rerank(options);
+  }
+
+  async score(
+    pairs: readonly Pair[],
+    options: ScoreOptions = {},
+  ): Promise<ScoreResult | FallbackScoreResult> {
+    const reranker = await this.#ready(options.signal);
+    return reranker.score(pairs, options);
+  }
+
+  dispose(): Promise<void> {
+    this.#disposal ??= this.#end();
+    return this.#disposal;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  async #ready(signal: AbortSignal | undefined): Promise<AnyReranker> {
+    if (this.#disposal !== undefined) throw new DisposedError();
+    if (this.#opened === undefined) {
+      const opened = this.#open(this.#stop.signal);
+      this.#opened = opened;
+      // A download that failed may succeed the next time.
+      opened.catch(() => {
+        if (this.#opened === opened) this.#opened = undefined;
+      });
+    }
+    const outcome = await unlessAborted(this.#opened, signal).then(
+      (reranker) => ({ reranker }),
+      (error: unknown) => ({ error }),
+    );
+    // Of an opening that `dispose` has stopped that is the reason, and not the abort inside.
+    if (this.#disposal !== undefined) throw new DisposedError();
+    if ("error" in outcome) throw outcome.error;
+    return outcome.reranker;
+  }
+
+  async #end(): Promise<void> {
+    const opened = this.#opened;
+    this.#stop.abort(new DisposedError());
+    if (!this.#isOwn || opened === undefined) return;
+    const reranker = await opened.catch(() => undefined);
+    await reranker?.dispose();
+  }
+}
+
+/** @throws the signal's reason, once aborted; the promise goes on. */
+async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  signal.throwIfAborted();
+  let onAbort = (): void => {};
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(signal.reason);
+  });
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}
