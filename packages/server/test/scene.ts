@@ -66,15 +66,31 @@ export async function startScene(options: ServerOptions): Promise<Scene> {
     listening,
     url,
     log,
-    post: (path, body, headers) =>
-      read(url + path, {
-        method: "POST",
-        body:
-          typeof body === "string" || body instanceof Uint8Array ? (body as string) : JSON.stringify(body),
-        headers: { "content-type": "application/json", ...headers },
-      }),
-    get: (path, headers = {}) => read(url + path, { headers }),
+    post: (path, body, headers) => postTo(url, path, body, headers),
+    get: (path, headers) => getFrom(url, path, headers),
   };
+}
+
+/** Posts JSON, or a body as it is. */
+export function postTo(
+  url: string,
+  path: string,
+  body: unknown,
+  headers?: Readonly<Record<string, string>>,
+): Promise<Answer> {
+  return read(url + path, {
+    method: "POST",
+    body: typeof body === "string" || body instanceof Uint8Array ? (body as string) : JSON.stringify(body),
+    headers: { "content-type": "application/json", ...headers },
+  });
+}
+
+export function getFrom(
+  url: string,
+  path: string,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Answer> {
+  return read(url + path, { headers });
 }
 
 async function read(url: string, request: RequestInit): Promise<Answer> {
