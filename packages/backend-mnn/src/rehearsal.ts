@@ -4,9 +4,9 @@ import type { Rehearsal, RehearsalArgument, RunArgument } from "./protocol.js";
 import type { TableSizes } from "./session.js";
 
 /**
- * MNN works out a graph's shapes anew for each batch, and for some graphs the second is wrong: DeBERTa-v2's, off by 7
- * logits in every row but the first of a batch that comes after one of a single row (MNN 3.6.1). Nothing in the file
- * tells, so it is tried.
+ * MNN works out a graph's shapes anew for each batch. The fault that is known of it, of DeBERTa-v2's products, is mended
+ * where a model is opened (native/shim/shim.cpp); a graph with another one would show here, mostly. Quantised
+ * activations show here too.
  */
 export function rehearsalOf(
   plan: GraphPlan,

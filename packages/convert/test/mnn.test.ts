@@ -4,7 +4,6 @@ import {
   type Backend,
   type Batch,
   InvalidInputError,
-  ModelLoadError,
   type RawOutput,
   readProfile,
 } from "@crossrank/core";
@@ -415,7 +414,7 @@ describeWithConverter("a model by MNN's own converter", () => {
     ]);
   });
 
-  it("is converted without a complaint for DeBERTa, and refused by the backend, which is why convert refuses it", async () => {
+  it("is right for DeBERTa in our backend: convert refuses it for what other programs' MNN makes of its batches", async () => {
     const { model } = await toMnn("deberta-v2-logit");
     const { profile } = await readProfile(model);
     const description = await describeModel(model, profile, {});
@@ -437,12 +436,6 @@ describeWithConverter("a model by MNN's own converter", () => {
       { folder, signal: undefined },
     );
     const goldens = (await readGoldens(model)) ?? expect.fail("no goldens");
-    const outcome = verify({ model: await openModel(copy), backend: backend(), goldens });
-    const error = await outcome.catch((thrown: unknown) => thrown);
-    expect(ModelLoadError.isInstance(error)).toBe(true);
-    // It depends on memory that MNN has not written; it may also crash, in its own process.
-    expect((error as ModelLoadError).message).toMatch(
-      /another result beside others than alone|not finite|ended/,
-    );
+    expect((await verify({ model: await openModel(copy), backend: backend(), goldens })).passed).toBe(true);
   });
 });

@@ -135,6 +135,12 @@ int32_t mnn_shim_open(const uint8_t* bytes, size_t size, const MnnShimOptions* o
     // Without hooks for each operator; and not resized to shapes that the file happens to name.
     session->interpreter->setSessionMode(MNN::Interpreter::Session_Release);
     session->interpreter->setSessionMode(MNN::Interpreter::Session_Resize_Defer);
+    // Every shape is worked out from the graph. MNN 3.6.1 would make the plan of a product of matrices for one batch out of
+    // that for the batch before (GeometryBatchMatMul::onRecompute): one made for as many matrices on both sides, as a single
+    // row has, then reads beyond the smaller side's memory for several rows.
+    session->interpreter->setSessionHint(
+        MNN::Interpreter::GEOMETRY_COMPUTE_MASK,
+        MNN::Interpreter::GEOMETRCOMPUTEMASK_ALL & ~MNN::Interpreter::GEOMETRCOMPUTEMASK_OPENCACHE);
 
     if (!poolHas(options->threads)) {
       return fail(message, MNN_SHIM_THREADS,
