@@ -9,6 +9,7 @@ export type {
   ScoreResult,
   TimeBudget,
 } from "@crossrank/core";
+export { CrossrankError, DisposedError, InvalidInputError } from "@crossrank/core";
 export { DocumentNotScoredError, requireScore, toUnitScore } from "./adapter-scores.js";
 export type {
   AutoConversionOptions,

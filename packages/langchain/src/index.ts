@@ -1,2 +1,2 @@
-/** The specification version of rerankers that this package was written for. */
-export const specificationVersion = "v1";
+// What `import … from "@crossrank/langchain"` gives: a document compressor that reranks.
+export { CrossrankRerank, type CrossrankRerankOptions, type RerankInput } from "./crossrank-rerank.js";

@@ -1,0 +1,93 @@
+import type { Callbacks } from "@langchain/core/callbacks/manager";
+import { Document, type DocumentInterface } from "@langchain/core/documents";
+import { BaseDocumentCompressor } from "@langchain/core/retrievers/document_compressors";
+import { type Runnable, type RunnableConfig, RunnableLambda } from "@langchain/core/runnables";
+import { type LazyReranker, type LazyRerankerOptions, lazyReranker, type RerankerSource } from "crossrank";
+
+/** Those of `openReranker`, where the model is named, and: */
+export type CrossrankRerankOptions = LazyRerankerOptions & {
+  /** Return the best n documents only. Default: all. */
+  readonly topN?: number | undefined;
+  /** The key of a document's metadata under which its score stands. Default `"relevanceScore"`. */
+  readonly scoreKey?: string | undefined;
+};
+
+/** What {@link CrossrankRerank.asRunnable} takes. */
+export interface RerankInput {
+  readonly query: string;
+  readonly documents: readonly DocumentInterface[];
+}
+
+/**
+ * Reranks documents by their `pageContent`, best first. Each comes back as a copy with its id, its metadata, and its
+ * score in the metadata; null where it has none (the query fills the model, or a time budget ran out).
+ */
+export class CrossrankRerank extends BaseDocumentCompressor implements AsyncDisposable {
+  readonly #reranker: LazyReranker;
+  readonly #topN: number | undefined;
+  readonly #scoreKey: string;
+  readonly #runnable: Runnable<RerankInput, Document[]>;
+
+  /**
+   * @param source a reranker, a promise of one, or a model's name as `openReranker` takes it.
+   * @throws {InvalidInputError} when an option of opening stands beside a reranker.
+   */
+  constructor(source: RerankerSource, options: CrossrankRerankOptions = {}) {
+    super();
+    const { topN, scoreKey = "relevanceScore", ...opening } = options;
+    this.#reranker = lazyReranker(source, opening);
+    this.#topN = topN;
+    this.#scoreKey = scoreKey;
+    this.#runnable = RunnableLambda.from<RerankInput, Document[]>((input, config) =>
+      this.#rerank(input, config.signal),
+    ).withConfig({ runName: "CrossrankRerank" });
+  }
+
+  /**
+   * @param callbacks are told of the run, as those of a chain's step.
+   * @throws what `Reranker.rerank` throws, and `openReranker` in the first call.
+   */
+  async compressDocuments(
+    documents: DocumentInterface[],
+    query: string,
+    callbacks?: Callbacks,
+  ): Promise<Document[]> {
+    return this.#runnable.invoke({ query, documents }, callbacks === undefined ? {} : { callbacks });
+  }
+
+  /** The same as a step of a chain. The signal of its configuration stops the scoring. */
+  asRunnable(): Runnable<RerankInput, Document[]> {
+    return this.#runnable;
+  }
+
+  /** Opens the model now instead of in the first call. */
+  async load(): Promise<void> {
+    await this.#reranker.load();
+  }
+
+  /** Frees the model that was opened here; a reranker that was given stays the caller's. */
+  async dispose(): Promise<void> {
+    await this.#reranker.dispose();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  async #rerank({ query, documents }: RerankInput, signal: RunnableConfig["signal"]): Promise<Document[]> {
+    const { results } = await this.#reranker.rerank({
+      query,
+      documents: documents.map(({ pageContent }) => pageContent),
+      topN: this.#topN,
+      signal,
+    });
+    return results.map(({ index, score }) => {
+      const { pageContent, metadata, id } = documents[index] as DocumentInterface;
+      return new Document({
+        pageContent,
+        metadata: { ...metadata, [this.#scoreKey]: score },
+        ...(id === undefined ? {} : { id }),
+      });
+    });
+  }
+}
