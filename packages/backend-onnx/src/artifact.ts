@@ -18,7 +18,7 @@ import { type GraphSummary, precisionOf, readGraph, withLocalFile } from "@cross
 import { dtypeToTell, graphOf } from "./describe.js";
 import { artifactPaths, dtypes } from "./dtype.js";
 import { isDetached, weightFiles } from "./external-data.js";
-import { artifactsAmong, onnxPaths, thisProcessor } from "./published-names.js";
+import { artifactsAmong, onnxPaths, type Processor } from "./published-names.js";
 
 /** An artifact on this machine. */
 export interface LocalArtifact {
@@ -52,18 +52,27 @@ const mostRead = 16;
 /**
  * The .onnx to run, by the rule of all backends; where names do not decide, by what the graphs are.
  *
- * @param onGpu whether something else than the processor computes.
+ * @param options.processor the one that computes, as far as files are made for it.
+ * @param options.onGpu whether something else than the processor computes.
  * @throws {ModelFileNotFoundError} when it is not there, or several are alike.
  * @throws {InvalidInputError} when `dtype` is no precision.
  */
 export async function chooseFile(
   files: ModelFiles,
   wish: ArtifactWish,
-  { onGpu, signal }: { readonly onGpu: boolean; readonly signal: AbortSignal | undefined },
+  {
+    processor,
+    onGpu,
+    signal,
+  }: {
+    readonly processor: Processor;
+    readonly onGpu: boolean;
+    readonly signal: AbortSignal | undefined;
+  },
 ): Promise<ModelFile> {
   const byPath = new Map((await files.list({ signal })).map((file) => [file.path, file]));
   const paths = [...byPath.keys()];
-  const all = artifactsAmong(paths, thisProcessor(), onGpu);
+  const all = artifactsAmong(paths, processor, onGpu);
   const format: ArtifactFormat = {
     dtypes,
     artifacts: () => all.filter(({ dtype }) => dtype !== "?"),
@@ -132,33 +141,50 @@ async function byContent(
   return undefined;
 }
 
+/** A file of an artifact, where a backend has it: a path, or the bytes themselves. */
+export interface ArtifactPart<Place> {
+  readonly file: ModelFile;
+  readonly place: Place;
+  readonly bytes: number;
+  /** Names by which the graph reads weights from it; of the .onnx none. */
+  readonly locations: readonly string[];
+}
+
 /**
  * Fetches the .onnx, and then the files that it reads its weights from, one after the other.
  *
- * @throws {ModelLoadError} when one is missing, empty, a Git LFS pointer, too short, or outside of the model's folder.
+ * @param access.fetch gets a file of the model. It refuses what is empty or no content.
+ * @param access.read what the .onnx says.
+ * @returns the parts, the .onnx first.
+ * @throws {ModelLoadError} when one is missing, too short, or outside of the model's folder.
  */
-export async function fetchArtifact(
-  files: ModelFiles,
-  file: ModelFile,
-  options: Pick<LoadRequest, "signal" | "onProgress">,
-): Promise<LocalArtifact> {
-  const { signal } = options;
-  const fetched = async (path: string): Promise<{ path: string; bytes: number }> => {
-    const localPath = await files.localPath(path, options);
+export async function collectParts<Place>(
+  {
+    files,
+    file,
+    backend,
+  }: { readonly files: ModelFiles; readonly file: ModelFile; readonly backend: string },
+  access: {
+    readonly fetch: (path: string) => Promise<{ readonly place: Place; readonly bytes: number }>;
+    readonly read: (place: Place) => Promise<GraphSummary | undefined>;
+  },
+  signal: AbortSignal | undefined,
+): Promise<{
+  readonly parts: readonly [ArtifactPart<Place>, ...ArtifactPart<Place>[]];
+  readonly graph: GraphSummary | undefined;
+}> {
+  const fetched = async (path: string): Promise<{ readonly place: Place; readonly bytes: number }> => {
+    const found = await access.fetch(path);
     signal?.throwIfAborted();
-    const bytes = await requireContent({ model: files.id, backend: "onnx", file: path }, localPath);
-    return { path: localPath, bytes };
+    return found;
   };
-  const { path: modelPath, bytes: graphBytes } = await fetched(file.path);
-  const graph = await withLocalFile(modelPath, readGraph);
-  const facts = { model: files.id, backend: "onnx", file: file.path };
+  const main: ArtifactPart<Place> = { file, ...(await fetched(file.path)), locations: [] };
+  const graph = await access.read(main.place);
+  const facts = { model: files.id, backend, file: file.path };
   const weights = weightFiles(file.path, graph?.external ?? []);
   if ("problem" in weights) throw new ModelLoadError({ ...facts, ...weights });
   const listed = weights.length === 0 ? [] : await files.list({ signal });
-  const all = [file];
-  const paths = [modelPath];
-  const detachedData: { name: string; path: string }[] = [];
-  let bytes = graphBytes;
+  const others = new Map<string, ArtifactPart<Place>>();
   for (const weight of weights) {
     const found = listed.find(({ path }) => path === weight.path);
     if (found === undefined) {
@@ -168,25 +194,57 @@ export async function fetchArtifact(
         fix: "Put the weight files that the .onnx names beside it, under those names",
       });
     }
-    if (all.includes(found)) continue;
-    const local = await fetched(weight.path);
-    if (local.bytes < weight.bytes) {
+    const known = found.path === file.path ? main : others.get(found.path);
+    const part = known ?? { file: found, ...(await fetched(weight.path)), locations: [] };
+    if (part.bytes < weight.bytes) {
       throw new ModelLoadError({
         ...facts,
-        problem: `${weight.path} has ${local.bytes} bytes, and the graph reads ${weight.bytes} of it`,
+        problem: `${weight.path} has ${part.bytes} bytes, and the graph reads ${weight.bytes} of it`,
         fix: "Download both again: they are of two exports, or one is cut",
       });
     }
-    all.push(found);
-    paths.push(local.path);
-    bytes += local.bytes;
+    if (part !== main) {
+      others.set(found.path, { ...part, locations: [...part.locations, weight.location] });
+    }
   }
-  for (const weight of weights) {
-    const path = paths[all.findIndex((one) => one.path === weight.path)] ?? "";
-    if (await isDetached(modelPath, path, weight.location))
-      detachedData.push({ name: weight.location, path });
+  return { parts: [main, ...others.values()], graph };
+}
+
+/**
+ * The parts of an artifact on this machine.
+ *
+ * @throws {ModelLoadError} when one is missing, empty, a Git LFS pointer, too short, or outside of the model's folder.
+ */
+export async function fetchArtifact(
+  files: ModelFiles,
+  file: ModelFile,
+  options: Pick<LoadRequest, "signal" | "onProgress">,
+): Promise<LocalArtifact> {
+  const fetch = async (path: string): Promise<{ place: string; bytes: number }> => {
+    const place = await files.localPath(path, options);
+    options.signal?.throwIfAborted();
+    return { place, bytes: await requireContent({ model: files.id, backend: "onnx", file: path }, place) };
+  };
+  const { parts, graph } = await collectParts(
+    { files, file, backend: "onnx" },
+    { fetch, read: (path) => withLocalFile(path, readGraph) },
+    options.signal,
+  );
+  const [{ place: modelPath }] = parts;
+  const detachedData: { name: string; path: string }[] = [];
+  for (const { place, locations } of parts) {
+    for (const name of locations) {
+      if (await isDetached(modelPath, place, name)) detachedData.push({ name, path: place });
+    }
   }
-  return { files: all, modelPath, paths, detachedData, bytes, graph };
+  return {
+    files: parts.map((part) => part.file),
+    modelPath,
+    paths: parts.map(({ place }) => place),
+    detachedData,
+    bytes: parts.reduce((sum, part) => sum + part.bytes, 0),
+    graph,
+  };
 }
 
 /** What was loaded, with the source's hashes, or the files' own where the source has none. */

@@ -9,7 +9,8 @@ import { precisionClassOf } from "@crossrank/core/verify";
 import { type GraphSummary, precisionOf, readGraph } from "@crossrank/formats/onnx";
 import { dtypeOfFile, usualDtype } from "./dtype.js";
 import { weightFiles } from "./external-data.js";
-import { madeElsewhere, onnxPaths, publishedName, thisProcessor } from "./published-names.js";
+import { madeElsewhere, onnxPaths, type Processor, publishedName } from "./published-names.js";
+import { thisProcessor } from "./this-processor.js";
 
 /** What a file of a model is, from its content; undefined where it cannot be followed. */
 export async function graphOf(
@@ -34,8 +35,12 @@ export function dtypeToTell(path: string, content: string | undefined): string {
 }
 
 /** What somebody should know who runs the file here. */
-export function notesOn(path: string, content: string | undefined, onGpu: boolean): readonly string[] {
-  const elsewhere = madeElsewhere(publishedName(path)?.processor, thisProcessor(), onGpu);
+export function notesOn(
+  path: string,
+  content: string | undefined,
+  { processor, onGpu }: { readonly processor: Processor; readonly onGpu: boolean },
+): readonly string[] {
+  const elsewhere = madeElsewhere(publishedName(path)?.processor, processor, onGpu);
   const named = usualDtype(path) ?? publishedName(path)?.dtype;
   const isNamedWrongly =
     named !== undefined && content !== undefined && precisionClassOf(named) !== precisionClassOf(content);
@@ -95,7 +100,7 @@ export async function describe(
     },
     files: paths,
     notes: [
-      ...notesOn(path, dtype, false),
+      ...notesOn(path, dtype, { processor: thisProcessor(), onGpu: false }),
       ...outside,
       ...missing.map((one) => `${path} reads weights from ${one}, which is not there`),
     ],

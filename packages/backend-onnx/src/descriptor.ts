@@ -3,6 +3,7 @@ import { describe } from "./describe.js";
 import { dtypes } from "./dtype.js";
 import { onnx } from "./onnx.js";
 import { artifactsAmong, onnxPaths } from "./published-names.js";
+import { thisProcessor } from "./this-processor.js";
 
 /** This package's backends, as data. */
 export const backends: readonly BackendDescriptor[] = [
@@ -11,7 +12,7 @@ export const backends: readonly BackendDescriptor[] = [
     format: "onnx",
     families: ["cross-encoder", "bi-encoder", "causal-lm", "listwise"],
     dtypes,
-    artifacts: (paths) => artifactsAmong(paths),
+    artifacts: (paths) => artifactsAmong(paths, thisProcessor()),
     candidates: onnxPaths,
     describe,
     install: ["@crossrank/backend-onnx"],

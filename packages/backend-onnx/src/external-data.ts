@@ -1,5 +1,5 @@
 import { realpath } from "node:fs/promises";
-import { dirname, join, posix, relative, sep } from "node:path";
+import { dirname, join, relative, sep } from "node:path";
 import type { Problem } from "@crossrank/backend-kit";
 import type { ExternalData } from "@crossrank/formats/onnx";
 import { shortened } from "./graph-plan.js";
@@ -27,13 +27,14 @@ export function weightFiles(
     return { problem: `its weights lie in ${external.length} files`, fix: outsideFix };
   }
   const files: WeightFile[] = [];
+  const folder = graphPath.slice(0, graphPath.lastIndexOf("/") + 1);
   for (const { location, bytes } of external) {
     const path = insidePath(location);
     if (path === undefined) {
       const name = JSON.stringify(shortened(location));
       return { problem: `its weights lie in ${name}, which is no place within its folder`, fix: outsideFix };
     }
-    files.push({ location, bytes, path: posix.join(posix.dirname(graphPath), path) });
+    files.push({ location, bytes, path: folder + path });
   }
   return files.sort((a, b) => (a.path < b.path ? -1 : 1));
 }
@@ -51,8 +52,8 @@ function insidePath(location: string): string | undefined {
     location.startsWith("/") ||
     location.endsWith("/") ||
     steps.includes("..");
-  const path = posix.normalize(location);
-  return isOutside || path === "." ? undefined : path;
+  const path = steps.filter((step) => step !== "" && step !== ".").join("/");
+  return isOutside || path === "" ? undefined : path;
 }
 
 /**

@@ -59,12 +59,19 @@ export async function requireDefaults(
   { files, signal }: Pick<LoadRequest, "files" | "signal">,
 ): Promise<GraphNodes | undefined> {
   const nodes = await withLocalFile(modelPath, readNodes);
-  const config = await readConfig(files, signal);
-  const problem = nodes === undefined ? undefined : judgeDefaults(nodes, config);
+  const problem = await defaultsProblem(nodes, { files, signal });
   if (problem !== undefined) {
     throw new ModelLoadError({ model: files.id, backend: "onnx", file, ...problem });
   }
   return nodes;
+}
+
+/** {@link judgeDefaults} of nodes that were read, with the model's own config.json. */
+export async function defaultsProblem(
+  nodes: GraphNodes | undefined,
+  { files, signal }: Pick<LoadRequest, "files" | "signal">,
+): Promise<Problem | undefined> {
+  return nodes === undefined ? undefined : judgeDefaults(nodes, await readConfig(files, signal));
 }
 
 /** config.json, parsed; undefined where there is none, or none that can be read: core refuses it where it needs it. */

@@ -2,19 +2,11 @@ import {
   abortable,
   artifactWish,
   type Isolation,
-  type Problem,
+  RuntimeStartError,
   rememberFiles,
   requireTokens,
 } from "@crossrank/backend-kit";
-import {
-  type Backend,
-  type BackendSession,
-  type Capabilities,
-  type DeclaredClasses,
-  IncompatibleModelError,
-  type LoadRequest,
-  ModelLoadError,
-} from "@crossrank/core";
+import type { Backend, BackendSession, DeclaredClasses, LoadRequest } from "@crossrank/core";
 import { precisionOf, readGraph, statesIdentity, withLocalFile } from "@crossrank/formats/onnx";
 import { OutputTrace } from "./activated-outputs.js";
 import { chooseFile, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
@@ -23,17 +15,17 @@ import { notesOn } from "./describe.js";
 import { diagnose } from "./diagnose.js";
 import { namesQuantisedActivations } from "./dtype.js";
 import { type FileMarks, marksOf } from "./file-marks.js";
-import { describeTensors, type GraphPlan } from "./graph-plan.js";
 import { requireDefaults } from "./judge-defaults.js";
 import { type Lane, openLane } from "./lanes.js";
 import { modelLoadError } from "./load-error.js";
 import { checkOptions, type OnnxOptions } from "./options.js";
 import { isPackaged } from "./packaged-artifacts.js";
-import { planInputs } from "./plan-inputs.js";
-import { classesAmong, kindsToOffer, planPlainOutput, poolingProblem, shapeProblem } from "./plan-output.js";
+import { capabilitiesOf, planGraph } from "./plan-graph.js";
+import { classesAmong } from "./plan-output.js";
 import type { LoadArgument, LoadedGraph } from "./protocol.js";
 import { OnnxSession } from "./session.js";
 import { settingsOfSession } from "./settings.js";
+import { thisProcessor } from "./this-processor.js";
 
 /**
  * ONNX Runtime on this machine, in child processes or worker threads, so that the event loop stays free.
@@ -58,7 +50,7 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
   requireTokens(request.output);
   const wish = artifactWish(options.file, request);
   const onGpu = !onProcessor(options);
-  const file = await chooseFile(files, wish, { onGpu, signal });
+  const file = await chooseFile(files, wish, { processor: thisProcessor(), onGpu, signal });
   const local = await fetchArtifact(files, file, { signal, onProgress });
   // What comes with this project's packages leaves nothing out, and gives logits.
   const packaged = await isPackaged(local, signal);
@@ -79,6 +71,8 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
   );
   try {
     const loading = loadAll(lanes, argument).catch((failure) => {
+      // No file was looked at yet.
+      if (RuntimeStartError.isInstance(failure)) throw failure;
       const { externalShapes = [] } = local.graph ?? {};
       throw modelLoadError({ model: files.id, file: file.path, externalShapes }, failure);
     });
@@ -87,6 +81,7 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
       signal,
     );
     const plan = planGraph(graph, request, {
+      backend: "onnx",
       file: file.path,
       marks,
       trace,
@@ -97,8 +92,8 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
     return new OnnxSession({
       info: { name: "onnx", runtime: { name: "onnxruntime-node", version: graph.version } },
       artifact,
-      notes: notesOn(file.path, precision?.dtype, onGpu),
-      capabilities: { ...capabilitiesOf(plan, placement), batchPreference, rowsAffectScores },
+      notes: notesOn(file.path, precision?.dtype, { processor: thisProcessor(), onGpu }),
+      capabilities: { ...capabilitiesOf(plan, placement.workers), batchPreference, rowsAffectScores },
       settings: settingsOfSession({ ...argument, rowsAffectScores, batchPreference }),
       bounds: undefined,
       lanes,
@@ -117,7 +112,8 @@ async function declaredClasses(
   { files, dtype, ...others }: Pick<LoadRequest, "files" | "dtype" | "signal" | "onProgress">,
 ): Promise<DeclaredClasses | undefined> {
   const wish = { file: options.file, dtype, defaultDtype: undefined };
-  const file = await chooseFile(files, wish, { onGpu: !onProcessor(options), signal: others.signal });
+  const onGpu = !onProcessor(options);
+  const file = await chooseFile(files, wish, { processor: thisProcessor(), onGpu, signal: others.signal });
   // What `load` needs anyway.
   const graph = await withLocalFile(await files.localPath(file.path, others), readGraph);
   const outputs = (graph?.outputs ?? []).map(({ name, type, shape }) => ({ name, type: type ?? "", shape }));
@@ -148,59 +144,4 @@ async function loadAll(lanes: readonly Lane[], argument: LoadArgument): Promise<
     throw new Error("no worker was started");
   }
   return graph;
-}
-
-function planGraph(
-  graph: LoadedGraph,
-  { files, output, profile }: LoadRequest,
-  facts: {
-    readonly file: string;
-    readonly marks: FileMarks;
-    readonly trace: OutputTrace | undefined;
-    readonly statesIdentity: boolean;
-  },
-): GraphPlan {
-  const { file, marks } = facts;
-  const refuse = (problem: Problem): ModelLoadError =>
-    new ModelLoadError({ model: files.id, backend: "onnx", file, ...problem });
-  const inputs = planInputs(graph.inputs);
-  if ("problem" in inputs) {
-    throw refuse(inputs);
-  }
-  const kinds = kindsToOffer(output.kinds, profile.head);
-  const planned = planPlainOutput(graph.outputs, { ...output, kinds }, { ...facts, head: profile.head });
-  if (planned === undefined) {
-    throw new IncompatibleModelError({
-      model: files.id,
-      backend: "onnx",
-      capability: `an output of ${file}`,
-      wanted: (kinds.length === 0 ? output.kinds : kinds).join('" or "'),
-      supported: describeTensors(graph.outputs),
-    });
-  }
-  if ("problem" in planned) {
-    throw refuse(planned);
-  }
-  const plan = { ...inputs, output: planned };
-  const problem = shapeProblem(plan) ?? poolingProblem(planned, profile.head, marks.pooling);
-  if (problem !== undefined) {
-    throw refuse(problem);
-  }
-  return plan;
-}
-
-function capabilitiesOf(
-  plan: GraphPlan,
-  { workers }: Placement,
-): Omit<Capabilities, "batchPreference" | "rowsAffectScores"> {
-  return {
-    output: plan.output.kind,
-    maxSequenceLength: plan.columns,
-    sequenceLengths: plan.columns === undefined ? "any" : [plan.columns],
-    batchSize: plan.rows === undefined ? { max: Number.MAX_SAFE_INTEGER } : { exactly: plan.rows },
-    segmentIds: plan.inputs.some((input) => input.source === "segmentIds"),
-    // The second keeps a worker busy while the first one's answer travels.
-    concurrentRuns: 2 * workers,
-    cancelsWithinBatch: false,
-  };
 }

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import type { FoundArtifact } from "@crossrank/backend-kit";
 import { artifactPaths, dtypes } from "./dtype.js";
 
@@ -43,14 +42,6 @@ export interface Processor {
   readonly name: string;
 }
 
-let here: Processor | undefined;
-
-/** This machine's, asked once. */
-export function thisProcessor(): Processor {
-  here ??= processorOf(process.arch, process.platform === "linux" ? linuxFlags() : []);
-  return here;
-}
-
 /**
  * @param arch Node's `process.arch`.
  * @param flags as Linux lists them. Where a system does not say them, of x64 what runs right on all: unsigned weights.
@@ -66,14 +57,6 @@ export function processorOf(arch: string, flags: readonly string[]): Processor {
   const multiplies = (wide && has("avx512_vnni")) || has("avx_vnni");
   const fits = [...(multiplies ? ["avx512_vnni"] : []), ...(wide ? ["avx512"] : []), "avx2"];
   return { fits, name: `${arch} with ${fits[0]}` };
-}
-
-function linuxFlags(): readonly string[] {
-  try {
-    return /^flags\s*:(.*)$/m.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1]?.trim().split(/\s+/) ?? [];
-  } catch {
-    return [];
-  }
 }
 
 /** What to say of a file that was made for another processor; undefined where it fits. */
@@ -95,7 +78,7 @@ export function madeElsewhere(
  */
 export function artifactsAmong(
   paths: readonly string[],
-  processor: Processor = thisProcessor(),
+  processor: Processor,
   onGpu = false,
 ): readonly FoundArtifact[] {
   const files = byFolder(onnxPaths(paths));

@@ -1,15 +1,24 @@
-import { RuntimeSession, type SessionFacts } from "@crossrank/backend-kit";
+import { type CallOptions, RuntimeSession, type SessionFacts } from "@crossrank/backend-kit";
 import type { Batch, RawOutput } from "@crossrank/core";
 import type { GraphPlan } from "./graph-plan.js";
-import type { Lane } from "./lanes.js";
 import type { RunArgument, RunResult } from "./protocol.js";
+
+/** What a session needs of the runtimes that it shares its batches among. */
+export interface RunLane {
+  /** Calls whose answer somebody waits for. */
+  readonly underWay: number;
+  /** Whether it died too often to be started again now. */
+  readonly isResting: boolean;
+  call(kind: "run", argument: RunArgument, options?: CallOptions): Promise<RunResult>;
+  close(): Promise<void>;
+}
 
 /** A model in the memory of one process or thread, or of several. */
 export class OnnxSession extends RuntimeSession {
-  readonly #lanes: readonly Lane[];
+  readonly #lanes: readonly RunLane[];
   readonly #plan: GraphPlan;
 
-  constructor(facts: SessionFacts & { readonly lanes: readonly Lane[]; readonly plan: GraphPlan }) {
+  constructor(facts: SessionFacts & { readonly lanes: readonly RunLane[]; readonly plan: GraphPlan }) {
     super(facts);
     this.#lanes = facts.lanes;
     this.#plan = facts.plan;
@@ -33,7 +42,7 @@ export class OnnxSession extends RuntimeSession {
   }
 
   /** Of those that can be started, where any can. */
-  #leastLoaded(): Lane {
+  #leastLoaded(): RunLane {
     const able = this.#lanes.filter((lane) => !lane.isResting);
     const lanes = able.length === 0 ? this.#lanes : able;
     return lanes.reduce((least, lane) => (lane.underWay < least.underWay ? lane : least));

@@ -10,7 +10,8 @@ import {
 } from "@crossrank/core";
 import { openModel } from "@crossrank/hub";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { artifactsAmong, processorOf, thisProcessor } from "../src/published-names.js";
+import { artifactsAmong, processorOf } from "../src/published-names.js";
+import { thisProcessor } from "../src/this-processor.js";
 import { fixturesFolder, load, makeBatch, rejection, temporaryFolder } from "./fixtures.js";
 import { folderFiles } from "./folder-files.js";
 
