@@ -1,4 +1,4 @@
-import type { Tensor } from "onnxruntime-node";
+import type { Tensor } from "onnxruntime-common";
 import { float16ToFloat32 } from "./float16.js";
 import type { PlannedOutput } from "./graph-plan.js";
 import type { RunArgument, RunResult } from "./protocol.js";

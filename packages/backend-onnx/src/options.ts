@@ -6,7 +6,7 @@ import {
   requireCount,
 } from "@crossrank/backend-kit";
 import { type BatchPreference, InvalidInputError } from "@crossrank/core";
-import type { InferenceSession } from "onnxruntime-node";
+import type { InferenceSession } from "onnxruntime-common";
 
 /**
  * How {@link onnx} runs models. Every default is chosen from the machine and the model's size when a model loads.

@@ -1,5 +1,5 @@
 import type { HostStage } from "@crossrank/backend-kit/runtime";
-import type { InferenceSession } from "onnxruntime-node";
+import type { InferenceSession } from "onnxruntime-common";
 import type { GraphPlan, GraphTensor } from "./graph-plan.js";
 
 /** What passes between a session and one of its runtimes, in a process or thread: calls with an id, each answered once. */

@@ -1,8 +1,9 @@
 import { closeSync, openSync, readSync, statSync } from "node:fs";
 import { basename } from "node:path";
-import { type Handlers, messageOf, RuntimeFailure } from "@crossrank/backend-kit/runtime";
-import type { InferenceSession } from "onnxruntime-node";
+import { type Handlers, RuntimeFailure } from "@crossrank/backend-kit/runtime";
+import type { InferenceSession } from "onnxruntime-common";
 import type { GraphTensor } from "./graph-plan.js";
+import { type Library, loadLibrary } from "./library.js";
 import type {
   Calls,
   LoadArgument,
@@ -12,8 +13,6 @@ import type {
   RuntimeDiagnosis,
 } from "./protocol.js";
 import { runBatch } from "./run-batch.js";
-
-type Library = typeof import("onnxruntime-node");
 
 /** One ONNX Runtime session. It computes on the thread that calls it. */
 export class Runtime implements Handlers<Calls> {
@@ -30,8 +29,9 @@ export class Runtime implements Handlers<Calls> {
 
   /** @throws {RuntimeFailure} of stage `runtime` or `provider`, and what ONNX Runtime throws for the file. */
   async load({ modelPath, externalData, sessionOptions }: LoadArgument): Promise<LoadedGraph> {
-    const library = await loadLibrary();
-    requireProviders(library, sessionOptions.executionProviders ?? []);
+    const providers = (sessionOptions.executionProviders ?? []).map(providerName);
+    const library = await loadLibrary(providers);
+    requireProviders(library, providers);
     const detached = externalData.map(({ name, path }) => ({ path: name, data: readWhole(path) }));
     const session = await library.InferenceSession.create(
       modelPath,
@@ -60,27 +60,10 @@ export class Runtime implements Handlers<Calls> {
   }
 }
 
-/** @throws {RuntimeFailure} of stage `runtime`. */
-async function loadLibrary(): Promise<Library> {
-  let library: Library;
-  try {
-    library = await import("onnxruntime-node");
-  } catch (cause) {
-    throw new RuntimeFailure("runtime", messageOf(cause).trim(), { cause });
-  }
-  // Its failures are errors with a message; it would write them to the standard error of the program besides.
-  library.env.logLevel = "fatal";
-  return library;
-}
-
 /** onnxruntime-common drops an unknown provider with a console warning as long as another one is left. */
-function requireProviders(
-  { listSupportedBackends }: Library,
-  providers: NonNullable<InferenceSession.SessionOptions["executionProviders"]>,
-): void {
+function requireProviders({ listSupportedBackends }: Library, providers: readonly string[]): void {
   const supported = listSupportedBackends().map((backend) => backend.name);
-  for (const provider of providers) {
-    const name = typeof provider === "string" ? provider : provider.name;
+  for (const name of providers) {
     if (!supported.includes(name)) {
       throw new RuntimeFailure(
         "provider",
@@ -88,6 +71,10 @@ function requireProviders(
       );
     }
   }
+}
+
+function providerName(provider: InferenceSession.ExecutionProviderConfig): string {
+  return typeof provider === "string" ? provider : provider.name;
 }
 
 /** `readFileSync` ends at 2 GiB. */

@@ -1,6 +1,6 @@
 import { settingsOf } from "@crossrank/backend-kit";
 import type { BatchPreference, Settings } from "@crossrank/core";
-import type { InferenceSession } from "onnxruntime-node";
+import type { InferenceSession } from "onnxruntime-common";
 
 /** Session options about threads, memory and logs, some of them paths of this machine: no number depends on them. */
 const withoutEffect: readonly string[] = [
