@@ -30,6 +30,11 @@ export type AnswerMessage<Calls extends CallTable<Calls>> =
   | { readonly id: number; readonly result: Calls[keyof Calls]["result"] }
   | { readonly id: number; readonly failure: { readonly stage: string; readonly message: string } };
 
+/** The first message of a process or thread: from now on it answers calls. */
+export interface ReadyMessage {
+  readonly ready: true;
+}
+
 /** A runtime itself. A call that cannot be stopped leaves the signal unused. */
 export type Handlers<Calls extends CallTable<Calls>> = {
   [Kind in keyof Calls]: (

@@ -9,6 +9,7 @@ import {
   type CallTable,
   type CancelMessage,
   type MortalClient,
+  type ReadyMessage,
   RuntimeFailure,
 } from "./calls.js";
 import { endWithThisProcess, requireRoomForChild } from "./child-processes.js";
@@ -16,18 +17,15 @@ import { endsWithin, startClock } from "./clock.js";
 import { releaseDeadline } from "./deadlines.js";
 import { messageOf, shortageOf } from "./failure-text.js";
 import { PendingCalls } from "./pending-calls.js";
+import { type ProgramFacts, ProgramStart } from "./program-start.js";
 
 /** Characters kept of what the child wrote to its standard error. */
 const keptText = 4000;
 
-export interface ChildFacts {
-  /** The program that the child runs: one that calls `serveCalls`. */
-  readonly entry: URL;
-  /** The runtime's name, for messages. */
-  readonly runtime: string;
+export interface ChildFacts extends ProgramFacts {
   /** Variables of the child beside those of this process. */
   readonly environment?: Readonly<Record<string, string>> | undefined;
-  readonly deadlines: { readonly load: number; readonly run: number };
+  readonly deadlines: { readonly start: number; readonly load: number; readonly run: number };
 }
 
 /**
@@ -50,11 +48,13 @@ export class ChildClient<Calls extends CallTable<Calls>> implements MortalClient
   constructor(facts: ChildFacts) {
     this.#facts = facts;
     this.#child = startChild(facts);
+    const start = new ProgramStart(facts, "process", (error) => this.#kill(error));
     endWithThisProcess(this.#child);
     this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.#lastWords = (this.#lastWords + text).slice(-keptText);
     });
-    this.#child.on("message", (message: AnswerMessage<Calls>) => {
+    this.#child.on("message", (message: AnswerMessage<Calls> | ReadyMessage) => {
+      if ("ready" in message) return start.succeeded();
       this.#pending.settle(
         "result" in message ? { ...message, result: withOwnBuffers(message.result) } : message,
       );
@@ -62,7 +62,10 @@ export class ChildClient<Calls extends CallTable<Calls>> implements MortalClient
     });
     this.#exited = new Promise((resolve) => {
       const gone = (how: string): void => {
-        this.#pending.end(new RuntimeFailure("crash", `${facts.runtime}'s process ${how}${this.#quote()}`));
+        const words = how + this.#quote();
+        const failure = new RuntimeFailure("crash", `${facts.runtime}'s process ${words}`);
+        this.#pending.end(start.failure(words) ?? failure);
+        start.stop();
         this.#watch(false);
         resolve();
       };
@@ -140,8 +143,9 @@ export class ChildClient<Calls extends CallTable<Calls>> implements MortalClient
   #hold(alive: boolean): void {
     const handles = [this.#child, this.#child.channel, this.#child.stderr as Socket | null];
     for (const handle of handles) {
-      if (alive) handle?.ref();
-      else handle?.unref();
+      // Bun's handles lack them here and there.
+      if (alive) handle?.ref?.();
+      else handle?.unref?.();
     }
   }
 

@@ -14,6 +14,9 @@ export const usualDeadlines: Readonly<Record<keyof Deadlines, number>> = {
   close: 30_000,
 };
 
+/** For the program of a process or thread to come up, on a machine with other work. */
+export const startDeadline = 60_000;
+
 export const longestDeadline = 86_400_000;
 
 /** Of an idle runtime, for freeing its memory; also for a process that was killed, until it is gone. */

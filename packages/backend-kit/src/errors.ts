@@ -1,5 +1,24 @@
 import { CrossrankError } from "@crossrank/core";
 
+/**
+ * The program of a runtime's own process or thread is not there, ended before it could be asked for anything, or did not
+ * come up in time. No file of a model was looked at by then.
+ */
+export class RuntimeStartError extends CrossrankError<"runtime-start"> {
+  static override readonly code = "runtime-start";
+
+  /** The runtime's name, e.g. `"ONNX Runtime"`. */
+  readonly runtime: string;
+
+  constructor(
+    { runtime, problem, fix }: { runtime: string; problem: string; fix: string },
+    options?: { cause?: unknown },
+  ) {
+    super("runtime-start", `${runtime} does not start: ${problem}. ${fix}`, options);
+    this.runtime = runtime;
+  }
+}
+
 /** The package of a backend, or of one that it computes on, is not installed. */
 export class BackendNotInstalledError extends CrossrankError<"backend-not-installed"> {
   static override readonly code = "backend-not-installed";

@@ -1,8 +1,11 @@
+import { pathToFileURL } from "node:url";
 import type { CallTable, Handlers, MortalClient } from "./calls.js";
 import { ChildClient } from "./child-client.js";
-import { type Deadlines, longestDeadline } from "./deadlines.js";
+import { type Deadlines, longestDeadline, startDeadline } from "./deadlines.js";
+import { RuntimeStartError } from "./errors.js";
 import { LocalClient } from "./local-client.js";
 import { checkChoice, requireCount } from "./options.js";
+import { bundleFix, findPackageFile, type PackageFile } from "./package-file.js";
 import { RestartingHost } from "./restarting-host.js";
 import { ThreadClient } from "./thread-client.js";
 
@@ -40,7 +43,9 @@ export function checkHostOptions({ isolation, deadlines }: HostOptions): void {
 export interface HostFacts<Calls extends CallTable<Calls>> extends HostOptions {
   readonly isolation: Isolation;
   /** The program of the child process or worker thread: one that calls `serveCalls`. */
-  readonly entry: URL;
+  readonly entry: URL | PackageFile;
+  /** Milliseconds until the program has to be up. Default: 60,000. */
+  readonly startsWithin?: number | undefined;
   /** The runtime's name, for messages. */
   readonly runtime: string;
   /** Variables of a child process beside those of this process. */
@@ -60,11 +65,26 @@ export class Host<Calls extends CallTable<Calls>> extends RestartingHost<Calls> 
 }
 
 function openClient<Calls extends CallTable<Calls>>(
-  { isolation, here, entry, runtime, environment }: HostFacts<Calls>,
-  deadlines: Readonly<Record<keyof Deadlines, number>>,
+  { isolation, here, entry, runtime, environment, startsWithin = startDeadline }: HostFacts<Calls>,
+  { load, run }: Readonly<Record<keyof Deadlines, number>>,
 ): MortalClient<Calls> {
-  if (isolation === "process") {
-    return new ChildClient<Calls>({ entry, runtime, environment, deadlines });
-  }
-  return here === undefined ? new ThreadClient<Calls>({ entry, runtime }) : new LocalClient<Calls>(here());
+  if (isolation === "thread" && here !== undefined) return new LocalClient<Calls>(here());
+  const program = { entry: programOf(entry, runtime), runtime, fix: fixOf(entry) };
+  const deadlines = { start: startsWithin, load, run };
+  return isolation === "thread"
+    ? new ThreadClient<Calls>({ ...program, deadlines })
+    : new ChildClient<Calls>({ ...program, environment, deadlines });
+}
+
+/** @throws {RuntimeStartError} when there is no such file. */
+function programOf(entry: HostFacts<never>["entry"], runtime: string): URL {
+  if (entry instanceof URL) return entry;
+  const found = findPackageFile(entry);
+  if ("path" in found) return pathToFileURL(found.path);
+  throw new RuntimeStartError({ runtime, problem: found.problem, fix: fixOf(entry) });
+}
+
+/** What to do about a program that does not start. */
+function fixOf(entry: HostFacts<never>["entry"]): string {
+  return entry instanceof URL ? "Check its program, and this machine's load." : bundleFix(entry.name);
 }

@@ -23,10 +23,11 @@ export type {
   CommonBackendOptions,
   FoundArtifact,
 } from "./descriptor.js";
-export { BackendNotInstalledError } from "./errors.js";
+export { BackendNotInstalledError, RuntimeStartError } from "./errors.js";
 export { checkHostOptions, Host, type HostFacts, type HostOptions, type Isolation } from "./host.js";
 export { checkBatchOption, checkChoice, mostCopies, requireCount } from "./options.js";
 export { requireTokens } from "./output-request.js";
+export { bundleFix, findPackageFile, type PackageFile } from "./package-file.js";
 export { PendingCalls } from "./pending-calls.js";
 export { choosePlacement, type Placement } from "./placement.js";
 export type { Problem } from "./problem.js";

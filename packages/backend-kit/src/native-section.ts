@@ -11,6 +11,11 @@ const longestWaitMilliseconds = 30_000;
 
 const sections = new Set<Int32Array>();
 
+/** What a worker is started with. An object: bundlers copy the fields of `workerData`, and an array comes out as none. */
+export interface ThreadData {
+  readonly cells: Int32Array;
+}
+
 /** Main thread: a worker's cells, which to hand over to it. */
 export function openNativeSection(): Int32Array {
   const cells = new Int32Array(new SharedArrayBuffer(8));

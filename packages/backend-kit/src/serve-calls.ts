@@ -1,8 +1,8 @@
 import { writeFileSync } from "node:fs";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { answerCalls, buffersOf, type Channel } from "./answer-calls.js";
-import type { CallTable, Handlers } from "./calls.js";
-import { inNativeSection } from "./native-section.js";
+import type { CallTable, Handlers, ReadyMessage } from "./calls.js";
+import { inNativeSection, type ThreadData } from "./native-section.js";
 
 /**
  * The runtime's side of a host: answers the calls that come to this child process or worker thread. A process ends with
@@ -25,6 +25,7 @@ function processChannel<Calls extends CallTable<Calls>>(blocking: boolean): Chan
   process.on("SIGINT", () => undefined);
   dieFirst();
   if (blocking) watchParent();
+  process.send?.({ ready: true } satisfies ReadyMessage);
   return {
     onMessage: (react) => void process.on("message", react),
     answer: (message, isLast) => void process.send?.(message, () => isLast && endAtOnce()),
@@ -34,12 +35,14 @@ function processChannel<Calls extends CallTable<Calls>>(blocking: boolean): Chan
 
 function threadChannel<Calls extends CallTable<Calls>>(): Channel<Calls> {
   const port = parentPort as NonNullable<typeof parentPort>;
-  const cells = workerData as Int32Array;
+  const { cells } = workerData as ThreadData;
+  port.postMessage({ ready: true } satisfies ReadyMessage);
   return {
     onMessage: (react) => void port.on("message", react),
     answer: (message, isLast) => {
       port.postMessage(message, "result" in message ? buffersOf(message.result) : []);
-      if (isLast) port.close();
+      // Deno has none: there the thread is ended from outside.
+      if (isLast) port.close?.();
     },
     during: (work) => inNativeSection(cells, work),
   };

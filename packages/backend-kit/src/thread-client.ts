@@ -5,11 +5,17 @@ import {
   type CallOptions,
   type CallTable,
   type MortalClient,
+  type ReadyMessage,
   RuntimeFailure,
 } from "./calls.js";
+import { endsWithin } from "./clock.js";
 import { messageOf, shortageOf } from "./failure-text.js";
-import { closeNativeSection, openNativeSection } from "./native-section.js";
+import { closeNativeSection, openNativeSection, type ThreadData } from "./native-section.js";
 import { PendingCalls } from "./pending-calls.js";
+import { type ProgramFacts, ProgramStart } from "./program-start.js";
+
+/** For a thread that has released all to end by itself, in milliseconds. */
+const endingPatience = 1000;
 
 /**
  * A runtime in a worker thread of this process. The thread keeps the process alive only while a call is under way, so a
@@ -21,12 +27,19 @@ export class ThreadClient<Calls extends CallTable<Calls>> implements MortalClien
   readonly #pending: PendingCalls<Calls> = new PendingCalls();
   #isAbandoned = false;
 
-  /** @param entry the program that the thread runs: one that calls `serveCalls`. */
-  constructor({ entry, runtime }: { readonly entry: URL; readonly runtime: string }) {
-    const nativeSection = openNativeSection();
+  /** @param facts.entry the program that the thread runs: one that calls `serveCalls`. */
+  constructor(facts: ProgramFacts) {
+    const { entry, runtime } = facts;
+    const cells = openNativeSection();
+    const workerData: ThreadData = { cells };
     // Without the parent's flags: a loader or debugger given to the program is not meant for this thread.
-    this.#worker = new Worker(entry, { name: runtime, execArgv: [], workerData: nativeSection });
-    this.#worker.on("message", (message: AnswerMessage<Calls>) => {
+    this.#worker = new Worker(entry, { name: runtime, execArgv: [], workerData });
+    const start = new ProgramStart(facts, "thread", (error) => {
+      this.#pending.end(error);
+      void this.#worker.terminate();
+    });
+    this.#worker.on("message", (message: AnswerMessage<Calls> | ReadyMessage) => {
+      if ("ready" in message) return start.succeeded();
       this.#pending.settle(message);
       if (this.#pending.size === 0) this.#worker.unref();
     });
@@ -34,7 +47,8 @@ export class ThreadClient<Calls extends CallTable<Calls>> implements MortalClien
       const shortage = shortageOf(error);
       const failure =
         shortage === undefined
-          ? new RuntimeFailure("crash", `${runtime}'s thread failed (${messageOf(error)})`, { cause: error })
+          ? (start.failure(`failed (${messageOf(error)})`, error) ??
+            new RuntimeFailure("crash", `${runtime}'s thread failed (${messageOf(error)})`, { cause: error }))
           : new RuntimeFailure("limit", `${runtime}'s thread does not start: ${shortage}`, { cause: error });
       this.#pending.end(failure);
     };
@@ -45,8 +59,11 @@ export class ThreadClient<Calls extends CallTable<Calls>> implements MortalClien
     this.#worker.on("error", fail);
     this.#exited = new Promise((resolve) => {
       this.#worker.on("exit", (code) => {
-        closeNativeSection(nativeSection);
-        this.#pending.end(new RuntimeFailure("crash", `${runtime}'s thread ended with code ${code}`));
+        closeNativeSection(cells);
+        const how = `ended with code ${code}`;
+        const failure = new RuntimeFailure("crash", `${runtime}'s thread ${how}`);
+        this.#pending.end(start.failure(how) ?? failure);
+        start.stop();
         resolve();
       });
     });
@@ -77,12 +94,16 @@ export class ThreadClient<Calls extends CallTable<Calls>> implements MortalClien
     }
   }
 
-  /** The thread ends itself, see native-section.ts. */
+  /** The thread ends itself, see native-section.ts; where it cannot (Deno), it is ended once it has released all. */
   async close(): Promise<void> {
     if (this.#pending.death === undefined) {
       // A worker that dies meanwhile has freed its memory too.
-      await this.call("release", undefined).catch(() => undefined);
+      const isReleased = await this.call("release", undefined).then(
+        () => true,
+        () => false,
+      );
       if (!this.#isAbandoned) this.#worker.ref();
+      if (isReleased && !(await endsWithin(this.#exited, endingPatience))) await this.#worker.terminate();
     }
     await this.#exited;
   }

@@ -1,4 +1,5 @@
-import { Host, type HostOptions, type Isolation } from "@crossrank/backend-kit";
+import { Host, type HostOptions, type Isolation, type PackageFile } from "@crossrank/backend-kit";
+import manifest from "../package.json" with { type: "json" };
 import type { Calls } from "./protocol.js";
 import { telemetryOff, turnTelemetryOff } from "./telemetry.js";
 
@@ -15,8 +16,17 @@ export function openLane(
   return new Host<Calls>({
     ...options,
     isolation,
-    entry: new URL("./worker.js", import.meta.url),
+    entry: workerFile(),
     runtime: "ONNX Runtime",
     environment: telemetryOff(),
   });
+}
+
+/**
+ * Not as `new URL("./worker.js", import.meta.url)`, which bundlers take for a file of theirs and copy without what it
+ * imports.
+ */
+function workerFile(): PackageFile {
+  const { name, version } = manifest;
+  return { name, version, module: import.meta.url, path: "dist/worker.js" };
 }
