@@ -120,6 +120,7 @@ export const configSchema: z.ZodMiniType<Config> = z.object({
   vocab_size: z.nullish(tokenCount),
   sentence_transformers: z.nullish(z.object({ activation_fn: z.nullish(z.string()) })),
   sbert_ce_default_activation_function: z.nullish(z.string()),
+  _name_or_path: z.optional(z.unknown()),
 });
 
 export interface Config {
@@ -135,4 +136,5 @@ export interface Config {
   vocab_size?: number | null | undefined;
   sentence_transformers?: { activation_fn?: string | null | undefined } | null | undefined;
   sbert_ce_default_activation_function?: string | null | undefined;
+  _name_or_path?: unknown;
 }

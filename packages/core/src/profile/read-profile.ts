@@ -14,6 +14,7 @@ import { readTemplates, type Templates, textsOf } from "../encoding/template.js"
 import { english, explain, ModelReader } from "../files/model-reader.js";
 import { openSafetensors } from "../files/safetensors.js";
 import { modulesOf } from "../score/head.js";
+import type { CatalogueAnswer, Known, KnownReranker } from "./catalogue.js";
 import { readChatTemplate } from "./chat-template.js";
 import { idBeyond } from "./check-ids.js";
 import { classNamed, labelsOf, relevantClass, shownLabels } from "./label-names.js";
@@ -34,6 +35,8 @@ export interface ProfileReading {
   readonly tokenizerJson: unknown;
   /** Where files of its tokenizer contradict each other and which was followed, as sentences without their periods. */
   readonly disagreements: readonly string[];
+  /** Facts that no file of the model says, of the catalogue of published models, and how the model is known. */
+  readonly catalogue?: { readonly source: string; readonly facts: CrossrankJson };
 }
 
 type Fields = { -readonly [Field in keyof ModelProfile]?: ModelProfile[Field] };
@@ -109,7 +112,15 @@ export async function readProfile(
   const own = await reader.optional("crossrank.json", crossrankJsonSchema);
   // Who says what the model is knows it better than a table.
   const isStated = (parsedOverrides.data.family ?? own?.family) !== undefined;
-  const facts = { own, overrides: parsedOverrides.data, declaredLabels };
+  const repository = files.revision === undefined ? undefined : files.id;
+  const base: unknown = Reflect.get(files, "base");
+  const facts = {
+    own,
+    overrides: parsedOverrides.data,
+    declaredLabels,
+    identity: { repository, base: typeof base === "string" ? base : undefined },
+    signal,
+  };
   // The table is long: whoever only imports core does not load it.
   const { betterRefusal, recogniseModel, refusalOf } = await import("./recognise.js");
   const reading = await readFrom(reader, files.id, facts).catch(async (error: unknown) => {
@@ -153,6 +164,14 @@ async function requireHeadTensors(
   }
 }
 
+/** What is known of a model beside its files' content. */
+interface Identity {
+  /** Undefined of a folder, whose name says nothing. */
+  readonly repository: string | undefined;
+  /** The repository of which these files are another form, where the user says so. */
+  readonly base: string | undefined;
+}
+
 /** As {@link readProfile}. */
 async function readFrom(
   reader: ModelReader,
@@ -161,10 +180,14 @@ async function readFrom(
     own,
     overrides,
     declaredLabels,
+    identity,
+    signal,
   }: {
     readonly own: CrossrankJson | undefined;
     readonly overrides: CrossrankJson;
     readonly declaredLabels: DeclaredLabels | undefined;
+    readonly identity: Identity;
+    readonly signal: AbortSignal | undefined;
   },
 ): Promise<ProfileReading> {
   const { present } = reader;
@@ -199,7 +222,8 @@ async function readFrom(
   const selfContained =
     given.family && given.head && given.activation && given.maxLength && given.architecture;
   if (!selfContained || present.has("config.json")) {
-    const facts = await readConfig({ reader, put, given, modules, tokenizerJson, declaredLabels });
+    const reading = { reader, put, given, modules, tokenizerJson, declaredLabels, identity, signal };
+    const facts = await readConfig(reading);
     vocabularySize = facts.vocabularySize;
     config = facts.config;
     tokenizerConfig = facts.tokenizerConfig;
@@ -224,6 +248,7 @@ async function readFrom(
     put("paddingId", paddingOf(tokenizerJson), "tokenizer.json padding");
   }
   const profile = complete(model, fields);
+  const catalogued = catalogueFacts(profile, sources);
   const beyond = vocabularySize === undefined ? undefined : idBeyond(vocabularySize, profile, tokenizerJson);
   if (beyond !== undefined) {
     throw reader.problem(
@@ -242,6 +267,23 @@ async function readFrom(
     sources,
     disagreements: await tokenizerDisagreements(reader, usedTokenizer, settings, new Set(specials)),
     tokenizerJson: modules?.lowerCase ? lowerCased(usedTokenizer) : usedTokenizer,
+    ...(catalogued === undefined ? {} : { catalogue: catalogued }),
+  };
+}
+
+/** How the source of a fact of the catalogue begins. */
+const catalogueMark = "catalogue: ";
+
+/** The fields that the catalogue gave, for whoever writes the model's files anew, elsewhere. */
+function catalogueFacts(profile: ModelProfile, sources: ProfileSources): ProfileReading["catalogue"] {
+  const fields = (Object.keys(sources) as (keyof ModelProfile)[]).filter((field) =>
+    sources[field]?.startsWith(catalogueMark),
+  );
+  const [first] = fields;
+  if (first === undefined) return undefined;
+  return {
+    source: (sources[first] as string).slice(catalogueMark.length),
+    facts: Object.fromEntries(fields.map((field) => [field, profile[field]])) as CrossrankJson,
   };
 }
 
@@ -263,6 +305,13 @@ interface Reading {
   readonly modules: SentenceTransformersFacts | undefined;
   readonly tokenizerJson: TokenizerJson;
   readonly declaredLabels: DeclaredLabels | undefined;
+  readonly identity: Identity;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** With what the catalogue says of the model, where its files do not say how a pair becomes a prompt. */
+interface WholeReading extends Reading {
+  readonly answer: CatalogueAnswer | undefined;
 }
 
 /** What the configuration says beside the profile. */
@@ -273,8 +322,8 @@ interface ConfigurationFacts {
   readonly config: Config;
 }
 
-async function readConfig(reading: Reading): Promise<ConfigurationFacts> {
-  const { reader, put, given, modules, tokenizerJson } = reading;
+async function readConfig(facts: Reading): Promise<ConfigurationFacts> {
+  const { reader, put, given, modules, tokenizerJson } = facts;
   const config = await reader.required(
     "config.json",
     configSchema,
@@ -286,7 +335,7 @@ async function readConfig(reading: Reading): Promise<ConfigurationFacts> {
   put("architecture", architecture, "config.json model_type");
   const padding = config.pad_token_id ?? -1;
   put("paddingId", padding < 0 ? undefined : padding, "config.json pad_token_id");
-  readLimits(reading, config, tokenizerConfig);
+  readLimits(facts, config, tokenizerConfig);
   const templates = readPostProcessor(reader, put, tokenizerJson);
   const inputs = tokenizerConfig.model_input_names;
   if (templates !== undefined && inputs && !inputs.includes("token_type_ids")) {
@@ -296,6 +345,9 @@ async function readConfig(reading: Reading): Promise<ConfigurationFacts> {
     put("singleTemplate", ofOneSegment(templates.single), source);
   }
   const named = config.architectures?.[0];
+  const answer = await askForReranker(facts, config, tokenizerConfig, templates?.single);
+  const reading: WholeReading = { ...facts, answer };
+  const known = answer?.known?.reranker;
 
   let family: Family | undefined;
   if (modules !== undefined && modules.family !== "classifier") {
@@ -303,6 +355,7 @@ async function readConfig(reading: Reading): Promise<ConfigurationFacts> {
     put("family", family, "modules.json");
     put("head", modules.head, modules.headSource);
     readPrompts(put, modules, family);
+    if (family === "bi-encoder") await putPrefixes(reading, config, modules);
     if (family === "bi-encoder") put("activation", "identity", "modules.json");
     else readActivation(reading, config);
   } else if (named === "JinaForRanking") {
@@ -319,7 +372,13 @@ async function readConfig(reading: Reading): Promise<ConfigurationFacts> {
   readSegments(put, config, tokenizerConfig, given.family ?? family);
 
   const final = given.family ?? family;
-  if (modules?.chat !== undefined && final !== "bi-encoder" && given.pairTemplate === undefined) {
+  if (
+    answer?.known !== undefined &&
+    known !== undefined &&
+    (final === "causal-lm" || final === "cross-encoder")
+  ) {
+    await putKnownPrompt(reading, answer.known, known, tokenizerConfig);
+  } else if (modules?.chat !== undefined && final !== "bi-encoder" && given.pairTemplate === undefined) {
     await readChat(reading, modules, tokenizerConfig, final === "causal-lm");
   } else if (final === "causal-lm" && given.pairTemplate === undefined) {
     throw reader.problem(
@@ -332,6 +391,7 @@ async function readConfig(reading: Reading): Promise<ConfigurationFacts> {
   if (
     final === "cross-encoder" &&
     templates === undefined &&
+    known === undefined &&
     modules?.chat === undefined &&
     !given.pairTemplate
   ) {
@@ -407,6 +467,106 @@ function readSegments(
   } else put("readsSegments", true, "default");
 }
 
+/**
+ * Asks the catalogue about a language model of which no file and nobody says how a pair becomes a prompt; undefined where
+ * that is said, or where the tokenizer says it, as an encoder's does.
+ */
+async function askForReranker(
+  reading: Reading,
+  config: Config,
+  tokenizerConfig: TokenizerConfig,
+  single: readonly TemplatePiece[] | undefined,
+): Promise<CatalogueAnswer | undefined> {
+  const { given, modules } = reading;
+  const architecture = config.model_type ?? given.architecture ?? "";
+  const isDecided = (modules !== undefined && modules.family !== "classifier") || given.family !== undefined;
+  if (isDecided || hasTemplate(reading, architecture)) return undefined;
+  if (!/For(?:CausalLM|SequenceClassification)$/.test(config.architectures?.[0] ?? "")) return undefined;
+  return ask(reading, config, { kind: "reranker", single, tokenizerConfig });
+}
+
+async function ask(
+  { reader, given, tokenizerJson, identity, signal }: Reading,
+  config: Config,
+  {
+    kind,
+    single,
+    tokenizerConfig,
+  }: {
+    kind: "reranker" | "prefixes";
+    single?: readonly TemplatePiece[] | undefined;
+    tokenizerConfig?: TokenizerConfig;
+  },
+): Promise<CatalogueAnswer> {
+  // The table is long: whoever only imports core does not load it.
+  const { lookUp } = await import("./catalogue.js");
+  return lookUp({
+    ...{ reader, tokenizerJson, single, kind, signal, ...identity },
+    architecture: config.model_type ?? given.architecture ?? "",
+    madeFrom: config._name_or_path,
+    chatTemplate: tokenizerConfig && chatTemplateOf(tokenizerConfig),
+  });
+}
+
+/** Text before queries and documents, where sentence-transformers' settings have none for either. */
+async function putPrefixes(
+  reading: Reading,
+  config: Config,
+  { prompts, defaultPrompt }: SentenceTransformersFacts,
+): Promise<void> {
+  const { put, given } = reading;
+  const isStated =
+    defaultPrompt !== undefined ||
+    ["query", "document", "passage", "corpus"].some((name) => Object.hasOwn(prompts, name));
+  if (isStated || (given.queryPrefix !== undefined && given.documentPrefix !== undefined)) return;
+  const { known } = await ask(reading, config, { kind: "prefixes" });
+  if (known?.prefixes === undefined) return;
+  put("queryPrefix", known.prefixes.query, known.source);
+  put("documentPrefix", known.prefixes.document, known.source);
+}
+
+/**
+ * The prompt of a model of the catalogue: its own chat template's, where that one has places for query and document.
+ *
+ * @throws {ModelProfileError} where that template has another wording than the catalogue: it was trained otherwise.
+ */
+async function putKnownPrompt(
+  reading: WholeReading,
+  { name, source }: Known,
+  known: KnownReranker,
+  tokenizerConfig: TokenizerConfig,
+): Promise<void> {
+  const { reader, put, tokenizerJson } = reading;
+  const file = "chat_template.jinja";
+  const text = (await reader.text(file)) ?? chatTemplateOf(tokenizerConfig);
+  const own =
+    text === undefined
+      ? undefined
+      : await readChatTemplate(
+          text,
+          { format: "flat", arguments: { ...spellingsOf(tokenizerConfig), add_generation_prompt: true } },
+          addedTokens(tokenizerJson),
+          // A chat's template has no places for query and document.
+        ).catch(() => undefined);
+  if (own === undefined || text === undefined) {
+    put("pairTemplate", known.pair, source);
+    put("instructedTemplate", known.instructed, source);
+    put("instruction", known.instruction, source);
+    return;
+  }
+  const where = reader.present.has(file) ? file : "tokenizer_config.json chat_template";
+  if (!known.quotedBy(text)) {
+    throw reader.problem(
+      where,
+      `it has a prompt of its own, which is not that of ${name}: it was trained otherwise, and nothing says which tokens are its answers`,
+      "Give family, head and activation in a crossrank.json, from the model's card",
+    );
+  }
+  put("pairTemplate", own.pair, where);
+  put("instructedTemplate", own.instructed, where);
+  if (own.instructed !== undefined) put("instruction", known.instruction, source);
+}
+
 /** sentence-transformers' prompts: an instruction where there is a chat template, else text before the query. */
 function readPrompts(
   put: Put,
@@ -439,11 +599,7 @@ async function readChat(
   needed: boolean,
 ): Promise<void> {
   const file = "chat_template.jinja";
-  const ofTokenizer = tokenizerConfig.chat_template;
-  const inConfig = Array.isArray(ofTokenizer)
-    ? ofTokenizer.find(({ name }) => name === "default")?.template
-    : ofTokenizer;
-  const text = (await reader.text(file)) ?? inConfig ?? undefined;
+  const text = (await reader.text(file)) ?? chatTemplateOf(tokenizerConfig);
   const source = reader.present.has(file) ? file : "tokenizer_config.json chat_template";
   if (text === undefined || chat === undefined) {
     if (!needed) return;
@@ -453,16 +609,11 @@ async function readChat(
       "Download the model again, or give pairTemplate in a crossrank.json",
     );
   }
-  const spellings = Object.fromEntries(
-    Object.entries(tokenizerConfig).filter(
-      ([name, value]) => name.endsWith("_token") && typeof value === "string",
-    ),
-  );
   let templates: Awaited<ReturnType<typeof readChatTemplate>>;
   try {
     templates = await readChatTemplate(
       text,
-      { format: chat.format, arguments: { ...spellings, ...chat.arguments } },
+      { format: chat.format, arguments: { ...spellingsOf(tokenizerConfig), ...chat.arguments } },
       addedTokens(tokenizerJson),
     );
   } catch (cause) {
@@ -480,6 +631,22 @@ async function readChat(
   put("instructedTemplate", templates.instructed, source);
 }
 
+function chatTemplateOf({ chat_template: ofTokenizer }: TokenizerConfig): string | undefined {
+  const found = Array.isArray(ofTokenizer)
+    ? ofTokenizer.find(({ name }) => name === "default")?.template
+    : ofTokenizer;
+  return found ?? undefined;
+}
+
+/** Special tokens that a chat template may spell by their names. */
+function spellingsOf(tokenizerConfig: TokenizerConfig): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(
+    Object.entries(tokenizerConfig).filter(
+      ([name, value]) => name.endsWith("_token") && typeof value === "string",
+    ),
+  );
+}
+
 function addedTokens(tokenizerJson: TokenizerJson): AddedToken[] {
   return (tokenizerJson.added_tokens ?? []).map(({ id, content, special }) => ({
     id,
@@ -488,13 +655,20 @@ function addedTokens(tokenizerJson: TokenizerJson): AddedToken[] {
   }));
 }
 
-/** Whether something says how query and document become one text: the model's kind, a chat template, or the user. */
-function hasTemplate(
-  { given, modules }: Pick<Reading, "given" | "modules">,
-  model: string | null | undefined,
-): boolean {
-  return readsPairsOfItsTokenizer(model) || modules?.chat !== undefined || given.pairTemplate !== undefined;
+/**
+ * Whether something says how query and document become one text: the model's kind, a chat template, the user, or the
+ * catalogue.
+ */
+function hasTemplate({ given, modules, answer }: TemplateFacts, model: string | null | undefined): boolean {
+  return (
+    readsPairsOfItsTokenizer(model) ||
+    modules?.chat !== undefined ||
+    given.pairTemplate !== undefined ||
+    answer?.known?.reranker !== undefined
+  );
 }
+
+type TemplateFacts = Pick<Reading, "given" | "modules"> & Partial<Pick<WholeReading, "answer">>;
 
 /**
  * A cross-encoder's, whoever says that it is one.
@@ -502,34 +676,65 @@ function hasTemplate(
  * @throws {ModelProfileError}
  */
 function requireStatedTemplate(
-  reading: Pick<Reading, "reader" | "given" | "modules">,
+  reading: TemplateFacts & Pick<Reading, "reader">,
   model: string | null | undefined,
 ): void {
   if (hasTemplate(reading, model)) return;
   const isInConfig = reading.reader.present.has("config.json");
+  refuseContradiction(reading);
   throw reading.reader.problem(
     isInConfig ? "config.json" : "crossrank.json",
     `${isInConfig ? "model_type" : "architecture"} says ${JSON.stringify((model ?? "nothing").slice(0, 60))}, which is no encoder that is known, and ` +
       "nothing says which prompt it was trained on as a reranker: what a language model's tokenizer puts around two " +
       "texts is none",
-    "Give pairTemplate in a crossrank.json, from the model's card",
+    `Give pairTemplate in a crossrank.json, from the model's card${orCandidates(reading.answer)}`,
   );
+}
+
+/** @throws {ModelProfileError} where files say that it is a model of the catalogue, and its tokenizer is another's. */
+function refuseContradiction({
+  reader,
+  answer,
+}: Pick<Reading, "reader"> & Partial<Pick<WholeReading, "answer">>): void {
+  const [contradiction] = answer?.contradictions ?? [];
+  if (contradiction === undefined) return;
+  throw reader.problem(
+    "tokenizer.json",
+    contradiction,
+    "Take all files from the same revision of the model, or give family, head, activation and pairTemplate in a crossrank.json, from its card",
+  );
+}
+
+/** How a user says which model it is, where its files do not. */
+function orCandidates(answer: CatalogueAnswer | undefined): string {
+  const names = answer?.candidates.slice(0, 3) ?? [];
+  return names.length === 0
+    ? ""
+    : `; where it is another form of ${names.join(" or ")}, name that repository by the option \`base\``;
 }
 
 /** Of transformers' PretrainedConfig, where config.json says nothing. */
 const defaultLabels = 2;
 
 /** Hugging Face's `…ForSequenceClassification`. */
-async function readClassifier(reading: Reading, config: Config): Promise<Family> {
-  const { reader, put, given } = reading;
+async function readClassifier(reading: WholeReading, config: Config): Promise<Family> {
+  const { reader, put, given, answer } = reading;
   const architecture = config.architectures?.[0];
+  const known = answer?.known?.reranker;
+  if (architecture?.endsWith("ForCausalLM") && answer?.known !== undefined && known !== undefined) {
+    put("family", "causal-lm", answer.known.source);
+    put("head", known.head, answer.known.source);
+    put("activation", known.activation, answer.known.source);
+    return "causal-lm";
+  }
   if (architecture?.endsWith("ForCausalLM") && given.head === undefined) {
+    refuseContradiction(reading);
     throw reader.problem(
       "config.json",
       `architectures says ${architecture}, a language model, and nothing says which prompt it was trained on as a ` +
         "reranker and which tokens are its answers: there is no modules.json with a LogitScore",
       "Use a revision with sentence-transformers' files (modules.json, 1_LogitScore, chat_template.jinja), or give " +
-        "family, head, activation and pairTemplate in a crossrank.json",
+        `family, head, activation and pairTemplate in a crossrank.json${orCandidates(answer)}`,
     );
   }
   const isStated = architecture?.endsWith("ForSequenceClassification") === true;
@@ -577,7 +782,9 @@ async function readClassifier(reading: Reading, config: Config): Promise<Family>
         `{ "head": { "kind": "class", "positive": ${JSON.stringify(example.slice(0, 40))} } }`,
     );
   }
-  readActivation(reading, config);
+  if (answer?.known !== undefined && known !== undefined && activationNamed(reading, config) === undefined) {
+    put("activation", known.activation, answer.known.source);
+  } else readActivation(reading, config);
   return "cross-encoder";
 }
 
@@ -647,12 +854,17 @@ function readHead(
     : { kind: "class", positive, classes };
 }
 
-function readActivation({ reader, put, given, modules }: Reading, config: Config): void {
+/** The class that a model's own files name; undefined where they are silent. */
+function activationNamed({ modules }: Pick<Reading, "modules">, config: Config): string | undefined {
   const ofConfig = config.sentence_transformers?.activation_fn ?? config.sbert_ce_default_activation_function;
-  const named = modules?.activation ?? ofConfig;
+  return modules?.activation ?? ofConfig ?? undefined;
+}
+
+function readActivation({ reader, put, given, modules }: Reading, config: Config): void {
+  const named = activationNamed({ modules }, config);
   const file = modules?.activation === undefined ? "config.json" : "config_sentence_transformers.json";
   const kind = named?.slice(named.lastIndexOf(".") + 1);
-  if (named === null || named === undefined) {
+  if (named === undefined) {
     put("activation", "sigmoid", "sentence-transformers' default");
   } else if (kind === "Identity") {
     put("activation", "identity", `${file} activation_fn`);

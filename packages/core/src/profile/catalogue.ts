@@ -1,0 +1,289 @@
+import type { Head, TemplatePiece } from "../contract/model-profile.js";
+import type { ModelReader } from "../files/model-reader.js";
+import { type CatalogueEntry, catalogue, type Prompt, type TokenizerFacts } from "./catalogue-facts.js";
+import { readCardBase } from "./model-card.js";
+import { type AddedToken, piecesOfPrompt, standInFor } from "./prompt-template.js";
+
+/*
+ * What is known of a published model whose own files are silent. A model is known by its architecture, by a tokenizer that
+ * fits, and by evidence: a file of it that quotes the prompt, a card or a user who says what it is another form of, or, at
+ * last, the id of its repository. The architecture alone is none: a chat model has the same.
+ */
+
+/** A model that the catalogue knows, and how. */
+export interface Known {
+  readonly name: string;
+  /** `"catalogue: Qwen3-Reranker (…), by README.md, which quotes its prompt"`. */
+  readonly source: string;
+  readonly prefixes: CatalogueEntry["prefixes"];
+  readonly reranker: KnownReranker | undefined;
+}
+
+export interface KnownReranker {
+  /** Without an instruction. */
+  readonly pair: readonly TemplatePiece[];
+  readonly instructed: readonly TemplatePiece[] | undefined;
+  readonly instruction: string | undefined;
+  /** Of a language model whose next token is the answer. */
+  readonly head: Extract<Head, { kind: "answer-tokens" }>;
+  readonly activation: "identity" | "sigmoid";
+  /** Whether a text, such as a chat template, has the wording of its prompt. */
+  readonly quotedBy: (text: string) => boolean;
+}
+
+export interface CatalogueQuestion {
+  readonly reader: ModelReader;
+  /** `model_type` of config.json. */
+  readonly architecture: string;
+  readonly tokenizerJson: TokenizerJson;
+  /** What goes around one text, by the tokenizer. */
+  readonly single: readonly TemplatePiece[] | undefined;
+  /** Its repository's id; undefined of a folder. */
+  readonly repository: string | undefined;
+  /** The repository of which the user says that this is another form of it. */
+  readonly base: string | undefined;
+  /** `_name_or_path` of config.json. */
+  readonly madeFrom: unknown;
+  /** `chat_template` of tokenizer_config.json. */
+  readonly chatTemplate: string | undefined;
+  /** What is wanted of an entry. */
+  readonly kind: "reranker" | "prefixes";
+  readonly signal: AbortSignal | undefined;
+}
+
+interface TokenizerJson {
+  readonly model: Readonly<Record<string, unknown>>;
+  readonly added_tokens?:
+    | readonly {
+        readonly id: number;
+        readonly content: string;
+        readonly special?: boolean | null | undefined;
+      }[]
+    | null
+    | undefined;
+}
+
+/** What the catalogue answers: the model, or what speaks against what its files say it is. */
+export interface CatalogueAnswer {
+  readonly known?: Known;
+  /** Sentences without their periods: evidence of an entry that its tokenizer contradicts. */
+  readonly contradictions: readonly string[];
+  /** Names of models that it may be, by architecture and tokenizer, each with a repository. */
+  readonly candidates: readonly string[];
+}
+
+/** How much evidence says, most first: its own words, what it is said to be a form of, its name. */
+const strengths = ["quote", "statement", "name"] as const;
+
+interface Evidence {
+  readonly strength: (typeof strengths)[number];
+  readonly text: string;
+}
+
+/** Looks a model up. No file that is missing or cannot be had is an error: it says nothing. */
+export async function lookUp(question: CatalogueQuestion): Promise<CatalogueAnswer> {
+  const { architecture, kind, tokenizerJson } = question;
+  const entries = catalogue.filter(
+    (entry) => entry.architectures.includes(architecture) && entry[kind] !== undefined,
+  );
+  if (entries.length === 0) return { contradictions: [], candidates: [] };
+  const fitting = entries.map((entry) => ({
+    entry,
+    misfit: entry.reranker && misfit(entry, entry.reranker.tokenizer, tokenizerJson),
+  }));
+  const candidates = fitting
+    .filter(({ misfit: problem }) => problem === undefined)
+    .map(({ entry }) => `${entry.name} (${entry.repositories[0]})`);
+  const texts = await textsOf(question);
+  const found = fitting.flatMap(({ entry, misfit: problem }) => {
+    const evidence = evidenceOf(entry, question, texts);
+    return evidence === undefined ? [] : [{ entry, evidence, problem }];
+  });
+  for (const strength of strengths) {
+    const [first, ...others] = found.filter(({ evidence }) => evidence.strength === strength);
+    // Evidence of two models is evidence of none.
+    if (first === undefined || others.length > 0) continue;
+    const { entry, evidence, problem } = first;
+    if (problem !== undefined) return { contradictions: [`${evidence.text}, and ${problem}`], candidates };
+    return { known: describe(entry, evidence, question), contradictions: [], candidates };
+  }
+  return { contradictions: [], candidates };
+}
+
+interface Texts {
+  /** What may quote a prompt, by the name of its file, in plain words. */
+  readonly quoting: ReadonlyMap<string, string>;
+  readonly card: string | undefined;
+}
+
+async function textsOf({
+  reader,
+  kind,
+  chatTemplate,
+  architecture,
+  signal,
+}: CatalogueQuestion): Promise<Texts> {
+  const code = catalogue
+    .filter((entry) => entry.architectures.includes(architecture))
+    .flatMap((entry) => entry.code ?? []);
+  const quoting = new Map<string, string>();
+  const names = kind === "reranker" ? ["chat_template.jinja", ...code, "README.md"] : ["README.md"];
+  let card: string | undefined;
+  for (const name of names) {
+    const text = await reader.text(name).catch(() => {
+      signal?.throwIfAborted();
+      return undefined;
+    });
+    if (text === undefined) continue;
+    quoting.set(name, plain(text));
+    if (name === "README.md") card = text;
+  }
+  if (chatTemplate !== undefined) quoting.set("tokenizer_config.json chat_template", plain(chatTemplate));
+  return { quoting, card };
+}
+
+/** Without the signs by which a program's text, or a line's end, differ from the words. */
+function plain(text: string): string {
+  return text
+    .slice(0, 2 ** 20)
+    .replace(/\\n/g, " ")
+    .replace(/\\(["'])/g, "$1")
+    .replace(/\s+/g, " ");
+}
+
+function quotes({ quotes: wording }: CatalogueEntry, text: string): boolean {
+  return wording?.every((piece) => text.includes(piece)) === true;
+}
+
+function evidenceOf(
+  entry: CatalogueEntry,
+  { reader, repository, base, madeFrom }: CatalogueQuestion,
+  { quoting, card }: Texts,
+): Evidence | undefined {
+  for (const [file, text] of quoting) {
+    if (quotes(entry, text)) return { strength: "quote", text: `${file} has the wording of ${entry.name}` };
+  }
+  const isListed = (id: unknown): boolean =>
+    typeof id === "string" && entry.repositories.some((one) => isOf(id, one));
+  if (isListed(base)) return { strength: "statement", text: `the option base says ${base}` };
+  const { models, relation } = card === undefined ? { models: [], relation: undefined } : readCardBase(card);
+  // Weights of its own may have been trained further, with another prompt.
+  const mayBeTrained = [...reader.present].some((path) =>
+    /^[^/]+\.safetensors$|^pytorch_model[^/]*\.bin$/.test(path),
+  );
+  const [model] = models;
+  if (
+    models.length === 1 &&
+    isListed(model) &&
+    (relation === "quantized" || (relation === undefined && !mayBeTrained))
+  )
+    return { strength: "statement", text: `README.md has the base_model ${model}` };
+  if (isListed(madeFrom) && !mayBeTrained && models.length === 0)
+    return { strength: "statement", text: `config.json has the _name_or_path ${String(madeFrom)}` };
+  if (isListed(repository)) return { strength: "name", text: `its repository is ${repository}` };
+  return undefined;
+}
+
+/** Ids are told apart as on the hub, where case makes no difference; a folder of a repository is of it. */
+function isOf(id: string, repository: string): boolean {
+  const [own, listed] = [id.toLowerCase(), repository.toLowerCase()];
+  return own === listed || own.startsWith(`${listed}/`);
+}
+
+/** Why a tokenizer is not the one that the prompt was trained with, as a sentence without its period. */
+function misfit(
+  { name, reranker }: CatalogueEntry,
+  { special, added, ids }: TokenizerFacts,
+  tokenizerJson: TokenizerJson,
+): string | undefined {
+  const tokens = tokenizerJson.added_tokens ?? [];
+  const specials = new Set(tokens.filter((token) => token.special === true).map(({ content }) => content));
+  const lacking = special.find((token) => !specials.has(token));
+  if (lacking !== undefined)
+    return `tokenizer.json has no special token ${lacking}, which the prompt of ${name} spells`;
+  const foreign = tokens.find(({ content }) => !added.test(content))?.content;
+  if (foreign !== undefined)
+    return `tokenizer.json has the added token ${JSON.stringify(foreign.slice(0, 40))}, which ${name} does not have: it was trained otherwise`;
+  const { answers } = reranker as NonNullable<CatalogueEntry["reranker"]>;
+  for (const answer of [answers.positive, answers.negative]) {
+    if (typeof answer === "string" && idOf(answer, tokenizerJson) === undefined)
+      return `tokenizer.json has no token ${JSON.stringify(answer)}, the answer of ${name}`;
+  }
+  if (ids === undefined || sizeOf(tokenizerJson) < ids.from) return undefined;
+  const other = Object.entries(ids.of).find(([token, id]) => idOf(token, tokenizerJson) !== id);
+  return (
+    other &&
+    `the token ${JSON.stringify(other[0])} of tokenizer.json is ${idOf(other[0], tokenizerJson) ?? "missing"} and not ${other[1]}, as ${name} has it`
+  );
+}
+
+function vocabularyOf({ model }: TokenizerJson): Readonly<Record<string, unknown>> {
+  const { vocab } = model;
+  return typeof vocab === "object" && vocab !== null && !Array.isArray(vocab)
+    ? (vocab as Readonly<Record<string, unknown>>)
+    : {};
+}
+
+function sizeOf(tokenizerJson: TokenizerJson): number {
+  return Object.keys(vocabularyOf(tokenizerJson)).length;
+}
+
+function idOf(token: string, tokenizerJson: TokenizerJson): number | undefined {
+  const vocabulary = vocabularyOf(tokenizerJson);
+  const id = Object.hasOwn(vocabulary, token) ? vocabulary[token] : undefined;
+  return typeof id === "number" ? id : undefined;
+}
+
+function describe(entry: CatalogueEntry, evidence: Evidence, question: CatalogueQuestion): Known {
+  const alone = evidence.strength === "name" ? " alone" : "";
+  return {
+    name: entry.name,
+    source: `catalogue: ${entry.name}, from ${entry.source}; known${alone} because ${evidence.text}`,
+    prefixes: entry.prefixes,
+    reranker: entry.reranker && rerankerOf(entry, entry.reranker, question),
+  };
+}
+
+function rerankerOf(
+  entry: CatalogueEntry,
+  { prompt, answers, activation }: NonNullable<CatalogueEntry["reranker"]>,
+  { tokenizerJson, single }: CatalogueQuestion,
+): KnownReranker {
+  const id = (answer: string | number): number =>
+    typeof answer === "number" ? answer : (idOf(answer, tokenizerJson) as number);
+  const pieces = (parts: readonly string[]): readonly TemplatePiece[] =>
+    piecesOf(parts, prompt, tokenizerJson, single);
+  return {
+    pair: pieces(prompt.parts),
+    instructed: prompt.instructed && pieces(prompt.instructed),
+    instruction: prompt.instruction,
+    head: {
+      kind: "answer-tokens",
+      positive: id(answers.positive),
+      ...(answers.negative === undefined ? {} : { negative: id(answers.negative) }),
+      ...(answers.temperature === undefined ? {} : { temperature: answers.temperature }),
+    },
+    activation,
+    quotedBy: (text) => quotes(entry, plain(text)),
+  };
+}
+
+function piecesOf(
+  parts: readonly string[],
+  { trim, framed }: Prompt,
+  tokenizerJson: TokenizerJson,
+  single: readonly TemplatePiece[] | undefined,
+): readonly TemplatePiece[] {
+  const added = (tokenizerJson.added_tokens ?? []).map(
+    ({ id, content, special }): AddedToken => ({ id, content, special: special === true }),
+  );
+  const pieces = parts.flatMap((part, index): TemplatePiece[] => {
+    const text = part.replace(/\{(query|document|instruction)\}/g, (_, slot: "query") => standInFor(slot));
+    return [
+      ...(index === 0 ? [] : [{ split: true } as const]),
+      ...piecesOfPrompt(text, added, trim === true),
+    ];
+  });
+  if (framed !== true || single === undefined) return pieces;
+  return single.flatMap((piece) => ("text" in piece ? pieces : [piece]));
+}
