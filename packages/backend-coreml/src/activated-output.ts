@@ -1,3 +1,4 @@
+import { type Deed, type MakerOf, OutputTrace as Trace } from "@crossrank/backend-kit";
 import {
   type Binding,
   bodyOf,
@@ -5,117 +6,73 @@ import {
   defaultFunctionOf,
   type Operation,
 } from "@crossrank/formats/mlpackage";
-import type { Activated } from "@crossrank/formats/onnx";
 
-const activations: Readonly<Record<string, Activated["by"]>> = {
-  sigmoid: "sigmoid",
-  sigmoid_hard: "hard sigmoid",
-  softmax: "softmax",
-  tanh: "tanh",
-};
-
-/** What gives the numbers of `x` as they are, in another form. */
-const reshaping = ["identity", "cast", "squeeze", "expand_dims", "reshape", "transpose"];
-/** What gives some of them, or nearly them. */
-const choosing = [
-  "slice_by_index",
-  "slice_by_size",
-  "gather",
-  "gather_along_axis",
-  "gather_nd",
-  "split",
-  "reduce_max",
-  "clip",
-  "quantize",
-  "dequantize",
-];
-const scaling = ["mul", "real_div", "add", "sub"];
-const merging = ["concat", "select", "maximum", "minimum"];
-
-/** Values that are followed for one output. */
-const mostValues = 256;
+const deeds: ReadonlyMap<string, Deed> = new Map(
+  Object.entries({
+    sigmoid: ["sigmoid"],
+    "hard sigmoid": ["sigmoid_hard"],
+    softmax: ["softmax"],
+    softplus: ["softplus"],
+    tanh: ["tanh"],
+    reshape: ["identity", "cast", "squeeze", "expand_dims", "reshape", "transpose"],
+    choose: [
+      "slice_by_index",
+      "slice_by_size",
+      "gather",
+      "gather_along_axis",
+      "gather_nd",
+      "split",
+      "clip",
+      "quantize",
+      "dequantize",
+    ],
+    largest: ["reduce_max"],
+    merge: ["concat", "select", "maximum", "minimum"],
+    add: ["add"],
+    subtract: ["sub"],
+    multiply: ["mul"],
+    divide: ["real_div"],
+    reciprocal: ["inverse"],
+    exponential: ["exp"],
+    logarithm: ["log"],
+    sum: ["reduce_sum"],
+    "log-sum-exp": ["reduce_log_sum_exp"],
+    constant: ["const"],
+  } satisfies Partial<Record<Deed, readonly string[]>>).flatMap(([deed, types]) =>
+    types.map((type) => [type, deed as Deed]),
+  ),
+);
 
 /** How an output of a package comes from its operations, read backwards. */
-export class OutputTrace {
-  readonly #makers: ReadonlyMap<string, Operation>;
-
+export class OutputTrace extends Trace {
   constructor(model: CoreMlModel) {
-    const definition = defaultFunctionOf(model);
-    const body = definition === undefined ? undefined : bodyOf(definition);
-    this.#makers = new Map(
-      (body?.operations ?? []).flatMap((operation) =>
-        operation.outputs.map(({ name }) => [name, operation] as const),
-      ),
-    );
+    super(makerOf(model));
   }
+}
 
-  /** @returns undefined where the output is made by another operation than one of logits. */
-  activationOf(output: string): Activated | undefined {
-    const seen = new Set<string>();
-    const open = [{ value: output, scaled: false, log: false }];
-    while (open.length > 0 && seen.size < mostValues) {
-      const { value, scaled, log } = open.pop() as (typeof open)[number];
-      const maker = this.#makers.get(value);
-      if (seen.has(value) || maker === undefined) continue;
-      seen.add(value);
-      const { type } = maker;
-      const [first = ""] = namesOf(maker, "x");
-      const by = this.#activationBy(maker);
-      if (by !== undefined) {
-        // Logits that are capped are tanh(logits / cap) · cap, and are logits.
-        if (by.by === "tanh" && scaled) continue;
-        return { ...by, by: log && by.by === "softmax" ? "log-softmax" : by.by, scaled };
-      }
-      if (reshaping.includes(type) || choosing.includes(type)) open.push({ value: first, scaled, log });
-      else if (type === "log") open.push({ value: first, scaled, log: true });
-      else if (merging.includes(type)) {
-        const inputs = ["values", "x", "y", "a", "b"].flatMap((argument) => namesOf(maker, argument));
-        open.push(...inputs.map((input) => ({ value: input, scaled, log })));
-      } else if (scaling.includes(type)) {
-        const inputs = ["x", "y"].flatMap((argument) => namesOf(maker, argument));
-        const computed = inputs.filter((input) => this.#isComputed(input));
-        if (computed.length === 1) open.push({ value: computed[0] as string, scaled: true, log });
-      }
-    }
-    return undefined;
-  }
+function makerOf(model: CoreMlModel): MakerOf {
+  const definition = defaultFunctionOf(model);
+  const body = definition === undefined ? undefined : bodyOf(definition);
+  const makers = new Map(
+    (body?.operations ?? []).flatMap((operation) =>
+      operation.outputs.map(({ name }) => [name, operation] as const),
+    ),
+  );
+  return (value) => {
+    const operation = makers.get(value);
+    if (operation === undefined) return undefined;
+    const does = deedOf(operation.type);
+    return { does, operands: operandsOf(operation, does) };
+  };
+}
 
-  /** The value whose numbers these are, whatever their form. */
-  originOf(value: string): string {
-    let origin = value;
-    for (let steps = 0; steps < mostValues; steps += 1) {
-      const maker = this.#makers.get(origin);
-      if (maker === undefined || !reshaping.includes(maker.type)) break;
-      origin = namesOf(maker, "x")[0] ?? "";
-    }
-    return origin;
-  }
+function deedOf(type: string): Deed {
+  return type.startsWith("constexpr_") ? "constant" : (deeds.get(type) ?? "other");
+}
 
-  #activationBy(operation: Operation): Pick<Activated, "by" | "logits"> | undefined {
-    const { type } = operation;
-    const by = Object.hasOwn(activations, type) ? activations[type] : undefined;
-    if (by !== undefined) return { by, logits: namesOf(operation, "x")[0] ?? "" };
-    // Written out: 1 / (1 + exp(-x)) and exp(x) / Σ exp(x).
-    const below = type === "inverse" ? "x" : type === "real_div" ? "y" : undefined;
-    const sum = below === undefined ? undefined : this.#maker(operation, below);
-    if (sum === undefined || (sum.type !== "add" && sum.type !== "reduce_sum")) return undefined;
-    const power = ["x", "y"].map((argument) => this.#maker(sum, argument)).find((one) => one?.type === "exp");
-    if (power === undefined) return undefined;
-    return {
-      by: sum.type === "add" ? "sigmoid" : "softmax",
-      logits: namesOf(power, "x")[0] ?? "",
-    };
-  }
-
-  #maker(operation: Operation, argument: string): Operation | undefined {
-    const [name] = namesOf(operation, argument);
-    return name === undefined ? undefined : this.#makers.get(this.originOf(name));
-  }
-
-  #isComputed(value: string): boolean {
-    const maker = this.#makers.get(this.originOf(value));
-    return maker !== undefined && maker.type !== "const" && !maker.type.startsWith("constexpr_");
-  }
+function operandsOf(operation: Operation, does: Deed): readonly string[] {
+  if (does === "merge") return ["values", "x", "y", "a", "b"].flatMap((name) => namesOf(operation, name));
+  return ["x", "y"].map((name) => namesOf(operation, name)[0] ?? "");
 }
 
 /** Of what an argument is bound to; a value that is written in place has none. */

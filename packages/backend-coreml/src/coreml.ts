@@ -13,7 +13,6 @@ import {
 } from "@crossrank/core";
 import { precisionClassOf } from "@crossrank/core/verify";
 import { type CoreMlModel, type ModelPackage, openModelPackage } from "@crossrank/formats/mlpackage";
-import { activatedProblem, isRead, statesIdentity } from "@crossrank/formats/onnx";
 import { OutputTrace } from "./activated-output.js";
 import {
   type ArtifactChoice,
@@ -210,8 +209,7 @@ function plainOutput(
   const trace = new OutputTrace(model);
   const activated = trace.activationOf(planned.name);
   if (activated === undefined || isRead(activated, head, statesIdentity)) return planned;
-  const origin = trace.originOf(activated.logits);
-  const plain = model.outputs.find(({ name }) => trace.originOf(name) === origin);
+  const [plain] = trace.plainOf(activated, model.outputs);
   const renamed =
     plain === undefined
       ? undefined

@@ -1,6 +1,5 @@
-import { createRequire } from "node:module";
-import { fileURLToPath } from "node:url";
 import { findAddon } from "@crossrank/backend-kit/runtime";
+import manifest from "../package.json" with { type: "json" };
 import type { ComputeUnits } from "./compute-units.js";
 import { NativeError } from "./native-error.js";
 
@@ -59,9 +58,6 @@ export interface AddonModel {
   close(): Promise<void>;
 }
 
-/** Beside `src` and `dist` alike. */
-const builtFolder = new URL("../native/", import.meta.url);
-
 const build =
   "build it with `node node_modules/@crossrank/backend-coreml/scripts/build-native.mjs`, which needs cargo (Rust 1.88 " +
   "or later) and Apple's command line tools, and names the one that is missing";
@@ -82,8 +78,8 @@ export function loadAddon(): Addon {
     });
   }
   const found = findAddon<Addon>({
-    require: createRequire(import.meta.url),
-    built: fileURLToPath(new URL(`crossrank-backend-coreml.${platform}.node`, builtFolder)),
+    owner: { name: manifest.name, version: manifest.version, module: import.meta.url },
+    built: `native/crossrank-backend-coreml.${platform}.node`,
     packageName: `@crossrank/backend-coreml-${platform}`,
   });
   if (!("addon" in found)) {

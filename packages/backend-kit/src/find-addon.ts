@@ -1,11 +1,14 @@
 import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
 import { firstLine } from "./failure-text.js";
+import { bundleFix, findPackageFile, type PackageFile } from "./package-file.js";
 
 /** Where a backend's Node-API addon may be. */
 export interface AddonPlace {
-  /** The backend's own `createRequire(import.meta.url)`. */
-  readonly require: NodeJS.Require;
-  /** Absolute path of the file that the backend's build script writes. */
+  /** The backend's package. */
+  readonly owner: Omit<PackageFile, "path">;
+  /** The file that the backend's build script writes, relative to its package's folder. */
   readonly built: string;
   /** The package of this platform. */
   readonly packageName: string;
@@ -20,17 +23,22 @@ export interface MissingAddon {
 
 /** The addon as it was built here, else of this platform's package. */
 export function findAddon<Addon>({
-  require,
+  owner,
   built,
   packageName,
 }: AddonPlace): { readonly addon: Addon } | MissingAddon {
+  const own = findPackageFile({ ...owner, path: "package.json" });
+  if ("problem" in own) return { attempts: [`${own.problem}. ${bundleFix(owner.name)}`], cause: undefined };
+  // Not a `require` that a bundler sees.
+  const modules = createRequire(own.path);
   const attempts: string[] = [];
   let cause: unknown;
-  const isBuilt = existsSync(built);
+  const builtPath = join(dirname(own.path), built);
+  const isBuilt = existsSync(builtPath);
   // What was built here is newer than what was installed, wherever somebody has both.
-  for (const path of [...(isBuilt ? [built] : []), packageName]) {
+  for (const path of [...(isBuilt ? [builtPath] : []), packageName]) {
     try {
-      return { addon: require(path) as Addon };
+      return { addon: modules(path) as Addon };
     } catch (error) {
       const isAbsent = (error as NodeJS.ErrnoException).code === "MODULE_NOT_FOUND";
       attempts.push(isAbsent ? `package ${path} is not installed` : `${path}: ${firstLine(error)}`);

@@ -1,4 +1,5 @@
 export { abortable, onAbort } from "./abortable.js";
+export { type Activated, activatedProblem, isRead, statesIdentity } from "./activated.js";
 export { hashFile, hashFiles, rememberFiles, requireContent } from "./artifact-file.js";
 export { batchSizeProblem } from "./batch-bounds.js";
 export type { CallOptions, CallTable, Handlers, HostStage, MortalClient, RuntimeClient } from "./calls.js";
@@ -27,6 +28,13 @@ export { BackendNotInstalledError, RuntimeStartError } from "./errors.js";
 export { checkHostOptions, Host, type HostFacts, type HostOptions, type Isolation } from "./host.js";
 export { checkBatchOption, checkChoice, mostCopies, requireCount } from "./options.js";
 export { requireTokens } from "./output-request.js";
+export {
+  type CalledGraph,
+  type Deed,
+  type MakerOf,
+  OutputTrace,
+  type TracedOperation,
+} from "./output-trace.js";
 export { bundleFix, findPackageFile, type PackageFile } from "./package-file.js";
 export { PendingCalls } from "./pending-calls.js";
 export { choosePlacement, type Placement } from "./placement.js";

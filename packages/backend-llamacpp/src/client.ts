@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
 import { Host, type HostFacts } from "@crossrank/backend-kit";
+import manifest from "../package.json" with { type: "json" };
 import type { Calls } from "./protocol.js";
 import { Runtime } from "./runtime.js";
 
@@ -9,7 +10,12 @@ export function openHost(
 ): Host<Calls> {
   return new Host<Calls>({
     ...facts,
-    entry: new URL("./worker.js", import.meta.url),
+    entry: {
+      name: manifest.name,
+      version: manifest.version,
+      module: import.meta.url,
+      path: "dist/worker.js",
+    },
     runtime: "llama.cpp",
     // Contexts run on libuv's threads, of which there are four by default; and ggml would start a debugger to die.
     environment: { GGML_NO_BACKTRACE: "1", UV_THREADPOOL_SIZE: String(availableParallelism() + 4) },

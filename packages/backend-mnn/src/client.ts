@@ -1,4 +1,5 @@
 import { Host, type HostFacts } from "@crossrank/backend-kit";
+import manifest from "../package.json" with { type: "json" };
 import type { Calls } from "./protocol.js";
 import { Runtime } from "./runtime.js";
 
@@ -8,7 +9,12 @@ export function openHost(
 ): Host<Calls> {
   return new Host<Calls>({
     ...facts,
-    entry: new URL("./worker.js", import.meta.url),
+    entry: {
+      name: manifest.name,
+      version: manifest.version,
+      module: import.meta.url,
+      path: "dist/worker.js",
+    },
     runtime: "MNN",
     here: () => new Runtime(),
   });

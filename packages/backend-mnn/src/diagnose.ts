@@ -1,4 +1,5 @@
 import { availableParallelism } from "node:os";
+import { RuntimeStartError } from "@crossrank/backend-kit";
 import { firstLine } from "@crossrank/backend-kit/runtime";
 import type { BackendDiagnosis } from "@crossrank/core";
 import { openHost } from "./client.js";
@@ -12,6 +13,7 @@ export async function diagnose(): Promise<BackendDiagnosis> {
     const detail = `addon for ${platformName()}; ${availableParallelism()} processor threads`;
     return { available: true, runtime: { name: "MNN", version }, detail };
   } catch (error) {
+    if (RuntimeStartError.isInstance(error)) return { available: false, detail: error.message };
     return { available: false, detail: `MNN does not start: ${firstLine(error)}` };
   } finally {
     await host.close();

@@ -1,3 +1,4 @@
+import { RuntimeStartError } from "@crossrank/backend-kit";
 import { problemOf, RuntimeFailure } from "@crossrank/backend-kit/runtime";
 import { ModelLoadError } from "@crossrank/core";
 import type { FailureStage } from "./protocol.js";
@@ -18,7 +19,13 @@ const fixes: Readonly<Record<FailureStage, string>> = {
 };
 
 /** What went wrong in the runtime while it loaded, as the contract's error. */
-export function modelLoadError(model: string, file: string, failure: unknown): ModelLoadError {
+export function modelLoadError(
+  model: string,
+  file: string,
+  failure: unknown,
+): ModelLoadError | RuntimeStartError {
+  // No file was looked at yet.
+  if (RuntimeStartError.isInstance(failure)) return failure;
   const stage: FailureStage = failure instanceof RuntimeFailure ? failure.stage : "model";
   const message = problemOf(failure);
   const problem = stage === "runtime" ? `MNN does not start: ${message}` : message;

@@ -1,6 +1,5 @@
-import { createRequire } from "node:module";
-import { fileURLToPath } from "node:url";
 import { findAddon } from "@crossrank/backend-kit/runtime";
+import manifest from "../package.json" with { type: "json" };
 
 /** The addon (native/src/lib.rs). Its promises reject with messages that begin with a code and a colon. */
 export interface Addon {
@@ -63,9 +62,6 @@ const packaged: readonly string[] = [
   "win32-x64-msvc",
 ];
 
-/** Beside `src` and `dist` alike. */
-const builtFolder = new URL("../native/", import.meta.url);
-
 let loaded: Addon | undefined;
 
 /**
@@ -77,8 +73,8 @@ export function loadAddon(): Addon {
   if (loaded !== undefined) return loaded;
   const name = platformName();
   const found = findAddon<Addon>({
-    require: createRequire(import.meta.url),
-    built: fileURLToPath(new URL(`crossrank-backend-mnn.${name}.node`, builtFolder)),
+    owner: { name: manifest.name, version: manifest.version, module: import.meta.url },
+    built: `native/crossrank-backend-mnn.${name}.node`,
     packageName: `@crossrank/backend-mnn-${name}`,
   });
   if (!("addon" in found)) throw new AddonMissingError(found.attempts, fixFor(name), { cause: found.cause });
