@@ -1,2 +1,7 @@
-/** The specification version of rerankers that this package was written for. */
-export const specificationVersion = "v1";
+// What `import … from "@crossrank/mastra"` gives: a relevance scorer for Mastra's RAG.
+export {
+  CrossrankRelevanceScorer,
+  type CrossrankScorerOptions,
+  type RankedQueryResult,
+  type RerankResultsOptions,
+} from "./relevance-scorer.js";
