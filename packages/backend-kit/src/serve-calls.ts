@@ -41,11 +41,16 @@ function threadChannel<Calls extends CallTable<Calls>>(): Channel<Calls> {
     onMessage: (react) => void port.on("message", react),
     answer: (message, isLast) => {
       port.postMessage(message, "result" in message ? buffersOf(message.result) : []);
-      // Deno has none: there the thread is ended from outside.
-      if (isLast) port.close?.();
+      if (isLast) endThread();
     },
     during: (work) => inNativeSection(cells, work),
   };
+}
+
+/** Deno's port cannot be closed. */
+function endThread(): void {
+  if (typeof parentPort?.close === "function") parentPort.close();
+  else process.exit(0);
 }
 
 /** Where memory runs out, Linux ends one process: this one and not its parent. */
