@@ -1,5 +1,5 @@
 // The tarballs that npm gets: every public package of the workspace, and their platform packages.
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { pnpm, succeed } from "./commands.mjs";
 import { isHere, platformPackages, writePlatformPackage } from "./platforms.mjs";
@@ -26,7 +26,8 @@ export function publicPackages(root) {
 }
 
 /**
- * Packs all packages as they are built.
+ * Packs all packages as they are built, without their source maps: those are a fifth of our own files, and say nothing
+ * that a user of a package needs.
  *
  * @param {object} options
  * @param {string} options.root of the workspace, installed and built
@@ -37,43 +38,55 @@ export function publicPackages(root) {
  *   platform packages whose addon is not there
  */
 export async function stage({ root, folder, addons = [], platforms = "every" }) {
-  mkdirSync(folder, { recursive: true });
-  await pnpm(root, ["--recursive", "--filter", "./packages/*", "pack", "--pack-destination", folder]);
-  const packages = [];
+  const packed = path.join(folder, "packed");
+  mkdirSync(packed, { recursive: true });
+  await pnpm(root, ["--recursive", "--filter", "./packages/*", "pack", "--pack-destination", packed]);
+  const places = [];
   const absent = [];
   for (const { directory, manifest: source } of publicPackages(root)) {
-    const tarball = path.join(folder, tarballName(source));
-    const manifest = await manifestIn(tarball);
-    const own = platformPackages(source);
-    if (own.length === 0) {
-      packages.push({ name: manifest.name, version: manifest.version, tarball, manifest });
-      continue;
-    }
+    const place = path.join(folder, "unpacked", source.name);
+    mkdirSync(place, { recursive: true });
+    await succeed("tar", [
+      "-xzf",
+      path.join(packed, tarballName(source)),
+      "-C",
+      place,
+      "--strip-components=1",
+    ]);
+    dropSourceMaps(place);
+    const file = path.join(place, "package.json");
+    const manifest = JSON.parse(readFileSync(file, "utf8"));
     const named = [];
-    for (const platform of own) {
+    for (const platform of platformPackages(source)) {
       if (platforms === "here" && !isHere(platform)) continue;
-      const place = path.join(folder, "platforms", platform.name);
+      const own = path.join(folder, "unpacked", platform.name);
       const isThere = writePlatformPackage({
         root,
-        folder: place,
+        folder: own,
         owner: manifest,
         platform,
         addons: [...addons, path.join(directory, "native")],
       });
-      if (!isThere) absent.push(platform.name);
-      if (isThere) packages.push(await pack(place, folder));
-      if (isThere || platforms === "every") named.push(platform);
+      if (isThere) places.push(own);
+      else absent.push(platform.name);
+      if (isThere || platforms === "every") named.push([platform.name, platform.version]);
     }
-    const place = path.join(folder, "named", source.name);
-    mkdirSync(place, { recursive: true });
-    await succeed("tar", ["-xzf", tarball, "-C", place, "--strip-components=1"]);
-    const optionalDependencies = Object.fromEntries(named.map(({ name, version }) => [name, version]));
-    writeFileSync(
-      path.join(place, "package.json"),
-      `${JSON.stringify({ ...manifest, optionalDependencies }, null, 2)}\n`,
-    );
-    packages.push(await pack(place, folder));
+    if (named.length > 0) {
+      const written = { ...manifest, optionalDependencies: Object.fromEntries(named) };
+      writeFileSync(file, `${JSON.stringify(written, null, 2)}\n`);
+    }
+    places.push(place);
   }
+  // One npm for all: it takes longer to start than to pack.
+  await succeed("npm", ["pack", "--ignore-scripts", "--pack-destination", folder, ...places], {
+    cwd: folder,
+  });
+  const packages = places.map((place) => {
+    const manifest = JSON.parse(readFileSync(path.join(place, "package.json"), "utf8"));
+    const tarball = path.join(folder, tarballName(manifest));
+    return { name: manifest.name, version: manifest.version, tarball, manifest };
+  });
+  for (const one of ["packed", "unpacked"]) rmSync(path.join(folder, one), { recursive: true });
   return { packages: dependenciesFirst(packages), absent };
 }
 
@@ -82,21 +95,19 @@ function tarballName({ name, version }) {
   return `${name.replace("@", "").replace("/", "-")}-${version}.tgz`;
 }
 
-async function manifestIn(tarball) {
-  const { stdout } = await succeed("tar", ["-xzOf", tarball, "package/package.json"]);
-  return JSON.parse(stdout);
-}
-
-/** @returns {Promise<Staged>} */
-async function pack(place, folder) {
-  await succeed("npm", ["pack", "--ignore-scripts", "--pack-destination", folder], { cwd: place });
-  const manifest = JSON.parse(readFileSync(path.join(place, "package.json"), "utf8"));
-  return {
-    name: manifest.name,
-    version: manifest.version,
-    tarball: path.join(folder, tarballName(manifest)),
-    manifest,
-  };
+/** Also the comments that name them, which some bundlers follow. */
+function dropSourceMaps(place) {
+  const dist = path.join(place, "dist");
+  if (!existsSync(dist)) return;
+  for (const name of readdirSync(dist, { recursive: true })) {
+    const file = path.join(dist, name);
+    if (name.endsWith(".map")) rmSync(file);
+    else if (/\.[cm]?js$/.test(name)) {
+      const text = readFileSync(file, "utf8");
+      const without = text.replace(/\n\/\/# sourceMappingURL=\S+\s*$/, "\n");
+      if (without !== text) writeFileSync(file, without);
+    }
+  }
 }
 
 /** Names of packages that one of ours needs, in whatever way. */
