@@ -1,4 +1,4 @@
-import { artifactWish, type Problem } from "@crossrank/backend-kit";
+import { activatedProblem, artifactWish, isRead, type Problem, statesIdentity } from "@crossrank/backend-kit";
 import {
   type Backend,
   type BackendDiagnosis,

@@ -5,9 +5,10 @@ import {
   RuntimeStartError,
   rememberFiles,
   requireTokens,
+  statesIdentity,
 } from "@crossrank/backend-kit";
 import type { Backend, BackendSession, DeclaredClasses, LoadRequest } from "@crossrank/core";
-import { precisionOf, readGraph, statesIdentity, withLocalFile } from "@crossrank/formats/onnx";
+import { precisionOf, readGraph, withLocalFile } from "@crossrank/formats/onnx";
 import { OutputTrace } from "./activated-outputs.js";
 import { chooseFile, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
 import { chooseBatchPreference, choosePlacement, onProcessor, type Placement } from "./defaults.js";

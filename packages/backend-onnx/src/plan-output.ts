@@ -1,6 +1,5 @@
-import type { Problem } from "@crossrank/backend-kit";
+import { activatedProblem, isRead, type Problem } from "@crossrank/backend-kit";
 import type { Head, OutputKind, OutputRequest } from "@crossrank/core";
-import { activatedProblem, isRead } from "@crossrank/formats/onnx";
 import { type OutputTrace, plainOutputs } from "./activated-outputs.js";
 import type { GraphPlan, GraphTensor, PlannedOutput } from "./graph-plan.js";
 

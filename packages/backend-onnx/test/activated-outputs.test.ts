@@ -1,8 +1,9 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { isRead } from "@crossrank/backend-kit";
 import { onnx } from "@crossrank/backend-onnx";
 import { type Head, ModelLoadError } from "@crossrank/core";
-import { isRead, readNodes } from "@crossrank/formats/onnx";
+import { readNodes } from "@crossrank/formats/onnx";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { OutputTrace } from "../src/activated-outputs.js";
 import { fixture, load, profile, rejection } from "./fixtures.js";
@@ -107,6 +108,57 @@ describe("an output that is made of logits", () => {
       "log-softmax",
     ],
     [
+      "a sigmoid by its tanh",
+      [
+        node("Mul", "z half", "a"),
+        node("Tanh", "a", "t"),
+        node("Mul", "t half", "c"),
+        node("Add", "c half", "out"),
+      ],
+      "tanh",
+      true,
+    ],
+    [
+      "written out from above",
+      [node("Exp", "z", "e"), node("Add", "e one", "c"), node("Div", "e c", "out")],
+      "sigmoid",
+    ],
+    [
+      "a softmax that cannot overflow",
+      [
+        node("ReduceMax", "z", "m"),
+        node("Sub", "z m", "d"),
+        node("Exp", "d", "e"),
+        node("ReduceSum", "e", "s"),
+        node("Div", "e s", "out"),
+      ],
+      "softmax",
+    ],
+    [
+      "a log-softmax that cannot overflow",
+      [
+        node("ReduceMax", "z", "m"),
+        node("Sub", "z m", "d"),
+        node("Exp", "d", "e"),
+        node("ReduceSum", "e", "s"),
+        node("Log", "s", "l"),
+        node("Sub", "d l", "out"),
+      ],
+      "log-softmax",
+    ],
+    [
+      "the logarithm of a sigmoid",
+      [node("Neg", "z", "a"), node("Softplus", "a", "s"), node("Neg", "s", "out")],
+      "softplus",
+      true,
+    ],
+    [
+      "the logarithm of a sigmoid, written out",
+      [node("Exp", "z", "e"), node("Add", "e one", "c"), node("Log", "c", "s"), node("Neg", "s", "out")],
+      "softplus",
+      true,
+    ],
+    [
       "in 8 bits",
       [
         node("QuantizeLinear", "z s zp", "q"),
@@ -124,7 +176,7 @@ describe("an output that is made of logits", () => {
     const found = (await traceOf(encodeModel(graphOf(nodes)))).activationOf("out");
     expect(found).toMatchObject({ by, scaled });
     const origin = found === undefined ? "" : found.logits;
-    expect(["z", "h", "q"]).toContain(origin);
+    expect(["z", "h", "q", "a"]).toContain(origin);
   });
 
   test.each<[string, readonly Node[]]>([
@@ -139,6 +191,10 @@ describe("an output that is made of logits", () => {
       [node("Div", "z cap", "a"), node("Tanh", "a", "b"), node("Mul", "b cap", "out")],
     ],
     ["an activation that multiplies", [node("Sigmoid", "z", "p"), node("Mul", "z p", "out")]],
+    [
+      "an activation that multiplies, written out",
+      [node("Neg", "z", "a"), node("Exp", "a", "e"), node("Add", "e one", "c"), node("Div", "z c", "out")],
+    ],
     [
       "a mean that is divided",
       [node("ReduceSum", "z", "s"), node("Add", "s one", "t"), node("Div", "z t", "out")],
@@ -240,6 +296,13 @@ describe("a graph with its sigmoid inside", () => {
       };
       expect([...(await session.run(batch)).data]).toEqual([6]);
     }
+  });
+
+  test("is refused where its other output is a sigmoid too", async () => {
+    const folder = await folderOf(
+      ending([node("Sigmoid", "z", "p"), node("Sigmoid", "p", "logits")], ["logits", "p"]),
+    );
+    expect(await rejection(load(onnx(), folder, { profile: sigmoid }))).toBeInstanceOf(ModelLoadError);
   });
 
   test("runs where its crossrank.json says that the output is the score; not where sentence-transformers says so", async () => {

@@ -1,4 +1,3 @@
-export { type Activated, activatedProblem, isRead, statesIdentity } from "./activated.js";
 export { type ByteSource, withLocalFile } from "./byte-source.js";
 export * from "./graph.js";
 export { type GraphPrecision, precisionOf } from "./graph-precision.js";

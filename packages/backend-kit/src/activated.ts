@@ -1,9 +1,10 @@
 import type { Head, ModelFiles, ModelProfile } from "@crossrank/core";
+import type { Problem } from "./problem.js";
 
 /** What a graph does to its logits before it gives them out. */
 export interface Activated {
-  readonly by: "sigmoid" | "hard sigmoid" | "softmax" | "log-softmax" | "tanh";
-  /** The tensor of the graph that holds the logits. */
+  readonly by: "sigmoid" | "hard sigmoid" | "softmax" | "log-softmax" | "softplus" | "tanh";
+  /** The value of the graph that holds the logits. */
   readonly logits: string;
   /** Whether it was scaled or shifted after that. */
   readonly scaled: boolean;
@@ -30,13 +31,20 @@ export function isRead(activated: Activated, head: Head, statesIdentity: boolean
   }
 }
 
+/** What the output of logits is called in a file of a format, and how `crossrank convert` names the format. */
+const forms = {
+  onnx: { to: "onnx", output: "logits" },
+  mlpackage: { to: "mlpackage", output: "logit" },
+  mnn: { to: "mnn", output: "logits" },
+} as const;
+
 /** What to say of an output that is no logit. */
 export function activatedProblem(
   output: string,
   { by, logits, scaled }: Activated,
   head: Head,
-  form: "onnx" | "mlpackage",
-): { readonly problem: string; readonly fix: string } {
+  form: keyof typeof forms,
+): Problem {
   const asItIs =
     head.kind === "logit"
       ? '. Where that output is the score that is wanted, say so in a crossrank.json beside the model: "activation": "identity"'
@@ -47,8 +55,8 @@ export function activatedProblem(
       `its output ${JSON.stringify(printable(output))} is the ${by} of the logits${scaled ? ", scaled" : ""}, and the ` +
       `model's score is computed from the logits themselves, which the graph has as ${named}`,
     fix:
-      `Export the graph with its tensor ${named} as the output "${form === "onnx" ? "logits" : "logit"}", or convert the model's weights with ` +
-      `\`crossrank convert --to ${form}\`${asItIs}`,
+      `Export the graph with its tensor ${named} as the output "${forms[form].output}", or convert the model's weights with ` +
+      `\`crossrank convert --to ${forms[form].to}\`${asItIs}`,
   };
 }
 
