@@ -47,6 +47,15 @@ export function isAskedFor({ dtype, path, aliases = [], onlyByName }: Precision,
 }
 
 /**
+ * A bundle holds the package that crossrank depends on. The others may be missing, so that bundlers are told to leave
+ * the import as it is: they are found where the bundle runs.
+ */
+async function importRegistered(name: string): Promise<Readonly<Record<string, unknown>>> {
+  if (name === "@crossrank/backend-onnx") return import("@crossrank/backend-onnx");
+  return import(/* webpackIgnore: true */ /* turbopackIgnore: true */ /* @vite-ignore */ name);
+}
+
+/**
  * The backends of one of this repository's packages. Loads no runtime.
  *
  * @param name one of {@link registeredNames}.
@@ -57,7 +66,7 @@ export async function registeredBackends(name: string): Promise<readonly KnownBa
   const [packageName = ""] = install;
   let exports: Readonly<Record<string, unknown>>;
   try {
-    exports = (await import(packageName)) as Readonly<Record<string, unknown>>;
+    exports = await importRegistered(packageName);
   } catch (cause) {
     if (!isMissing(cause, [packageName])) throw cause;
     throw new BackendNotInstalledError({ backend: name, install }, { cause });
@@ -241,7 +250,9 @@ export async function importOutsider(name: string): Promise<Readonly<Record<stri
   const folder = packageFolder(name);
   const url = folder === undefined ? fileUrl(name) : pathToFileURL(join(folder, entryOf(folder)));
   try {
-    return (await import(url.href)) as Readonly<Record<string, unknown>>;
+    return (await import(
+      /* webpackIgnore: true */ /* turbopackIgnore: true */ /* @vite-ignore */ url.href
+    )) as Readonly<Record<string, unknown>>;
   } catch (cause) {
     const problem =
       folder === undefined && !existsSync(url)
