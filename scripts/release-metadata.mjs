@@ -1,18 +1,19 @@
 // Writes `repository`, `homepage` and `bugs` into every public package, from the one field `repository` of the root's
 // package.json (e.g. "https://example.org/owner/name"). Publishing runs it first and stops where that field is empty,
 // since npm refuses provenance for a package without an address.
-// Usage: node scripts/release-metadata.mjs [--root FOLDER]
+// Usage: node scripts/release-metadata.mjs [--root FOLDER] [--repository ADDRESS]
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 
-const [flag, given] = process.argv.slice(2);
-const root = flag === "--root" && given !== undefined ? given : fileURLToPath(new URL("..", import.meta.url));
+const { values } = parseArgs({ options: { root: { type: "string" }, repository: { type: "string" } } });
+const root = values.root ?? fileURLToPath(new URL("..", import.meta.url));
 
 /** @param {string} path */
 const readJson = (path) => JSON.parse(readFileSync(path, "utf8"));
 
-const address = String(readJson(join(root, "package.json")).repository ?? "").trim();
+const address = String(values.repository ?? readJson(join(root, "package.json")).repository ?? "").trim();
 if (!/^https:\/\/[^\s/]+\/\S+$/.test(address)) {
   const found = address === "" ? "is empty" : `is "${address}", which is no https address`;
   console.error(

@@ -1,0 +1,187 @@
+// Publishes every package whose version is not on the registry yet, dependencies first. It can be run again: what is
+// there is skipped. The release's workflow runs it, and scripts/rehearse-release.mjs runs it against a registry on
+// this machine.
+//
+//   node scripts/publish.mjs --list               what would be published; ends with 0 and prints names, a line each
+//   node scripts/publish.mjs --dry-run            packs and examines all of it, and publishes nothing
+//   node scripts/publish.mjs --addons FOLDER      with the addons that the native workflows built
+//
+// Also --registry URL, --repository ADDRESS (in place of the root package.json's), --no-provenance, and
+// --without-addons, which lets addons be absent: their packages stay named as optional.
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { execute, plainEnvironment, repository } from "./release/commands.mjs";
+import { platformPackages } from "./release/platforms.mjs";
+import { needs, publicPackages, stage } from "./release/stage.mjs";
+
+/** What a person is to read, and no stack. */
+class Refusal extends Error {}
+
+const { values: options } = parseArgs({
+  options: {
+    root: { type: "string", default: repository },
+    list: { type: "boolean", default: false },
+    "dry-run": { type: "boolean", default: false },
+    addons: { type: "string", multiple: true, default: [] },
+    "without-addons": { type: "boolean", default: false },
+    registry: { type: "string" },
+    repository: { type: "string" },
+    "no-provenance": { type: "boolean", default: false },
+  },
+});
+const { root } = options;
+const toRegistry = options.registry === undefined ? [] : [`--registry=${options.registry}`];
+
+/** Whether the registry has the version. */
+async function isPublished({ name, version }) {
+  const result = await execute("npm", ["view", `${name}@${version}`, "version", "--json", ...toRegistry], {
+    env: registryEnvironment(),
+    seconds: 120,
+  });
+  if (result.code === 0) return result.stdout.trim() !== "";
+  if (/\bE404\b/.test(result.output)) return false;
+  throw new Refusal(
+    `The registry does not say whether it has ${name}@${version}:\n${result.output.slice(-1000)}`,
+  );
+}
+
+/** The credentials of the workflow are in npm's own variables. */
+function registryEnvironment() {
+  const token = process.env["NODE_AUTH_TOKEN"];
+  const userconfig = process.env["NPM_CONFIG_USERCONFIG"];
+  return plainEnvironment({
+    ...(token === undefined ? {} : { NODE_AUTH_TOKEN: token }),
+    ...(userconfig === undefined ? {} : { NPM_CONFIG_USERCONFIG: userconfig }),
+  });
+}
+
+/** Writes the address into every package.json; it refuses where there is none. */
+async function writeMetadata() {
+  const script = fileURLToPath(new URL("release-metadata.mjs", import.meta.url));
+  const given = options.repository === undefined ? [] : ["--repository", options.repository];
+  const { code, output } = await execute(process.execPath, [script, "--root", root, ...given]);
+  if (code !== 0) throw new Refusal(output.trim());
+}
+
+/** What `changeset version` would still change. */
+function waitingChangesets() {
+  return readdirSync(path.join(root, ".changeset")).filter(
+    (name) => name.endsWith(".md") && name !== "README.md",
+  );
+}
+
+/** Every package and platform package, by name and version, without packing any. */
+function everything() {
+  return publicPackages(root).flatMap(({ manifest }) => [
+    ...platformPackages(manifest).map(({ name, version }) => ({ name, version })),
+    { name: manifest.name, version: manifest.version },
+  ]);
+}
+
+/** @returns {string[]} what is wrong with what would be published */
+function problemsOf(packages, absent) {
+  const problems = [];
+  if (!options["without-addons"]) {
+    for (const name of absent)
+      problems.push(`${name}: its addon was not built; give its folder with --addons`);
+  }
+  const staged = new Map(packages.map((one) => [one.name, one.version]));
+  for (const { name, version, manifest } of packages) {
+    const { repository: address, license, scripts = {}, publishConfig } = manifest;
+    if (version === "0.0.0") problems.push(`${name}: it has no version; run changeset version first`);
+    if (address?.url === undefined) problems.push(`${name}: it has no repository`);
+    if (license === undefined) problems.push(`${name}: it has no licence`);
+    if (publishConfig?.access !== "public") problems.push(`${name}: publishConfig.access is not "public"`);
+    for (const script of ["preinstall", "install", "postinstall"]) {
+      if (scripts[script] !== undefined)
+        problems.push(`${name}: it would run a script where it is installed (${script})`);
+    }
+    for (const kind of ["dependencies", "optionalDependencies", "peerDependencies"]) {
+      for (const [needed, range] of Object.entries(manifest[kind] ?? {})) {
+        if (/^(workspace|file|link|catalog):/.test(range))
+          problems.push(`${name}: it needs ${needed} as ${range}`);
+      }
+    }
+    for (const needed of needs(manifest)) {
+      const isOurs = needed === "crossrank" || needed.startsWith("@crossrank/");
+      if (isOurs && !staged.has(needed) && !absent.includes(needed)) {
+        problems.push(`${name}: it needs ${needed}, which is not published`);
+      }
+    }
+  }
+  return problems;
+}
+
+async function publish({ name, version, tarball }) {
+  const provenance = options["no-provenance"] ? [] : ["--provenance"];
+  const { code, output } = await execute(
+    "npm",
+    ["publish", tarball, "--access=public", "--ignore-scripts", ...provenance, ...toRegistry],
+    { env: registryEnvironment(), seconds: 900 },
+  );
+  if (code !== 0) {
+    throw new Refusal(
+      `${name}@${version} was not published. What came before it is: mend the cause and run this again, which goes on ` +
+        `where it stopped.\n${output.slice(-2000)}`,
+    );
+  }
+}
+
+async function main() {
+  if (options.list) {
+    for (const one of everything()) {
+      if (!(await isPublished(one))) console.log(`${one.name}@${one.version}`);
+    }
+    return;
+  }
+  await writeMetadata();
+  const waiting = waitingChangesets();
+  if (waiting.length > 0 && !options["dry-run"]) {
+    throw new Refusal(
+      `${waiting.length} changesets have no version yet (${waiting.slice(0, 3).join(", ")}…): merge the pull request of ` +
+        "versions first, or run changeset version.",
+    );
+  }
+  const missing = publicPackages(root).filter(({ directory }) => !existsSync(path.join(directory, "dist")));
+  if (missing.length > 0) {
+    throw new Refusal(
+      `${missing.map(({ manifest }) => manifest.name).join(", ")}: not built; run npm run build first.`,
+    );
+  }
+  const folder = mkdtempSync(path.join(tmpdir(), "crossrank-publish-"));
+  try {
+    const { packages, absent } = await stage({ root, folder, addons: options.addons });
+    const problems = problemsOf(packages, absent);
+    if (options["dry-run"]) {
+      for (const { name, version } of packages) console.log(`would publish ${name}@${version}`);
+      for (const problem of problems) console.log(`refused: ${problem}`);
+      process.exitCode = problems.length > 0 ? 1 : 0;
+      return;
+    }
+    if (problems.length > 0) throw new Refusal(problems.join("\n"));
+    let published = 0;
+    for (const one of packages) {
+      if (await isPublished(one)) {
+        console.log(`is there  ${one.name}@${one.version}`);
+        continue;
+      }
+      await publish(one);
+      published += 1;
+      console.log(`published ${one.name}@${one.version}`);
+    }
+    console.log(`${published} packages published, ${packages.length - published} were there`);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+try {
+  await main();
+} catch (error) {
+  if (!(error instanceof Refusal)) throw error;
+  console.error(error.message);
+  process.exitCode = 1;
+}
