@@ -1,2 +1,3 @@
-/** The specification version of rerankers that this package was written for. */
-export const specificationVersion = "v1";
+// What `import … from "@crossrank/lancedb"` gives: a reranker for LanceDB's hybrid search.
+export { CrossrankReranker, type CrossrankRerankerOptions } from "./crossrank-reranker.js";
+export type { Fusion, RankFusion, WeightedFusion } from "./fusion.js";
