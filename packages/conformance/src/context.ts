@@ -13,7 +13,8 @@ import {
   type TruncationStrategy,
 } from "@crossrank/core";
 import { type GoldenScore, type Goldens, readGoldens } from "@crossrank/core/verify";
-import type { Fixture } from "./fixtures.js";
+import type { Fixture } from "./fixture.js";
+import type { Platform } from "./platform.js";
 import { batchOf, type Recorder, type Row, record, rowsOf } from "./recorder.js";
 
 export const truncations: readonly TruncationStrategy[] = ["document-only", "longest-first"];
@@ -55,6 +56,7 @@ export class FixtureContext {
   readonly fixture: Fixture;
   readonly backend: Backend;
   readonly dtype: string | undefined;
+  readonly platform: Platform;
   /** As the model's files say it. */
   readonly profile: ModelProfile;
   readonly tokenizerJson: unknown;
@@ -64,24 +66,28 @@ export class FixtureContext {
   readonly #alone = new Map<TruncationStrategy, Promise<ReadonlyMap<Item, Outcome>>>();
 
   /** @throws {TypeError} when the fixture has no golden.json, or none of its cases has text. */
-  static async open(fixture: Fixture, backend: Backend, dtype: string | undefined): Promise<FixtureContext> {
+  static async open(
+    fixture: Fixture,
+    facts: Pick<FixtureContext, "backend" | "dtype" | "platform">,
+  ): Promise<FixtureContext> {
     const { profile, tokenizerJson } = await readProfile(fixture.files);
     const goldens = await readGoldens(fixture.files);
     if (goldens === undefined) throw new TypeError(`fixture ${fixture.name} has no golden.json`);
     const items = itemsOf(goldens, profile);
     if (items.length === 0) throw new TypeError(`fixture ${fixture.name} has no case to score`);
-    return new FixtureContext({ fixture, backend, dtype, profile, tokenizerJson, goldens, items });
+    return new FixtureContext({ ...facts, fixture, profile, tokenizerJson, goldens, items });
   }
 
   private constructor(
     facts: Pick<
       FixtureContext,
-      "fixture" | "backend" | "dtype" | "profile" | "tokenizerJson" | "goldens" | "items"
+      "fixture" | "backend" | "dtype" | "platform" | "profile" | "tokenizerJson" | "goldens" | "items"
     >,
   ) {
     this.fixture = facts.fixture;
     this.backend = facts.backend;
     this.dtype = facts.dtype;
+    this.platform = facts.platform;
     this.profile = facts.profile;
     this.tokenizerJson = facts.tokenizerJson;
     this.goldens = facts.goldens;

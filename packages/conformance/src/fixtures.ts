@@ -10,13 +10,10 @@ import {
   ModelFileNotFoundError,
   type ModelFiles,
 } from "@crossrank/core";
+import type { Fixture } from "./fixture.js";
+import type { ModelCopy, Platform } from "./platform.js";
 
-/** A model that the suite runs: a folder in Hugging Face's layout with a golden.json, and the backend's artifact. */
-export interface Fixture {
-  /** Stands in test names and deviations. */
-  readonly name: string;
-  readonly files: ModelFiles;
-}
+export type { ModelCopy };
 
 /** Of this package, beside `src` and `dist` alike. */
 const ownFolder: string = fileURLToPath(new URL("../fixtures", import.meta.url));
@@ -124,12 +121,6 @@ function openFolder(root: string, id: string): ModelFiles {
   };
 }
 
-/** A model in a folder of its own, to be damaged; `close` removes it. */
-export interface ModelCopy {
-  readonly files: ModelFiles;
-  close(): Promise<void>;
-}
-
 /**
  * Copies a model to a temporary folder, one file of it changed.
  * @param change from the file's bytes to what it should hold instead; undefined leaves the file out.
@@ -137,7 +128,7 @@ export interface ModelCopy {
 export async function copyWith(
   files: ModelFiles,
   path: string,
-  change: (bytes: Buffer) => Uint8Array | undefined,
+  change: (bytes: Uint8Array) => Uint8Array | undefined,
 ): Promise<ModelCopy> {
   const root = await mkdtemp(join(tmpdir(), "crossrank-conformance-"));
   for (const file of await files.list()) {
@@ -153,3 +144,13 @@ export async function copyWith(
   }
   return { files: openFolder(root, files.id), close: () => rm(root, { recursive: true, force: true }) };
 }
+
+/** What keeps the process alive, by kind. */
+function activeResources(): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const kind of process.getActiveResourcesInfo()) counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  return counts;
+}
+
+/** Node.js, with files on the disk. */
+export const nodePlatform: Platform = { copyWith, activeResources };

@@ -1,10 +1,11 @@
-import { strict as assert } from "node:assert";
 import type { Backend } from "@crossrank/core";
+import { assert } from "./assert.js";
 import type { Terms } from "./checks/common.js";
 import { type CheckName, checks } from "./checks/index.js";
 import { refusal } from "./checks/session.js";
 import { FixtureContext } from "./context.js";
-import type { Fixture } from "./fixtures.js";
+import type { Fixture } from "./fixture.js";
+import type { Platform } from "./platform.js";
 
 /** The test runner's functions, as vitest and jest have them; of node:test, `afterAll` is `after`. */
 export interface TestRunner {
@@ -58,16 +59,17 @@ export interface ConformanceOptions {
 }
 
 /**
- * Defines the tests that every backend passes. To be awaited at the top of a test file: it reads the fixtures
- * (though loads no model) before it defines anything.
+ * Defines the tests that every backend passes, on the platform that they run on.
  *
  * @throws {TypeError} when a deviation names a fixture, check or case that there is not, or a fixture has no goldens.
  */
-export async function defineConformanceSuite(options: ConformanceOptions): Promise<void> {
+export async function defineSuite(options: ConformanceOptions, platform: Platform): Promise<void> {
   const { runner, fixtures, deviations = [] } = options;
   const backend = options.backend();
   const contexts = await Promise.all(
-    fixtures.map((fixture) => FixtureContext.open(fixture, options.backend(), options.dtype)),
+    fixtures.map((fixture) =>
+      FixtureContext.open(fixture, { backend: options.backend(), dtype: options.dtype, platform }),
+    ),
   );
   requireMeaning(deviations, contexts);
 

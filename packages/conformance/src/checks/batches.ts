@@ -1,6 +1,6 @@
-import { strict as assert } from "node:assert";
 import type { Pair } from "@crossrank/core";
 import { createPairEncoder, createTextTokenizer } from "@crossrank/core/encoding";
+import { assert } from "../assert.js";
 import {
   columnsFor,
   type FixtureContext,

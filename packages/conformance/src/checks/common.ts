@@ -1,5 +1,5 @@
-import { strict as assert } from "node:assert";
 import type { BackendSession, PairScore } from "@crossrank/core";
+import { assert } from "../assert.js";
 import type { FixtureContext, Item } from "../context.js";
 import type { Row } from "../recorder.js";
 

@@ -1,5 +1,5 @@
-import { strict as assert } from "node:assert";
 import { InvalidInputError } from "@crossrank/core";
+import { assert } from "../assert.js";
 import {
   type Expected,
   type FixtureContext,

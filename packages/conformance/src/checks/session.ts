@@ -1,5 +1,3 @@
-import { strict as assert } from "node:assert";
-import { createHash } from "node:crypto";
 import {
   BackendRunError,
   type BackendSession,
@@ -13,8 +11,8 @@ import {
   type OutputKind,
   type Pair,
 } from "@crossrank/core";
+import { assert } from "../assert.js";
 import { columnsFor, type Item, isRefused, mostRows, optionsOf } from "../context.js";
-import { copyWith } from "../fixtures.js";
 import { batchOf, type Row, record } from "../recorder.js";
 import {
   alone,
@@ -95,11 +93,12 @@ export const artifact: Check = async (context) => {
   assert.ok(format.length > 0 && dtype !== "", "format and dtype are named");
   assert.ok(files.length > 0, "the artifact has a file");
   for (const { path, sha256 } of files) {
-    const hash = createHash("sha256");
     const entry = (await context.fixture.files.list()).find((file) => file.path === path);
     assert.ok(entry !== undefined, `${path} is a file of the model`);
-    hash.update(await context.fixture.files.readBytes(path, { start: 0, end: entry.size }));
-    assert.equal(sha256, hash.digest("hex"), `sha256 of ${path}`);
+    const bytes = await context.fixture.files.readBytes(path, { start: 0, end: entry.size });
+    const digest = await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>);
+    const real = [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    assert.equal(sha256, real, `sha256 of ${path}`);
   }
 };
 
@@ -201,7 +200,7 @@ export const dispose: Check = async (context, { batchTolerance }) => {
   );
   await Promise.all(disposing);
   // One turn: what has ended is then known to have ended, through however many promises it is handed on.
-  await new Promise((resolve) => setImmediate(resolve));
+  await new Promise((resolve) => setTimeout(resolve, 0));
   assert.ok(isSettled, "dispose waits for the run under way");
   const found = await outcome;
   if (Array.isArray(found)) {
@@ -214,18 +213,12 @@ export const dispose: Check = async (context, { batchTolerance }) => {
   });
 };
 
-/** What keeps the process alive, by kind. */
-function activeResources(): Map<string, number> {
-  const counts = new Map<string, number>();
-  for (const kind of process.getActiveResourcesInfo()) counts.set(kind, (counts.get(kind) ?? 0) + 1);
-  return counts;
-}
-
 /** Milliseconds that a runtime may take to let go after dispose. */
 const patience = 5000;
 
 export const leftovers: Check = async (context) => {
   const [row] = await context.sequences();
+  const { activeResources, copyWith } = context.platform;
   const before = activeResources();
   await withSession(context, (session) => alone(context, session, row as Row));
   const files = (await context.opened()).reranker.session.artifact.files;
@@ -309,7 +302,7 @@ function garbage(length: number): Uint8Array {
   });
 }
 
-const damage: Readonly<Record<string, (bytes: Buffer) => Uint8Array | undefined>> = {
+const damage: Readonly<Record<string, (bytes: Uint8Array) => Uint8Array | undefined>> = {
   missing: () => undefined,
   empty: () => new Uint8Array(),
   "cut in half": (bytes) => bytes.subarray(0, bytes.length >> 1),
@@ -325,7 +318,7 @@ export const damaged: Check = async (context, { batchTolerance }) => {
   const isReadBefore = modules.some((module) => "file" in module && module.file === path);
   const problems: string[] = [];
   for (const [how, change] of Object.entries(damage)) {
-    const copy = await copyWith(fixture.files, path, change);
+    const copy = await context.platform.copyWith(fixture.files, path, change);
     try {
       const error = await rejection(
         createReranker({ model: copy.files, backend, dtype: context.dtype }).then((reranker) =>
