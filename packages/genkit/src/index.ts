@@ -1,2 +1,9 @@
-/** The specification version of rerankers that this package was written for. */
-export const specificationVersion = "v1";
+// What `import … from "@crossrank/genkit"` gives: rerankers for `ai.rerank` of Genkit.
+export { type CrossrankPlugin, type CrossrankPluginOptions, crossrank } from "./plugin.js";
+export {
+  type CrossrankRerankerOptions,
+  CrossrankRerankerOptionsSchema,
+  type DefinedReranker,
+  type DefineRerankerOptions,
+  defineCrossrankReranker,
+} from "./reranker.js";
