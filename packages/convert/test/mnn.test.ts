@@ -1,12 +1,6 @@
 import { cp, open, readdir, readFile, stat, truncate, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import {
-  type Backend,
-  type Batch,
-  InvalidInputError,
-  type RawOutput,
-  readProfile,
-} from "@crossrank/core";
+import { type Backend, type Batch, InvalidInputError, type RawOutput, readProfile } from "@crossrank/core";
 import { readGoldens, verify } from "@crossrank/core/verify";
 import { openModel } from "@crossrank/hub";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";

@@ -228,19 +228,20 @@ describe("what is not supported is refused by name", () => {
     ["deberta-v2-logit", { pooler_hidden_size: 16 }, /pooler_hidden_size 16/],
     ["deberta-v2-logit", { attention_head_size: 16 }, /attention_head_size 16/],
     ["deberta-v2-logit", { pooler_hidden_act: "selu" }, /pooler_hidden_act "selu"/],
-    ["qwen3-yes-no", { use_sliding_window: true, sliding_window: 512 }, /sliding_window 512/],
     [
       "qwen3-yes-no",
       { layer_types: ["full_attention", "sliding_attention"] },
-      /layer_types\.1 "sliding_attention"/,
+      /layer_types sliding_attention, and qwen3 has no window by it/,
     ],
-    ["qwen3-yes-no", { rope_scaling: { rope_type: "yarn", factor: 4 } }, /rope_scaling .*yarn/],
-    ["qwen3-yes-no", { rope_parameters: { rope_type: "dynamic" } }, /rope_parameters .*dynamic/],
+    ["qwen3-yes-no", { layer_types: ["full_attention"] }, /1 layer_types and 2 num_hidden_layers/],
     [
       "qwen3-yes-no",
-      { use_sliding_window: true, max_position_embeddings: 8192, sliding_window: undefined },
-      /4096 \(by default\)/,
+      { layer_types: ["full_attention", "chunked_attention"] },
+      /layer_types\.1 "chunked_attention"/,
     ],
+    ["modernbert-cls", { sliding_window: 128 }, /sliding_window 128 and local_attention .*contradict/],
+    ["qwen3-yes-no", { rope_scaling: { rope_type: "yarn", factor: 4 } }, /rope_scaling .*yarn/],
+    ["qwen3-yes-no", { rope_parameters: { rope_type: "dynamic" } }, /rope_parameters .*dynamic/],
     [
       "qwen3-yes-no",
       { rope_parameters: { full_attention: { rope_theta: 5 } } },
@@ -259,12 +260,26 @@ describe("what is not supported is refused by name", () => {
     await expect(changed).rejects.toMatchObject({ format: "description", model: name });
   });
 
-  test("a classifier on a decoder", async () => {
-    const { files } = await readFixture("qwen3-yes-no");
-    const { profile } = await readProfile(files);
-    await expect(describeModel(files, { ...profile, head: { kind: "logit" } })).rejects.toThrow(
-      /classifier on the last token of a decoder/,
+  test("a classifier of a decoder that has none, and a decoder's that the profile does not read", async () => {
+    const model = await readFixture("qwen3-yes-no");
+    const { profile } = await readProfile(model.files);
+    await expect(describeModel(model.files, { ...profile, head: { kind: "logit" } })).rejects.toThrow(
+      /holds no classifier, and the profile's head \(logit\) reads one/,
     );
+    const scored = withTensors(model, (tensors) => tensors.set("score.weight", zeros(1, 32)));
+    await expect(describeModel(scored, profile)).rejects.toThrow(/its weights hold score\.weight/);
+    await expect(describeModel(scored, { ...profile, head: { kind: "logit" } })).resolves.toMatchObject({
+      head: { kind: "classifier", pooling: "last", classes: 1 },
+    });
+    await expect(
+      describeModel(scored, { ...profile, head: { kind: "two-class", positive: 1 } }),
+    ).rejects.toThrow(/gives 1 class, and the profile's head \(two-class\) reads 2/);
+    // transformers passes the language model's head over.
+    const both = withTensors(model, (tensors) => {
+      tensors.set("score.weight", zeros(1, 32));
+      tensors.set("lm_head.weight", zeros(1312, 32));
+    });
+    await expect(describeModel(both, { ...profile, head: { kind: "logit" } })).resolves.toBeDefined();
   });
 
   test("answer tokens of an encoder", async () => {
@@ -743,10 +758,17 @@ describe("weights", () => {
     // Mistral has a window unless config.json says null, and here it would be shorter than the sequence may be.
     const long = { model_type: "mistral", max_position_embeddings: 8192 };
     expect(await statesOf(other({ ...long, sliding_window: null }))).toEqual(expected);
-    await expect(statesOf(other({ ...long, sliding_window: undefined }))).rejects.toThrow(
-      /4096 \(by default\)/,
-    );
-    await expect(statesOf(other({ ...long, sliding_window: 512 }))).rejects.toThrow(/sliding_window 512/);
+    // layer_types of the model that it was made of: Mistral's code has its window in all layers.
+    const mixed = /layer_types full_attention, and mistral has its window in all layers/;
+    await expect(statesOf(other({ ...long, sliding_window: undefined }))).rejects.toThrow(mixed);
+    await expect(statesOf(other({ ...long, sliding_window: 512 }))).rejects.toThrow(mixed);
+    const reachOf = async (window: number | undefined): Promise<readonly (number | undefined)[]> => {
+      const files = other({ ...long, layer_types: undefined, sliding_window: window });
+      return (await describeChanged("qwen2-one-zero", files)).layers.map(({ attention }) => attention.reach);
+    };
+    expect(await reachOf(undefined)).toEqual([4095, 4095]);
+    expect(await reachOf(512)).toEqual([511, 511]);
+    expect(await reachOf(8192)).toEqual([undefined, undefined]);
   });
 
   test("tied to the embeddings: a copy is fine, another table is not", async () => {
@@ -824,6 +846,7 @@ test("the architectures are those that are said", () => {
     "camembert",
     "electra",
     "distilbert",
+    "mpnet",
     "modernbert",
     "deberta-v2",
     "qwen3",

@@ -40,6 +40,12 @@ export function planEncoderHead(
   }
 }
 
+const poolingNames = {
+  cls: "the first token's vector",
+  mean: "the mean vector",
+  last: "the last token's vector",
+} as const;
+
 function planClassifier(
   description: ModelDescription,
   flavour: "bert" | "modern-bert",
@@ -52,8 +58,7 @@ function planClassifier(
   if (head.pooling !== wanted)
     throw refusal(
       description,
-      `its classifier takes ${head.pooling === "cls" ? "the first token's vector" : "the mean vector"}, and ` +
-        `llama.cpp's rank pooling of ${flavour} takes ${wanted === "cls" ? "the first token's" : "the mean"}`,
+      `its classifier takes ${poolingNames[head.pooling]}, and llama.cpp's rank pooling of ${flavour} takes ${wanted === "cls" ? "the first token's" : "the mean"}`,
     );
   const classes = positive === undefined ? 1 : 2;
   if (head.classes !== classes)

@@ -53,6 +53,8 @@ function planGguf(description: ModelDescription, profile: ModelProfile): GgufPla
     case "qwen3":
     case "gemma":
       return planDecoder(description, profile, description.architecture);
+    case "mpnet":
+      throw refusal(description, "llama.cpp has no MPNet: its attention knows relative positions");
     case "deberta-v2":
       throw refusal(description, "llama.cpp has no DeBERTa: its attention knows relative positions");
     default:

@@ -27,7 +27,7 @@ export function unsupportedPart(
   if (finalNorm !== undefined) return "it has a norm behind its last layer";
   if (embeddings.norm !== undefined && embeddings.norm.kind !== "layer-norm") return "its norms have no mean";
   if (head.kind === "classifier" && head.pooling !== "cls")
-    return "its classifier reads the mean of all tokens";
+    return `its classifier reads the ${head.pooling === "last" ? "last token" : "mean of all tokens"}`;
   return undefined;
 }
 

@@ -1,5 +1,6 @@
 import { domains } from "@crossrank/formats/onnx";
 import type { Attention, Norm } from "../source/description.js";
+import { bucketScores } from "./buckets.js";
 import { relativeScores } from "./disentangled.js";
 import type { Emitter } from "./emitter.js";
 import type { Sequence } from "./sequence.js";
@@ -24,6 +25,8 @@ export function attend(place: Place): string {
   const { emitter, attention, keepsFirst } = place;
   if (!emitter.microsoft || !evenHeads(attention)) return explicit(place);
   switch (attention.positions.kind) {
+    case "bucketed":
+      return fused(place);
     case "absolute":
       return keepsFirst || attention.causal || attention.reach !== undefined ? fused(place) : packed(place);
     case "rotary":
@@ -86,11 +89,27 @@ function fused({ emitter, sequence, attention, x, keepsFirst, name }: Place): st
     if (!keepsFirst) q = rotate(q);
   }
   const placeMask = sequence.placeMask(attention.causal, attention.reach, keepsFirst);
-  const inputs = [q, k, v, "", sequence.rawMask, ...(placeMask === undefined ? [] : [placeMask])];
+  const added = withBuckets(emitter, sequence, attention, placeMask, keepsFirst);
+  const inputs = [q, k, v, "", sequence.rawMask, ...(added === undefined ? [] : [added])];
   return graph.node("MultiHeadAttention", inputs, `${name}.mixed`, {
     domain: domains.microsoft,
     attributes: headAttributes(attention),
   });
+}
+
+/** What is added to all scores: a mask of places, the bias of their distances, or both; undefined for neither. */
+function withBuckets(
+  emitter: Emitter,
+  sequence: Sequence,
+  { positions }: Attention,
+  mask: string | undefined,
+  keepsFirst: boolean,
+): string | undefined {
+  if (positions.kind !== "bucketed") return mask;
+  const bias = bucketScores(emitter, sequence, positions, keepsFirst);
+  if (mask === undefined) return bias;
+  const name = `${bias}.${mask}`;
+  return sequence.shared(name, () => emitter.graph.node("Add", [bias, mask], name));
 }
 
 /** Every step an operator of its own. */
@@ -131,7 +150,8 @@ function explicit({ emitter, sequence, attention, x, keepsFirst, name }: Place):
     });
     if (relative !== undefined) scores = graph.node("Add", [scores, relative], `${name}.scores.placed`);
   }
-  const placeMask = sequence.placeMask(attention.causal, attention.reach, keepsFirst);
+  const ofPlaces = sequence.placeMask(attention.causal, attention.reach, keepsFirst);
+  const placeMask = withBuckets(emitter, sequence, attention, ofPlaces, keepsFirst);
   // The smaller masks first, once for all layers of a kind.
   const mask =
     placeMask === undefined

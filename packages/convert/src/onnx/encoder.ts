@@ -156,10 +156,7 @@ function finish(
     give("last_hidden_state", hidden, ["batch", "sequence", hiddenSize]);
     return;
   }
-  let vector =
-    output.pooling === "cls"
-      ? graph.node("Squeeze", [hidden, graph.integers([1])], "pooled")
-      : meanOf(emitter, sequence, hidden);
+  let vector = pooledBy(emitter, sequence, hidden, output);
   if (output.kind === "pooled") {
     give("sentence_embedding", vector, ["batch", hiddenSize]);
     return;
@@ -172,6 +169,53 @@ function finish(
         : emitter.activate(emitter.exactLinear(vector, step.linear, name), step.activation, name);
   }
   give("logits", vector, ["batch", output.classes]);
+}
+
+function pooledBy(
+  emitter: Emitter,
+  sequence: Sequence,
+  hidden: string,
+  output: Exclude<EncoderOutput, { kind: "hidden-states" }>,
+): string {
+  switch (output.pooling) {
+    case "cls":
+      return emitter.graph.node("Squeeze", [hidden, emitter.graph.integers([1])], "pooled");
+    case "mean":
+      return meanOf(emitter, sequence, hidden);
+    case "last":
+      return lastOf(emitter, sequence, hidden, output.passedOver);
+  }
+}
+
+/**
+ * The last token that is real and not the one that is passed over, of a row without one the first: chosen by a product
+ * with 1 at its place and 0 elsewhere, which every runtime has.
+ */
+function lastOf(
+  emitter: Emitter,
+  sequence: Sequence,
+  hidden: string,
+  passedOver: number | undefined,
+): string {
+  const { graph } = emitter;
+  let flags = sequence.tokenWeights;
+  if (passedOver !== undefined) {
+    const ids = emitter.cast("input_ids", "float32", "last.ids");
+    const apart = graph.node("Sub", [ids, emitter.number(passedOver)], "last.apart");
+    const distance = graph.node("Abs", [apart], "last.distance");
+    const others = graph.node("Min", [distance, emitter.number(1)], "last.others");
+    flags = graph.node("Mul", [flags, others], "last.flags");
+  }
+  const places = emitter.cast(sequence.positions, "float32", "last.positions");
+  const counted = graph.node("Mul", [flags, places], "last.places");
+  const last = graph.node("ReduceMax", [counted, graph.integers([1])], "last.place");
+  // 1 where the distance from the last place is 0: places are whole numbers.
+  const beyond = graph.node("Abs", [graph.node("Sub", [places, last], "last.beyond")], "last.away");
+  const near = graph.node("Min", [beyond, emitter.number(1)], "last.elsewhere");
+  const chosen = graph.node("Sub", [emitter.number(1), near], "last.chosen");
+  const weights = graph.node("Unsqueeze", [chosen, graph.integers([1])], "last.weights");
+  const vector = graph.node("MatMul", [weights, hidden], "last.vector");
+  return graph.node("Squeeze", [vector, graph.integers([1])], "pooled");
 }
 
 /** The mean over real tokens; of a row of padding, zeros. */

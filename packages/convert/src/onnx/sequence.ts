@@ -67,7 +67,7 @@ export class Sequence {
     }
     const name = `places${causal ? ".causal" : ""}${reach === undefined ? "" : `.reach${reach}`}`;
     return this.#once(name, () => {
-      const ahead = this.#placesAhead;
+      const ahead = this.placesAhead;
       const parts: string[] = [];
       if (reach !== undefined) {
         const away = this.#graph.node("Abs", [ahead], `${name}.away`);
@@ -85,7 +85,7 @@ export class Sequence {
   }
 
   /** (length, length), float32: the column's place less the row's. */
-  get #placesAhead(): string {
+  get placesAhead(): string {
     return this.#once("ahead", () => {
       const places = this.#emitter.cast(this.positions, "float32", "positions.float");
       const rows = this.#graph.node("Unsqueeze", [places, this.#graph.integers([1])], "positions.rows");

@@ -1,4 +1,5 @@
 import type { Attention, AttentionPositions } from "../source/description.js";
+import { relativeBucket } from "../source/relative-bucket.js";
 import { multiply, normalise, project, readAll, type Vectors, vectors } from "./matrix.js";
 import type { Pace } from "./pace.js";
 
@@ -190,11 +191,20 @@ export async function relativeRows({ relative, relativeNorm }: Disentangled): Pr
  * (transformers `models/deberta_v2/modeling_deberta_v2.py`, disentangled_attention_bias).
  */
 async function relativeBias(
-  { positions, headSize }: Attention,
+  { positions, headSize, scale }: Attention,
   relative: Vectors | undefined,
   spans: readonly Span[],
   pace: Pace,
 ): Promise<Bias | undefined> {
+  if (positions.kind === "bucketed") {
+    const heads = positions.bias.shape[1] as number;
+    const biases = await readAll(positions.bias);
+    return (_query, _key, _queryAt, _keyAt, column, distance) => {
+      const bucket = relativeBucket(-distance, positions);
+      // The product is scaled after this is added, and this is not to be.
+      return (biases[bucket * heads + column / headSize] as number) / scale;
+    };
+  }
   if (positions.kind !== "disentangled" || relative === undefined) return undefined;
   const longest = Math.max(1, ...spans.map(({ length }) => length));
   const rowOf = Int32Array.from({ length: 2 * longest - 1 }, (_, index) =>

@@ -13,6 +13,8 @@ export interface InputSequence {
 export interface HiddenStates {
   readonly states: Vectors;
   readonly spans: readonly Span[];
+  /** The tokens that they are of. */
+  readonly sequences: readonly InputSequence[];
 }
 
 /**
@@ -45,7 +47,7 @@ export async function forward(
   const relative = disentangled === undefined ? undefined : await relativeRows(disentangled);
   for (const layer of description.layers) await applyLayer(layer, states, spans, relative, pace);
   if (description.finalNorm !== undefined) await normalise(states, description.finalNorm);
-  return { states, spans };
+  return { states, spans, sequences };
 }
 
 async function embed(
@@ -136,15 +138,17 @@ function copy({ count, width, data }: Vectors): Vectors {
  */
 export async function classify(
   head: Extract<ModelDescription["head"], { kind: "classifier" }>,
-  { states, spans }: HiddenStates,
+  { states, spans, sequences }: HiddenStates,
   options: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<Vectors> {
   const pace = new Pace(options.signal);
   const { width } = states;
   const pooled = vectors(spans.length, width);
   for (const [index, { start, length }] of spans.entries()) {
-    const tokens = head.pooling === "cls" ? 1 : length;
-    for (let token = start; token < start + tokens; token += 1) {
+    const tokens = head.pooling === "mean" ? length : 1;
+    const first =
+      head.pooling === "last" ? start + lastPlace(sequences[index] as InputSequence, head.passedOver) : start;
+    for (let token = first; token < first + tokens; token += 1) {
       for (let i = 0; i < width; i += 1) {
         const at = index * width + i;
         pooled.data[at] = (pooled.data[at] as number) + (states.data[token * width + i] as number) / tokens;
@@ -154,6 +158,14 @@ export async function classify(
   let current = pooled;
   for (const step of head.steps) current = await applyStep(step, current, pace);
   return current;
+}
+
+/** The first place where no token is another than the one that is passed over. */
+function lastPlace({ ids }: InputSequence, passedOver: number | undefined): number {
+  return Math.max(
+    0,
+    ids.findLastIndex((id) => id !== passedOver),
+  );
 }
 
 async function applyStep(step: HeadStep, x: Vectors, pace: Pace): Promise<Vectors> {

@@ -9,6 +9,7 @@ export const architectureNames = {
   camembert: "CamemBERT",
   electra: "ELECTRA",
   distilbert: "DistilBERT",
+  mpnet: "MPNet",
   modernbert: "ModernBERT",
   "deberta-v2": "DeBERTa-v2",
   qwen3: "Qwen3",
@@ -22,7 +23,17 @@ export type ArchitectureName = keyof typeof architectureNames;
 
 /** What a format's writer takes, whatever it refuses of their settings. */
 export const writtenArchitectures: Readonly<Record<"onnx" | "mlpackage", readonly ArchitectureName[]>> = {
-  onnx: ["bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "modernbert", "deberta-v2"],
+  onnx: [
+    "bert",
+    "roberta",
+    "xlm-roberta",
+    "camembert",
+    "electra",
+    "distilbert",
+    "mpnet",
+    "modernbert",
+    "deberta-v2",
+  ],
   mlpackage: ["bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert"],
 };
 

@@ -1,12 +1,13 @@
 import * as z from "zod/mini";
 import { plusOne } from "./derived-weight.js";
 import type { Activation, Layer, Linear, ModelDescription, Norm, OutputHead } from "./description.js";
-import { findPrefix, headSizeOf, linear, requirePairs, rmsNorm } from "./parts.js";
+import { classifierLinear, findPrefix, headSizeOf, linear, requirePairs, rmsNorm } from "./parts.js";
 import { plainTheta } from "./rope.js";
 import {
   type ActivationName,
   activationName,
   activationNames,
+  classifierHead,
   count,
   epsilon,
   only,
@@ -14,8 +15,10 @@ import {
   rotaryBase,
   type Source,
   size,
+  tokenId,
   unsupported,
 } from "./source.js";
+import { type LayerType, layerTypes, layerTypesOf } from "./windows.js";
 
 /** In what the decoders differ from one another (transformers 5.23, `models/{name}/modeling_{name}.py`). */
 interface Kind {
@@ -29,16 +32,21 @@ interface Kind {
   readonly isGemma: boolean;
   /** `tie_word_embeddings` where config.json does not say. */
   readonly tied: boolean;
-  /** Whether `sliding_window` holds without `use_sliding_window`. */
-  readonly alwaysWindow?: boolean;
+  /**
+   * Which layers have a window: `all`, where `sliding_window` is not null, or as `use_sliding_window`,
+   * `max_window_layers` and `layer_types` say. Undefined: none.
+   */
+  readonly windows?: "all" | "setting";
+  /** `pad_token_id` where config.json does not say. */
+  readonly padding?: number;
 }
 
 const kinds: Readonly<Record<string, Kind>> = {
-  qwen3: { bias: "setting", headNorms: true, headSize: 128, isGemma: false, tied: false },
-  qwen2: { bias: "query-key-value", headNorms: false, isGemma: false, tied: false },
-  gemma: { bias: "setting", headNorms: false, headSize: 256, isGemma: true, tied: true },
+  qwen3: { bias: "setting", headNorms: true, headSize: 128, isGemma: false, tied: false, windows: "setting" },
+  qwen2: { bias: "query-key-value", headNorms: false, isGemma: false, tied: false, windows: "setting" },
+  gemma: { bias: "setting", headNorms: false, headSize: 256, isGemma: true, tied: true, padding: 0 },
   llama: { bias: "setting", headNorms: false, isGemma: false, tied: false },
-  mistral: { bias: "none", headNorms: false, isGemma: false, tied: false, alwaysWindow: true },
+  mistral: { bias: "none", headNorms: false, isGemma: false, tied: false, windows: "all" },
 };
 
 interface Settings {
@@ -57,7 +65,10 @@ interface Settings {
   readonly attention_bias: boolean;
   readonly tie_word_embeddings?: boolean | undefined;
   readonly sliding_window?: number | undefined;
-  readonly use_sliding_window?: boolean | undefined;
+  readonly use_sliding_window: boolean;
+  readonly max_window_layers: number;
+  readonly layer_types?: readonly LayerType[] | undefined;
+  readonly pad_token_id?: number | undefined;
 }
 
 const schema: z.ZodMiniType<Settings> = z.object({
@@ -76,8 +87,10 @@ const schema: z.ZodMiniType<Settings> = z.object({
   attention_bias: z._default(z.boolean(), false),
   tie_word_embeddings: z.optional(z.boolean()),
   sliding_window: z.optional(size),
-  use_sliding_window: z.optional(z.boolean()),
-  layer_types: z.optional(z.array(z.literal("full_attention"))),
+  use_sliding_window: z._default(z.boolean(), false),
+  max_window_layers: z._default(z.int().check(z.nonnegative(), z.maximum(2 ** 24)), 28),
+  layer_types: z.optional(z.array(z.enum(layerTypes))),
+  pad_token_id: z.optional(tokenId),
   mlp_bias: only(false),
   is_causal: only(true),
   use_bidirectional_attention: only(false),
@@ -92,7 +105,7 @@ export async function describeDecoder(source: Source): Promise<ModelDescription>
   const { model, profile, weights } = source;
   const kind = kinds[String(source.config["model_type"])] as Kind;
   const config = readSettings(source, schema);
-  refuseWindow(source, kind, config);
+  const reaches = reachesOf(source, kind, config);
   const { hidden_size: hidden, vocab_size: vocabulary } = config;
   const prefix = findPrefix(source, "model.", "embed_tokens.weight");
   const word = `${prefix}embed_tokens.weight`;
@@ -108,30 +121,43 @@ export async function describeDecoder(source: Source): Promise<ModelDescription>
       // torch multiplies by it in the precision that the model runs in: float32 here, whatever the file holds.
       ...(kind.isGemma ? { scale: Math.fround(Math.sqrt(hidden)) } : {}),
     },
-    layers: Array.from({ length: config.num_hidden_layers }, (_, index) =>
-      layer(source, kind, config, `${prefix}layers.${index}`),
-    ),
+    layers: reaches.map((reach, index) => layer(source, kind, config, `${prefix}layers.${index}`, reach)),
     finalNorm: norm(source, kind, config, `${prefix}norm`),
     head: await head(source, kind, config, word),
   };
 }
 
-/**
- * A decoder's window where config.json names none, and does not say null (`configuration_{mistral,qwen2,qwen3}.py`).
- * Mistral always has one, the others where `use_sliding_window` says so.
- */
+/** A decoder's window where config.json names none, and does not say null (`configuration_{mistral,qwen2,qwen3}.py`). */
 const usualWindow = 4096;
 
-/** Positions that are in reach of one another anyway need no window. */
-function refuseWindow(source: Source, { alwaysWindow = false }: Kind, config: Settings): void {
-  const window = config.sliding_window ?? (source.nulls.has("sliding_window") ? undefined : usualWindow);
-  const isUsed = alwaysWindow || config.use_sliding_window === true;
-  if (!isUsed || window === undefined || window >= config.max_position_embeddings) return;
-  throw unsupported(
-    source,
-    `config.json has sliding_window ${config.sliding_window ?? `${usualWindow} (by default)`}, shorter than ` +
-      `max_position_embeddings ${config.max_position_embeddings}, and decoders with windows are not supported`,
+/**
+ * How many places back each layer's tokens see; undefined where that is all. A window counts the token itself
+ * (`masking_utils.py`, sliding_window_overlay), and of places that are all in reach nothing is said.
+ */
+function reachesOf(source: Source, kind: Kind, config: Settings): readonly (number | undefined)[] {
+  const { num_hidden_layers: layers, layer_types: given, max_window_layers: first } = config;
+  const named = config.sliding_window ?? (source.nulls.has("sliding_window") ? undefined : usualWindow);
+  const isUsed = kind.windows === "all" || (kind.windows === "setting" && config.use_sliding_window);
+  const window = isUsed ? named : undefined;
+  const types = layerTypesOf(source, layers, given, (index) =>
+    window !== undefined && (kind.windows === "all" || index >= first)
+      ? "sliding_attention"
+      : "full_attention",
   );
+  const type = String(source.config["model_type"]);
+  if (window === undefined && types.includes("sliding_attention"))
+    throw unsupported(
+      source,
+      `config.json has layer_types sliding_attention, and ${type} has no window by it`,
+    );
+  const reach = window === undefined || window >= config.max_position_embeddings ? undefined : window - 1;
+  // Mistral's code passes layer_types over.
+  if (kind.windows === "all" && reach !== undefined && types.includes("full_attention"))
+    throw unsupported(
+      source,
+      `config.json has layer_types full_attention, and ${type} has its window in all layers`,
+    );
+  return types.map((layerType) => (layerType === "sliding_attention" ? reach : undefined));
 }
 
 function norm(source: Source, kind: Kind, config: Settings, name: string, width = config.hidden_size): Norm {
@@ -139,7 +165,7 @@ function norm(source: Source, kind: Kind, config: Settings, name: string, width 
   return kind.isGemma ? { ...plain, weight: plusOne(plain.weight) } : plain;
 }
 
-function layer(source: Source, kind: Kind, config: Settings, name: string): Layer {
+function layer(source: Source, kind: Kind, config: Settings, name: string, reach: number | undefined): Layer {
   const { hidden_size: hidden, num_attention_heads: heads, intermediate_size: inner } = config;
   const keyValueHeads = config.num_key_value_heads ?? heads;
   if (heads % keyValueHeads !== 0)
@@ -170,6 +196,7 @@ function layer(source: Source, kind: Kind, config: Settings, name: string): Laye
       scale: 1 / Math.sqrt(headSize),
       positions: { kind: "rotary", theta: thetaOf(source, config) },
       causal: true,
+      ...(reach === undefined ? {} : { reach }),
     },
     attentionNorm: norm(source, kind, config, `${name}.input_layernorm`),
     feedForward: {
@@ -214,12 +241,8 @@ function activationOf(source: Source, { isGemma }: Kind, config: Settings): Acti
 async function head(source: Source, kind: Kind, config: Settings, word: string): Promise<OutputHead> {
   const { weights, profile } = source;
   const { vocab_size: vocabulary, hidden_size: hidden } = config;
-  if (profile.head.kind === "logit" || profile.head.kind === "two-class" || profile.head.kind === "class") {
-    throw unsupported(
-      source,
-      `its head is a classifier on the last token of a decoder (${profile.architecture}), which is not supported`,
-    );
-  }
+  const classifier = classifierHead(source, (classes) => lastTokenHead(source, kind, config, classes));
+  if (classifier !== undefined) return classifier;
   if (profile.head.kind !== "answer-tokens") return { kind: "none" };
   const own = "lm_head.weight";
   const isTied = config.tie_word_embeddings ?? kind.tied;
@@ -241,4 +264,21 @@ async function head(source: Source, kind: Kind, config: Settings, word: string):
     );
   }
   return { kind: "vocabulary", projection, tied: true };
+}
+
+/**
+ * A classifier on the last token that is not padding by config.json's own account, `pad_token_id`; where that is null,
+ * on the last one (transformers 4.57.6 and 5.24.0, `modeling_layers.py`, GenericForSequenceClassification).
+ */
+function lastTokenHead(source: Source, kind: Kind, config: Settings, classes: number): OutputHead {
+  const usual = source.nulls.has("pad_token_id") ? undefined : kind.padding;
+  const passedOver = config.pad_token_id ?? usual;
+  const linear = classifierLinear(source, "score", classes, config.hidden_size, false);
+  return {
+    kind: "classifier",
+    pooling: "last",
+    ...(passedOver === undefined ? {} : { passedOver }),
+    classes,
+    steps: [{ kind: "linear", linear, activation: "identity" }],
+  };
 }

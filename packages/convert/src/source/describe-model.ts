@@ -13,11 +13,13 @@ import type { ModelDescription } from "./description.js";
 import { describeDistilBert } from "./distilbert.js";
 import { describeElectra } from "./electra.js";
 import { describeModernBert } from "./modernbert.js";
+import { describeMpnet } from "./mpnet.js";
 import { openWeights, type SourceWeights } from "./open-weights.js";
 import { refuseQuantisedSettings, refuseQuantisedWeights } from "./quantised.js";
 import { describeRoberta } from "./roberta.js";
 import { shortened } from "./shortened.js";
 import { classifierTensor, requireSetting, type Source, unsupported } from "./source.js";
+import { refuseUnknownWindows } from "./windows.js";
 
 interface Architecture {
   readonly describe: (source: Source) => ModelDescription | Promise<ModelDescription>;
@@ -25,6 +27,8 @@ interface Architecture {
   readonly harmless: RegExp;
   /** The same for models whose hidden states alone are used: heads of the training. */
   readonly harmlessHeads?: RegExp;
+  /** Settings of config.json about windows that the description reads. Any other is refused. */
+  readonly windows?: readonly string[];
 }
 
 /** A buffer of older versions of transformers. */
@@ -39,12 +43,20 @@ const roberta: Architecture = {
   harmless: joined(positionIds, /^lm_head\./, /^(roberta\.)?pooler\.dense\./),
 };
 
+/** A classifier of a decoder may be saved with the language model's head that it does not read. */
 const decoder: Architecture = {
   describe: describeDecoder,
   // A buffer of older versions of transformers.
   harmless: /(^|\.)rotary_emb\.inv_freq$/,
   harmlessHeads: /^lm_head\.weight$/,
 };
+
+const windowsOfQwen: readonly string[] = [
+  "sliding_window",
+  "use_sliding_window",
+  "max_window_layers",
+  "layer_types",
+];
 
 const architectures: Readonly<Record<ArchitectureName, Architecture>> = {
   bert: {
@@ -61,21 +73,26 @@ const architectures: Readonly<Record<ArchitectureName, Architecture>> = {
     describe: describeDistilBert,
     harmless: joined(positionIds, /^vocab_(transform|layer_norm|projector)\./),
   },
+  mpnet: {
+    describe: describeMpnet,
+    harmless: joined(positionIds, /^lm_head\./, /^(mpnet\.)?pooler\.dense\./),
+  },
   modernbert: {
     describe: describeModernBert,
     harmless: /^decoder\.(weight|bias)$/,
     harmlessHeads: /^head\.(dense|norm)\./,
+    windows: ["local_attention", "global_attn_every_n_layers", "layer_types", "sliding_window"],
   },
   "deberta-v2": {
     describe: describeDebertaV2,
     harmless: joined(positionIds, pretraining, /^(lm_predictions|mask_predictions)\./),
     harmlessHeads: /^pooler\.dense\./,
   },
-  qwen3: decoder,
-  qwen2: decoder,
+  qwen3: { ...decoder, windows: windowsOfQwen },
+  qwen2: { ...decoder, windows: windowsOfQwen },
   gemma: decoder,
   llama: decoder,
-  mistral: decoder,
+  mistral: { ...decoder, windows: ["sliding_window", "layer_types"] },
 };
 
 function joined(...patterns: readonly RegExp[]): RegExp {
@@ -117,6 +134,7 @@ export async function describeModel(
   }
   refuseOwnCode({ model, config });
   refuseQuantisedSettings({ model, config });
+  refuseUnknownWindows({ model, config }, architecture.windows ?? []);
   const weights = await openWeights(files, options);
   await refuseQuantisedWeights({ model, config, weights }, files, architecture.harmless, options);
   leaveModulesOut(weights, profile);
@@ -177,6 +195,11 @@ function leaveModulesOut(weights: SourceWeights, { head }: ModelProfile): void {
   }
 }
 
+/** A decoder's classifier: the head of the language model beside it has no part in it. */
+function isLastToken(head: ModelDescription["head"]): boolean {
+  return head.kind === "classifier" && head.pooling === "last";
+}
+
 function requireAllUsed(
   { model, architecture, head }: ModelDescription,
   weights: SourceWeights,
@@ -184,7 +207,10 @@ function requireAllUsed(
 ): void {
   const unused = weights
     .unused()
-    .filter((name) => !harmless.test(name) && !(head.kind === "none" && harmlessHeads?.test(name)));
+    .filter(
+      (name) =>
+        !harmless.test(name) && !((head.kind === "none" || isLastToken(head)) && harmlessHeads?.test(name)),
+    );
   if (unused.length === 0) return;
   const readsNone = head.kind === "none" && unused.some((name) => classifierTensor.test(name));
   const more = unused.length > 5 ? ` and ${unused.length - 5} more` : "";

@@ -121,6 +121,14 @@ export type AttentionPositions =
       readonly key?: Linear | undefined;
       /** p2c: projects relative positions to queries. */
       readonly query?: Linear | undefined;
+    }
+  /** MPNet: a number a head, by the bucket of the distance (`relativeBucket`), is added to the scaled products. */
+  | {
+      readonly kind: "bucketed";
+      /** (at least `buckets`, heads), shared by all layers. */
+      readonly bias: Weight;
+      readonly buckets: number;
+      readonly maxDistance: number;
     };
 
 /** `down(activation(gate(x)) · up(x))`, or without a gate `down(activation(up(x)))`. */
@@ -138,7 +146,12 @@ export type OutputHead =
   /** One token's or the mean vector, through `steps`, to class logits. */
   | {
       readonly kind: "classifier";
-      readonly pooling: "cls" | "mean";
+      readonly pooling: "cls" | "mean" | "last";
+      /**
+       * Of `last`: the last token that is not this one is read, which transformers takes for padding, also where a
+       * sequence ends with it; the first token where there is no other. Undefined: the last token, whatever it is.
+       */
+      readonly passedOver?: number | undefined;
       readonly steps: readonly HeadStep[];
       readonly classes: number;
     }

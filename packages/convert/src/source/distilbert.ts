@@ -1,12 +1,11 @@
 import * as z from "zod/mini";
-import type { Layer, Linear, ModelDescription, OutputHead } from "./description.js";
-import { classifierLinear, findPrefix, headSizeOf, layerNorm, linear } from "./parts.js";
+import type { ModelDescription } from "./description.js";
+import { describeEncoder, type EncoderNames, type EncoderShape, encoderParts } from "./encoder-parts.js";
 import {
   type ActivationName,
   activationName,
   activationNames,
   count,
-  encoderHead,
   readSettings,
   type Source,
   size,
@@ -35,8 +34,18 @@ const schema: z.ZodMiniType<Settings> = z.object({
   pruned_heads: z.optional(z.strictObject({})),
 });
 
-/** Not in DistilBERT's configuration: its code has the number. */
-const epsilon = 1e-12;
+const names: EncoderNames = {
+  within: "distilbert.",
+  layers: "transformer.layer",
+  query: "attention.q_lin",
+  key: "attention.k_lin",
+  value: "attention.v_lin",
+  output: "attention.out_lin",
+  attentionNorm: "sa_layer_norm",
+  up: "ffn.lin1",
+  down: "ffn.lin2",
+  feedForwardNorm: "output_layer_norm",
+};
 
 /**
  * DistilBERT: BERT's layers under other names, no segments, and a classifier of two layers with a ReLU on the first
@@ -45,74 +54,20 @@ const epsilon = 1e-12;
  */
 export function describeDistilBert(source: Source): ModelDescription {
   const config = readSettings(source, schema);
-  const { dim: hidden } = config;
-  const prefix = findPrefix(source, "distilbert.", "embeddings.word_embeddings.weight");
-  const at = `${prefix}embeddings`;
-  return {
-    model: source.model,
-    architecture: source.profile.architecture,
-    vocabularySize: config.vocab_size,
-    hiddenSize: hidden,
-    maxPositions: config.max_position_embeddings,
-    paddingId: source.profile.paddingId,
-    embeddings: {
-      word: source.weights.take(`${at}.word_embeddings.weight`, [config.vocab_size, hidden]),
-      position: source.weights.take(`${at}.position_embeddings.weight`, [
-        config.max_position_embeddings,
-        hidden,
-      ]),
-      norm: layerNorm(source, `${at}.LayerNorm`, hidden, epsilon),
-    },
-    layers: Array.from({ length: config.n_layers }, (_, index) =>
-      layer(source, `${prefix}transformer.layer.${index}`, config),
-    ),
-    head: encoderHead(
-      source,
-      (classes): OutputHead => ({
-        kind: "classifier",
-        pooling: "cls",
-        classes,
-        steps: [
-          {
-            kind: "linear",
-            linear: linear(source, "pre_classifier", hidden, hidden),
-            activation: "relu",
-          },
-          {
-            kind: "linear",
-            linear: classifierLinear(source, "classifier", classes, hidden),
-            activation: "identity",
-          },
-        ],
-      }),
-    ),
+  const shape: EncoderShape = {
+    vocabulary: config.vocab_size,
+    hidden: config.dim,
+    layers: config.n_layers,
+    heads: config.n_heads,
+    inner: config.hidden_dim,
+    places: config.max_position_embeddings,
+    // Not in DistilBERT's configuration: its code has the number.
+    epsilon: 1e-12,
+    activation: activationNames[config.activation],
   };
-}
-
-function layer(source: Source, name: string, config: Settings): Layer {
-  const { dim: hidden, n_heads: heads } = config;
-  const headSize = headSizeOf(source, hidden, heads);
-  const projection = (part: string): Linear => linear(source, `${name}.attention.${part}`, hidden, hidden);
-  return {
-    placement: "post",
-    attention: {
-      heads,
-      keyValueHeads: heads,
-      headSize,
-      query: projection("q_lin"),
-      key: projection("k_lin"),
-      value: projection("v_lin"),
-      output: projection("out_lin"),
-      scale: 1 / Math.sqrt(headSize),
-      positions: { kind: "absolute" },
-      causal: false,
-    },
-    attentionNorm: layerNorm(source, `${name}.sa_layer_norm`, hidden, epsilon),
-    feedForward: {
-      up: linear(source, `${name}.ffn.lin1`, config.hidden_dim, hidden),
-      down: linear(source, `${name}.ffn.lin2`, hidden, config.hidden_dim),
-      activation: activationNames[config.activation],
-    },
-    feedForwardNorm: layerNorm(source, `${name}.output_layer_norm`, hidden, epsilon),
-  };
+  return describeEncoder(source, encoderParts(source, names, shape), shape, {
+    dense: "pre_classifier",
+    activation: "relu",
+    output: "classifier",
+  });
 }

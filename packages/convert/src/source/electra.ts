@@ -1,8 +1,9 @@
 import * as z from "zod/mini";
-import { bertParts } from "./bert.js";
-import type { ModelDescription, OutputHead } from "./description.js";
-import { classifierLinear, linear } from "./parts.js";
-import { encoderHead, readSettings, type Source, size } from "./source.js";
+import { readBertSettings, shapeOfBert } from "./bert.js";
+import type { ModelDescription } from "./description.js";
+import { describeEncoder, encoderParts, namesOfBert } from "./encoder-parts.js";
+import { linear } from "./parts.js";
+import { readSettings, type Source, size } from "./source.js";
 
 /** 128 is transformers' default (`models/electra/configuration_electra.py`). */
 const widthSchema: z.ZodMiniType<{ readonly embedding_size: number }> = z.object({
@@ -16,44 +17,15 @@ const widthSchema: z.ZodMiniType<{ readonly embedding_size: number }> = z.object
  */
 export function describeElectra(source: Source): ModelDescription {
   const { embedding_size: width } = readSettings(source, widthSchema);
-  const parts = bertParts(
-    source,
-    "electra.",
-    () => 0,
-    () => width,
-  );
-  const { settings: config, prefix, embeddings, layers } = parts;
-  const hidden = config.hidden_size;
+  const shape = shapeOfBert(readBertSettings(source), { width });
+  const { hidden } = shape;
+  const { prefix, embeddings, layers } = encoderParts(source, { within: "electra.", ...namesOfBert }, shape);
   const projection =
     width === hidden ? undefined : linear(source, `${prefix}embeddings_project`, hidden, width);
-  return {
-    model: source.model,
-    architecture: source.profile.architecture,
-    vocabularySize: config.vocab_size,
-    hiddenSize: hidden,
-    maxPositions: config.max_position_embeddings,
-    paddingId: source.profile.paddingId,
-    embeddings: projection === undefined ? embeddings : { ...embeddings, projection },
-    layers,
-    head: encoderHead(
-      source,
-      (classes): OutputHead => ({
-        kind: "classifier",
-        pooling: "cls",
-        classes,
-        steps: [
-          {
-            kind: "linear",
-            linear: linear(source, "classifier.dense", hidden, hidden),
-            activation: "gelu",
-          },
-          {
-            kind: "linear",
-            linear: classifierLinear(source, "classifier.out_proj", classes, hidden),
-            activation: "identity",
-          },
-        ],
-      }),
-    ),
-  };
+  const parts = { embeddings: projection === undefined ? embeddings : { ...embeddings, projection }, layers };
+  return describeEncoder(source, parts, shape, {
+    dense: "classifier.dense",
+    activation: "gelu",
+    output: "classifier.out_proj",
+  });
 }

@@ -16,6 +16,7 @@ import {
   size,
   unsupported,
 } from "./source.js";
+import { type LayerType, layerTypes, layerTypesOf } from "./windows.js";
 
 interface Settings {
   readonly vocab_size: number;
@@ -30,7 +31,8 @@ interface Settings {
   readonly attention_bias: boolean;
   readonly mlp_bias: boolean;
   readonly local_attention: number;
-  readonly layer_types?: readonly ("full_attention" | "sliding_attention")[] | undefined;
+  readonly sliding_window?: number | undefined;
+  readonly layer_types?: readonly LayerType[] | undefined;
   readonly global_attn_every_n_layers: number;
   readonly global_rope_theta: number;
   readonly local_rope_theta: number;
@@ -54,7 +56,8 @@ const schema: z.ZodMiniType<Settings> = z.object({
   attention_bias: z._default(z.boolean(), false),
   mlp_bias: z._default(z.boolean(), false),
   local_attention: z._default(size, 128),
-  layer_types: z.optional(z.array(z.enum(["full_attention", "sliding_attention"]))),
+  sliding_window: z.optional(size),
+  layer_types: z.optional(z.array(z.enum(layerTypes))),
   global_attn_every_n_layers: z._default(size, 3),
   global_rope_theta: z._default(rotaryBase, 160_000),
   local_rope_theta: z._default(rotaryBase, 10_000),
@@ -74,8 +77,19 @@ export function describeModernBert(source: Source): ModelDescription {
   const { hidden_size: hidden, norm_eps: epsilon, norm_bias: normBias } = config;
   const prefix = findPrefix(source, "model.", "embeddings.tok_embeddings.weight");
   const thetas = thetasOf(source, config);
+  const reach = Math.floor(config.local_attention / 2);
+  if (config.sliding_window !== undefined && config.sliding_window !== reach) {
+    // transformers' sliding_window of a ModernBERT is half of local_attention, and sets it.
+    throw unsupported(
+      source,
+      `config.json has sliding_window ${config.sliding_window} and local_attention ${config.local_attention}, which contradict each other`,
+    );
+  }
   const norm = (name: string): Norm => layerNorm(source, name, hidden, epsilon, normBias);
-  const types = layerTypesOf(source, config);
+  const { num_hidden_layers: count, global_attn_every_n_layers: every, layer_types: given } = config;
+  const types = layerTypesOf(source, count, given, (index) =>
+    index % every === 0 ? "full_attention" : "sliding_attention",
+  );
   return {
     model: source.model,
     architecture: source.profile.architecture,
@@ -91,7 +105,7 @@ export function describeModernBert(source: Source): ModelDescription {
       layer(source, `${prefix}layers.${index}`, config, {
         isFirst: index === 0,
         theta: thetas[type],
-        reach: type === "sliding_attention" ? Math.floor(config.local_attention / 2) : undefined,
+        reach: type === "sliding_attention" ? reach : undefined,
       }),
     ),
     finalNorm: norm(`${prefix}final_norm`),
@@ -117,20 +131,6 @@ export function describeModernBert(source: Source): ModelDescription {
       }),
     ),
   };
-}
-
-type LayerType = "full_attention" | "sliding_attention";
-
-function layerTypesOf(source: Source, config: Settings): readonly LayerType[] {
-  const { num_hidden_layers: count, global_attn_every_n_layers: every, layer_types: given } = config;
-  if (given === undefined) {
-    return Array.from({ length: count }, (_, index) =>
-      index % every === 0 ? "full_attention" : "sliding_attention",
-    );
-  }
-  if (given.length !== count)
-    throw unsupported(source, `config.json has ${given.length} layer_types and ${count} num_hidden_layers`);
-  return given;
 }
 
 function thetasOf(source: Source, config: Settings): Readonly<Record<LayerType, number>> {

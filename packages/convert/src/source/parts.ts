@@ -34,7 +34,13 @@ export function linear(
  * @throws {ModelProfileError} where the weights give others: the head or the number of labels is wrong, and no file is
  *   damaged.
  */
-export function classifierLinear(source: Source, name: string, classes: number, inputs: number): Linear {
+export function classifierLinear(
+  source: Source,
+  name: string,
+  classes: number,
+  inputs: number,
+  bias = true,
+): Linear {
   const { weights, model, profile } = source;
   const [given, ...rest] = weights.shape(`${name}.weight`) ?? [];
   if (given !== undefined && given !== classes && rest.length === 1 && rest[0] === inputs) {
@@ -45,7 +51,7 @@ export function classifierLinear(source: Source, name: string, classes: number, 
       fix: "Correct the head (crossrank.json, or the option `profile`), or num_labels and id2label of config.json",
     });
   }
-  return linear(source, name, classes, inputs);
+  return linear(source, name, classes, inputs, bias);
 }
 
 /** torch.nn.LayerNorm, also under the names that its numbers had in the first BERT (gamma, beta). */

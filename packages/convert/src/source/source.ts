@@ -133,19 +133,30 @@ export function classesOf({ head }: ModelProfile): number | undefined {
 /** What transformers calls the layers of a classifier. */
 export const classifierTensor: RegExp = /^(?:pre_classifier|classifier|score)\./;
 
+/**
+ * The model's own classifier; undefined where the profile's head reads none.
+ * @throws {ModelProfileError} where it reads one, and there is none.
+ */
+export function classifierHead(
+  source: Source,
+  classifier: (classes: number) => OutputHead,
+): OutputHead | undefined {
+  const classes = classesOf(source.profile);
+  if (classes === undefined) return undefined;
+  if (!source.weights.hasAny(classifierTensor))
+    throw new ModelProfileError({
+      model: source.model,
+      file: source.weights.files.paths[0],
+      problem: `holds no classifier, and the profile's head (${source.profile.head.kind}) reads one`,
+      fix: "Correct the head of the profile (crossrank.json, or the option `profile`), or take a model that was trained with one",
+    });
+  return classifier(classes);
+}
+
 /** For models without a language-modelling head: hidden states where no classifier is wanted. */
 export function encoderHead(source: Source, classifier: (classes: number) => OutputHead): OutputHead {
-  const classes = classesOf(source.profile);
-  if (classes !== undefined) {
-    if (!source.weights.hasAny(classifierTensor))
-      throw new ModelProfileError({
-        model: source.model,
-        file: source.weights.files.paths[0],
-        problem: `holds no classifier, and the profile's head (${source.profile.head.kind}) reads one`,
-        fix: "Correct the head of the profile (crossrank.json, or the option `profile`), or take a model that was trained with one",
-      });
-    return classifier(classes);
-  }
+  const head = classifierHead(source, classifier);
+  if (head !== undefined) return head;
   if (source.profile.head.kind === "answer-tokens")
     throw unsupported(
       source,
