@@ -1,4 +1,5 @@
 import { availableParallelism } from "node:os";
+import { RuntimeStartError } from "@crossrank/backend-kit";
 import { firstLine } from "@crossrank/backend-kit/runtime";
 import type { BackendDiagnosis } from "@crossrank/core";
 import { openLane } from "./lanes.js";
@@ -18,7 +19,8 @@ export async function diagnose(): Promise<BackendDiagnosis> {
       detail: `execution providers ${names.join(", ")}; ${availableParallelism()} processor threads`,
     };
   } catch (error) {
-    return { available: false, detail: `onnxruntime-node does not load: ${firstLine(error)}. ${runtimeFix}` };
+    if (RuntimeStartError.isInstance(error)) return { available: false, detail: error.message };
+    return { available: false, detail: `ONNX Runtime does not load: ${firstLine(error)}. ${runtimeFix()}` };
   } finally {
     await lane.close();
   }

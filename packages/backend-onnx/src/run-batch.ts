@@ -1,14 +1,14 @@
-import type { InferenceSession, Tensor } from "onnxruntime-node";
+import type { InferenceSession, Tensor } from "onnxruntime-common";
 import { gather } from "./gather.js";
 import type { PlannedInput } from "./graph-plan.js";
 import type { RunArgument, RunResult } from "./protocol.js";
 
-type Runtime = typeof import("onnxruntime-node");
+type Runtime = typeof import("onnxruntime-common");
 
 /** Runs one batch on a session, and returns what core asked for of its output. @throws {Error} when the runtime fails. */
 export async function runBatch(
   runtime: Runtime,
-  session: InferenceSession,
+  session: Pick<InferenceSession, "run">,
   batch: RunArgument,
 ): Promise<RunResult> {
   const groups = batch.plan.output.unpadded ? groupsOfEqualLength(batch) : [];
@@ -29,7 +29,11 @@ export async function runBatch(
   return { data, shape: [batch.rows, width] };
 }
 
-async function runWhole(runtime: Runtime, session: InferenceSession, batch: RunArgument): Promise<RunResult> {
+async function runWhole(
+  runtime: Runtime,
+  session: Pick<InferenceSession, "run">,
+  batch: RunArgument,
+): Promise<RunResult> {
   const { inputs, output } = batch.plan;
   const keepsSome = output.kind === "token-logits" && inputs.some(({ source }) => source === "logitsToKeep");
   const keptColumns = keepsSome ? columnsFromShortestEnd(batch) : undefined;

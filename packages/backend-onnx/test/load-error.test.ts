@@ -1,10 +1,11 @@
 import { ChildProcess } from "node:child_process";
-import { cp, readFile, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type OnnxOptions, onnx } from "@crossrank/backend-onnx";
 import { IncompatibleModelError, InvalidInputError, ModelLoadError } from "@crossrank/core";
 import { afterEach, describe, expect, test, vi } from "vitest";
+import { slimPackage } from "../src/library.js";
 import { fixture, folderWith, load, rejection, temporaryFolder } from "./fixtures.js";
 import { crossEncoder, folderOf } from "./graphs.js";
 
@@ -104,7 +105,11 @@ describe("execution providers", () => {
   });
 });
 
-test("without onnxruntime-node: diagnose says what to install, and so does a load", async () => {
+/** The built backend in a folder that has no ONNX Runtime: which it finds is a matter of where it lies. */
+async function backendWithoutRuntime(): Promise<{
+  readonly root: string;
+  readonly backend: { readonly onnx: typeof onnx };
+}> {
   const root = await temporaryFolder();
   const scope = join(root, "node_modules/@crossrank");
   await cp(fileURLToPath(new URL("../dist", import.meta.url)), join(scope, "backend-onnx/dist"), {
@@ -117,15 +122,89 @@ test("without onnxruntime-node: diagnose says what to install, and so does a loa
   for (const name of ["core", "backend-kit", "formats"]) {
     await symlink(fileURLToPath(new URL(`../../${name}`, import.meta.url)), join(scope, name));
   }
-  const copy = (await import(join(scope, "backend-onnx/dist/index.js"))) as { onnx: typeof onnx };
+  return {
+    root,
+    backend: (await import(join(scope, "backend-onnx/dist/index.js"))) as { onnx: typeof onnx },
+  };
+}
+
+test("without ONNX Runtime: diagnose says what to install, and so does a load", async () => {
+  const { backend: copy } = await backendWithoutRuntime();
 
   const diagnosis = await copy.onnx().diagnose();
   expect(diagnosis.available).toBe(false);
-  expect(diagnosis.detail).toMatch(/Cannot find package 'onnxruntime-node'.*Install onnxruntime-node/);
+  const words =
+    /(@crossrank\/onnxruntime-\S+ and )?onnxruntime-node (is|are) not installed.*(Install @crossrank\/onnxruntime-|has no library for)/;
+  expect(diagnosis.detail).toMatch(words);
 
   const error = await rejection(load(copy.onnx(), fixture("cross-encoder")));
   expect(error).toMatchObject({ code: "model-load" });
-  expect(error.message).toMatch(/onnxruntime-node does not start.*Install onnxruntime-node/);
+  expect(error.message).toMatch(/ONNX Runtime does not start/);
+  expect(error.message).toMatch(words);
+});
+
+test("each platform that ONNX Runtime is built for has its own package, and no other has", () => {
+  expect(slimPackage("linux", "x64")).toBe("@crossrank/onnxruntime-linux-x64");
+  expect(slimPackage("win32", "arm64")).toBe("@crossrank/onnxruntime-win32-arm64");
+  for (const [platform, processor] of [
+    ["darwin", "x64"],
+    ["linux", "ia32"],
+    ["freebsd", "x64"],
+    ["win32", "ia32"],
+    ["linux", "riscv64"],
+  ] as const) {
+    expect(slimPackage(platform, processor)).toBeUndefined();
+  }
+});
+
+describe("of several ONNX Runtimes", () => {
+  /** A package that exports what tells it apart from others. */
+  async function install(root: string, name: string, source: string): Promise<void> {
+    const folder = join(root, "node_modules", name);
+    await mkdir(folder, { recursive: true });
+    await writeFile(
+      join(folder, "package.json"),
+      JSON.stringify({ name, version: "1.30.0", main: "index.js" }),
+    );
+    await writeFile(join(folder, "index.js"), source);
+  }
+
+  const words = (name: string): string =>
+    `exports.env = { versions: { common: "1.30.0" } };
+    exports.listSupportedBackends = () => [{ name: ${JSON.stringify(name)}, bundled: true }];`;
+
+  const slim = slimPackage();
+  const cases: [installed: string[], providers: string[], found: string | undefined][] = [
+    [[slim ?? "", "onnxruntime-node"], [], slim],
+    [[slim ?? "", "onnxruntime-node"], ["cuda"], "onnxruntime-node"],
+    [[slim ?? ""], ["cuda"], slim],
+    [["onnxruntime-node"], [], "onnxruntime-node"],
+    [[], [], undefined],
+  ];
+  test.runIf(slim !== undefined).each(cases)(
+    "%j with providers %j: %s",
+    async (installed, providers, found) => {
+      const { root, backend } = await backendWithoutRuntime();
+      for (const name of installed) await install(root, name, words(name));
+      if (providers.length === 0) {
+        const { detail } = await backend.onnx().diagnose();
+        if (found === undefined) expect(detail).toMatch(/are not installed/);
+        else expect(detail).toContain(`execution providers ${found};`);
+        return;
+      }
+      const error = await rejection(
+        load(backend.onnx({ executionProviders: providers }), fixture("cross-encoder")),
+      );
+      expect(error.message).toContain(`not in this build, which has ${found}`);
+    },
+  );
+
+  test.runIf(slim !== undefined)("one that is broken is named, and not passed over", async () => {
+    const { root, backend } = await backendWithoutRuntime();
+    await install(root, slim ?? "", 'throw new Error("libstdc++.so.6: GLIBCXX_3.4.30 not found");');
+    await install(root, "onnxruntime-node", words("onnxruntime-node"));
+    expect((await backend.onnx().diagnose()).detail).toMatch(/GLIBCXX/);
+  });
 });
 
 test("session options reach the runtime", async () => {
