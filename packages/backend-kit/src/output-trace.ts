@@ -117,11 +117,11 @@ export class OutputTrace {
   plainOf<Output extends { readonly name: string }>(
     { logits }: Activated,
     outputs: readonly Output[],
-    valueOf: (output: Output) => string = ({ name }) => name,
+    placeOf: (output: Output) => string = ({ name }) => name,
   ): readonly Output[] {
     const origin = this.originOf(logits);
     return outputs.filter((output) => {
-      const value = valueOf(output);
+      const value = placeOf(output);
       return this.originOf(value) === origin && this.activationOf(value) === undefined;
     });
   }

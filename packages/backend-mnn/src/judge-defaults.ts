@@ -1,5 +1,5 @@
 import type { Problem } from "@crossrank/backend-kit";
-import type { MnnOperator } from "./operators.js";
+import type { StatedDefault } from "./operators.js";
 
 const epsilonNames = ["layer_norm_eps", "norm_eps", "rms_norm_eps", "layer_norm_epsilon"];
 
@@ -15,9 +15,9 @@ const fix =
  * @param config the parsed config.json; undefined where there is none.
  * @returns what is wrong; undefined where nothing is.
  */
-export function judgeDefaults(operators: readonly MnnOperator[], config: unknown): Problem | undefined {
+export function judgeDefaults(defaults: readonly StatedDefault[], config: unknown): Problem | undefined {
   const wanted = epsilonIn(config);
-  for (const { kind, value, stated } of operators) {
+  for (const { kind, value, stated } of defaults) {
     if (stated) continue;
     if (kind === "softmax") {
       const problem = "one of its Softmax has no axis, for which MNN takes the first: the rows of a batch";

@@ -1,27 +1,40 @@
 import {
   abortable,
+  activatedProblem,
   artifactWish,
+  isRead,
   type Problem,
   type RuntimeClient,
   rememberFiles,
   settingsOf,
+  statesIdentity,
 } from "@crossrank/backend-kit";
 import {
   type Backend,
   type BackendSession,
+  type Head,
   IncompatibleModelError,
   type LoadRequest,
   type ModelFiles,
   ModelLoadError,
+  type OutputKind,
 } from "@crossrank/core";
+import { GraphTrace } from "./activated-output.js";
 import { chooseFile, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
 import { openHost } from "./client.js";
 import { chooseBatchPreference, choosePlacement, type Placement } from "./defaults.js";
 import { diagnose } from "./diagnose.js";
-import { describeTensor, type GraphPlan, kindsToOffer, planInputs, planOutput } from "./graph-plan.js";
+import {
+  describeTensor,
+  type GraphPlan,
+  type GraphTensor,
+  kindsToOffer,
+  planInputs,
+  planOutput,
+} from "./graph-plan.js";
 import { judgeDefaults } from "./judge-defaults.js";
 import { modelLoadError } from "./load-error.js";
-import { readOperators } from "./operators.js";
+import { type MnnGraph, readGraph } from "./operators.js";
 import { checkOptions, type MnnOptions } from "./options.js";
 import type { Calls, LoadedGraph, Rehearsal } from "./protocol.js";
 import { rehearsalOf, rehearsalProblem, showsCompany } from "./rehearsal.js";
@@ -51,7 +64,9 @@ async function load(options: MnnOptions, request: LoadRequest): Promise<BackendS
   const choice = chooseFile(files.id, await files.list({ signal }), wish);
   const { path } = choice.file;
   const local = await fetchArtifact(files, choice, request);
-  await requireDefaults(local.modelPath, path, request);
+  const contents = await readGraph(local.modelPath);
+  await requireDefaults(contents, path, request);
+  const stated = await statesIdentity(request);
   const placement = choosePlacement(options, local.bytes);
   const { isolation = "process", deadlines } = options;
   const checkUnchanged = await rememberFiles([local.modelPath]);
@@ -64,7 +79,7 @@ async function load(options: MnnOptions, request: LoadRequest): Promise<BackendS
       Promise.all([loading, describeArtifact(choice, local, signal)]),
       signal,
     );
-    const { plan, sizes } = planGraph(graph, request, path);
+    const { plan, sizes } = planGraph(graph, request, { file: path, contents, statesIdentity: stated });
     const rehearsal = await abortable(
       rehearse(client, { plan, sizes }, { model: files.id, file: path }),
       signal,
@@ -99,12 +114,12 @@ async function load(options: MnnOptions, request: LoadRequest): Promise<BackendS
 
 /** @throws {ModelLoadError} when MNN would take another value than the model's for what the file leaves out. */
 async function requireDefaults(
-  modelPath: string,
+  { defaults }: MnnGraph,
   file: string,
   { files, signal }: LoadRequest,
 ): Promise<void> {
   const config = await readConfig(files, signal);
-  const problem = judgeDefaults(await readOperators(modelPath), config);
+  const problem = judgeDefaults(defaults, config);
   if (problem !== undefined) throw new ModelLoadError({ model: files.id, backend: "mnn", file, ...problem });
 }
 
@@ -155,8 +170,9 @@ function loadGraph(
 function planGraph(
   graph: LoadedGraph,
   { files, output, profile }: LoadRequest,
-  file: string,
+  facts: { readonly file: string; readonly contents: MnnGraph; readonly statesIdentity: boolean },
 ): { readonly plan: GraphPlan; readonly sizes: TableSizes } {
+  const { file } = facts;
   const refuse = (problem: Problem): ModelLoadError =>
     new ModelLoadError({ model: files.id, backend: "mnn", file, ...problem });
   const inputs = planInputs(graph.inputs);
@@ -168,7 +184,7 @@ function planGraph(
     throw refuse({ problem, fix: "Convert the model with `crossrank convert --to mnn`" });
   }
   const kinds = kindsToOffer(output.kinds, profile.head);
-  const planned = planOutput(graph.outputs, kinds);
+  const planned = planPlainOutput(graph.outputs, kinds, { ...facts, head: profile.head });
   if (planned === undefined) {
     throw new IncompatibleModelError({
       model: files.id,
@@ -180,4 +196,29 @@ function planGraph(
   }
   if ("problem" in planned) throw refuse(planned);
   return { plan: { inputs, output: planned }, sizes: { below, longest: graph.longest } };
+}
+
+/** As `planOutput`; in place of a sigmoid or the like of its logits, which is no logit, the output that holds them. */
+function planPlainOutput(
+  outputs: readonly GraphTensor[],
+  kinds: readonly OutputKind[],
+  {
+    contents,
+    head,
+    statesIdentity,
+  }: { readonly contents: MnnGraph; readonly head: Head; readonly statesIdentity: boolean },
+): GraphPlan["output"] | Problem | undefined {
+  const planned = planOutput(outputs, kinds);
+  if (planned === undefined || "problem" in planned || planned.kind !== "class-logits") return planned;
+  const trace = new GraphTrace(contents);
+  const activated = trace.activationOf(planned.name);
+  if (activated === undefined || isRead(activated, head, statesIdentity)) return planned;
+  const plain = trace.plainOf(activated, outputs);
+  // Its name does not matter: where it comes from says what it is.
+  const other =
+    plain === undefined ? undefined : planOutput([{ ...plain, name: planned.name }], [planned.kind]);
+  if (plain === undefined || other === undefined || "problem" in other) {
+    return activatedProblem(planned.name, trace.named(activated), head, "mnn");
+  }
+  return { ...other, name: plain.name, index: outputs.indexOf(plain) };
 }

@@ -1,37 +1,89 @@
 import { open } from "node:fs/promises";
+import { Tables, UnreadableTables } from "./tables.js";
 
 /** What a normalisation or a softmax of a .mnn file says of itself. */
-export interface MnnOperator {
+export interface StatedDefault {
   readonly kind: "layer-norm" | "softmax";
   /** As MNN reads it: 0 where the file leaves it out. */
   readonly value: number;
   readonly stated: boolean;
 }
 
-/**
- * Places in the file's tables (FlatBuffers, MNN 3.6.1's schema/current/MNN_generated.h), and numbers of kinds
- * (`enum OpType`, `union OpParameter`).
- */
-const net = { operators: 10, subgraphs: 24 };
+/** An operator, with the tensors that it reads and writes by their places. */
+export interface MnnOperator {
+  /** A number of `enum OpType`. */
+  readonly kind: number;
+  /** Which operation, of operators that are several: a number of its own enumeration. */
+  readonly operation: number;
+  /** Of ReLU6. */
+  readonly bounds?: readonly [number, number] | undefined;
+  readonly inputs: readonly number[];
+  readonly outputs: readonly number[];
+}
+
+/** What a .mnn file holds besides its weights. */
+export interface MnnGraph {
+  readonly defaults: readonly StatedDefault[];
+  /** Of the graph itself. */
+  readonly operators: readonly MnnOperator[];
+  /** By the tensors' places. */
+  readonly tensors: readonly string[];
+}
+
+/** Numbers of `enum OpType` (FlatBuffers, MNN 3.6.1's schema/current/MNN_generated.h). */
+export const kinds = {
+  binary: 7,
+  cast: 9,
+  concat: 10,
+  constant: 11,
+  flatten: 28,
+  gather: 31,
+  permute: 46,
+  reduction: 68,
+  relu6: 70,
+  reshape: 73,
+  sigmoid: 81,
+  slice: 83,
+  sliceTf: 84,
+  softmax: 85,
+  squeeze: 90,
+  stridedSlice: 91,
+  tanh: 95,
+  unary: 101,
+  unsqueeze: 107,
+  broadcast: 120,
+  convert: 129,
+  select: 257,
+  identity: 262,
+  layerNorm: 603,
+} as const;
+
+/** Places in the file's tables, and numbers of `union OpParameter`. */
+const net = { operators: 10, tensors: 18, subgraphs: 24 };
 const subgraph = { nodes: 12 };
-const operator = { parameterKind: 6, parameter: 8, kind: 14 };
-const kinds = { softmax: 85, layerNorm: 603 };
-const parameters = { axis: 4, layerNorm: 88 };
-const axis = { axis: 4 };
+const operator = { inputs: 4, parameterKind: 6, parameter: 8, outputs: 12, kind: 14 };
+const parameters = { axis: 4, binary: 6, reduction: 50, relu6: 52, unary: 70, layerNorm: 88 };
+/** The first field of each. */
+const first = 4;
 const layerNorm = { epsilon: 6 };
+const relu6 = { least: 4, most: 6 };
+const usualMost = 6;
+
+/** The parameter that says which operation it is, by the operator's kind. */
+const operations: ReadonlyMap<number, number> = new Map([
+  [kinds.binary, parameters.binary],
+  [kinds.reduction, parameters.reduction],
+  [kinds.unary, parameters.unary],
+]);
 
 const mostOperators = 1 << 18;
-const windowBytes = 64 << 10;
-
-/** The file's tables lie where no table can be. */
-class UnreadableTables extends Error {}
 
 /**
- * Reads normalisations and softmaxes out of a .mnn file, without MNN and without trust, and steps over its weights.
+ * Reads the operators of a .mnn file, without MNN and without trust, and steps over its weights.
  *
  * @returns none where the file cannot be followed: MNN itself then says what is wrong with it.
  */
-export async function readOperators(path: string): Promise<readonly MnnOperator[]> {
+export async function readGraph(path: string): Promise<MnnGraph> {
   const handle = await open(path);
   try {
     const { size } = await handle.stat();
@@ -39,102 +91,73 @@ export async function readOperators(path: string): Promise<readonly MnnOperator[
       const { buffer, bytesRead } = await handle.read(Buffer.alloc(end - start), 0, end - start, start);
       return buffer.subarray(0, bytesRead);
     });
-    return await operatorsOf(tables);
+    return await graphOf(tables);
   } catch (error) {
-    if (error instanceof UnreadableTables) return [];
+    if (error instanceof UnreadableTables) return { defaults: [], operators: [], tensors: [] };
     throw error;
   } finally {
     await handle.close();
   }
 }
 
-async function operatorsOf(tables: Tables): Promise<readonly MnnOperator[]> {
+async function graphOf(tables: Tables): Promise<MnnGraph> {
   const root = await tables.follow(0);
-  const found: MnnOperator[] = [];
-  const places = [...(await tables.tablesAt(root, net.operators))];
+  const own = await tables.tablesAt(root, net.operators);
+  const places = [...own];
   for (const place of await tables.tablesAt(root, net.subgraphs)) {
     places.push(...(await tables.tablesAt(place, subgraph.nodes)));
     if (places.length > mostOperators) throw new UnreadableTables();
   }
+  const defaults: StatedDefault[] = [];
   for (const place of places) {
-    const kind = await tables.int32(place, operator.kind);
-    const isNorm = kind === kinds.layerNorm;
-    if (!isNorm && kind !== kinds.softmax) continue;
-    const wanted = isNorm ? parameters.layerNorm : parameters.axis;
-    const field = await tables.field(place, operator.parameter);
-    if (field === undefined || (await tables.uint8(place, operator.parameterKind)) !== wanted) continue;
-    const parameter = await tables.follow(field);
-    const number = isNorm
-      ? await tables.float32(parameter, layerNorm.epsilon)
-      : await tables.int32(parameter, axis.axis);
-    const name = isNorm ? "layer-norm" : "softmax";
-    found.push({ kind: name, value: number ?? 0, stated: number !== undefined });
+    const found = await defaultOf(tables, place);
+    if (found !== undefined) defaults.push(found);
   }
-  return found;
+  const operators: MnnOperator[] = [];
+  for (const place of own) operators.push(await operatorOf(tables, place));
+  return { defaults, operators, tensors: await tables.textsAt(root, net.tensors) };
 }
 
-/** FlatBuffers' tables, read in windows. */
-class Tables {
-  readonly #size: number;
-  readonly #read: (start: number, end: number) => Promise<Buffer>;
-  #start = 0;
-  #bytes: Buffer = Buffer.alloc(0);
+async function defaultOf(tables: Tables, place: number): Promise<StatedDefault | undefined> {
+  const kind = await tables.int32(place, operator.kind);
+  const isNorm = kind === kinds.layerNorm;
+  if (!isNorm && kind !== kinds.softmax) return undefined;
+  const parameter = await parameterOf(tables, place, isNorm ? parameters.layerNorm : parameters.axis);
+  if (parameter === undefined) return undefined;
+  const number = isNorm
+    ? await tables.float32(parameter, layerNorm.epsilon)
+    : await tables.int32(parameter, first);
+  return { kind: isNorm ? "layer-norm" : "softmax", value: number ?? 0, stated: number !== undefined };
+}
 
-  constructor(size: number, read: (start: number, end: number) => Promise<Buffer>) {
-    this.#size = size;
-    this.#read = read;
-  }
+async function operatorOf(tables: Tables, place: number): Promise<MnnOperator> {
+  const kind = (await tables.int32(place, operator.kind)) ?? 0;
+  const wanted = operations.get(kind);
+  const parameter = wanted === undefined ? undefined : await parameterOf(tables, place, wanted);
+  return {
+    kind,
+    operation: parameter === undefined ? 0 : ((await numberAt(tables, parameter, kind)) ?? 0),
+    bounds: kind === kinds.relu6 ? await boundsOf(tables, place) : undefined,
+    inputs: await tables.int32s(place, operator.inputs),
+    outputs: await tables.int32s(place, operator.outputs),
+  };
+}
 
-  /** The place that an offset at this place leads to. */
-  async follow(place: number): Promise<number> {
-    return place + (await this.#at(place, 4)).readUInt32LE();
-  }
+/** A reduction's is one byte. */
+async function numberAt(tables: Tables, parameter: number, kind: number): Promise<number | undefined> {
+  return kind === kinds.reduction ? tables.uint8(parameter, first) : tables.int32(parameter, first);
+}
 
-  /** Where a table has a field; undefined where the file leaves it out. */
-  async field(table: number, slot: number): Promise<number | undefined> {
-    const slots = table - (await this.#at(table, 4)).readInt32LE();
-    const length = (await this.#at(slots, 2)).readUInt16LE();
-    if (slot + 2 > length) return undefined;
-    const offset = (await this.#at(slots + slot, 2)).readUInt16LE();
-    return offset === 0 ? undefined : table + offset;
-  }
+async function boundsOf(tables: Tables, place: number): Promise<readonly [number, number] | undefined> {
+  const parameter = await parameterOf(tables, place, parameters.relu6);
+  if (parameter === undefined) return undefined;
+  const least = (await tables.float32(parameter, relu6.least)) ?? 0;
+  return [least, (await tables.float32(parameter, relu6.most)) ?? usualMost];
+}
 
-  async int32(table: number, slot: number): Promise<number | undefined> {
-    const place = await this.field(table, slot);
-    return place === undefined ? undefined : (await this.#at(place, 4)).readInt32LE();
-  }
-
-  async float32(table: number, slot: number): Promise<number | undefined> {
-    const place = await this.field(table, slot);
-    return place === undefined ? undefined : (await this.#at(place, 4)).readFloatLE();
-  }
-
-  async uint8(table: number, slot: number): Promise<number | undefined> {
-    const place = await this.field(table, slot);
-    return place === undefined ? undefined : (await this.#at(place, 1)).readUInt8();
-  }
-
-  /** Places of a list's tables. */
-  async tablesAt(table: number, slot: number): Promise<readonly number[]> {
-    const place = await this.field(table, slot);
-    if (place === undefined) return [];
-    const list = await this.follow(place);
-    const length = (await this.#at(list, 4)).readUInt32LE();
-    if (length > mostOperators) throw new UnreadableTables();
-    const places: number[] = [];
-    for (let index = 0; index < length; index += 1) places.push(await this.follow(list + 4 + 4 * index));
-    return places;
-  }
-
-  async #at(place: number, length: number): Promise<Buffer> {
-    const end = place + length;
-    if (!(place >= 0 && end <= this.#size)) throw new UnreadableTables();
-    if (place < this.#start || end > this.#start + this.#bytes.length) {
-      const start = Math.max(0, place - windowBytes / 2);
-      this.#bytes = await this.#read(start, Math.min(this.#size, start + windowBytes));
-      this.#start = start;
-      if (end > this.#start + this.#bytes.length) throw new UnreadableTables();
-    }
-    return this.#bytes.subarray(place - this.#start, end - this.#start);
-  }
+/** Where an operator's parameter lies, if it is of the wanted kind. */
+async function parameterOf(tables: Tables, place: number, wanted: number): Promise<number | undefined> {
+  const field = await tables.field(place, operator.parameter);
+  if (field === undefined || (await tables.uint8(place, operator.parameterKind)) !== wanted) return undefined;
+  return tables.follow(field);
 }

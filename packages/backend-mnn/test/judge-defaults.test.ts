@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { mnn } from "@crossrank/backend-mnn";
 import { describe, expect, test } from "vitest";
-import { readOperators } from "../src/operators.js";
+import { readGraph } from "../src/operators.js";
 import { fixtureFolder, load, mnnBytes, temporaryFolder, testNative } from "./fixtures.js";
 
 /** Slots of a table's fields, in the order of MNN's schema: a slot of 0 is a field that the file leaves out. */
@@ -46,13 +46,13 @@ describe("what a .mnn file leaves out", () => {
     async (name) => {
       const path = join(temporaryFolder(), "model.mnn");
       writeFileSync(path, mnnBytes(`${name}_fp32.mnn`));
-      const whole = await readOperators(path);
+      const { defaults: whole } = await readGraph(path);
       expect(whole.map(({ kind, stated }) => `${kind} ${stated}`).sort()).toEqual([
         ...Array.from({ length: 5 }, () => "layer-norm true"),
         ...Array.from({ length: 2 }, () => "softmax true"),
       ]);
       writeFileSync(path, without(mnnBytes(`${name}_fp32.mnn`), "layer-norm"));
-      const bare = (await readOperators(path)).filter(({ kind }) => kind === "layer-norm");
+      const bare = (await readGraph(path)).defaults.filter(({ kind }) => kind === "layer-norm");
       expect(bare).toEqual(bare.map(() => ({ kind: "layer-norm", value: 0, stated: false })));
     },
   );
@@ -69,11 +69,11 @@ describe("what a .mnn file leaves out", () => {
       const changed = Buffer.from(bytes);
       changed.writeUInt32LE(value >>> 0, at);
       writeFileSync(path, changed);
-      expect(Array.isArray(await readOperators(path))).toBe(true);
+      expect(Array.isArray((await readGraph(path)).defaults)).toBe(true);
     }
     for (const length of [0, 3, 40, 1000]) {
       writeFileSync(path, bytes.subarray(0, length));
-      expect(await readOperators(path)).toEqual([]);
+      expect(await readGraph(path)).toEqual({ defaults: [], operators: [], tensors: [] });
     }
   });
 
