@@ -1,13 +1,26 @@
-import { defineConfig, type Options } from "tsup";
+import type { Options } from "tsup";
+import { library } from "../../tsup.base.js";
 
 const config: Options = {
-  entry: ["src/index.ts"],
-  format: "esm",
-  dts: true,
-  clean: true,
-  sourcemap: true,
-  target: "es2022",
-  platform: "node",
+  ...library({
+    // The worker is a file of its own beside index.js: index.js starts it by URL.
+    entry: ["src/index.ts", "src/worker.ts", "src/files.ts", "src/web-files.ts"],
+    types: ["src/index.ts", "src/worker.ts", "src/files.ts"],
+    // The rules of backend-onnx and its kin are compiled in: a page has no use for their packages, nor for what they
+    // install. Of Node's modules those that nothing here uses fall away with the code that does.
+    noExternal: [
+      "@crossrank/backend-kit",
+      "@crossrank/backend-onnx",
+      "@crossrank/disk",
+      "@crossrank/formats",
+      "@bufbuild/protobuf",
+    ],
+  }),
+  // Each of them runs somewhere else: a worker that shares a file with the page would load what only the page needs.
+  splitting: false,
+  esbuildOptions: (options) => {
+    options.logOverride = { "ignored-bare-import": "silent" };
+  },
 };
 
-export default defineConfig(config) as Options;
+export default config;

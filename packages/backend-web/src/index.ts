@@ -1,2 +1,4 @@
-/** The specification version of rerankers that this package was written for. */
-export const specificationVersion = "v1";
+export { ModelFetchError } from "./errors.js";
+export { type FetchModelOptions, fetchModel } from "./fetch-model.js";
+export type { ExecutionProvider, WasmPaths, WebOptions } from "./options.js";
+export { web } from "./web.js";

@@ -1,0 +1,88 @@
+// What the tests' page runs: the backend, and the suite with a runner that vitest asks for one test after the other.
+import { fetchModel, type WebOptions, web } from "@crossrank/backend-web";
+import { defineConformanceSuite, type TestRunner } from "@crossrank/conformance/browser";
+import { createReranker, type ModelFile } from "@crossrank/core";
+import { readGoldens, verify } from "@crossrank/core/verify";
+
+/** A suite of the page's, as vitest defines it again. */
+export interface Suite {
+  readonly name: string;
+  readonly titles: readonly string[];
+}
+
+export interface SuiteRequest {
+  readonly fixtures: readonly { readonly name: string; readonly files: readonly ModelFile[] }[];
+  readonly options: Omit<WebOptions, "worker">;
+  readonly tolerance: number;
+  readonly repeatTolerance?: number | undefined;
+}
+
+/** Workers that were started and not ended. */
+const alive = new Set<Worker>();
+
+class CountedWorker extends Worker {
+  constructor(url: string | URL, options?: WorkerOptions) {
+    super(url, options);
+    alive.add(this);
+  }
+  override terminate(): void {
+    alive.delete(this);
+    super.terminate();
+  }
+}
+globalThis.Worker = CountedWorker;
+
+const runs: (() => Promise<void>)[][] = [];
+const ends: (() => Promise<void>)[][] = [];
+
+const page = {
+  createReranker,
+  fetchModel,
+  readGoldens,
+  verify,
+  web,
+  alive,
+
+  /** Defines the suite. @returns its parts, in order. */
+  async define({ fixtures, options, ...terms }: SuiteRequest): Promise<Suite[]> {
+    const suites: { name: string; titles: string[] }[] = [];
+    let now = 0;
+    const runner: TestRunner = {
+      describe(name, define) {
+        now = runs.length;
+        runs.push([]);
+        ends.push([]);
+        suites.push({ name, titles: [] });
+        define();
+      },
+      test(title, run) {
+        suites.at(-1)?.titles.push(title);
+        runs[now]?.push(run);
+      },
+      afterAll: (run) => ends[now]?.push(run),
+    };
+    const opened = fixtures.map(async ({ name, files }) => ({
+      name,
+      files: await fetchModel(`/fixtures/${name}/`, { files, id: name, keep: false }),
+    }));
+    await defineConformanceSuite({
+      ...terms,
+      runner,
+      backend: () => web(options),
+      fixtures: await Promise.all(opened),
+      activeResources: () => new Map([["workers", alive.size]]),
+    });
+    return suites;
+  },
+
+  async run(suite: number, test: number): Promise<void> {
+    await runs[suite]?.[test]?.();
+  },
+
+  async end(suite: number): Promise<void> {
+    for (const end of ends[suite] ?? []) await end();
+  },
+};
+
+export type CrossrankPage = typeof page;
+Object.assign(globalThis, { crossrank: page });
