@@ -1,8 +1,11 @@
-import { readdirSync } from "node:fs";
+import { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { appendFileSync, cpSync, readdirSync } from "node:fs";
+import { join } from "node:path";
 import { onnx } from "@crossrank/backend-onnx";
 import { BackendRunError, createReranker, DisposedError } from "@crossrank/core";
 import { openModel } from "@crossrank/hub";
-import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { coreml } from "../src/coreml.js";
 import {
   batchOf,
@@ -21,6 +24,76 @@ const goldens = (readFixture("rounded-weights.json") as Record<string, readonly 
   "xlm-roberta-logit"
 ] as readonly RoundedGolden[];
 const shape = { rows: 20, columns: 64, padding: 1 };
+
+describe("a reference whose process died", () => {
+  const scores = async (session: Awaited<ReturnType<typeof load>>): Promise<number[]> =>
+    [...(await session.run(batchOf(goldens, shape))).data].slice(0, goldens.length);
+
+  /** Does the work, and gives the process that was started meanwhile. */
+  async function started<T>(work: () => Promise<T>): Promise<{ done: T; child: ChildProcess }> {
+    const spy = vi.spyOn(ChildProcess.prototype, "unref");
+    try {
+      const done = await work();
+      return { done, child: spy.mock.contexts.at(-1) as ChildProcess };
+    } finally {
+      spy.mockRestore();
+    }
+  }
+
+  async function kill(child: ChildProcess): Promise<void> {
+    const closed = once(child, "close");
+    child.kill("SIGKILL");
+    await closed;
+  }
+
+  test("is started anew by the next call, whether it died between calls or in one", async () => {
+    const backend = coreml({
+      reference: { backend: onnx({ workers: 1, threads: 1, isolation: "process" }) },
+    });
+    let { done: session, child } = await started(() => load(backend, folder));
+    onTestFinished(() => session.dispose());
+    const expected = await scores(session);
+    for (let death = 0; death < 2; death += 1) {
+      await kill(child);
+      const next = await started(() => scores(session));
+      expect(next.done).toEqual(expected);
+      expect(next.child).not.toBe(child);
+      child = next.child;
+    }
+    const dying = rejection(scores(session));
+    child.kill("SIGKILL");
+    expect(await dying).toBeInstanceOf(BackendRunError);
+    expect(await scores(session)).toEqual(expected);
+  });
+
+  test("of several processes each is started anew", async () => {
+    const backend = coreml({
+      reference: { backend: onnx({ workers: 2, threads: 1, isolation: "process" }) },
+    });
+    const spy = vi.spyOn(ChildProcess.prototype, "unref");
+    const session = await load(backend, folder);
+    const children = [...new Set(spy.mock.contexts as ChildProcess[])];
+    spy.mockRestore();
+    onTestFinished(() => session.dispose());
+    const expected = await scores(session);
+    await Promise.all(children.map(kill));
+    const found = await Promise.all([1, 2, 3, 4].map(() => scores(session)));
+    expect(found).toEqual([expected, expected, expected, expected]);
+  });
+
+  test("is not started from a package that was exchanged meanwhile", async () => {
+    const copy = join(temporaryFolder(), "copy");
+    cpSync(folder, copy, { recursive: true });
+    const backend = coreml({
+      reference: { backend: onnx({ workers: 1, threads: 1, isolation: "process" }) },
+    });
+    const { done: session, child } = await started(() => load(backend, copy));
+    onTestFinished(() => session.dispose());
+    appendFileSync(join(copy, usual, "Data/com.apple.CoreML/weights/weight.bin"), "x");
+    await kill(child);
+    expect((await rejection(scores(session))).message).toMatch(/weight.bin has changed since it was loaded/);
+  });
+});
 
 describe("the translated file", () => {
   const before = process.env["TMPDIR"];

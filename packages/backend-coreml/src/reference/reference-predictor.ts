@@ -1,6 +1,7 @@
-import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, stat, utimes } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { rememberFiles } from "@crossrank/backend-kit";
 import {
   type Backend,
   type BackendSession,
@@ -40,21 +41,15 @@ export async function openReferencePredictor(
   request: TranslationRequest & Pick<LoadRequest, "profile" | "signal">,
 ): Promise<Predictor> {
   const { profile, signal } = request;
-  const graph = await translate(model, request);
-  signal?.throwIfAborted();
+  const checkUnchanged = await rememberFiles(pathsOf(model));
   const folder = await mkdtemp(join(tmpdir(), "crossrank-coreml-"));
+  const restore = async (): Promise<void> => {
+    await checkUnchanged();
+    await writeProgram(folder, model, { ...request, signal: undefined });
+    await checkUnchanged();
+  };
   try {
-    await writeModelFile({
-      path: join(folder, "model.onnx"),
-      graph,
-      name: "mlprogram",
-      opset,
-      // Fusing across operations would skip the rounding between them.
-      metadata: { "crossrank.graph": "final" },
-      externalFrom: largestMessage,
-      signal,
-      onProgress: undefined,
-    });
+    await writeProgram(folder, model, request);
     const session = await backend.load({
       files: filesOf(folder),
       // A default precision is that of the model's own files.
@@ -66,11 +61,43 @@ export async function openReferencePredictor(
     // At once, so that a program that ends without `dispose` leaves no copy of the weights behind. Where files in use
     // cannot be removed, `close` does it.
     await rm(folder, { recursive: true, force: true }).catch(() => undefined);
-    return new ReferencePredictor(session, folder, request.arithmetic);
+    return new ReferencePredictor(session, { folder, restore, arithmetic: request.arithmetic });
   } catch (error) {
     await rm(folder, { recursive: true, force: true });
     throw error;
   }
+}
+
+/** Files of a package, absolute. */
+function pathsOf({ path, files }: ModelPackage): readonly string[] {
+  const isFile = !path.endsWith(".mlpackage") && files.some((file) => path.endsWith(file.path));
+  return files.map((file) => join(isFile ? dirname(path) : path, file.path));
+}
+
+/** So that a program that is written once more is the file that the backend loaded. */
+const writtenAt = new Date(0);
+
+async function writeProgram(
+  folder: string,
+  model: ModelPackage,
+  request: TranslationRequest & Pick<LoadRequest, "signal">,
+): Promise<void> {
+  const { signal } = request;
+  const graph = await translate(model, request);
+  signal?.throwIfAborted();
+  await mkdir(folder, { recursive: true });
+  await writeModelFile({
+    path: join(folder, "model.onnx"),
+    graph,
+    name: "mlprogram",
+    opset,
+    // Fusing across operations would skip the rounding between them.
+    metadata: { "crossrank.graph": "final" },
+    externalFrom: largestMessage,
+    signal,
+    onProgress: undefined,
+  });
+  for (const name of await readdir(folder)) await utimes(join(folder, name), writtenAt, writtenAt);
 }
 
 class ReferencePredictor implements Predictor {
@@ -81,11 +108,22 @@ class ReferencePredictor implements Predictor {
   readonly rowsAffectScores: boolean;
   readonly #session: BackendSession;
   readonly #folder: string;
+  readonly #restore: () => Promise<void>;
+  #restored: Promise<void> | undefined;
 
-  constructor(session: BackendSession, folder: string, arithmetic: Arithmetic) {
-    this.settings = { ...session.settings, arithmetic };
+  constructor(
+    session: BackendSession,
+    facts: {
+      readonly folder: string;
+      /** Writes the program once more, where the backend loaded it from. */
+      readonly restore: () => Promise<void>;
+      readonly arithmetic: Arithmetic;
+    },
+  ) {
+    this.settings = { ...session.settings, arithmetic: facts.arithmetic };
     this.#session = session;
-    this.#folder = folder;
+    this.#folder = facts.folder;
+    this.#restore = facts.restore;
     this.runtime = referenceRuntime(session.info.runtime);
     this.concurrentRuns = session.capabilities.concurrentRuns;
     this.rowsAffectScores = session.capabilities.rowsAffectScores;
@@ -106,7 +144,18 @@ class ReferencePredictor implements Predictor {
       attentionMask.subarray(row * columns, (row + 1) * columns).reduce((sum, one) => sum + one, 0),
     );
     const segmentIds = arrayOf("token_type_ids") ?? new Int32Array(rows * columns);
-    return this.#session.run({ rows, columns, inputIds, attentionMask, segmentIds, lengths });
+    const run = (): Promise<PredictorOutput> =>
+      this.#session.run({ rows, columns, inputIds, attentionMask, segmentIds, lengths });
+    // A backend that starts its dead runtime anew loads the program once more, and misses its file.
+    return run().catch(async (error: unknown) => {
+      if (!missesFile(error)) throw error;
+      this.#restored ??= this.#restore().catch((cause) => {
+        this.#restored = undefined;
+        throw cause;
+      });
+      await this.#restored;
+      return run();
+    });
   }
 
   async close(): Promise<void> {
@@ -116,6 +165,12 @@ class ReferencePredictor implements Predictor {
       await rm(this.#folder, { recursive: true, force: true });
     }
   }
+}
+
+/** Whether a run came to no runtime, because the file to load was not there. */
+function missesFile(error: unknown): boolean {
+  const cause: unknown = error instanceof Error ? error.cause : undefined;
+  return cause instanceof Error && cause.name === "RuntimeFailure" && Reflect.get(cause, "stage") === "model";
 }
 
 /** The translated model, as a model of its own. */
