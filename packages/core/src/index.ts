@@ -1,5 +1,7 @@
 // @crossrank/core: what an application needs to rerank, and what the author of a backend needs to be one.
 export { scoredProfile } from "./call/cache-key.js";
+export { requireBackend, requireModelFiles } from "./call/input-model.js";
+export { type OptionNames, requireKnownOptions } from "./call/option-names.js";
 export * from "./contract/backend.js";
 export * from "./contract/errors.js";
 export * from "./contract/fallback.js";

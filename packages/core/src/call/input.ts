@@ -10,6 +10,7 @@ import type {
 import type { PairScore, RankedDocument } from "../contract/result.js";
 import type { CheckedPair } from "../families/family.js";
 import { rankByLogit } from "../score/order.js";
+import { type OptionNames, requireKnownOptions } from "./option-names.js";
 
 // A caller's arguments are read here and nowhere else: each property and each element once, while the call has not yet
 // given up the event loop. Whatever the caller does to them afterwards (an array that it fills again, a getter that
@@ -17,6 +18,30 @@ import { rankByLogit } from "../score/order.js";
 
 /** Most items of one array: an array that says it is longer does not hold so many texts. */
 const mostItems = 2 ** 24;
+
+const scoreNames: OptionNames<ScoreOptions> = {
+  signal: true,
+  whenAborted: true,
+  timeBudget: true,
+  instruction: true,
+  returnCacheKey: true,
+  onProgress: true,
+};
+const rerankNames: OptionNames<RerankOptions<DocumentInput>> = {
+  query: true,
+  documents: true,
+  topN: true,
+  returnDocuments: true,
+  ...scoreNames,
+};
+const embedNames: OptionNames<EmbedOptions> = {
+  as: true,
+  signal: true,
+  onProgress: true,
+  returnCacheKey: true,
+};
+const budgetNames: OptionNames<TimeBudget> = { milliseconds: true, whenExceeded: true };
+const keyNames: OptionNames<Pick<ScoreOptions, "instruction">> = { instruction: true };
 
 /** The options of a call, as they were when it began. */
 export type CallOptions = Pick<
@@ -37,8 +62,9 @@ export interface RankRequest<Document> {
 export function readRankRequest<Document extends DocumentInput>(
   given: RerankOptions<Document>,
 ): RankRequest<Document> {
-  requireObject(given, "options");
-  const options = readCallOptions(given);
+  requireObject(given, "options", "rerank({ query, documents })");
+  requireKnownOptions(given, rerankNames, "rerank");
+  const options = readStopOptions(given);
   const { query, topN, returnDocuments } = given;
   if (typeof query !== "string")
     throw new InvalidInputError("query", `must be a string, not ${nameOf(query)}`);
@@ -61,6 +87,12 @@ export function readRankRequest<Document extends DocumentInput>(
 /** @throws {InvalidInputError} */
 export function readCallOptions(given: ScoreOptions): CallOptions {
   requireObject(given, "options");
+  requireKnownOptions(given, scoreNames, "score");
+  return readStopOptions(given);
+}
+
+/** @throws {InvalidInputError} */
+function readStopOptions(given: ScoreOptions): CallOptions {
   const { signal, whenAborted, timeBudget, instruction, returnCacheKey, onProgress } = given;
   if (!["throw", "partial", undefined].includes(whenAborted)) {
     throw new InvalidInputError("whenAborted", `must be throw or partial, not ${String(whenAborted)}`);
@@ -77,7 +109,8 @@ export function readCallOptions(given: ScoreOptions): CallOptions {
 
 /** @throws {InvalidInputError} */
 export function readEmbedOptions(given: EmbedOptions): EmbedOptions {
-  requireObject(given, "options");
+  requireObject(given, "options", 'embed(texts, { as: "query" })');
+  requireKnownOptions(given, embedNames, "embed");
   const { signal, onProgress, returnCacheKey, as } = given;
   if (as !== "query" && as !== "document") {
     throw new InvalidInputError("as", `must be query or document, not ${String(as)}`);
@@ -88,6 +121,13 @@ export function readEmbedOptions(given: EmbedOptions): EmbedOptions {
     returnCacheKey,
     as,
   };
+}
+
+/** Of a cache key. @throws {InvalidInputError} */
+export function readKeyOptions(given: Pick<ScoreOptions, "instruction">): Pick<ScoreOptions, "instruction"> {
+  requireObject(given, "options");
+  requireKnownOptions(given, keyNames, "cacheKey");
+  return { instruction: given.instruction };
 }
 
 /** Documents in order of their scores, with what the caller wants to see of them. */
@@ -111,7 +151,8 @@ export function rankedDocuments<Document extends DocumentInput>(
 /** @throws {InvalidInputError} */
 export function readPairs(given: readonly Pair[]): CheckedPair[] {
   return readArray(given, "pairs", (pair: Pair, path): CheckedPair => {
-    requireObject(pair, path);
+    requireObject(pair, path, "{ query, document }");
+    if (Array.isArray(pair)) throw new InvalidInputError(path, "is an array: write { query, document }");
     const { query, document } = pair;
     if (typeof query !== "string") {
       throw new InvalidInputError(`${path}.query`, `must be a string, not ${nameOf(query)}`);
@@ -173,16 +214,21 @@ export function readCallback<Callback>(
   throw new InvalidInputError(path, `must be a function, not ${nameOf(callback)}`);
 }
 
-/** @throws {InvalidInputError} */
-export function requireObject(value: unknown, path: string): asserts value is object {
+/**
+ * @param form what to write, for the message.
+ * @throws {InvalidInputError}
+ */
+export function requireObject(value: unknown, path: string, form?: string): asserts value is object {
   if (typeof value === "object" && value !== null) return;
-  throw new InvalidInputError(path, `must be an object, not ${nameOf(value)}`);
+  const advice = form === undefined ? "" : `: write ${form}`;
+  throw new InvalidInputError(path, `must be an object, not ${nameOf(value)}${advice}`);
 }
 
 /** Only read; a deadline knows which budgets there are. @throws {InvalidInputError} */
 function readTimeBudget(given: TimeBudget | null | undefined): TimeBudget | undefined {
   if (given === undefined || given === null) return undefined;
-  requireObject(given, "timeBudget");
+  requireObject(given, "timeBudget", '{ milliseconds: 500, whenExceeded: "partial" }');
+  requireKnownOptions(given, budgetNames, "a time budget", "timeBudget");
   const { milliseconds, whenExceeded } = given;
   return { milliseconds, whenExceeded };
 }

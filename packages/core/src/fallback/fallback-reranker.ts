@@ -9,7 +9,9 @@ import {
   readRankRequest,
   requireObject,
 } from "../call/input.js";
+import { requireBackend, requireModelFiles } from "../call/input-model.js";
 import { Listener, unwrapped } from "../call/listener.js";
+import { type OptionNames, requireKnownOptions } from "../call/option-names.js";
 import { scoresOfNone } from "../call/scoring-call.js";
 import { snapshot } from "../call/snapshot.js";
 import { InvalidInputError } from "../contract/errors.js";
@@ -27,13 +29,29 @@ import type { CheckedPair } from "../families/family.js";
 import { untilAborted } from "../run/abort.js";
 import { type LoadedVariant, VariantChain } from "./variant-chain.js";
 
+const names: OptionNames<FallbackOptions> = { variants: true, whenExhausted: true, onFallback: true };
+
+const variantNames: OptionNames<Variant> = {
+  name: true,
+  model: true,
+  backend: true,
+  dtype: true,
+  maxLength: true,
+  truncation: true,
+  instruction: true,
+  profile: true,
+  probe: true,
+  onProgress: true,
+};
+
 /**
  * A chain of variants. Nothing is loaded before the first call, or `load()`.
  *
  * @throws {InvalidInputError} when there is no variant, two have one name, or an option is wrong.
  */
 export function createFallbackReranker(options: FallbackOptions): FallbackReranker {
-  requireObject(options, "options");
+  requireObject(options, "options", "createFallbackReranker({ variants: [{ name, model, backend }] })");
+  requireKnownOptions(options, names, "createFallbackReranker");
   const { whenExhausted = "throw", onFallback } = options;
   const variants = readVariants(options.variants);
   if (!["throw", "passthrough"].includes(whenExhausted)) {
@@ -42,11 +60,13 @@ export function createFallbackReranker(options: FallbackOptions): FallbackRerank
       `must be throw or passthrough, not ${String(whenExhausted)}`,
     );
   }
-  return new ChainReranker({
-    variants,
-    whenExhausted,
-    onFallback: readCallback(onFallback, "onFallback"),
-  });
+  const listener = readCallback(onFallback, "onFallback");
+  for (const [index, { model, backend }] of variants.entries()) {
+    // Functions give them later.
+    if (typeof model !== "function") requireModelFiles(model, `variants[${index}].model`);
+    if (typeof backend !== "function") requireBackend(backend, `variants[${index}].backend`);
+  }
+  return new ChainReranker({ variants, whenExhausted, onFallback: listener });
 }
 
 /** The variants as they are now: they are loaded later. @throws {InvalidInputError} */
@@ -56,7 +76,8 @@ function readVariants(given: FallbackOptions["variants"]): Variant[] {
   }
   const names = new Set<string>();
   return readArray(given, "variants", (variant: Variant, path): Variant => {
-    requireObject(variant as unknown, path);
+    requireObject(variant as unknown, path, "{ name, model, backend }");
+    requireKnownOptions(variant, variantNames, "a variant", path);
     const { name, model, backend, dtype, maxLength, truncation, instruction, profile, probe, onProgress } =
       variant;
     if (typeof name !== "string" || name === "")

@@ -1,8 +1,17 @@
 import { requireObject } from "../call/input.js";
 import { unwrapped } from "../call/listener.js";
+import { type OptionNames, requireKnownOptions } from "../call/option-names.js";
 import type { CreateRerankerOptions, Reranker } from "../contract/reranker.js";
-import { SessionModel } from "./loaded-model.js";
+import { loadModelNames, SessionModel } from "./loaded-model.js";
 import type { SessionReranker } from "./session-reranker.js";
+
+const names: OptionNames<CreateRerankerOptions> = {
+  ...loadModelNames,
+  maxLength: true,
+  truncation: true,
+  instruction: true,
+  probe: true,
+};
 
 /**
  * Reads the model's profile, loads it on the backend, and checks that it behaves.
@@ -28,7 +37,8 @@ export async function loadReranker(
   options: CreateRerankerOptions,
   variant?: string,
 ): Promise<SessionReranker> {
-  requireObject(options, "options");
+  requireObject(options, "options", "createReranker({ model, backend })");
+  requireKnownOptions(options, names, "createReranker");
   const { truncation, instruction, maxLength, probe, signal } = options;
   // Facts about the model to the profile, which refuses what does not go with it before anything is loaded.
   const profile = {

@@ -1,7 +1,9 @@
 import pLimit, { type LimitFunction } from "p-limit";
 import { contentsOf } from "../call/cache-key.js";
 import { readCallback, readSignal, requireObject } from "../call/input.js";
+import { requireBackend, requireModelFiles } from "../call/input-model.js";
 import { Listener, unwrapped } from "../call/listener.js";
+import { type OptionNames, requireKnownOptions } from "../call/option-names.js";
 import { lastPatience, settledWithin } from "../call/patience.js";
 import {
   type Backend,
@@ -72,9 +74,29 @@ interface LoadedParts {
  * @throws {IncompatibleModelError} model and backend do not go together.
  * @throws {ModelLoadError} the runtime refuses the artifact.
  */
-export function loadModel(options: LoadModelOptions): Promise<LoadedModel> {
+export async function loadModel(options: LoadModelOptions): Promise<LoadedModel> {
+  requireObject(options, "options", "loadModel({ model, backend })");
+  requireKnownOptions(options, loadModelNames, "loadModel");
   return unwrapped(SessionModel.load(options));
 }
+
+export const loadModelNames: OptionNames<LoadModelOptions> = {
+  model: true,
+  backend: true,
+  dtype: true,
+  profile: true,
+  signal: true,
+  onProgress: true,
+};
+
+const rerankerNames: OptionNames<LoadedRerankerOptions> = {
+  maxLength: true,
+  truncation: true,
+  instruction: true,
+  probe: true,
+  batches: true,
+  signal: true,
+};
 
 /** How a reranker stands to the model that it is made of. */
 interface Bond {
@@ -172,6 +194,7 @@ export class SessionModel implements LoadedModel {
   async createReranker(options: LoadedRerankerOptions = {}, bond: Bond = {}): Promise<SessionReranker> {
     if (this.#disposing !== undefined) throw new DisposedError("model");
     requireObject(options, "options");
+    requireKnownOptions(options, rerankerNames, "createReranker of a loaded model");
     const most = this.profile.maxLength;
     const { truncation, instruction, maxLength = most, probe: wantsProbe = true } = options;
     const signal = readSignal(options.signal);
@@ -282,17 +305,8 @@ async function withoutArtifact(
 function readLoadOptions(given: LoadModelOptions): LoadModelOptions {
   requireObject(given, "options");
   const { model, backend, dtype, profile, signal, onProgress } = given;
-  requireObject(model, "model");
-  requireObject(backend, "backend");
-  if (typeof model.list !== "function" || typeof model.readText !== "function") {
-    throw new InvalidInputError(
-      "model",
-      "must be the files of a model, with `list`, `readText` and `readBytes`",
-    );
-  }
-  if (typeof backend.load !== "function" || !Array.isArray(backend.families)) {
-    throw new InvalidInputError("backend", "must be a backend, with `families` and `load`");
-  }
+  requireModelFiles(model);
+  requireBackend(backend);
   return {
     ...{ model, backend, dtype, profile },
     signal: readSignal(signal),

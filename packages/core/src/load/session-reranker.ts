@@ -6,6 +6,7 @@ import {
   rankedDocuments,
   readCallOptions,
   readEmbedOptions,
+  readKeyOptions,
   readPairs,
   readRankRequest,
   readTexts,
@@ -222,7 +223,8 @@ export class SessionReranker implements Reranker {
     }
   }
 
-  cacheKey({ instruction }: Pick<ScoreOptions, "instruction"> = {}): Promise<string> {
+  async cacheKey(given: Pick<ScoreOptions, "instruction"> = {}): Promise<string> {
+    const { instruction } = readKeyOptions(given);
     const { variant, contents } = this.#facts;
     const { profile, session } = this;
     const { info: backend, settings } = session;
@@ -236,7 +238,9 @@ export class SessionReranker implements Reranker {
       settings: this.session.settings,
       scale: scaleOf(this.profile),
       scoring: this.profile.family === "listwise" ? "listwise" : "pointwise",
-      ...(options.returnCacheKey === true ? { cacheKey: await this.cacheKey(options) } : {}),
+      ...(options.returnCacheKey === true
+        ? { cacheKey: await this.cacheKey({ instruction: options.instruction }) }
+        : {}),
     };
   }
 

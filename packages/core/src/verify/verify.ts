@@ -1,5 +1,6 @@
 import { readCallback, readSignal, requireObject } from "../call/input.js";
 import { Listener, unwrapped } from "../call/listener.js";
+import { type OptionNames, requireKnownOptions } from "../call/option-names.js";
 import type { BatchPreference } from "../contract/backend.js";
 import { InvalidInputError, NonFiniteScoreError } from "../contract/errors.js";
 import type { LoadedModel, LoadModelOptions } from "../contract/loaded-model.js";
@@ -8,7 +9,7 @@ import type { Pair, Reranker, ScoringProgress } from "../contract/reranker.js";
 import type { PairScore, Provenance } from "../contract/result.js";
 import type { EncodedList, ListEncoder } from "../encoding/list-encoder.js";
 import type { EncodedSequence, PairEncoder } from "../encoding/pair-encoder.js";
-import { SessionModel } from "../load/loaded-model.js";
+import { loadModelNames, SessionModel } from "../load/loaded-model.js";
 import type { Encoders } from "../load/session-reranker.js";
 import { readBatchPreference } from "../run/limits.js";
 import { scaleOf } from "../score/head.js";
@@ -44,6 +45,14 @@ export interface VerifyLoadedOptions {
   readonly onScored?: ((progress: ScoringProgress) => void) | undefined;
 }
 
+const names: OptionNames<VerifyLoadedOptions> = {
+  goldens: true,
+  tolerance: true,
+  batches: true,
+  signal: true,
+  onScored: true,
+};
+
 /** Which model is loaded, as for `loadModel`, and what it is held against. */
 export type VerifyOptions = LoadModelOptions & VerifyLoadedOptions;
 
@@ -62,6 +71,8 @@ export interface Verification extends Judgement, Omit<Provenance, "scoring" | "c
  * @throws the signal's reason, once aborted.
  */
 export async function verify(options: VerifyOptions): Promise<Verification> {
+  requireObject(options, "options", "verify({ model, backend, goldens })");
+  requireKnownOptions(options, { ...loadModelNames, ...names }, "verify");
   const request = readRequest(options);
   const { model, backend, dtype, profile, onProgress } = options;
   const { signal } = request;
@@ -86,6 +97,8 @@ export async function verify(options: VerifyOptions): Promise<Verification> {
  * @throws the signal's reason, once aborted.
  */
 export async function verifyLoaded(model: LoadedModel, options: VerifyLoadedOptions): Promise<Verification> {
+  requireObject(options, "options", "verifyLoaded(model, { goldens })");
+  requireKnownOptions(options, names, "verifyLoaded");
   const request = readRequest(options);
   if (!(model instanceof SessionModel)) {
     throw new InvalidInputError("model", "must be one that `loadModel` of this copy of @crossrank/core gave");

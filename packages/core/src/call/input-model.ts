@@ -1,0 +1,77 @@
+import type { Backend } from "../contract/backend.js";
+import { InvalidInputError } from "../contract/errors.js";
+import type { ModelFiles } from "../contract/model-files.js";
+import { nameOf } from "./input.js";
+
+/** @throws {InvalidInputError} that says how files are had, by what was given in their place. */
+export function requireModelFiles(model: ModelFiles, path = "model"): void {
+  const given: unknown = model;
+  const open = `await openModel("owner/name") of @crossrank/hub`;
+  if (typeof given === "string") {
+    const name = JSON.stringify(given.slice(0, 80));
+    throw new InvalidInputError(
+      path,
+      `must be the files of a model, not its name: call openReranker(${name}) of crossrank, or write ` +
+        (given === "nano"
+          ? `${path}: await openModel(modelFolder), with modelFolder of @crossrank/model-nano`
+          : `${path}: await openModel(${name}) of @crossrank/hub`),
+    );
+  }
+  if (isPromise(given)) {
+    throw new InvalidInputError(path, `is a promise: write ${path}: await openModel(…)`);
+  }
+  if (typeof given === "function") {
+    throw new InvalidInputError(
+      path,
+      `is a function: call it, and await what it gives, as in ${path}: ${open}`,
+    );
+  }
+  if (typeof given !== "object" || given === null) {
+    const found = given === undefined ? "is missing" : `must be the files of a model, not ${nameOf(given)}`;
+    throw new InvalidInputError(path, `${found}: write ${path}: ${open}`);
+  }
+  const { list, readText } = model;
+  if (typeof list !== "function" || typeof readText !== "function") {
+    throw new InvalidInputError(
+      path,
+      `must be the files of a model, with \`list\`, \`readText\` and \`readBytes\`: write ${path}: ${open}`,
+    );
+  }
+}
+
+/** @throws {InvalidInputError} that says how a backend is had, by what was given in its place. */
+export function requireBackend(backend: Backend, path = "backend"): void {
+  const given: unknown = backend;
+  if (typeof given === "string") {
+    const name = JSON.stringify(given.slice(0, 80));
+    const maker = /^\w{1,20}/.exec(given)?.[0] ?? "onnx";
+    throw new InvalidInputError(
+      path,
+      `must be a backend, not its name: write ${path}: ${maker}(), with ${maker} of @crossrank/backend-${maker}, or ` +
+        `openReranker(model, { backend: ${name} }) of crossrank`,
+    );
+  }
+  if (isPromise(given)) throw new InvalidInputError(path, `is a promise: await it`);
+  if (typeof given === "function") {
+    const name = /^\w{1,40}$/.test(given.name) ? given.name : "onnx";
+    throw new InvalidInputError(path, `is a function that makes one: call it, as in ${path}: ${name}()`);
+  }
+  if (typeof given !== "object" || given === null) {
+    const found = given === undefined ? "is missing" : `must be a backend, not ${nameOf(given)}`;
+    throw new InvalidInputError(
+      path,
+      `${found}: write ${path}: onnx(), with onnx of @crossrank/backend-onnx`,
+    );
+  }
+  const { load, families } = backend;
+  if (typeof load !== "function" || !Array.isArray(families)) {
+    throw new InvalidInputError(
+      path,
+      `must be a backend, with \`families\` and \`load\`: write ${path}: onnx(), with onnx of @crossrank/backend-onnx`,
+    );
+  }
+}
+
+function isPromise(value: unknown): boolean {
+  return typeof value === "object" && value !== null && typeof Reflect.get(value, "then") === "function";
+}
