@@ -28,7 +28,42 @@ layouts = {
     "three-labels": "entailment",
     "untied-weights": "answers",
     "qwen3-classifier-with-prompt": "last-token",
+    "qwen2-plain": "mxbai",
+    "zerank-plain": "zerank",
 }
+
+# mxbai_rerank/mxbai_rerank_v2.py of mixedbread-ai/mxbai-rerank at 8e709dc.
+mxbai_task = (
+    "You are a search relevance expert who evaluates how well documents match search queries. For each query-document "
+    "pair, carefully analyze the semantic relationship between them, then provide your binary relevance judgment "
+    "(0 for not relevant, 1 for relevant).\nRelevance:"
+)
+mxbai_system = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
+
+
+def in_parts(tokenizer, *parts: str):
+    """Each part is tokenised by itself."""
+    ids = [id for part in parts for id in tokenizer(part, add_special_tokens=False)["input_ids"]]
+    return {"input_ids": torch.tensor([ids]), "attention_mask": torch.ones(1, len(ids), dtype=torch.long)}
+
+
+def mxbai(tokenizer, document: str):
+    return in_parts(
+        tokenizer,
+        f"<|im_start|>system\n{mxbai_system}<|im_end|>\n<|im_start|>user\n",
+        f"query: {query}",
+        "\n",
+        f"document: {document}",
+        "\n",
+        mxbai_task,
+        "<|im_end|>\n<|im_start|>assistant\n",
+    )
+
+
+def zerank(tokenizer, document: str):
+    """modeling_zeranker.py of zeroentropy/zerank-1-small, with the chat template of Qwen3."""
+    turns = f"<|im_start|>system\n{query}<|im_end|>\n<|im_start|>user\n{document}<|im_end|>\n<|im_start|>assistant\n"
+    return in_parts(tokenizer, turns)
 
 
 def prompt(tokenizer, document: str):
@@ -46,7 +81,7 @@ def logits(folder: pathlib.Path, kind: str) -> list[float]:
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     auto = (
         transformers.AutoModelForCausalLM
-        if kind == "answers"
+        if kind in ("answers", "mxbai", "zerank")
         else transformers.AutoModelForSequenceClassification
     )
     model = auto.from_pretrained(folder, dtype=torch.float32).eval()
@@ -59,6 +94,13 @@ def logits(folder: pathlib.Path, kind: str) -> list[float]:
             output = classes[1] - torch.logsumexp(classes[[0, 2]], 0)
         elif kind == "last-token":
             output = model(**prompt(tokenizer, document)).logits[0, 0]
+        elif kind == "mxbai":
+            last = model(**mxbai(tokenizer, document)).logits[0, -1]
+            one, zero = (tokenizer(answer, add_special_tokens=False)["input_ids"][0] for answer in "10")
+            output = last[one] - last[zero]
+        elif kind == "zerank":
+            last = model(**zerank(tokenizer, document)).logits[0, -1]
+            output = last[tokenizer.encode("Yes", add_special_tokens=False)[0]] / 5
         else:
             yes, no = tokenizer.convert_tokens_to_ids(["yes", "no"])
             last = model(**prompt(tokenizer, document)).logits[0, -1]

@@ -48,6 +48,13 @@ describe("heads", () => {
     expect(scaleOf({ head: { kind: "logit" }, activation: "identity" })).toBe("logit");
     expect(scaleOf({ head: { kind: "two-class", positive: 1 }, activation: "sigmoid" })).toBe("probability");
     expect(scaleOf({ head: { kind: "cosine", pooling: "cls" }, activation: "identity" })).toBe("cosine");
+    expect(scaleOf({ head: { kind: "logit" }, activation: "tanh" })).toBe("tanh");
+  });
+
+  it("takes the hyperbolic tangent, and ranks by what is below it", () => {
+    const logits = [21, 22, -30, 0.5];
+    expect(logits.map((logit) => activate(logit, "tanh"))).toEqual([1, 1, -1, Math.tanh(0.5)]);
+    expect(rankByLogit(logits.map(score))).toEqual([1, 0, 3, 2]);
   });
 });
 

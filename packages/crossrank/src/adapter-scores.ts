@@ -37,10 +37,10 @@ export function requireScore(index: number, { score, queryOverflow }: PairScore)
 
 /**
  * A score as a number from 0 to 1, for what mixes it with others of that range: a probability as it is, the logistic
- * function of a logit, and `(1 + cosine) / 2`. The order stays.
+ * function of a logit, and `(1 + score) / 2` of a cosine and of a hyperbolic tangent. The order stays.
  */
 export function toUnitScore(score: number, scale: Scale): number {
   if (scale === "probability") return score;
-  if (scale === "cosine") return Math.min(1, Math.max(0, (1 + score) / 2));
+  if (scale === "cosine" || scale === "tanh") return Math.min(1, Math.max(0, (1 + score) / 2));
   return 1 / (1 + Math.exp(-score));
 }

@@ -257,6 +257,7 @@ export async function withConverted(
   return {
     id: files.id,
     revision: files.revision,
+    base: files.base,
     list: async (options) => [
       ...(await files.list(options)),
       ...(await made.list(options)).filter(({ path }) => added.has(path)),

@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { InvalidInputError, type ModelFiles, ModelProfileError } from "@crossrank/core";
-import { completeModel, openModel } from "@crossrank/hub";
+import { readCardBase } from "@crossrank/core/files";
+import { completeModel, isFolderSource, openModel } from "@crossrank/hub";
 import { defaultModel } from "./default-model.js";
-import { readCardBase } from "./model-card.js";
 import { type TakenBase, withOrigin } from "./model-origin.js";
 import {
   artifactOfPrecision,
@@ -88,10 +88,23 @@ async function openWhole(model: string, options: OpenOptions, mayAskCard: boolea
     if (dtype === undefined) files = await withOneArtifact(files, reference.artifact, signal);
   }
   const { found, taken } = await complete(files, options, mayAskCard);
-  return withOrigin(found, {
+  return withOrigin(base === undefined ? found : ofBase(found, await repositoryOf(base)), {
     ...{ model, revision, lock, offline, cacheFolder, base, convert, dtype, taken },
     derived: await derivedOf(files, found, taken, signal),
   });
+}
+
+/** The repository that the option `base` names: what is known of it is so of another form of it. Undefined of a folder. */
+async function repositoryOf(base: string): Promise<string | undefined> {
+  const { source, folder } = await parseReference(base);
+  if (await isFolderSource(source)) return undefined;
+  const id = source.replace(/@.*$/, "");
+  return folder === undefined ? id : `${id}/${folder}`;
+}
+
+/** The same files, with the repository of which the user says that they are another form of it. Core looks for it. */
+function ofBase(files: ModelFiles, base: string | undefined): ModelFiles {
+  return base === undefined ? files : { ...named(files.id, files), base };
 }
 
 /** Files that were completed, and of what. */
@@ -279,7 +292,7 @@ async function hashOf(files: ModelFiles, path: string, signal: AbortSignal | und
   return hash.digest("hex");
 }
 
-/** The same files under the name the user knows, instead of a folder within node_modules. */
+/** The same files under a name. */
 function named(id: string, files: ModelFiles): ModelFiles {
   return {
     id,

@@ -4,10 +4,10 @@ import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { mnn } from "@crossrank/backend-mnn";
 import { convert } from "@crossrank/convert";
+import { readCardBase } from "@crossrank/core/files";
 import { openModel } from "@crossrank/hub";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type OpenRerankerOptions, openReranker } from "../src/index.js";
-import { readCardBase } from "../src/model-card.js";
 import { conformanceFixture, crossrank, temporaryFolder } from "./run-command.js";
 
 const folder = temporaryFolder();

@@ -33,11 +33,13 @@ if (!needsMnn) console.warn(`SKIPPED: a form in MNN. ${detail}`);
 let hub: HubServer | undefined;
 
 beforeAll(async () => {
-  const wanted = [...new Set(cases.filter(({ hub: isHub }) => isHub).map(({ layout }) => layout))];
+  const wanted = new Map(
+    cases.filter(({ hub: isHub }) => isHub).map((one) => [repositoryOf(one), one.layout] as const),
+  );
   hub = await startHub(
     ...(await Promise.all(
-      wanted.map(async (layout) => ({
-        id: `tests/${folderName(layout)}`,
+      [...wanted].map(async ([id, layout]) => ({
+        id,
         commit,
         revisions: ["main"],
         files: await repositoryFiles(await makeLayout(layout, place)),
@@ -56,6 +58,10 @@ afterAll(async () => {
   await hub?.[Symbol.asyncDispose]();
   await rm(place, { recursive: true, force: true });
 });
+
+function repositoryOf({ hub: id, layout }: Pick<Case, "hub" | "layout">): string {
+  return typeof id === "string" ? id : `tests/${folderName(layout)}`;
+}
 
 async function repositoryFiles(root: string): Promise<Record<string, RepositoryFile>> {
   const entries = await readdir(root, { recursive: true, withFileTypes: true });
@@ -86,7 +92,8 @@ function titleOf({
   options = {},
 }: Case & { readonly id: string }): string {
   const said = Object.entries(options).map(([name, value]) => `${name} ${value}`);
-  return [`${id}: ${isHub ? "hub, " : ""}${layout}${part}`, ...said].join(", ");
+  const hubs = typeof isHub === "string" ? `${isHub}, ` : isHub ? "hub, " : "";
+  return [`${id}: ${hubs}${layout}${part}`, ...said].join(", ");
 }
 
 /** Backends that a form names: in a thread, since a process of its own costs more than the model. */
@@ -99,10 +106,10 @@ async function open({ layout, part = "", hub: isHub, options = {} }: Case): Prom
   const { base, backend, ...others } = options;
   const folder = await makeLayout(layout, place);
   const made = backend === undefined ? undefined : named[backend]?.();
-  return openReranker(`${isHub ? `tests/${folderName(layout)}` : folder}${part}`, {
+  return openReranker(`${isHub ? repositoryOf({ layout, hub: isHub }) : folder}${part}`, {
     ...others,
     ...(made === undefined ? { backend, threads: 1 } : { backend: made }),
-    ...(base === undefined ? {} : { base: conformanceFixture(base) }),
+    ...(base === undefined ? {} : { base: base.includes("/") ? base : conformanceFixture(base) }),
   });
 }
 
@@ -165,6 +172,23 @@ describe("models as they are published", () => {
     else if (one.refuses !== undefined) await expectRefusal(one, one.refuses);
     else await expectScores(one, one.gives as Reference);
   });
+});
+
+it("scores by the tanh that a model names, in the order of its logits", async () => {
+  await using reranker = await open({ layout: "tanh", options: { backend: "onnx" } });
+  const { scale, scores } = await reranker.score(documents.map((document) => ({ query, document })));
+  expect(scale).toBe("tanh");
+  for (const { logit, score } of scores) expect(score).toBe(Math.tanh(logit as number));
+});
+
+it("inspect says what is of the catalogue, and by what the model is known", async () => {
+  const folder = await makeLayout("gemma-plain", place);
+  const { code, stdout } = await crossrank(["inspect", folder, "--format", "json"]);
+  expect(code).toBe(0);
+  expect(stdout).toContain(
+    "catalogue: bge-reranker-v2-gemma, from the model card of BAAI/bge-reranker-v2-gemma",
+  );
+  expect(stdout).toContain("known because README.md has the wording of bge-reranker-v2-gemma");
 });
 
 it("inspect lists every .onnx of a repository", async () => {

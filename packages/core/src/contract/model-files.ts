@@ -30,6 +30,8 @@ export interface ModelFiles {
   readonly id: string;
   /** Commit hash; undefined for a plain folder. */
   readonly revision: string | undefined;
+  /** Repository of which somebody says that these files are another form of it, e.g. `"Qwen/Qwen3-Reranker-0.6B"`. */
+  readonly base?: string | undefined;
   /** All files, in any order. */
   list(options?: FileRequestOptions): Promise<readonly ModelFile[]>;
   /** @throws {ModelFileNotFoundError} when there is no such file. */

@@ -163,8 +163,11 @@ export interface ModelProfile {
   /** Token id that fills up rows on the right. */
   readonly paddingId: number;
   readonly head: Head;
-  /** From logit to score: `identity` gives scale `logit` (or `cosine`), `sigmoid` gives scale `probability`. */
-  readonly activation: "identity" | "sigmoid";
+  /**
+   * From logit to score: `identity` gives scale `logit` (or `cosine`), `sigmoid` gives scale `probability`, `tanh` gives
+   * scale `tanh`.
+   */
+  readonly activation: "identity" | "sigmoid" | "tanh";
   /** Text put before every query, e.g. a bi-encoder's instruction. `""` for none. */
   readonly queryPrefix: string;
   /** Text put before every document. `""` for none. */

@@ -6,8 +6,9 @@ import type { CrossrankWarning } from "./warnings.js";
  * - `logit`: unbounded, the same number as `logit`.
  * - `probability`: 0 to 1, the sigmoid of `logit`. In float64 here; it still reads 1 above about 36, so rank on `logit`.
  * - `cosine`: −1 to 1, the same number as `logit`.
+ * - `tanh`: −1 to 1, the hyperbolic tangent of `logit`. It reads 1 above about 19, so rank on `logit`.
  */
-export type Scale = "logit" | "probability" | "cosine";
+export type Scale = "logit" | "probability" | "cosine" | "tanh";
 
 /**
  * - `reranked`: every document has its place by logit (those with a query overflow come last, flagged).

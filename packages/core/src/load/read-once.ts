@@ -20,6 +20,7 @@ export function readOnce(files: ModelFiles): FilesReadOnce {
     files: {
       id: files.id,
       revision: files.revision,
+      base: files.base,
       list: (options) => {
         listing ??= files.list(options);
         return listing;

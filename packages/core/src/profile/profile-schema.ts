@@ -92,7 +92,7 @@ export const crossrankJsonSchema: z.ZodMiniType<CrossrankJson> = z.partial(
     truncation: z.enum(["document-only", "longest-first"]),
     paddingId: tokenId,
     head,
-    activation: z.enum(["identity", "sigmoid"]),
+    activation: z.enum(["identity", "sigmoid", "tanh"]),
     queryPrefix: wording,
     documentPrefix: wording,
     defaultDtype: z.string(),

@@ -113,12 +113,11 @@ export async function readProfile(
   // Who says what the model is knows it better than a table.
   const isStated = (parsedOverrides.data.family ?? own?.family) !== undefined;
   const repository = files.revision === undefined ? undefined : files.id;
-  const base: unknown = Reflect.get(files, "base");
   const facts = {
     own,
     overrides: parsedOverrides.data,
     declaredLabels,
-    identity: { repository, base: typeof base === "string" ? base : undefined },
+    identity: { repository, base: files.base },
     signal,
   };
   // The table is long: whoever only imports core does not load it.
@@ -870,6 +869,8 @@ function readActivation({ reader, put, given, modules }: Reading, config: Config
     put("activation", "identity", `${file} activation_fn`);
   } else if (kind === "Sigmoid") {
     put("activation", "sigmoid", `${file} activation_fn`);
+  } else if (kind === "Tanh") {
+    put("activation", "tanh", `${file} activation_fn`);
   } else if (given.activation === undefined) {
     throw reader.problem(
       file,

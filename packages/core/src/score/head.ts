@@ -32,11 +32,12 @@ export function modulesOf(head: Head): readonly HeadModule[] {
 /** What a profile's scores mean. */
 export function scaleOf({ head, activation }: Pick<ModelProfile, "head" | "activation">): Scale {
   if (head.kind === "cosine" || head.kind === "marker-cosine") return "cosine";
-  return activation === "sigmoid" ? "probability" : "logit";
+  return ({ identity: "logit", sigmoid: "probability", tanh: "tanh" } as const)[activation];
 }
 
 /** From ranking key to score, in float64. */
 export function activate(logit: number, activation: ModelProfile["activation"]): number {
+  if (activation === "tanh") return Math.tanh(logit);
   return activation === "sigmoid" ? 1 / (1 + Math.exp(-logit)) : logit;
 }
 

@@ -244,8 +244,11 @@ function judgeNumbers(
 
 function changesSign({ measure, expected, actual }: MeasuredCase, bound: Bound, scale: Scale): boolean {
   if (bound.signMargin === undefined || scale === "cosine") return false;
-  const logit = (value: number): number =>
-    measure === "score" && scale === "probability" ? Math.log(value / (1 - value)) : value;
+  const logit = (value: number): number => {
+    if (measure !== "score") return value;
+    if (scale === "tanh") return Math.atanh(value);
+    return scale === "probability" ? Math.log(value / (1 - value)) : value;
+  };
   return (
     Math.abs(logit(expected)) > bound.signMargin && Math.sign(logit(actual)) !== Math.sign(logit(expected))
   );

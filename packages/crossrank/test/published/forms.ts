@@ -24,13 +24,13 @@ export interface Case {
   readonly layout: string;
   /** Behind the folder: a file, a folder within, or `:DTYPE`. */
   readonly part?: string;
-  /** From a hub on this machine, as owner/name. */
-  readonly hub?: true;
+  /** From a hub on this machine, as owner/name; this one, where its name is what says what it is. */
+  readonly hub?: true | string;
   readonly options?: {
     readonly backend?: string;
     readonly dtype?: string;
     readonly file?: string;
-    /** A fixture. */
+    /** A fixture, or a repository of the hub on this machine. */
     readonly base?: string;
   };
   readonly gives?: Reference;
@@ -468,47 +468,61 @@ export const rows: readonly Row[] = [
   {
     form: "Language model without its prompt",
     example: "Qwen/Qwen3-Reranker-0.6B",
-    works: "not yet: needs sentence-transformers' files, or a crossrank.json",
+    works: "yes: Qwen3-Reranker, mxbai v2, bge-gemma, zerank, ctxl, where card, code or repository says so",
     forms: [
       {
         id: "23-qwen3-reranker-plain",
         cases: [
+          { layout: "qwen3-plain", gives: fixture("qwen3-yes-no") },
+          { layout: "qwen3-without-card", hub: "Qwen/Qwen3-Reranker-0.6B", gives: fixture("qwen3-yes-no") },
           {
-            layout: "qwen3-plain",
+            layout: "qwen3-without-card",
+            options: { base: "Qwen/Qwen3-Reranker-0.6B" },
             gives: fixture("qwen3-yes-no"),
-            notYet: { code: "model-profile", says: ["modules.json", "crossrank.json"] },
+          },
+          {
+            layout: "qwen3-without-card",
+            refuses: { code: "model-profile", says: ["base", "Qwen3-Reranker"] },
+          },
+          {
+            layout: "qwen3-chat",
+            refuses: { code: "model-profile", says: ["modules.json", "crossrank.json"] },
+          },
+          {
+            layout: "qwen3-finetune",
+            refuses: { code: "model-profile", says: ["modules.json", "crossrank.json"] },
+          },
+          {
+            layout: "qwen3-other-tokens",
+            refuses: { code: "model-profile", says: ["<|score|>", "crossrank.json"] },
+          },
+          {
+            layout: "zerank-plain",
+            gives: { of: { golden: "zerank-plain" }, within: exact },
           },
         ],
       },
       {
         id: "42-onnx-causal",
-        cases: [
-          {
-            layout: "qwen3-plain-onnx-community",
-            gives: fixture("qwen3-yes-no"),
-            notYet: { code: "model-profile", says: ["modules.json", "crossrank.json"] },
-          },
-        ],
+        cases: [{ layout: "qwen3-plain-onnx-community", gives: fixture("qwen3-yes-no") }],
       },
       {
         id: "24-mxbai-v2-plain",
         cases: [
           {
             layout: "qwen2-plain",
-            gives: fixture("qwen2-one-zero"),
-            notYet: { code: "model-profile", says: ["modules.json", "crossrank.json"] },
+            hub: "mixedbread-ai/mxbai-rerank-base-v2",
+            gives: { of: { golden: "qwen2-plain" }, within: exact },
+          },
+          {
+            layout: "qwen2-plain",
+            refuses: { code: "model-profile", says: ["mxbai-rerank-base-v2", "base"] },
           },
         ],
       },
       {
         id: "25-bge-gemma-plain",
-        cases: [
-          {
-            layout: "gemma-plain",
-            gives: fixture("gemma-yes"),
-            notYet: { code: "model-profile", says: ["modules.json", "crossrank.json"] },
-          },
-        ],
+        cases: [{ layout: "gemma-plain", gives: fixture("gemma-yes") }],
       },
       {
         id: "26-qwen3-seqcls-old",
@@ -530,7 +544,7 @@ export const rows: readonly Row[] = [
   {
     form: "Decoder with a classifier, its prompt stated",
     example: "cross-encoder-testing/Qwen3-Reranker-0.6B-seq-cls-STv6",
-    works: "not yet: the profile is read, and no backend has its weights",
+    works: "yes, converted once",
     forms: [
       {
         id: "27-qwen3-seqcls-STv6",
@@ -538,7 +552,10 @@ export const rows: readonly Row[] = [
           {
             layout: "qwen3-classifier-with-prompt",
             gives: { of: { golden: "qwen3-classifier-with-prompt" }, within: llama },
-            notYet: { code: "unsupported-conversion", says: ["classifier"] },
+          },
+          {
+            layout: "qwen3-classifier-plain",
+            gives: { of: { golden: "qwen3-classifier-with-prompt" }, within: llama },
           },
         ],
       },
@@ -547,18 +564,11 @@ export const rows: readonly Row[] = [
   {
     form: "A tanh over the logit",
     example: "models with `activation_fn` Tanh",
-    works: 'not yet: `"activation": "identity"` in a crossrank.json gives the logits',
+    works: "yes: the score is the tanh, the order that of the logits",
     forms: [
       {
         id: "46-tanh",
-        cases: [
-          {
-            layout: "tanh",
-            options: onnx,
-            gives: fixture("bert-logit"),
-            notYet: { code: "model-profile", says: ["Tanh"] },
-          },
-        ],
+        cases: [{ layout: "tanh", options: onnx, gives: fixture("bert-logit") }],
       },
     ],
   },

@@ -3,6 +3,7 @@ import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { convert } from "@crossrank/convert";
 import { openModel } from "@crossrank/hub";
+import { cardOf, cards } from "./cards.js";
 import { writeLlamaFile } from "./llama-file.js";
 import { sentencePieceModel } from "./sentence-pieces.js";
 import {
@@ -579,17 +580,37 @@ const layouts: Readonly<Record<string, (folder: Folder) => unknown>> = {
       "crossrank.json",
       JSON.stringify({ head: { kind: "class", positive: "entailment" } }),
     ),
-  "qwen3-plain": (folder) => folder.copy(yesNo, ...sentenceTransformers),
+  "qwen3-plain": (folder) => folder.copy(yesNo, ...sentenceTransformers).write("README.md", cards.qwen3),
+  // Nothing but its repository's name says what it is.
+  "qwen3-without-card": (folder) => folder.copy(yesNo, ...sentenceTransformers),
   "qwen3-plain-onnx-community": (folder) =>
     folder
-      .copy(
-        yesNo,
-        ...sentenceTransformers.filter((name) => name !== "chat_template.jinja"),
-        "model.safetensors",
-      )
+      .copy(yesNo, ...sentenceTransformers, "model.safetensors")
+      .write("README.md", cardOf("Qwen/Qwen3-Reranker-0.6B", "library_name: transformers.js"))
       .move("onnx/model.onnx", "onnx/model_q4f16.onnx"),
+  "qwen3-chat": (folder) =>
+    folder
+      .copy(yesNo, ...sentenceTransformers)
+      .write("README.md", cardOf("Qwen/Qwen3-0.6B-Base", "pipeline_tag: text-generation"))
+      .change("tokenizer_config.json", {
+        chat_template:
+          "{%- for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}",
+      }),
+  "qwen3-finetune": (folder) =>
+    folder
+      .copy(yesNo, ...sentenceTransformers)
+      .write("README.md", cardOf("Qwen/Qwen3-Reranker-0.6B", "base_model_relation: finetune")),
+  "qwen3-other-tokens": (folder) => {
+    folder.copy(yesNo, ...sentenceTransformers).write("README.md", cards.qwen3);
+    const added = folder.read("tokenizer.json")["added_tokens"] as readonly Json[];
+    folder.change("tokenizer.json", {
+      added_tokens: [...added, { ...added[0], id: 1307, content: "<|score|>" }],
+    });
+  },
   "qwen2-plain": (folder) => folder.copy("qwen2-one-zero", ...sentenceTransformers),
-  "gemma-plain": (folder) => folder.copy("gemma-yes", "crossrank.json"),
+  "gemma-plain": (folder) => folder.copy("gemma-yes", "crossrank.json").write("README.md", cards.gemma),
+  "zerank-plain": (folder) =>
+    folder.copy("qwen3-system-user", ...sentenceTransformers).write("modeling_zeranker.py", cards.zerank),
   "qwen3-classifier": (folder) =>
     folder.copy(yesNo, ...sentenceTransformers).change("config.json", {
       architectures: ["Qwen3ForSequenceClassification"],
@@ -617,6 +638,21 @@ const layouts: Readonly<Record<string, (folder: Folder) => unknown>> = {
           text: { method: "forward", method_output_name: "logits" },
           message: { method: "forward", method_output_name: "logits", format: "flat" },
         },
+      });
+  },
+  // As they were before sentence-transformers had files for a prompt: the card says it.
+  "qwen3-classifier-plain": (folder) => {
+    const weights = folder.copy(yesNo, "onnx/", ...sentenceTransformers).weights;
+    const columns = weights.get("model.norm.weight")?.shape[0] ?? 0;
+    weights.set("score.weight", tensorOf(normals(2, columns, 0.3), [1, columns]));
+    folder
+      .weigh(weights)
+      .write("README.md", cards.qwen3)
+      .change("config.json", {
+        architectures: ["Qwen3ForSequenceClassification"],
+        id2label: { 0: "LABEL_0" },
+        label2id: { LABEL_0: 0 },
+        pad_token_id: 1300,
       });
   },
   "decoder-with-code": (folder) => {

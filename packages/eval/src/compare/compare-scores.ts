@@ -17,7 +17,7 @@ export interface ScoreTable {
   readonly scale: Scale;
   readonly values: Run;
   /** How the score that users read is made of a logit. Default `identity`. For the saturated share alone. */
-  readonly activation?: "identity" | "sigmoid" | undefined;
+  readonly activation?: "identity" | "sigmoid" | "tanh" | undefined;
 }
 
 /** A rank correlation, −1 to 1. */
@@ -213,9 +213,12 @@ function topAgreement(queries: readonly AlignedQuery[], k: number): TopAgreement
 }
 
 function tableSaturation(table: ScoreTable, values: Float64Array): Saturation {
-  return table.scale === "logit" && table.activation === "sigmoid"
-    ? saturationOf(values.map(sigmoid), "probability")
-    : saturationOf(values, table.scale);
+  if (table.scale === "logit" && table.activation === "sigmoid")
+    return saturationOf(values.map(sigmoid), "probability");
+  // Of a cosine's range, and its limits.
+  if (table.scale === "logit" && table.activation === "tanh")
+    return saturationOf(values.map(Math.tanh), "cosine");
+  return saturationOf(values, table.scale === "tanh" ? "cosine" : table.scale);
 }
 
 function checkTable(table: ScoreTable): void {

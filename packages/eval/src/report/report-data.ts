@@ -168,7 +168,7 @@ export interface SystemModel {
   readonly queryPrefix: string;
   readonly documentPrefix: string;
   readonly scale: Scale;
-  readonly activation: "identity" | "sigmoid";
+  readonly activation: "identity" | "sigmoid" | "tanh";
   /** `listwise`: a score depends on the other candidates of its query, too. */
   readonly scoring: "pointwise" | "listwise";
 }

@@ -262,11 +262,12 @@ function reportOf(options: RunComparisonOptions, outcomes: readonly Outcome[]): 
           const logit = lists.get(query)?.logits[index] ?? Number.NaN;
           return Number.isNaN(logit) ? null : logit;
         });
-        const scores = logits.map((logit, system) =>
-          logit !== null && outcomes[system]?.description.system.activation === "sigmoid"
-            ? sigmoid(logit)
-            : logit,
-        );
+        const scores = logits.map((logit, system) => {
+          const activation = outcomes[system]?.description.system.activation;
+          if (logit === null) return null;
+          if (activation === "tanh") return Math.tanh(logit);
+          return activation === "sigmoid" ? sigmoid(logit) : logit;
+        });
         return { query, document, logits, scores };
       }),
     ).flat(),
