@@ -1,13 +1,10 @@
-import { defineConfig, type Options } from "tsup";
+import type { Options } from "tsup";
+import { library } from "../../tsup.base.js";
 
-const config: Options = {
-  entry: ["src/index.ts"],
-  format: "esm",
-  dts: true,
-  clean: true,
-  sourcemap: true,
-  target: "es2022",
-  platform: "node",
-};
+const config: Options = library({
+  // The command, and the library, which alone has types.
+  entry: ["src/index.ts", "src/main.ts"],
+  types: ["src/index.ts"],
+});
 
-export default defineConfig(config) as Options;
+export default config;

@@ -49,7 +49,7 @@ interface Waiting {
 
 /**
  * A relevance scorer for `rerankWithScorer` and the vector query tool of @mastra/rag. Scores lie between 0 and 1: a
- * probability as it is, the logistic function of a logit, `(1 + cosine) / 2`.
+ * probability as it is, the logistic function of a logit, `(1 + score) / 2` of a cosine or a hyperbolic tangent.
  */
 export class CrossrankRelevanceScorer implements RelevanceScoreProvider, AsyncDisposable {
   readonly #reranker: LazyReranker;

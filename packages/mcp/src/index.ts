@@ -1,2 +1,2 @@
-/** The specification version of rerankers that this package was written for. */
-export const specificationVersion = "v1";
+// What `import … from "@crossrank/mcp"` gives: the server, to be connected to any transport of the official SDK.
+export { createRerankServer, type RerankServer, type RerankServerOptions } from "./rerank-server.js";
