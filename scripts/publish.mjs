@@ -2,18 +2,21 @@
 // there is skipped. The release's workflow runs it, and scripts/rehearse-release.mjs runs it against a registry on
 // this machine.
 //
-//   node scripts/publish.mjs --list               what would be published; ends with 0 and prints names, a line each
+//   node scripts/publish.mjs --list               what would be published, a line each; nothing while changesets wait
 //   node scripts/publish.mjs --dry-run            packs and examines all of it, and publishes nothing
-//   node scripts/publish.mjs --addons FOLDER      with the addons that the native workflows built
+//   node scripts/publish.mjs --stage FOLDER       packs into a folder that is empty or not there, and publishes nothing
+//   node scripts/publish.mjs --from FOLDER        publishes what was packed so; needs neither dependencies nor a build
 //
-// Also --registry URL, --repository ADDRESS (in place of the root package.json's), --no-provenance, and
-// --without-addons, which lets addons be absent: their packages stay named as optional.
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+// With --dry-run and --stage: --addons FOLDER, with the addons that the native workflows built; --without-addons, which
+// lets addons be absent: their packages stay named as optional; --repository ADDRESS, in place of the root
+// package.json's. With the others: --registry URL, --no-provenance. --root FOLDER is another workspace.
+import { createHash } from "node:crypto";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { execute, plainEnvironment, repository } from "./release/commands.mjs";
+import { execute, repository } from "./release/commands.mjs";
 import { platformPackages } from "./release/platforms.mjs";
 import { needs, publicPackages, stage } from "./release/stage.mjs";
 
@@ -25,6 +28,8 @@ const { values: options } = parseArgs({
     root: { type: "string", default: repository },
     list: { type: "boolean", default: false },
     "dry-run": { type: "boolean", default: false },
+    stage: { type: "string" },
+    from: { type: "string" },
     addons: { type: "string", multiple: true, default: [] },
     "without-addons": { type: "boolean", default: false },
     registry: { type: "string" },
@@ -38,7 +43,6 @@ const toRegistry = options.registry === undefined ? [] : [`--registry=${options.
 /** Whether the registry has the version. */
 async function isPublished({ name, version }) {
   const result = await execute("npm", ["view", `${name}@${version}`, "version", "--json", ...toRegistry], {
-    env: registryEnvironment(),
     seconds: 120,
   });
   if (result.code === 0) return result.stdout.trim() !== "";
@@ -46,16 +50,6 @@ async function isPublished({ name, version }) {
   throw new Refusal(
     `The registry does not say whether it has ${name}@${version}:\n${result.output.slice(-1000)}`,
   );
-}
-
-/** The credentials of the workflow are in npm's own variables. */
-function registryEnvironment() {
-  const token = process.env["NODE_AUTH_TOKEN"];
-  const userconfig = process.env["NPM_CONFIG_USERCONFIG"];
-  return plainEnvironment({
-    ...(token === undefined ? {} : { NODE_AUTH_TOKEN: token }),
-    ...(userconfig === undefined ? {} : { NPM_CONFIG_USERCONFIG: userconfig }),
-  });
 }
 
 /** Writes the address into every package.json; it refuses where there is none. */
@@ -120,7 +114,7 @@ async function publish({ name, version, tarball }) {
   const { code, output } = await execute(
     "npm",
     ["publish", tarball, "--access=public", "--ignore-scripts", ...provenance, ...toRegistry],
-    { env: registryEnvironment(), seconds: 900 },
+    { seconds: 900 },
   );
   if (code !== 0) {
     throw new Refusal(
@@ -130,13 +124,8 @@ async function publish({ name, version, tarball }) {
   }
 }
 
-async function main() {
-  if (options.list) {
-    for (const one of everything()) {
-      if (!(await isPublished(one))) console.log(`${one.name}@${one.version}`);
-    }
-    return;
-  }
+/** Packs everything into a folder, and refuses what is not fit to be published. */
+async function pack(folder) {
   await writeMetadata();
   const waiting = waitingChangesets();
   if (waiting.length > 0 && !options["dry-run"]) {
@@ -147,32 +136,74 @@ async function main() {
   }
   const missing = publicPackages(root).filter(({ directory }) => !existsSync(path.join(directory, "dist")));
   if (missing.length > 0) {
+    const names = missing.map(({ manifest }) => manifest.name).join(", ");
+    throw new Refusal(`${names}: not built; run npm run build first.`);
+  }
+  const { packages, absent } = await stage({ root, folder, addons: options.addons });
+  const problems = problemsOf(packages, absent);
+  if (problems.length > 0 && !options["dry-run"]) throw new Refusal(problems.join("\n"));
+  return { packages, problems };
+}
+
+const index = "packages.json";
+const sha256 = (file) => createHash("sha256").update(readFileSync(file)).digest("hex");
+
+/** @param {string} folder with tarballs in the order of publishing, as `--stage` left it */
+async function publishAll(folder) {
+  const packages = JSON.parse(readFileSync(path.join(folder, index), "utf8")).map((one) => ({
+    ...one,
+    tarball: path.join(folder, one.file),
+  }));
+  const changed = packages.filter((one) => sha256(one.tarball) !== one.sha256);
+  if (changed.length > 0) {
     throw new Refusal(
-      `${missing.map(({ manifest }) => manifest.name).join(", ")}: not built; run npm run build first.`,
+      `${changed.map(({ file }) => file).join(", ")}: changed since it was packed; pack again.`,
     );
   }
+  let published = 0;
+  for (const one of packages) {
+    if (await isPublished(one)) {
+      console.log(`is there  ${one.name}@${one.version}`);
+      continue;
+    }
+    await publish(one);
+    published += 1;
+    console.log(`published ${one.name}@${one.version}`);
+  }
+  console.log(`${published} packages published, ${packages.length - published} were there`);
+}
+
+async function main() {
+  if (options.list) {
+    if (waitingChangesets().length > 0) return;
+    for (const one of everything()) {
+      if (!(await isPublished(one))) console.log(`${one.name}@${one.version}`);
+    }
+    return;
+  }
+  if (options.from !== undefined) return publishAll(path.resolve(options.from));
+  if (options.stage !== undefined) {
+    const folder = path.resolve(options.stage);
+    if (existsSync(folder) && readdirSync(folder).length > 0) throw new Refusal(`${folder} is not empty.`);
+    const { packages } = await pack(folder);
+    const written = packages.map(({ name, version, tarball }) => ({
+      name,
+      version,
+      file: path.basename(tarball),
+      sha256: sha256(tarball),
+    }));
+    writeFileSync(path.join(folder, index), `${JSON.stringify(written, null, 2)}\n`);
+    console.log(`${packages.length} packages packed`);
+    return;
+  }
+  if (!options["dry-run"])
+    throw new Refusal("Say what to do: --list, --dry-run, --stage FOLDER or --from FOLDER.");
   const folder = mkdtempSync(path.join(tmpdir(), "crossrank-publish-"));
   try {
-    const { packages, absent } = await stage({ root, folder, addons: options.addons });
-    const problems = problemsOf(packages, absent);
-    if (options["dry-run"]) {
-      for (const { name, version } of packages) console.log(`would publish ${name}@${version}`);
-      for (const problem of problems) console.log(`refused: ${problem}`);
-      process.exitCode = problems.length > 0 ? 1 : 0;
-      return;
-    }
-    if (problems.length > 0) throw new Refusal(problems.join("\n"));
-    let published = 0;
-    for (const one of packages) {
-      if (await isPublished(one)) {
-        console.log(`is there  ${one.name}@${one.version}`);
-        continue;
-      }
-      await publish(one);
-      published += 1;
-      console.log(`published ${one.name}@${one.version}`);
-    }
-    console.log(`${published} packages published, ${packages.length - published} were there`);
+    const { packages, problems } = await pack(folder);
+    for (const { name, version } of packages) console.log(`would publish ${name}@${version}`);
+    for (const problem of problems) console.log(`refused: ${problem}`);
+    process.exitCode = problems.length > 0 ? 1 : 0;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -21,7 +21,9 @@ interface Job {
   readonly environment?: string;
   readonly permissions?: Readonly<Record<string, string>>;
   readonly "timeout-minutes"?: number;
-  readonly steps: readonly Step[];
+  /** Another workflow of this repository, in place of steps. */
+  readonly uses?: string;
+  readonly steps?: readonly Step[];
 }
 
 interface Workflow {
@@ -68,17 +70,29 @@ test("every action is pinned by a commit, with the version that RELEASING.md giv
 describe.each(workflows)("%s", (path) => {
   const yaml = text(path);
   const { on, permissions, jobs } = parse(yaml) as Workflow;
-  const publishing = Object.entries(jobs).filter(([, { steps }]) =>
-    steps.some(({ run = "" }) => /\b(publish|pre-publish)\b/.test(run)),
+  const stepsOf = (job: Job): readonly Step[] => job.steps ?? [];
+  const publishing = Object.entries(jobs).filter(([, job]) =>
+    stepsOf(job).some(({ run = "" }) =>
+      /\bpublish\.mjs --from\b|\b(npm|pnpm|changeset|napi) (pre-)?publish\b/.test(run),
+    ),
   );
+  const proposing = Object.entries(jobs).filter(([, job]) =>
+    stepsOf(job).some(({ run = "" }) => /\bgit push\b/.test(run)),
+  );
+  const isOne = (some: readonly (readonly [string, Job])[], name: string): boolean =>
+    some.some(([one]) => one === name);
 
-  test("reads the repository and nothing else, except where it publishes", () => {
+  test("reads the repository and nothing else, except where it publishes or proposes versions", () => {
     expect(permissions).toEqual({ contents: "read" });
     for (const [name, job] of Object.entries(jobs)) {
-      const isPublishing = publishing.some(([one]) => one === name);
-      const allowed = isPublishing ? { contents: "read", "id-token": "write" } : undefined;
+      const allowed = isOne(publishing, name)
+        ? { contents: "read", "id-token": "write" }
+        : isOne(proposing, name)
+          ? { contents: "write", "pull-requests": "write" }
+          : undefined;
       expect(job.permissions, name).toEqual(allowed);
-      expect(job["timeout-minutes"], name).toBeGreaterThan(0);
+      if (job.uses === undefined) expect(job["timeout-minutes"], name).toBeGreaterThan(0);
+      else expect(existsSync(join(root, job.uses)), job.uses).toBe(true);
     }
     // It would run a stranger's change with this repository's rights.
     expect(Object.keys(on)).not.toContain("pull_request_target");
@@ -86,51 +100,80 @@ describe.each(workflows)("%s", (path) => {
   });
 
   test.each(publishing)(
-    "%s publishes for a tag alone, after the tests, and trusts nothing beside it",
+    "%s publishes from main alone, after all other jobs, and runs nothing beside it",
     (name, job) => {
-      expect(job.if).toMatch(/^startsWith\(github\.ref, 'refs\/tags\/'\)$/);
+      expect(Object.keys(on).sort()).toEqual(["push", "workflow_dispatch"]);
+      expect(on["push"]).toEqual({ branches: ["main"] });
       expect([job.needs].flat().sort()).toEqual(
         Object.keys(jobs)
           .filter((one) => one !== name)
           .sort(),
       );
+      // A skipped job that it needs skips it; a condition of its own could undo that.
+      expect(job.if).toBeUndefined();
       expect(job.environment).toBe("release");
-      for (const { uses = "", run = "", with: inputs } of job.steps) {
+      const runs = stepsOf(job).flatMap(({ run }) => run ?? []);
+      expect(runs).toEqual(["node scripts/publish.mjs --from packed"]);
+      for (const { uses = "", with: inputs } of stepsOf(job)) {
         if (uses.startsWith("actions/checkout@")) expect(inputs?.["persist-credentials"]).toBe(false);
-        if (/\b(pnpm|npm) (install|ci)\b/.test(run)) expect(run).toContain("--ignore-scripts");
         expect(uses).not.toMatch(/^actions\/cache@/);
         expect(inputs?.["cache"]).toBeUndefined();
       }
     },
   );
 
+  test.each(proposing)(
+    "%s proposes versions from main alone, and runs no script of a dependency",
+    (_name, job) => {
+      expect(on).toEqual({ push: { branches: ["main"] } });
+      for (const { uses = "", run = "" } of stepsOf(job)) {
+        if (/\b(pnpm|npm) (install|ci)\b/.test(run)) expect(run).toContain("--ignore-scripts");
+        expect(uses).not.toMatch(/^actions\/cache@/);
+      }
+    },
+  );
+
   test("uses secrets in the publishing job alone, and puts no foreign text into a shell", () => {
     for (const [name, job] of Object.entries(jobs)) {
-      if (publishing.some(([one]) => one === name)) continue;
+      if (isOne(publishing, name)) continue;
       expect(JSON.stringify(job), name).not.toContain("secrets.");
+      expect(job, name).not.toHaveProperty("secrets");
     }
-    const runs = Object.values(jobs).flatMap(({ steps }) => steps.map(({ run = "" }) => run));
+    const runs = Object.values(jobs).flatMap((job) => stepsOf(job).map(({ run = "" }) => run));
     expect(runs.filter((run) => /\$\{\{\s*(github\.(event|head_ref|ref_name)|inputs)\b/.test(run))).toEqual(
       [],
     );
   });
+});
 
-  test("runs for a change of whatever its package is built from", () => {
-    const [, name = ""] = /packages\/(backend-[\w-]+?)\/scripts/.exec(yaml) ?? [];
-    const paths = on["pull_request"]?.paths ?? [];
-    const needed = dependenciesOf(name);
-    expect(needed).toContain("backend-kit");
-    const uncovered = [...needed].filter(
-      (one) => !paths.includes(`packages/${one}/**`) && !paths.includes(`packages/${one}/src/**`),
-    );
-    expect(uncovered).toEqual([]);
-    const crates = cratesOf(name);
-    expect(
-      crates.filter((crate) => !paths.some((one) => `${crate}/`.startsWith(one.replace("**", "")))),
-    ).toEqual([]);
-    expect(paths).toContain(path);
-    for (const one of paths) expect(existsSync(join(root, one.replace(/\/\*\*$/, ""))), one).toBe(true);
-  });
+const native = workflows.flatMap((path) => {
+  const [, name] = /packages\/(backend-[\w-]+?)\/scripts/.exec(text(path)) ?? [];
+  return name === undefined ? [] : [[path, name] as const];
+});
+
+test.each(native)("%s runs for a change of whatever its package is built from", (path, name) => {
+  const { on } = parse(text(path)) as Workflow;
+  expect(on).toHaveProperty("workflow_call");
+  const paths = on["pull_request"]?.paths ?? [];
+  const needed = dependenciesOf(name);
+  expect(needed).toContain("backend-kit");
+  const uncovered = [...needed].filter(
+    (one) => !paths.includes(`packages/${one}/**`) && !paths.includes(`packages/${one}/src/**`),
+  );
+  expect(uncovered).toEqual([]);
+  const crates = cratesOf(name);
+  expect(
+    crates.filter((crate) => !paths.some((one) => `${crate}/`.startsWith(one.replace("**", "")))),
+  ).toEqual([]);
+  expect(paths).toContain(path);
+  for (const one of paths) expect(existsSync(join(root, one.replace(/\/\*\*$/, ""))), one).toBe(true);
+});
+
+test("one workflow publishes, and one proposes versions", () => {
+  const withRun = (pattern: RegExp): string[] => workflows.filter((path) => pattern.test(text(path)));
+  expect(withRun(/publish\.mjs --from/)).toEqual([".github/workflows/release.yml"]);
+  expect(withRun(/git push/)).toEqual([".github/workflows/versions.yml"]);
+  expect(native).toHaveLength(2);
 });
 
 /** Folders of the crates in this repository that the package's addon is built from, relative to the root. */
