@@ -145,7 +145,11 @@ function planOutput(
   for (const kind of output.kinds) {
     switch (kind) {
       case "class-logits":
-        if (causal) continue;
+        if (causal) {
+          const planned = planRankedClasses(header, metadata, architecture, profile.head);
+          if (planned === undefined) continue;
+          return planned;
+        }
         // A chain's modules are core's: where the file is pooled without a head, the next kind is right.
         if (profile.head.kind === "pooled-chain" && pooling !== poolingTypes.rank) continue;
         return planClassLogits(header, metadata, architecture, profile, config, embeddingSize);
@@ -220,6 +224,43 @@ function planClassLogits(
     throw new Refusal(`its head has ${outputs} outputs, and the model's profile wants ${wanted}`, convert);
   }
   return { kind: "class-logits", classes: wanted, folded: undefined };
+}
+
+/**
+ * A decoder's classifier, as `crossrank convert` writes it: the rows of its classes as the rank head, one class with a row
+ * of zeros behind it. llama.cpp reads Qwen3's rank head on the last token, and puts a softmax behind it; other decoders'
+ * on the first token, which knows nothing of the text.
+ */
+function planRankedClasses(
+  header: GgufHeader,
+  metadata: Metadata,
+  architecture: string,
+  { kind, ...head }: JudgeFacts["profile"]["head"],
+): PlannedOutput | undefined {
+  const classes = metadata.count("crossrank.ranked_classes");
+  if (classes === undefined) return undefined;
+  const pooling = metadata.count(`${architecture}.pooling_type`);
+  if (architecture !== "qwen3" || pooling !== poolingTypes.rank) {
+    throw new Refusal(
+      `its classifier is read on the last token, and llama.cpp ranks ${architecture} with pooling type ${pooling ?? "none"} by another`,
+      convert,
+    );
+  }
+  const rows = requireTensor(header, "cls.output.weight").dimensions[1] ?? 1;
+  const more = ["cls.weight", "cls.bias", "cls.output.bias", "cls.norm.weight"].find((name) =>
+    header.tensors.has(name),
+  );
+  if (classes < 1 || rows !== Math.max(2, classes) || more !== undefined) {
+    throw new Refusal(
+      `its rank head has ${rows} rows${more === undefined ? "" : ` and ${more}`}, which is not the classifier of ${classes} classes that it says`,
+      convert,
+    );
+  }
+  const wanted =
+    kind === "logit" ? 1 : kind === "two-class" ? 2 : "classes" in head ? head.classes : undefined;
+  if (wanted !== classes)
+    throw new Refusal(`its head has ${classes} classes, and the model's profile has another head`, convert);
+  return { kind: "ranked-classes", classes };
 }
 
 function planPooling(

@@ -85,6 +85,10 @@ class VectorLane implements Lane {
       const shares = requireLength(vector, output.columns.length);
       return output.columns.map((column) => Math.log(shares[column] as number));
     }
+    if (output.kind === "ranked-classes") {
+      const shares = requireLength(vector, Math.max(2, output.classes)).map(Math.log);
+      return output.classes === 1 ? [(shares[0] as number) - (shares[1] as number)] : shares;
+    }
     if (output.folded === undefined) return requireLength(vector, output.classes);
     requireLength(vector, 1);
     return output.folded === 1 ? [0, first] : [first, 0];

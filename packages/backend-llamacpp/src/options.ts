@@ -1,5 +1,12 @@
-import { checkHostOptions, type HostOptions, mostCopies, requireCount } from "@crossrank/backend-kit";
-import { InvalidInputError } from "@crossrank/core";
+import {
+  checkHostOptions,
+  type HostOptions,
+  hostOptionNames,
+  mostCopies,
+  requireCount,
+  requireOptions,
+} from "@crossrank/backend-kit";
+import { InvalidInputError, type OptionNames } from "@crossrank/core";
 
 /**
  * How {@link llamacpp} runs models. Every default is chosen from the machine and the model when a model loads.
@@ -35,8 +42,18 @@ export interface LlamaCppOptions extends HostOptions {
 
 const gpus: readonly unknown[] = [undefined, "auto", "metal", "cuda", "vulkan", false];
 
+const names: OptionNames<LlamaCppOptions> = {
+  ...hostOptionNames,
+  file: true,
+  contexts: true,
+  threads: true,
+  flashAttention: true,
+  gpu: true,
+};
+
 /** @throws {InvalidInputError} naming the option at fault. */
 export function checkOptions(options: LlamaCppOptions): void {
+  requireOptions("llamacpp()", options, names);
   checkHostOptions(options);
   requireCount("contexts", options.contexts, mostCopies());
   requireCount("threads", options.threads);

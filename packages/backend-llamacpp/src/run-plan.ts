@@ -27,17 +27,30 @@ export type PlannedOutput =
    * The logarithms of what the file's rank head gives for two answers, whose difference is that of the tokens' logits.
    * `columns`: where the head has each of the tokens asked for.
    */
-  | { readonly kind: "ranked-answers"; readonly columns: readonly [0 | 1, 0 | 1] };
+  | { readonly kind: "ranked-answers"; readonly columns: readonly [0 | 1, 0 | 1] }
+  /**
+   * A decoder's classifier as rank head: the logarithms of what llama.cpp's softmax gives, which are the class logits but
+   * for what is common to all. One class stands beside an output that is always 0, and is the difference.
+   */
+  | { readonly kind: "ranked-classes"; readonly classes: number };
 
 /** What core calls an output. */
 export function outputKindOf(output: PlannedOutput): OutputKind {
-  return output.kind === "ranked-answers" ? "token-logits" : output.kind;
+  switch (output.kind) {
+    case "ranked-answers":
+      return "token-logits";
+    case "ranked-classes":
+      return "class-logits";
+    default:
+      return output.kind;
+  }
 }
 
 /** Numbers of one sequence. */
 export function widthOf(output: PlannedOutput): number {
   switch (output.kind) {
     case "class-logits":
+    case "ranked-classes":
       return output.classes;
     case "pooled":
       return output.size;

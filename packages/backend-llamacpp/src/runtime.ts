@@ -197,6 +197,7 @@ function overridesOf({
     pooled: output.kind === "pooled" ? output.pooling : poolingTypes.none,
     "token-logits": poolingTypes.none,
     "ranked-answers": poolingTypes.rank,
+    "ranked-classes": poolingTypes.rank,
   }[output.kind];
   const overrides = {
     [architecture]: { pooling_type: pooling, attention: { causal } },

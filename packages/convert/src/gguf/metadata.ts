@@ -13,6 +13,9 @@ import type { MetadataValue } from "@crossrank/formats/gguf";
  * - `crossrank.folded_two_class` (uint32): p, 0 or 1, only where a head of two classes was folded to one output,
  *   logit[p] − logit[1 − p]. That is the number the profile's `two-class` head wants: as class logits of two columns
  *   it is the output in column p and 0 in the other.
+ * - `crossrank.ranked_classes` (uint32): n, only of a decoder's classifier: the classes that it gives. The rank head has
+ *   their rows, and one class a row of zeros behind it, so that llama.cpp's softmax loses nothing: ln of what it gives
+ *   are the class logits, but for what is common to all; one class is ln p[0] − ln p[1].
  * - `crossrank.tokenizer_sha256` (string): lower-case hex of the source's tokenizer.json.
  * - `crossrank.source` (string): what the caller of the conversion says about the source, as JSON.
  * - `crossrank.dtype` (string): the precision asked for, as in `WriteRequest`.
@@ -20,7 +23,8 @@ import type { MetadataValue } from "@crossrank/formats/gguf";
  *   is no multiple of 32. Absent where there is none.
  *
  * What llama.cpp gives for each head, by `<architecture>.pooling_type`:
- * - 4 (rank): `logit` and `two-class` heads, one raw logit. Architecture qwen3 with a rank head gives P(yes) instead:
+ * - 4 (rank): `logit` and `two-class` heads, one raw logit. Architecture qwen3 with a rank head gives shares instead: of
+ *   the classes where `crossrank.ranked_classes` says so, else P(yes):
  *   llama.cpp's own softmax over the rows [yes, no] of `cls.output.weight`. Token logits work on the same file.
  * - 1 (mean), 2 (cls), 3 (last): `pooled-chain` and `cosine` heads, the pooled vector before the profile's modules.
  * - none: a causal model, scored by the logits of its answer tokens.
@@ -35,6 +39,7 @@ export const metadataKeys = {
   profile: "crossrank.profile",
   segmentVocabulary: "crossrank.segment_vocabulary",
   foldedTwoClass: "crossrank.folded_two_class",
+  rankedClasses: "crossrank.ranked_classes",
   tokenizerSha256: "crossrank.tokenizer_sha256",
   source: "crossrank.source",
   dtype: "crossrank.dtype",
@@ -47,6 +52,8 @@ export function ownMetadata(facts: {
   /** V, where the vocabulary is doubled. */
   readonly segmentVocabulary: number | undefined;
   readonly foldedTwoClass: 0 | 1 | undefined;
+  /** Of a decoder's classifier. */
+  readonly rankedClasses: number | undefined;
   /** The bytes of tokenizer.json. */
   readonly tokenizer: Uint8Array;
   readonly source: Readonly<Record<string, string>>;
@@ -65,6 +72,8 @@ export function ownMetadata(facts: {
     entries.push([metadataKeys.segmentVocabulary, { type: "uint32", value: facts.segmentVocabulary }]);
   if (facts.foldedTwoClass !== undefined)
     entries.push([metadataKeys.foldedTwoClass, { type: "uint32", value: facts.foldedTwoClass }]);
+  if (facts.rankedClasses !== undefined)
+    entries.push([metadataKeys.rankedClasses, { type: "uint32", value: facts.rankedClasses }]);
   if (facts.keptTensors.length > 0)
     entries.push([metadataKeys.keptTensors, { type: "string[]", value: facts.keptTensors }]);
   return entries;

@@ -1,7 +1,7 @@
-import type { ModelProfile } from "@crossrank/core";
+import type { ModelProfile, TemplatePiece } from "@crossrank/core";
 import type { MetadataValue } from "@crossrank/formats/gguf";
 import type { ModelDescription, Norm } from "../source/description.js";
-import { pickRows, scaleBy } from "./derived-weight.js";
+import { pickRows, scaleBy, stackRows } from "./derived-weight.js";
 import {
   commonEpsilon,
   commonLayer,
@@ -16,6 +16,7 @@ import {
   refusal,
   requireGelu,
   table,
+  templateOf,
   uint32,
 } from "./plan.js";
 
@@ -101,6 +102,7 @@ export function planDecoder(
     ],
     tensors,
     ranksPrompts: head.ranksPrompts,
+    rankedClasses: head.rankedClasses,
   };
 }
 
@@ -151,8 +153,11 @@ function planHead(
   readonly tensors: readonly PlannedTensor[];
   readonly hyperparameters: readonly (readonly [string, MetadataValue])[];
   readonly ranksPrompts: boolean;
+  readonly rankedClasses?: number;
 } {
   const { head } = profile;
+  if (description.head.kind === "classifier")
+    return planClasses(description, description.head, profile, architecture);
   if (head.kind === "cosine" || head.kind === "pooled-chain") {
     if (architecture === "gemma" && !nearly((description.embeddings.scale ?? 1) ** 2, description.hiddenSize))
       throw refusal(description, "its embeddings are scaled by a rounded number, which pooling would show");
@@ -185,4 +190,58 @@ function planHead(
     ],
     ranksPrompts: true,
   };
+}
+
+/**
+ * The rows of a classifier on the last token, as the rank head of Qwen3. llama.cpp puts its softmax behind it; one class
+ * has a row of zeros behind it, against which nothing is lost (`metadataKeys.rankedClasses`). Of every other decoder
+ * llama.cpp reads the rank head on the first token (llama-graph.cpp, llm_graph_input_cls).
+ */
+function planClasses(
+  description: ModelDescription,
+  head: Extract<ModelDescription["head"], { kind: "classifier" }>,
+  profile: ModelProfile,
+  architecture: "qwen2" | "qwen3" | "gemma",
+): ReturnType<typeof planHead> {
+  if (architecture !== "qwen3")
+    throw refusal(
+      description,
+      `its classifier reads the last token, and llama.cpp's rank head of ${architecture} the first`,
+    );
+  const [step, ...others] = head.steps;
+  if (step?.kind !== "linear" || step.linear.bias !== undefined || others.length > 0)
+    throw refusal(description, "its classifier is more than one layer without a bias");
+  requireLastToken(description, head.passedOver, templateOf(profile));
+  const { weight } = step.linear;
+  const rows = head.classes === 1 ? stackRows([weight, scaleBy(weight, 0)]) : weight;
+  const labels = Array.from({ length: Math.max(2, head.classes) }, (_, index) => `LABEL_${index}`);
+  return {
+    tensors: [exact("cls.output.weight", rows)],
+    hyperparameters: [
+      ["pooling_type", uint32(poolingTypes.rank)],
+      ["classifier.output_labels", { type: "string[]", value: labels }],
+    ],
+    ranksPrompts: true,
+    rankedClasses: head.classes,
+  };
+}
+
+/**
+ * llama.cpp reads the last token, whatever it is. What ends a sequence must not be what transformers takes for padding
+ * there: a token of the template, or wording and texts, which give no padding where that is the tokenizer's own.
+ */
+function requireLastToken(
+  description: ModelDescription,
+  passedOver: number | undefined,
+  template: readonly TemplatePiece[],
+): void {
+  const last = template.findLast((piece) => !("split" in piece));
+  const isSafe =
+    passedOver === undefined ||
+    (last !== undefined && "id" in last ? last.id !== passedOver : passedOver === description.paddingId);
+  if (isSafe) return;
+  throw refusal(
+    description,
+    `its sequences may end with token ${passedOver}, which its classifier passes over as padding and llama.cpp does not`,
+  );
 }

@@ -29,6 +29,8 @@ export interface GgufPlan {
   /** V, where the vocabulary is doubled for segments. */
   readonly segmentVocabulary?: number | undefined;
   readonly foldedTwoClass?: 0 | 1 | undefined;
+  /** Classes of a decoder's classifier. */
+  readonly rankedClasses?: number | undefined;
   /** Whether the file ranks by itself from a prompt (`tokenizer.chat_template.rerank`). */
   readonly ranksPrompts?: boolean | undefined;
   /** Tables of segments as `tokenizer.ggml.token_type_count` counts them; llama.cpp's BERT wants at least 1. */

@@ -102,6 +102,7 @@ async function writeGguf(request: WriteRequest): Promise<readonly string[]> {
       profile,
       segmentVocabulary: plan.segmentVocabulary,
       foldedTwoClass: plan.foldedTwoClass,
+      rankedClasses: plan.rankedClasses,
       tokenizer: tokenizer.bytes,
       source: request.metadata,
       dtype,

@@ -8,8 +8,8 @@ import { type Source, unsupported } from "./source.js";
 const windowSetting: RegExp =
   /sliding|window|local_att|global_att|rope_local|(?:^|_)layer_types$|(?:^|_)swa(?:_|$)|att(?:n|ention)_(?:chunk|types$|pattern)/;
 
-/** Called alike, and about something else: the kinds of the feed-forward layers. */
-const others: ReadonlySet<string> = new Set(["mlp_layer_types"]);
+/** Called alike, and about something else: the kinds of the feed-forward layers, and what only training reads. */
+const others: RegExp = /mlp_layer_types$|dropout/;
 
 /**
  * A window that an architecture's own code would leave aside, or that is not known here, is refused: a model that was
@@ -23,7 +23,7 @@ export function refuseUnknownWindows(
   known: readonly string[],
 ): void {
   for (const [name, value] of Object.entries(source.config)) {
-    if (!windowSetting.test(name) || others.has(name) || known.includes(name)) continue;
+    if (!windowSetting.test(name) || others.test(name) || known.includes(name)) continue;
     if (isWithout(source, name, value)) continue;
     throw unsupported(
       source,
