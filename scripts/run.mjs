@@ -48,15 +48,7 @@ const pnpmIn = (folder, ...args) =>
 const pnpm = (...args) => pnpmIn(root, ...args);
 const node = (...args) => run(process.execPath, ...args);
 const install = () => pnpm("install", "--frozen-lockfile");
-const build = (...filters) =>
-  pnpm(
-    "exec",
-    "turbo",
-    "run",
-    "build",
-    "--output-logs=errors-only",
-    ...filters.map((name) => `--filter=${name}`),
-  );
+const build = (...names) => node("scripts/build.mjs", ...names);
 
 /** Standard output of a command in the repository root. */
 function outputOf(command, ...args) {

@@ -1,14 +1,10 @@
-import { defineConfig, type Options } from "tsup";
+import type { Options } from "tsup";
+import { library } from "../../tsup.base.js";
 
-const config: Options = {
+const config: Options = library({
   // The worker is a file of its own beside index.js: index.js starts it by URL.
   entry: ["src/index.ts", "src/graph.ts", "src/worker.ts"],
-  format: "esm",
-  dts: { entry: ["src/index.ts", "src/graph.ts"] },
-  clean: true,
-  sourcemap: true,
-  target: "es2022",
-  platform: "node",
-};
+  types: ["src/index.ts", "src/graph.ts"],
+});
 
-export default defineConfig(config) as Options;
+export default config;

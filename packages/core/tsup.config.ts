@@ -1,18 +1,14 @@
-import { defineConfig, type Options } from "tsup";
+import type { Options } from "tsup";
+import { library } from "../../tsup.base.js";
 
-const config: Options = {
+const config: Options = library({
   entry: {
     index: "src/index.ts",
     encoding: "src/entries/encoding.ts",
     files: "src/entries/files.ts",
     verify: "src/entries/verify.ts",
   },
-  format: "esm",
-  dts: true,
-  clean: true,
-  sourcemap: true,
-  target: "es2022",
   platform: "neutral",
-};
+});
 
-export default defineConfig(config) as Options;
+export default config;

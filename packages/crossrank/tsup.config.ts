@@ -1,15 +1,11 @@
-import { defineConfig, type Options } from "tsup";
+import type { Options } from "tsup";
+import { library } from "../../tsup.base.js";
 
-const config: Options = {
+const config: Options = library({
   // The command, and the library, which alone has types.
   // `config` is what a configuration file imports: it loads nothing else.
   entry: { main: "src/main.ts", index: "src/index.ts", config: "src/config/index.ts" },
-  format: "esm",
-  dts: { entry: { index: "src/index.ts" } },
-  clean: true,
-  sourcemap: true,
-  target: "es2022",
-  platform: "node",
-};
+  types: ["src/index.ts"],
+});
 
-export default defineConfig(config) as Options;
+export default config;

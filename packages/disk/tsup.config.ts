@@ -1,13 +1,8 @@
-import { defineConfig, type Options } from "tsup";
+import type { Options } from "tsup";
+import { library } from "../../tsup.base.js";
 
-const config: Options = {
+const config: Options = library({
   entry: ["src/index.ts"],
-  format: "esm",
-  dts: true,
-  clean: true,
-  sourcemap: true,
-  target: "es2022",
-  platform: "node",
-};
+});
 
-export default defineConfig(config) as Options;
+export default config;

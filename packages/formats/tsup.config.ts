@@ -1,6 +1,7 @@
-import { defineConfig, type Options } from "tsup";
+import type { Options } from "tsup";
+import { library } from "../../tsup.base.js";
 
-const config: Options = {
+const config: Options = library({
   entry: [
     "src/index.ts",
     "src/onnx/index.ts",
@@ -8,12 +9,6 @@ const config: Options = {
     "src/mlpackage/index.ts",
     "src/tokenizer/index.ts",
   ],
-  format: "esm",
-  dts: true,
-  clean: true,
-  sourcemap: true,
-  target: "es2022",
-  platform: "node",
-};
+});
 
-export default defineConfig(config) as Options;
+export default config;
