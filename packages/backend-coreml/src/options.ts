@@ -1,4 +1,5 @@
-import { type Backend, InvalidInputError } from "@crossrank/core";
+import { requireOptions } from "@crossrank/backend-kit";
+import { type Backend, InvalidInputError, type OptionNames } from "@crossrank/core";
 import { type ComputeUnits, computeUnits } from "./compute-units.js";
 import type { Arithmetic } from "./reference/translation.js";
 
@@ -35,14 +36,24 @@ export interface ReferenceOptions {
 
 const arithmetics: readonly string[] = ["single", "half"];
 
+const names: OptionNames<CoreMlOptions> = {
+  file: true,
+  computeUnits: true,
+  cacheFolder: true,
+  reference: true,
+};
+
 /** @throws {InvalidInputError} naming the option at fault. */
-export function checkOptions({ file, computeUnits: units, cacheFolder, reference }: CoreMlOptions): void {
+export function checkOptions(options: CoreMlOptions): void {
+  requireOptions("coreml()", options, names);
+  const { file, computeUnits: units, cacheFolder, reference } = options;
   if (file !== undefined && !file.endsWith(".mlpackage")) {
     throw new InvalidInputError("file", `must name a .mlpackage of the model, not ${JSON.stringify(file)}`);
   }
   requireOneOf("computeUnits", units, computeUnits);
   if (cacheFolder === "") throw new InvalidInputError("cacheFolder", "must be the path of a folder");
   if (reference === undefined) return;
+  requireOptions("reference", reference, { backend: true, arithmetic: true });
   requireOneOf("reference.arithmetic", reference.arithmetic, arithmetics);
   if (typeof reference.backend?.load !== "function") {
     throw new InvalidInputError("reference.backend", "must be a backend for ONNX files, e.g. onnx()");

@@ -1,10 +1,11 @@
 import { pathToFileURL } from "node:url";
+import type { OptionNames } from "@crossrank/core";
 import type { CallTable, Handlers, MortalClient } from "./calls.js";
 import { ChildClient } from "./child-client.js";
 import { type Deadlines, longestDeadline, startDeadline } from "./deadlines.js";
 import { RuntimeStartError } from "./errors.js";
 import { LocalClient } from "./local-client.js";
-import { checkChoice, requireCount } from "./options.js";
+import { checkChoice, requireCount, requireOptions } from "./options.js";
 import { bundleFix, findPackageFile, type PackageFile } from "./package-file.js";
 import { RestartingHost } from "./restarting-host.js";
 import { ThreadClient } from "./thread-client.js";
@@ -32,9 +33,13 @@ export interface HostOptions {
   readonly deadlines?: Deadlines | undefined;
 }
 
+/** For a backend's own names of options. */
+export const hostOptionNames: OptionNames<HostOptions> = { isolation: true, deadlines: true };
+
 /** @throws {InvalidInputError} naming the option at fault. */
 export function checkHostOptions({ isolation, deadlines }: HostOptions): void {
   checkChoice("isolation", isolation, ["process", "thread"]);
+  if (deadlines !== undefined) requireOptions("deadlines", deadlines, { load: true, run: true, close: true });
   for (const name of ["load", "run", "close"] as const) {
     requireCount(`deadlines.${name}`, deadlines?.[name], longestDeadline);
   }

@@ -25,8 +25,21 @@ export type {
   FoundArtifact,
 } from "./descriptor.js";
 export { BackendNotInstalledError, RuntimeStartError } from "./errors.js";
-export { checkHostOptions, Host, type HostFacts, type HostOptions, type Isolation } from "./host.js";
-export { checkBatchOption, checkChoice, mostCopies, requireCount } from "./options.js";
+export {
+  checkHostOptions,
+  Host,
+  type HostFacts,
+  type HostOptions,
+  hostOptionNames,
+  type Isolation,
+} from "./host.js";
+export {
+  checkBatchOption,
+  checkChoice,
+  mostCopies,
+  requireCount,
+  requireOptions,
+} from "./options.js";
 export { requireTokens } from "./output-request.js";
 export {
   type CalledGraph,

@@ -1,5 +1,10 @@
 import { availableParallelism } from "node:os";
-import { type BatchPreference, InvalidInputError } from "@crossrank/core";
+import {
+  type BatchPreference,
+  InvalidInputError,
+  type OptionNames,
+  requireKnownOptions,
+} from "@crossrank/core";
 
 /** @throws {InvalidInputError} naming `path` where the value is given and no whole number from 1 to `most`. */
 export function requireCount(
@@ -26,8 +31,25 @@ export function checkChoice(path: string, value: unknown, choices: readonly stri
   throw new InvalidInputError(path, `must be one of "${choices.join('", "')}", not ${JSON.stringify(value)}`);
 }
 
+/**
+ * @param path where the options are in the arguments; the call's name, as in `"onnx()"`, where they are all there is.
+ * @throws {InvalidInputError} when they are no object, or one of them is none of those that are known.
+ */
+export function requireOptions<Options extends object>(
+  path: string,
+  given: Options,
+  known: OptionNames<Options>,
+): void {
+  const isCall = path.endsWith("()");
+  if (typeof given !== "object" || given === null) {
+    throw new InvalidInputError(isCall ? "options" : path, `must be an object, not ${typeof given}`);
+  }
+  requireKnownOptions(given, known, path, isCall ? undefined : path);
+}
+
 /** @throws {InvalidInputError} naming the field of the option `batch` that is at fault. */
 export function checkBatchOption(batch: Partial<BatchPreference> | undefined): void {
+  if (batch !== undefined) requireOptions("batch", batch, { rows: true, tokens: true, padding: true });
   requireCount("batch.rows", batch?.rows);
   requireCount("batch.tokens", batch?.tokens);
   const padding = batch?.padding;

@@ -3,10 +3,12 @@ import {
   checkChoice,
   checkHostOptions,
   type HostOptions,
+  hostOptionNames,
   mostCopies,
   requireCount,
+  requireOptions,
 } from "@crossrank/backend-kit";
-import { type BatchPreference, InvalidInputError } from "@crossrank/core";
+import { type BatchPreference, InvalidInputError, type OptionNames } from "@crossrank/core";
 
 /**
  * How {@link mnn} runs models. Every default is chosen from the machine and the model's size when a model loads.
@@ -56,8 +58,19 @@ const choices = {
   memory: ["normal", "high", "low"],
 } as const;
 
+const names: OptionNames<MnnOptions> = {
+  ...hostOptionNames,
+  file: true,
+  sessions: true,
+  threads: true,
+  precision: true,
+  memory: true,
+  batch: true,
+};
+
 /** @throws {InvalidInputError} naming the option at fault. */
 export function checkOptions(options: MnnOptions): void {
+  requireOptions("mnn()", options, names);
   checkHostOptions(options);
   requireCount("sessions", options.sessions, mostCopies());
   requireCount("threads", options.threads, mostThreads);

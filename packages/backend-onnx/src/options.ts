@@ -2,10 +2,12 @@ import {
   checkBatchOption,
   checkHostOptions,
   type HostOptions,
+  hostOptionNames,
   mostCopies,
   requireCount,
+  requireOptions,
 } from "@crossrank/backend-kit";
-import { type BatchPreference, InvalidInputError } from "@crossrank/core";
+import { type BatchPreference, InvalidInputError, type OptionNames } from "@crossrank/core";
 import type { InferenceSession } from "onnxruntime-common";
 
 /**
@@ -56,8 +58,19 @@ export interface OnnxOptions extends HostOptions {
   readonly batch?: Partial<BatchPreference> | undefined;
 }
 
+const names: OptionNames<OnnxOptions> = {
+  ...hostOptionNames,
+  workers: true,
+  threads: true,
+  executionProviders: true,
+  sessionOptions: true,
+  file: true,
+  batch: true,
+};
+
 /** @throws {InvalidInputError} naming the option at fault. */
 export function checkOptions(options: OnnxOptions): void {
+  requireOptions("onnx()", options, names);
   checkHostOptions(options);
   requireCount("workers", options.workers, mostCopies());
   requireCount("threads", options.threads);
