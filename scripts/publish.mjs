@@ -17,7 +17,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { execute, repository } from "./release/commands.mjs";
-import { platformPackages } from "./release/platforms.mjs";
+import { addonFile, platformPackages } from "./release/platforms.mjs";
 import { needs, publicPackages, stage } from "./release/stage.mjs";
 
 /** What a person is to read, and no stack. */
@@ -75,13 +75,21 @@ function everything() {
   ]);
 }
 
+/** @returns {string[]} platform packages that would have nothing to hold */
+function addonsToBuild() {
+  if (options["without-addons"]) return [];
+  return publicPackages(root)
+    .filter(({ manifest }) => manifest.napi !== undefined)
+    .flatMap(({ directory, manifest }) => {
+      const folders = [...options.addons, path.join(directory, "native")];
+      return platformPackages(manifest).filter((one) => addonFile(manifest, one, folders) === undefined);
+    })
+    .map(({ name }) => `${name}: its addon was not built; give its folder with --addons`);
+}
+
 /** @returns {string[]} what is wrong with what would be published */
 function problemsOf(packages, absent) {
   const problems = [];
-  if (!options["without-addons"]) {
-    for (const name of absent)
-      problems.push(`${name}: its addon was not built; give its folder with --addons`);
-  }
   const staged = new Map(packages.map((one) => [one.name, one.version]));
   for (const { name, version, manifest } of packages) {
     const { repository: address, license, scripts = {}, publishConfig } = manifest;
@@ -126,7 +134,6 @@ async function publish({ name, version, tarball }) {
 
 /** Packs everything into a folder, and refuses what is not fit to be published. */
 async function pack(folder) {
-  await writeMetadata();
   const waiting = waitingChangesets();
   if (waiting.length > 0 && !options["dry-run"]) {
     throw new Refusal(
@@ -139,8 +146,20 @@ async function pack(folder) {
     const names = missing.map(({ manifest }) => manifest.name).join(", ");
     throw new Refusal(`${names}: not built; run npm run build first.`);
   }
-  const { packages, absent } = await stage({ root, folder, addons: options.addons });
-  const problems = problemsOf(packages, absent);
+  const toBuild = addonsToBuild();
+  if (toBuild.length > 0 && !options["dry-run"]) throw new Refusal(toBuild.join("\n"));
+  const files = publicPackages(root).map(({ directory }) => path.join(directory, "package.json"));
+  const before = files.map((file) => readFileSync(file, "utf8"));
+  let staged;
+  try {
+    await writeMetadata();
+    staged = await stage({ root, folder, addons: options.addons });
+  } finally {
+    // What is packed has the address; the repository stays as it was.
+    for (const [index, file] of files.entries()) writeFileSync(file, before[index] ?? "");
+  }
+  const { packages, absent } = staged;
+  const problems = [...toBuild, ...problemsOf(packages, absent)];
   if (problems.length > 0 && !options["dry-run"]) throw new Refusal(problems.join("\n"));
   return { packages, problems };
 }

@@ -148,8 +148,8 @@ test.each(["backend-mnn", "backend-coreml"])("%s names a package for each of its
 });
 
 describe("publishing refuses", () => {
-  /** A workspace of one package that is not built. */
-  function workspace(repository: string, changesets: readonly string[]): void {
+  /** A workspace of one package. */
+  function workspace(repository: string, changesets: readonly string[], isBuilt = true): void {
     writeFileSync(join(folder, "package.json"), JSON.stringify({ repository }));
     mkdirSync(join(folder, ".changeset"));
     for (const name of changesets) writeFileSync(join(folder, ".changeset", `${name}.md`), "");
@@ -158,6 +158,7 @@ describe("publishing refuses", () => {
       join(folder, "packages/core/package.json"),
       '{ "name": "@crossrank/core", "version": "1.0.0" }',
     );
+    if (isBuilt) mkdirSync(join(folder, "packages/core/dist"));
   }
 
   function publish(...args: string[]): { readonly status: number | null; readonly output: string } {
@@ -188,8 +189,8 @@ describe("publishing refuses", () => {
       /2 changesets have no version yet/,
     ],
     ["what is not built", address, [], ["--stage", "packed"], /@crossrank\/core: not built/],
-  ])("%s", (_name, repository, changesets, args, message) => {
-    workspace(repository, changesets);
+  ])("%s", (name, repository, changesets, args, message) => {
+    workspace(repository, changesets, name !== "what is not built");
     const paths = args.map((one) => (one === "packed" ? join(folder, one) : one));
     const { status, output } = publish(...paths);
     expect(output).toMatch(message);

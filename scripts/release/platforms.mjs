@@ -129,11 +129,17 @@ function writeOnnxRuntime({ root, folder, owner, platform }) {
   return true;
 }
 
+/** @returns {string | undefined} the file of a platform's addon, in the first of the folders that has it */
+export function addonFile(owner, platform, folders) {
+  const file = `${owner.napi.binaryName}.${platform.key}.node`;
+  return folders.map((one) => path.join(one, file)).find((one) => existsSync(one));
+}
+
 /** An addon as napi-rs' own tool packs it: one file. */
 function writeAddon({ folder, owner, platform, addons }) {
-  const file = `${owner.napi.binaryName}.${platform.key}.node`;
-  const source = addons.map((one) => path.join(one, file)).find((one) => existsSync(one));
+  const source = addonFile(owner, platform, addons);
   if (source === undefined) return false;
+  const file = path.basename(source);
   mkdirSync(folder, { recursive: true });
   copyFileSync(source, path.join(folder, file));
   writeFileSync(
