@@ -137,7 +137,7 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
   onProgress?.({ step: "reading" });
   const download = { signal, onProgress: downloading(onProgress) };
   const { files, read } = recordReads(model);
-  const { profile } = await readProfile(files, options.profile, signal);
+  const { profile, catalogue } = await readProfile(files, options.profile, signal);
   const description = await describeModel(model, profile, download);
   writer.check(description, profile, dtype);
   const settings = writer.settings?.(description) ?? {};
@@ -154,6 +154,7 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
           profile,
           read,
           weights: weights.map(({ path }) => path),
+          catalogued: catalogue?.facts,
           overrides: options.profile,
           signal,
         },

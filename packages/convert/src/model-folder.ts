@@ -31,6 +31,7 @@ export function recordReads(files: ModelFiles): {
     files: {
       id: files.id,
       revision: files.revision,
+      base: files.base,
       list: (options) => files.list(options),
       readText: (path, options) => {
         read.add(path);
@@ -49,6 +50,8 @@ export interface ModelCopy {
   readonly read: ReadonlySet<string>;
   /** Files that hold the model's weights. */
   readonly weights: readonly string[];
+  /** What neither the files nor the caller say, of the catalogue of published models: goes into the copy's crossrank.json. */
+  readonly catalogued: CrossrankJson | undefined;
   /** What the caller knows better than the files; goes into the copy's crossrank.json. */
   readonly overrides: CrossrankJson | undefined;
   readonly signal: AbortSignal | undefined;
@@ -61,7 +64,7 @@ export interface ModelCopy {
  * @throws {UnsupportedConversionError} when the head reads tensors of the weights themselves.
  */
 export async function copyModel(copy: ModelCopy, folder: string): Promise<readonly string[]> {
-  const { files, profile, read, weights, overrides, signal } = copy;
+  const { files, profile, read, weights, catalogued, overrides, signal } = copy;
   const listed = new Set((await files.list({ signal })).map(({ path }) => path));
   const modules = "modules" in profile.head ? (profile.head.modules ?? []) : [];
   const heads = modules.flatMap((module) => ("file" in module ? [module.file] : []));
@@ -82,10 +85,11 @@ export async function copyModel(copy: ModelCopy, folder: string): Promise<readon
     await copyFile(await files.localPath(path, { signal }), target);
     signal?.throwIfAborted();
   }
-  if (overrides === undefined || Object.keys(overrides).length === 0) return paths;
+  const added = { ...catalogued, ...overrides };
+  if (Object.keys(added).length === 0) return paths;
   const own = join(folder, "crossrank.json");
   const before = listed.has("crossrank.json") ? (JSON.parse(await readFile(own, "utf8")) as object) : {};
-  await writeFile(own, `${JSON.stringify({ ...before, ...overrides }, undefined, 2)}\n`);
+  await writeFile(own, `${JSON.stringify({ ...catalogued, ...before, ...overrides }, undefined, 2)}\n`);
   return [...new Set([...paths, "crossrank.json"])];
 }
 

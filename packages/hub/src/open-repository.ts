@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { isAbsolute } from "node:path";
-import { InvalidInputError, type ModelFiles } from "@crossrank/core";
+import { InvalidInputError, type ModelFiles, type OptionNames, requireKnownOptions } from "@crossrank/core";
 import { isCommit, RepositoryCache } from "./cache.js";
 import type { Connection } from "./connection.js";
 import { expandHome, readEnvironment } from "./environment.js";
@@ -35,6 +35,18 @@ export interface OpenRepositoryOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+const names: OptionNames<OpenRepositoryOptions> = {
+  revision: true,
+  endpoint: true,
+  cacheFolder: true,
+  token: true,
+  offline: true,
+  lockFile: true,
+  retry: true,
+  fetch: true,
+  signal: true,
+};
+
 /**
  * Opens a folder, or a repository on the hub through the cache that it shares with Python's huggingface_hub.
  * {@link openModel} and {@link openDataset} tell what it throws.
@@ -44,7 +56,18 @@ export async function openRepository(
   source: string,
   options: OpenRepositoryOptions,
 ): Promise<ModelFiles> {
+  if (typeof options !== "object" || options === null) {
+    throw new InvalidInputError("options", `must be an object, not ${typeof options}`);
+  }
+  requireKnownOptions(options, names, kind === "model" ? "openModel" : "openDataset");
   options.signal?.throwIfAborted();
+  if (typeof source !== "string") {
+    const found = source === null ? "null" : typeof source;
+    throw new InvalidInputError(
+      "source",
+      `must be a folder's path or a repository id (owner/name), not ${found}`,
+    );
+  }
   if (await isFolderSource(source)) {
     for (const name of ["revision", "lockFile"] as const) {
       if (options[name] !== undefined) {
@@ -114,7 +137,8 @@ function parseSource(
     throw new InvalidInputError(
       "source",
       `${JSON.stringify(source)} is neither an existing folder nor a repository id. Pass a path, or owner/name as ` +
-        "on its page on the hub.",
+        "on its page on the hub." +
+        (source === "nano" ? ' nano is opened by openReranker("nano") of crossrank.' : ""),
     );
   }
   if (option !== undefined && suffix !== undefined && option !== suffix) {

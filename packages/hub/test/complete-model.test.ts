@@ -85,6 +85,36 @@ describe("a model whose files lie elsewhere", () => {
     expect(await files.readText("tokenizer.json")).toBe(await base.readText("tokenizer.json"));
     expect(JSON.parse(await files.readText("config.json"))).toMatchObject({ model_type: "xlm-roberta" });
   });
+
+  it("takes how it ranks of a base, where its own config.json tells of a language model alone", async () => {
+    const base = await openFolder(await fixture("qwen3-yes-no"));
+    const whole = await readProfile(base);
+    const folder = await fixture("qwen3-yes-no");
+    for (const path of ["modules.json", "1_LogitScore", "chat_template.jinja", "sentence_bert_config.json"])
+      await rm(join(folder, path), { recursive: true, force: true });
+    await rm(join(folder, "config_sentence_transformers.json"), { force: true });
+    await expect(profileOf(folder)).rejects.toThrow(ModelProfileError);
+    expect((await profileOf(folder, { base })).profile).toEqual(whole.profile);
+    // One that says itself how it ranks, or is no language model, keeps to that.
+    const other = await openFolder(await fixture("gemma-yes"));
+    const own = await fixture("qwen3-yes-no");
+    expect((await profileOf(own, { base: other })).profile).toEqual(whole.profile);
+    await writeFile(join(folder, "config.json"), "{");
+    await expect(profileOf(folder, { base })).rejects.toThrow(/config\.json/);
+  });
+
+  it("names the base, and has its card", async () => {
+    const from = await fixture("bert-logit");
+    await writeFile(join(from, "README.md"), "# the base");
+    const base = await openFolder(from);
+    const folder = await fixture("bert-logit");
+    const files = await completeModel(await openFolder(folder), { base });
+    expect(files.base).toBe(base.id);
+    expect(await files.readText("README.md")).toBe("# the base");
+    await writeFile(join(folder, "README.md"), "# its own");
+    const own = await completeModel(await openFolder(folder), { base });
+    expect(await own.readText("README.md")).toBe("# its own");
+  });
 });
 
 describe("a model with the older files of its tokenizer", () => {

@@ -34,11 +34,7 @@ export function refuseUnknownWindows(
 }
 
 /** Settings that say nothing where there is no window. */
-const details: ReadonlySet<string> = new Set([
-  "sliding_window",
-  "max_window_layers",
-  "sliding_window_pattern",
-]);
+const details: ReadonlySet<string> = new Set(["sliding_window", "max_window_layers"]);
 
 /** Whether a setting leaves every token in sight of every other. */
 function isWithout({ config }: Pick<Source, "config">, name: string, value: unknown): boolean {

@@ -17,12 +17,8 @@ export interface CompleteModelOptions extends FileRequestOptions {
 }
 
 /** Files that say what a model is, by where a profile is read from. */
-const configurationFiles = [
-  "config.json",
-  "modules.json",
-  "sentence_bert_config.json",
-  "config_sentence_transformers.json",
-];
+const rankingFiles = ["modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"];
+const configurationFiles = ["config.json", ...rankingFiles];
 const tokenizerFiles = [
   "tokenizer.json",
   "tokenizer_config.json",
@@ -62,7 +58,10 @@ export async function completeModel(
       if (path.startsWith("tokenizer/")) find(path.slice("tokenizer/".length), files, path);
     }
   }
-  if (base !== undefined) await takeFromBase(base, paths, replacements, find, signal);
+  if (base !== undefined) {
+    const isBare = await isBareLanguageModel(files, paths, signal);
+    await takeFromBase(base, paths, replacements, find, isBare, signal);
+  }
   const has = (path: string): boolean => paths.has(path) || replacements.has(path);
   if (!has("tokenizer.json")) {
     const gguf = ggufOf(paths, options.gguf);
@@ -82,9 +81,31 @@ export async function completeModel(
       }
     }
   }
-  if (replacements.size === 0) return files;
+  if (replacements.size === 0 && base === undefined) return files;
   const place = folder ?? join((await readEnvironment()).cacheFolder, "..", "crossrank", "derived");
-  return new DerivedFiles(files, replacements, place);
+  return new DerivedFiles(files, replacements, place, base?.id);
+}
+
+/**
+ * Whether config.json tells of a language model, and no file of how it ranks: another form of a reranker without
+ * sentence-transformers' files, which the model that it was made of has.
+ */
+async function isBareLanguageModel(
+  files: ModelFiles,
+  paths: ReadonlySet<string>,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  if (!paths.has("config.json")) return false;
+  if ([...rankingFiles, "crossrank.json"].some((path) => paths.has(path))) return false;
+  try {
+    const config: unknown = JSON.parse(await files.readText("config.json", { signal }));
+    const named: unknown = Reflect.get(Object(config), "architectures");
+    return Array.isArray(named) && String(named[0]).endsWith("ForCausalLM");
+  } catch {
+    signal?.throwIfAborted();
+    // Whoever reads the profile says what is wrong with it.
+    return false;
+  }
 }
 
 async function takeFromBase(
@@ -92,6 +113,8 @@ async function takeFromBase(
   paths: ReadonlySet<string>,
   replacements: ReadonlyMap<string, Replacement>,
   find: (path: string, source: ModelFiles, at: string) => void,
+  /** The files say nothing of how they rank: the base does, with its own template. */
+  isBare: boolean,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const whole = await completeModel(base, { signal });
@@ -101,7 +124,10 @@ async function takeFromBase(
   const hasTokenizer = paths.has("tokenizer.json") || replacements.has("tokenizer.json");
   for (const path of theirs) {
     const isConfiguration = configurationFiles.includes(path) || /^\d+_[A-Za-z]+\//.test(path);
-    if (isConfiguration && !hasConfiguration) find(path, whole, path);
+    if (isConfiguration && (!hasConfiguration || isBare)) find(path, whole, path);
+    if (isBare && path === "chat_template.jinja") find(path, whole, path);
+    // What a card quotes is evidence of which model it is.
+    if (path === "README.md") find(path, whole, path);
     if (tokenizerFiles.includes(path) && !hasTokenizer) find(path, whole, path);
   }
 }

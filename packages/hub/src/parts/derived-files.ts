@@ -21,15 +21,25 @@ interface MadeText {
 export class DerivedFiles implements ModelFiles {
   readonly id: string;
   readonly revision: string | undefined;
+  readonly base: string | undefined;
   readonly #files: ModelFiles;
   readonly #made = new Map<string, MadeText>();
   readonly #found = new Map<string, Extract<Replacement, { path: string }>>();
   readonly #folder: string;
 
-  /** @param folder where a made text is written when somebody asks for its local path. */
-  constructor(files: ModelFiles, replacements: ReadonlyMap<string, Replacement>, folder: string) {
+  /**
+   * @param folder where a made text is written when somebody asks for its local path.
+   * @param base the model of which somebody says that these files are another form.
+   */
+  constructor(
+    files: ModelFiles,
+    replacements: ReadonlyMap<string, Replacement>,
+    folder: string,
+    base: string | undefined = files.base,
+  ) {
     this.id = files.id;
     this.revision = files.revision;
+    this.base = base;
     this.#files = files;
     this.#folder = folder;
     for (const [path, replacement] of replacements) {
