@@ -1,5 +1,5 @@
 // What `import … from "crossrank"` gives: rerankers, and what a crossrank.config.ts needs.
-export { BackendNotInstalledError } from "@crossrank/backend-kit";
+export { BackendNotInstalledError, RuntimeStartError } from "@crossrank/backend-kit";
 export type {
   Backend,
   FallbackReranker,

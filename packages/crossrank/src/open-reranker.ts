@@ -9,7 +9,11 @@ import {
   InvalidInputError,
   ModelFileNotFoundError,
   type ModelFiles,
+  type OptionNames,
   type Reranker,
+  requireBackend,
+  requireKnownOptions,
+  requireModelFiles,
   type TimeBudget,
   type Variant,
 } from "@crossrank/core";
@@ -91,9 +95,84 @@ export async function openReranker(
   model: string | ModelFiles,
   options: OpenRerankerOptions | OpenFallbackOptions = {},
 ): Promise<Reranker | FallbackReranker> {
-  return "variants" in options && options.variants !== undefined
-    ? openChain(model, options)
-    : openOne(model, options);
+  if (typeof options !== "object" || options === null) {
+    throw new InvalidInputError("options", `must be an object, not ${typeof options}`);
+  }
+  requireModel(model, "model");
+  if ("variants" in options && options.variants !== undefined) {
+    requireKnownOptions(options, chainNames, "openReranker with variants");
+    return openChain(model, options);
+  }
+  requireKnownOptions(options, { ...openNames, variants: true }, "openReranker");
+  requireBackendOption(options.backend, "backend");
+  return openOne(model, options);
+}
+
+const runNames: OptionNames<RunOptions> = {
+  backend: true,
+  dtype: true,
+  maxLength: true,
+  truncation: true,
+  instruction: true,
+  profile: true,
+  probe: true,
+  threads: true,
+  workers: true,
+  file: true,
+};
+
+const openNames: OptionNames<OpenRerankerOptions> = {
+  ...runNames,
+  revision: true,
+  offline: true,
+  lock: true,
+  base: true,
+  cacheFolder: true,
+  convert: true,
+  timeBudget: true,
+  signal: true,
+  onProgress: true,
+  onNotice: true,
+  onConversion: true,
+};
+
+const { signal: _signal, ...namesWithoutSignal } = openNames;
+
+const chainNames: OptionNames<OpenFallbackOptions> = {
+  ...namesWithoutSignal,
+  variants: true,
+  whenExhausted: true,
+  onFallback: true,
+};
+
+const variantNames: OptionNames<VariantOptions> = {
+  ...runNames,
+  name: true,
+  model: true,
+  revision: true,
+  offline: true,
+  lock: true,
+  base: true,
+  cacheFolder: true,
+  convert: true,
+};
+
+/** @throws {InvalidInputError} that says what to write in its place. */
+function requireModel(model: string | ModelFiles, path: string): void {
+  if (typeof model === "string") return;
+  const given: unknown = model;
+  if (given === undefined || given === null) {
+    throw new InvalidInputError(path, 'is missing: write openReranker("nano"), or the name of another model');
+  }
+  if (typeof given === "object" && !("list" in given) && "model" in given) {
+    throw new InvalidInputError(path, 'stands before the options: write openReranker("nano", { … })');
+  }
+  requireModelFiles(model, path);
+}
+
+/** @throws {InvalidInputError} that says what to write in its place. */
+function requireBackendOption(backend: string | Backend | undefined, path: string): void {
+  if (backend !== undefined && typeof backend !== "string") requireBackend(backend, path);
 }
 
 /** What {@link openBackend} has to know. */
@@ -227,6 +306,22 @@ async function openChain(
   options: OpenFallbackOptions,
 ): Promise<FallbackReranker> {
   const { variants, whenExhausted, onFallback, onProgress, timeBudget, ...shared } = options;
+  requireBackendOption(shared.backend, "backend");
+  if (!Array.isArray(variants)) {
+    throw new InvalidInputError(
+      "variants",
+      'must be an array, as in [{ backend: "mnn" }, { backend: "onnx" }]',
+    );
+  }
+  for (const [index, variant] of (variants as readonly VariantOptions[]).entries()) {
+    const path = `variants[${index}]`;
+    if (typeof variant !== "object" || variant === null) {
+      throw new InvalidInputError(path, 'must be an object, as in { backend: "onnx" }');
+    }
+    requireKnownOptions(variant, variantNames, "a variant", path);
+    if (variant.model !== undefined) requireModel(variant.model, `${path}.model`);
+    requireBackendOption(variant.backend, `${path}.backend`);
+  }
   const chain = createFallbackReranker({
     whenExhausted,
     onFallback,

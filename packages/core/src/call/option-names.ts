@@ -31,7 +31,7 @@ const otherNames: Readonly<Record<string, string>> = {
   cacheFolder: "cachedir cachepath cache cachedirectory",
   offline: "localfilesonly localonly nonetwork",
   revision: "branch tag commit",
-  lock: "lockpath",
+  lock: "lockfile lockpath",
   lockFile: "lock lockpath",
   token: "apikey hftoken accesstoken auth",
   endpoint: "baseurl url host",

@@ -1,0 +1,155 @@
+import { coreml } from "@crossrank/backend-coreml";
+import { llamacpp } from "@crossrank/backend-llamacpp";
+import { mnn } from "@crossrank/backend-mnn";
+import { onnx } from "@crossrank/backend-onnx";
+import { InvalidInputError } from "@crossrank/core";
+import { openDataset, openModel } from "@crossrank/hub";
+import { modelFolder } from "@crossrank/model-nano";
+import { expect, it } from "vitest";
+import { openReranker } from "../src/index.js";
+
+type Loose = (...given: unknown[]) => unknown;
+
+/** What the error says; its path comes first. */
+async function refusal(attempt: () => unknown): Promise<string> {
+  try {
+    await attempt();
+  } catch (error) {
+    expect(InvalidInputError.isInstance(error), String(error)).toBe(true);
+    return (error as Error).message;
+  }
+  throw new Error("nothing was refused");
+}
+
+const open = openReranker as unknown as Loose;
+const chain =
+  (variant: unknown): (() => unknown) =>
+  () =>
+    open("nano", { variants: [variant] });
+
+/** What somebody writes, and what the error says. */
+const mistakes: readonly (readonly [string, () => unknown, RegExp])[] = [
+  ["no model", () => open(), /^model is missing: write openReranker\("nano"\)/],
+  ["null", () => open(null), /^model is missing/],
+  [
+    "one object",
+    () => open({ model: "nano", backend: "onnx" }),
+    /^model stands before the options: write openReranker\("nano"/,
+  ],
+  [
+    "files not awaited",
+    () => open(openModel(modelFolder)),
+    /^model is a promise: write model: await openModel/,
+  ],
+  ["openModel itself", () => open(openModel), /^model is a function: call it/],
+  ["a backend for options", () => open("nano", "onnx"), /^options must be an object, not string$/],
+  [
+    "a factory uncalled",
+    () => open("nano", { backend: onnx }),
+    /^backend is a function that makes one: call it, as in backend: onnx\(\)$/,
+  ],
+  [
+    "a backend not awaited",
+    () => open("nano", { backend: Promise.resolve(onnx()) }),
+    /^backend is a promise: await it$/,
+  ],
+  ["a number", () => open("nano", { backend: 1 }), /^backend must be a backend, not number/],
+  [
+    "topK",
+    () => open("nano", { topK: 3 }),
+    /^topK is not an option of openReranker: topN is an option of rerank$/,
+  ],
+  [
+    "maxlength",
+    () => open("nano", { maxlength: 128 }),
+    /^maxlength is not an option of openReranker: write maxLength$/,
+  ],
+  ["max_length", () => open("nano", { max_length: 128 }), /: write maxLength$/],
+  ["worker", () => open("nano", { worker: 2 }), /: write workers$/],
+  ["numThreads", () => open("nano", { numThreads: 2 }), /: write threads$/],
+  ["device", () => open("nano", { device: "cpu" }), /: write backend$/],
+  ["quantized", () => open("nano", { quantized: true }), /: write dtype, e\.g\. dtype: "int8"$/],
+  ["cache_dir", () => open("nano", { cache_dir: "x" }), /: write cacheFolder$/],
+  ["local_files_only", () => open("nano", { local_files_only: true }), /: write offline$/],
+  ["lockFile", () => open("nano", { lockFile: "x" }), /: write lock$/],
+  ["timeout", () => open("nano", { timeout: 100 }), /: write timeBudget$/],
+  ["progress_callback", () => open("nano", { progress_callback: () => {} }), /: write onProgress$/],
+  ["isolation", () => open("nano", { isolation: "thread" }), /: it is an option of the backend/],
+  ["no variants", () => open("nano", { variants: {} }), /^variants must be an array/],
+  ["a variant by name", chain("onnx"), /^variants\[0\] must be an object/],
+  [
+    "a variant's option",
+    chain({ backend: "onnx", maxlength: 3 }),
+    /^variants\[0\]\.maxlength .*: write maxLength$/,
+  ],
+  ["a variant's factory", chain({ backend: onnx }), /^variants\[0\]\.backend is a function that makes one/],
+  ["a variant's model", chain({ model: openModel(modelFolder) }), /^variants\[0\]\.model is a promise/],
+  [
+    "openModel without a name",
+    () => (openModel as Loose)(),
+    /^source must be a folder's path or a repository id .*not undefined$/,
+  ],
+  ["openModel of nano", () => openModel("nano"), /openReranker\("nano"\)/],
+  [
+    "openModel's options",
+    () => (openModel as Loose)(modelFolder, { cacheDir: "x" }),
+    /^cacheDir is not an option of openModel: write cacheFolder$/,
+  ],
+  ["openModel's lock", () => (openModel as Loose)(modelFolder, { lock: "x" }), /: write lockFile$/],
+  ["openModel's token", () => (openModel as Loose)(modelFolder, { api_key: "x" }), /: write token$/],
+  [
+    "openDataset's options",
+    () => (openDataset as Loose)(modelFolder, { branch: "x" }),
+    /^branch is not an option of openDataset: write revision$/,
+  ],
+  [
+    "onnx: worker",
+    () => (onnx as Loose)({ worker: 2 }),
+    /^worker is not an option of onnx\(\): write workers$/,
+  ],
+  ["onnx: numThreads", () => (onnx as Loose)({ numThreads: 2 }), /: write threads$/],
+  ["onnx: device", () => (onnx as Loose)({ device: "cuda" }), /: write executionProviders$/],
+  [
+    "onnx: dtype",
+    () => (onnx as Loose)({ dtype: "int8" }),
+    /: it is an option of createReranker and openReranker$/,
+  ],
+  ["onnx: batchSize", () => (onnx as Loose)({ batchSize: 8 }), /: write batch$/],
+  [
+    "onnx: batch's rows",
+    () => (onnx as Loose)({ batch: { size: 8 } }),
+    /^batch\.size is not an option of batch: write rows$/,
+  ],
+  [
+    "onnx: deadlines",
+    () => (onnx as Loose)({ deadlines: { laod: 8 } }),
+    /^deadlines\.laod is not an option of deadlines: write load$/,
+  ],
+  ["onnx: a string", () => (onnx as Loose)("cuda"), /^options must be an object, not string$/],
+  ["onnx: null", () => (onnx as Loose)(null), /^options must be an object/],
+  [
+    "mnn: workers",
+    () => (mnn as Loose)({ workers: 2 }),
+    /^workers is not an option of mnn\(\): write sessions$/,
+  ],
+  ["mnn: numThread", () => (mnn as Loose)({ numThread: 2 }), /: write threads$/],
+  ["llamacpp: workers", () => (llamacpp as Loose)({ workers: 2 }), /: write contexts$/],
+  ["llamacpp: n_gpu_layers", () => (llamacpp as Loose)({ gpuLayers: 2 }), /: write gpu$/],
+  [
+    "llamacpp: flash_attention",
+    () => (llamacpp as Loose)({ flash_attention: true }),
+    /: write flashAttention$/,
+  ],
+  ["coreml: compute_units", () => (coreml as Loose)({ compute_units: "all" }), /: write computeUnits$/],
+];
+
+it.each(mistakes)("%s", async (_, attempt, message) => {
+  expect(await refusal(attempt)).toMatch(message);
+});
+
+it("what is undefined is no option", async () => {
+  const reranker = await openReranker("nano", { topK: undefined, timeBudget: undefined } as object);
+  expect((await reranker.rerank({ query: "a", documents: ["b"] })).results).toHaveLength(1);
+  await reranker.dispose();
+  (onnx as Loose)({ worker: undefined });
+});
