@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import { type Commands, openCommands } from "../packages/crossrank/test/run-command.js";
 import { allBlocks, type Block, documents, placeOf, root } from "./documents/blocks.js";
 import { elsewhere, notRun, otherwise } from "./documents/exceptions.js";
+import { frameworks } from "./documents/frameworks.js";
 import { missingLine } from "./documents/same-output.js";
 import { copyScene, environmentIn, makeScene, node, removeScene } from "./documents/scene.js";
 import { commandsOf } from "./documents/shell.js";
@@ -197,7 +198,9 @@ function existing(path: string): string | undefined {
 function installable(name: string): string | undefined {
   if (name.startsWith("--")) return undefined;
   if (!/^(@crossrank\/|crossrank$)/.test(name)) {
-    return ["node-llama-cpp", "onnxruntime-node"].includes(name) ? undefined : `${name} is not known`;
+    const bare = name.replace(/(?<=.)@[\d.]+$/, "");
+    const isKnown = ["node-llama-cpp", "onnxruntime-node"].includes(bare) || frameworks.has(bare);
+    return isKnown ? undefined : `${name} is not known`;
   }
   const path = join(packageFolder(name), "package.json");
   if (!existsSync(path)) return `there is no package ${name}`;

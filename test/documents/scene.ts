@@ -3,6 +3,7 @@ import { cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/pro
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { root } from "./blocks.js";
+import { frameworks } from "./frameworks.js";
 
 const command: string = join(root, "packages", "crossrank", "bin", "crossrank.js");
 
@@ -49,6 +50,7 @@ export async function makeScene(): Promise<string> {
         join(modules, name === "crossrank" ? name : join("@crossrank", name)),
       ),
     ),
+    ...[...frameworks].map(([name, folder]) => linkFramework(modules, name, folder)),
     ...["packages", "docs", "bench", "scripts", "lab", "README.md", "package.json"].map((name) =>
       symlink(join(root, name), join(scene, name)),
     ),
@@ -93,6 +95,12 @@ export async function makeScene(): Promise<string> {
     }
   }
   return scene;
+}
+
+async function linkFramework(modules: string, name: string, folder: string): Promise<void> {
+  const link = join(modules, name);
+  await mkdir(dirname(link), { recursive: true });
+  await symlink(folder, link);
 }
 
 export async function removeScene(scene: string): Promise<void> {

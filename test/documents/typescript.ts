@@ -1,6 +1,7 @@
 import { dirname, join } from "node:path";
 import ts from "typescript";
 import { type Block, placeOf, root } from "./blocks.js";
+import { frameworks } from "./frameworks.js";
 
 /** What a reader's own project has when it is strict. */
 const options: ts.CompilerOptions = {
@@ -18,6 +19,13 @@ const options: ts.CompilerOptions = {
 /** Folder of a package of this repository. */
 export function packageFolder(name: string): string {
   return join(root, "packages", name.replace("@crossrank/", ""));
+}
+
+/** A file in the package that has the framework which is imported; else the importing file. */
+function besideFramework(specifier: string, containing: string): string {
+  const [name = ""] = /^(?:@[^/]+\/)?[^/]+/.exec(specifier) ?? [];
+  const folder = frameworks.get(name);
+  return folder === undefined ? containing : join(folder.slice(0, -name.length), "..", "reader.ts");
 }
 
 /** The blocks as TypeScript files of one strict program; a JavaScript block must also be good TypeScript. */
@@ -38,7 +46,11 @@ export function typeErrors(blocks: readonly Block[]): string[] {
     literals.map(({ text }) => {
       const [own = ""] = /^(?:@crossrank\/)?[\w-]+/.exec(text) ?? [];
       const isOurs = sources.has(containing) && /^(@crossrank\/|crossrank$)/.test(text);
-      const from = isOurs ? join(packageFolder(own), "reader.ts") : containing;
+      const from = isOurs
+        ? join(packageFolder(own), "reader.ts")
+        : sources.has(containing)
+          ? besideFramework(text, containing)
+          : containing;
       return ts.resolveModuleName(
         text,
         from,
