@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
-import { join, resolve, sep } from "node:path";
+import { join, relative, sep } from "node:path";
 import { InvalidInputError, type ModelFile } from "@crossrank/core";
 import { writeInWhole, writeWholeFile } from "@crossrank/disk";
 import { listName, readFileList } from "./file-list.js";
@@ -25,12 +25,7 @@ export async function publishModel(source: string, target: string): Promise<read
   }
   const paths = (await readdir(source, { recursive: true, withFileTypes: true }))
     .filter((entry) => entry.isFile() || entry.isSymbolicLink())
-    .map((entry) =>
-      join(entry.parentPath, entry.name)
-        .slice(resolve(source).length + 1)
-        .split(sep)
-        .join("/"),
-    )
+    .map((entry) => relative(source, join(entry.parentPath, entry.name)).split(sep).join("/"))
     .filter((path) => path !== listName && !neverRead.test(path))
     .sort();
   const files: ModelFile[] = [];

@@ -35,7 +35,21 @@ globalThis.Worker = CountedWorker;
 const runs: (() => Promise<void>)[][] = [];
 const ends: (() => Promise<void>)[][] = [];
 
-const page = {
+/** Modules for functions that a test sends to the page, and the suite. */
+export interface CrossrankPage {
+  readonly createReranker: typeof createReranker;
+  readonly fetchModel: typeof fetchModel;
+  readonly readGoldens: typeof readGoldens;
+  readonly verify: typeof verify;
+  readonly web: typeof web;
+  readonly alive: ReadonlySet<Worker>;
+  /** Defines the suite. @returns its parts, in order. */
+  define(request: SuiteRequest): Promise<Suite[]>;
+  run(suite: number, test: number): Promise<void>;
+  end(suite: number): Promise<void>;
+}
+
+const page: CrossrankPage = {
   createReranker,
   fetchModel,
   readGoldens,
@@ -43,7 +57,6 @@ const page = {
   web,
   alive,
 
-  /** Defines the suite. @returns its parts, in order. */
   async define({ fixtures, options, ...terms }: SuiteRequest): Promise<Suite[]> {
     const suites: { name: string; titles: string[] }[] = [];
     let now = 0;
@@ -84,5 +97,4 @@ const page = {
   },
 };
 
-export type CrossrankPage = typeof page;
 Object.assign(globalThis, { crossrank: page });
