@@ -110,6 +110,35 @@ describe("pairs", () => {
 });
 
 describe("bootstrap", () => {
+  it("draw the same positions for every sample of a size, kept or not", () => {
+    const drawn = (values: readonly number[], resamples: number, seed: number): Float64Array => {
+      const random = createRandom(seed);
+      const means = Array.from({ length: resamples }, () => {
+        let total = 0;
+        for (let index = 0; index < values.length; index += 1)
+          total += values[random.below(values.length)] ?? 0;
+        return total / values.length;
+      });
+      return Float64Array.from(means).sort();
+    };
+    const wave = (count: number, by: number): number[] =>
+      Array.from({ length: count }, (_, at) => Math.sin(at * by));
+    for (const [count, resamples, seed, by] of [
+      [40, 100, 1, 1],
+      [40, 100, 1, 2],
+      [40, 100, 2, 1],
+      [41, 100, 2, 1],
+      [40, 101, 1, 1],
+      // Too many to keep: by their product, and by the sample alone.
+      [9000, 1000, 1, 1],
+      [70_000, 2, 1, 1],
+      [40, 100, 1, 1],
+    ] as const)
+      expect(bootstrapMeans(wave(count, by), { resamples, seed })).toEqual(
+        drawn(wave(count, by), resamples, seed),
+      );
+  });
+
   it("draws every value as often, with replacement", () => {
     // Two values: a mean is 0, ½ or 1 with chances ¼, ½, ¼.
     const means = bootstrapMeans([0, 1], { resamples: 20_000, seed: 3 });

@@ -27,14 +27,34 @@ export function bootstrapMeans(values: ArrayLike<number>, options: ResamplingOpt
   const { resamples = 10_000, seed = 1 } = options;
   const sample = checkSample(values, 1);
   checkResamples(resamples);
-  const random = createRandom(seed);
+  const nextPosition = positionsOf(sample.length, resamples, seed);
   const means = new Float64Array(resamples);
   for (let index = 0; index < resamples; index++) {
     let total = 0;
-    for (let drawn = 0; drawn < sample.length; drawn++) total += sample[random.below(sample.length)] ?? 0;
+    for (let drawn = 0; drawn < sample.length; drawn++) total += sample[nextPosition()] ?? 0;
     means[index] = total / sample.length;
   }
   return means.sort();
+}
+
+/** Most numbers that {@link kept} holds, of two bytes each. */
+const mostKept = 2 ** 23;
+/** Of the last sample. A report draws the same for every metric of every system, and drawing is what takes time. */
+let kept: { readonly key: string; readonly positions: Uint16Array } | undefined;
+
+/** Positions in a sample of `count`, as many as all resamples have. */
+function positionsOf(count: number, resamples: number, seed: number): () => number {
+  const random = createRandom(seed);
+  if (count > 2 ** 16 || count * resamples > mostKept) return () => random.below(count);
+  const key = `${count} ${resamples} ${seed}`;
+  if (kept?.key !== key) {
+    const positions = new Uint16Array(count * resamples);
+    for (let index = 0; index < positions.length; index++) positions[index] = random.below(count);
+    kept = { key, positions };
+  }
+  const { positions } = kept;
+  let at = 0;
+  return () => positions[at++] as number;
 }
 
 /**

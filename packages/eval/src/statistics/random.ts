@@ -34,11 +34,17 @@ export function randomFromState(state: GeneratorState): RandomGenerator {
     s3 = rotateLeft(s3, 11);
     return scrambled;
   };
+  // Of the last limit: a caller draws many numbers below the same one, and the division costs more than the drawing.
+  let divided = 1;
+  let usable = 2 ** 32;
   return {
     nextUint32,
     below(limit) {
       // The last, incomplete stretch of `limit` numbers is drawn again; with a remainder alone the low ones came more often.
-      const usable = 2 ** 32 - (2 ** 32 % limit);
+      if (limit !== divided) {
+        divided = limit;
+        usable = 2 ** 32 - (2 ** 32 % limit);
+      }
       let drawn = nextUint32();
       while (drawn >= usable) drawn = nextUint32();
       return drawn % limit;
