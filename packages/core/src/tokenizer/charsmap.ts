@@ -1,22 +1,16 @@
-import { type InTurns, inOnePiece, inParts, partLength, seamAt, type Turns, withTurns } from "./turns.js";
+import { joining, prepended, separate, virama } from "./cluster-characters.js";
+import { createLongClusters, joinsMoreThan } from "./long-clusters.js";
+import { finish, type InTurns, inParts, partLength, seamAt, withTurns } from "./turns.js";
 
-/** What joins the character before it (Unicode Annex 29: Extend, ZWJ, SpacingMark), also in Unicode 17. */
-const joining =
-  "(?:[\\p{Grapheme_Extend}\\p{Emoji_Modifier}\\u1acf-\\u1add\\u1ae0-\\u1aeb\\u200d\\u0e33\\u0eb3]|(?![\\u102b\\u102c\\u1038\\u1062-\\u1064\\u1067-\\u106d\\u1083\\u1087-\\u108c\\u108f\\u109a-\\u109c\\u1a61\\u1a63\\u1a64\\uaa7b\\uaa7d\\u{11720}\\u{11721}])\\p{Mc})";
-/** What joins the character after it (Prepend). */
-const prepended =
-  "[\\u0600-\\u0605\\u06dd\\u070f\\u0890\\u0891\\u08e2\\u0d4e\\u{110bd}\\u{110cd}\\u{111c2}\\u{111c3}\\u{113d1}\\u{1193f}\\u{11941}\\u{11a84}-\\u{11a89}\\u{11d46}\\u{11f02}]";
-const separate = "[\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]";
-const virama =
-  "[\\u094d\\u09cd\\u0acd\\u0b4d\\u0c4d\\u0d4d\\u1039\\u17d2\\u1a60\\u1b44\\u1bab\\ua9c0\\uaaf6]";
 /**
  * Emoji joined by ZWJ, and consonants joined by a virama, in a form without a second way to match the same marks: a
  * million of them must not take forever. Hangul and flags are too long to matter: see below.
  */
 const sequence = `(?:\\p{Extended_Pictographic}(?:(?:(?!\\u200d)${joining})*\\u200d\\p{Extended_Pictographic})+|\\p{Lo}(?:(?:(?:(?!${virama})${joining})*${virama})+(?:(?!${virama})${joining})*\\p{Lo})+)`;
 const core = `(?:${sequence}|(?!${prepended})(?!${separate})[^])`;
-// A thousand, not any number: a regular expression would overflow its stack on millions of marks.
-const cluster = `\\r\\n|(?:${prepended}{1,1000}${core}?|${core})${joining}{0,1000}|[^]`;
+/** Not any number: a regular expression would overflow its stack on millions of marks. More are long-clusters.ts's. */
+const mostJoined = 1000;
+const cluster = `\\r\\n|(?:${prepended}{1,${mostJoined}}${core}?|${core})${joining}{0,${mostJoined}}|[^]`;
 
 /**
  * Between two characters of which neither joins the other, whatever stands around them: the first a letter, number or
@@ -92,35 +86,18 @@ export function createCharacterMap(base64: string): InTurns<[text: string], stri
   const pattern = new RegExp(plainStays ? `(?![ -~](?:[ -~]|$))(?:${cluster})` : cluster, "gu");
   const change = (cluster: string): string =>
     plainStays && plain.test(cluster) ? cluster : replace(cluster);
+  const longClusters = createLongClusters(replace);
+  const isLong = (text: string): boolean =>
+    text.length > mostJoined / 2 && (text.length >= partLength * 4 || joinsMoreThan(mostJoined / 2, text));
   return withTurns(
-    (text) => text.replace(pattern, change),
+    (text) => (isLong(text) ? finish(longClusters(text)) : text.replace(pattern, change)),
     (text) =>
       inParts(
         text,
-        (part) => (part.length < partLength * 4 ? part.replace(pattern, change) : replaced(part)),
+        (part) => (isLong(part) ? longClusters(part) : part.replace(pattern, change)),
         betweenClusters,
       ),
   );
-
-  /** Cluster by cluster, for a text that falls apart nowhere. */
-  function* replaced(text: string): Turns<string> {
-    let out = "";
-    let part = "";
-    let copied = 0;
-    pattern.lastIndex = 0;
-    for (let found = pattern.exec(text); found !== null; found = pattern.exec(text)) {
-      const end = pattern.lastIndex;
-      part += text.slice(copied, found.index) + change(found[0]);
-      copied = end;
-      if (part.length >= partLength) {
-        out += inOnePiece(part);
-        part = "";
-      }
-      yield;
-      pattern.lastIndex = end;
-    }
-    return out + part + text.slice(copied);
-  }
 }
 
 function offsetOf(unit: number): number {

@@ -1,6 +1,7 @@
 import { toByteAlphabet } from "./bytes.js";
 import { createCharacterMap } from "./charsmap.js";
 import { checkStep } from "./check-step.js";
+import type { NormalForm } from "./long-marks.js";
 import { createPattern, type Spans } from "./pattern.js";
 import { PatternError } from "./regex/pattern-error.js";
 import { finish, type InTurns, inOnePiece, inParts, partLength, type Turns, withTurns } from "./turns.js";
@@ -10,7 +11,6 @@ import {
   leadingSpace,
   lowercase,
   mark,
-  type NormalForm,
   nonspacingMark,
   normalForm,
   normalFormInTurns,

@@ -1,4 +1,5 @@
-import { finish, inOnePiece, inParts, partLength, seamAt, type Turns } from "./turns.js";
+import { longNormalForm, type NormalForm } from "./long-marks.js";
+import { finish, inParts, partLength, seamAt, type Turns } from "./turns.js";
 import {
   dropped,
   inert,
@@ -101,9 +102,10 @@ export function replaceCharacters(
   return copied === 0 ? text : out + text.slice(copied);
 }
 
-export type NormalForm = "NFC" | "NFD" | "NFKC" | "NFKD";
-
 const inertCharacters = toCharacterClass(inert);
+
+const isInert = new RegExp(`^${inertCharacters.source}$`, "u");
+const manyMarks = /\p{M}{100}/u;
 
 /**
  * A normal form of Unicode 9, which is what Rust's tokenizers have (`unicode-normalization-alignments` 0.1.12).
@@ -111,10 +113,15 @@ const inertCharacters = toCharacterClass(inert);
  */
 export function normalForm(text: string, form: NormalForm): string {
   if (isAscii(text)) return text;
+  if (manyMarks.test(text)) return finish(normalFormOfMarks(text, form));
   return text
     .split(inertCharacters)
-    .map((part, index) => (index % 2 === 1 ? part : finish(withMarksInOrder(part)).normalize(form)))
+    .map((part, index) => (index % 2 === 1 ? part : part.normalize(form)))
     .join("");
+}
+
+function normalFormOfMarks(text: string, form: NormalForm): Turns<string> {
+  return longNormalForm(text, form, (character) => isInert.test(character));
 }
 
 export function normalFormInTurns(text: string, form: NormalForm): Turns<string> {
@@ -122,9 +129,8 @@ export function normalFormInTurns(text: string, form: NormalForm): Turns<string>
 }
 
 /** Only marks without a letter among them make a part that is long. */
-function* partInNormalForm(part: string, form: NormalForm): Turns<string> {
-  if (part.length < partLength * 4) return normalForm(part, form);
-  return normalForm(yield* withMarksInOrder(part), form);
+function partInNormalForm(part: string, form: NormalForm): string | Turns<string> {
+  return part.length < partLength * 4 ? normalForm(part, form) : normalFormOfMarks(part, form);
 }
 
 /**
@@ -135,91 +141,6 @@ function* partInNormalForm(part: string, form: NormalForm): Turns<string> {
 const beforeStarter = seamAt(
   /(?![\u1160-\u11ff\u3130-\u318f\ud7b0-\ud7ff\uff9e-\uffdc\u{16d40}-\u{16d7f}])[\p{L}\p{N}\p{P}\p{S}\p{Z}\p{C}\p{Me}]/gu,
 );
-
-/**
- * Engines sort marks by insertion: the time grows with the square of a run's length. A run is found in parts, since an
- * expression without a bound overflows its stack on millions of marks.
- */
-function* withMarksInOrder(text: string): Turns<string> {
-  const beginning = /\p{M}{100,100000}/gu;
-  const continuation = /\p{M}{1,100000}/uy;
-  let out = "";
-  let copied = 0;
-  for (let found = beginning.exec(text); found !== null; found = beginning.exec(text)) {
-    let end = beginning.lastIndex;
-    for (continuation.lastIndex = end; continuation.test(text); yield) end = continuation.lastIndex;
-    out += text.slice(copied, found.index) + (yield* inOrder(text.slice(found.index, end)));
-    copied = end;
-    beginning.lastIndex = end;
-  }
-  return copied === 0 ? text : out + text.slice(copied);
-}
-
-/**
- * Marks decomposed and in canonical order, which is no other text to any normal form. Combining classes are found by
- * what an engine does to two marks.
- */
-function* inOrder(run: string): Turns<string> {
-  let out = "";
-  let pending: string[] = [];
-  const flush = function* (): Turns<void> {
-    const distinct = [...new Set(pending)].sort((a, b) => (swaps(b, a) ? -1 : swaps(a, b) ? 1 : 0));
-    const classes: string[][] = [];
-    const classOfMark = new Map<string, string[]>();
-    for (const mark of distinct) {
-      const last = classes.at(-1);
-      const before = last === undefined ? undefined : lastOf.get(last);
-      const own = last !== undefined && before !== undefined && !swaps(mark, before) ? last : [];
-      if (own !== last) classes.push(own);
-      lastOf.set(own, mark);
-      classOfMark.set(mark, own);
-    }
-    for (let index = 0; index < pending.length; index += 1) {
-      classOfMark.get(pending[index] as string)?.push(pending[index] as string);
-      if (index % partLength === partLength - 1) yield;
-    }
-    for (const marks of classes) {
-      for (let start = 0; start < marks.length; start += partLength) {
-        out += marks.slice(start, start + partLength).join("");
-        yield;
-      }
-    }
-    pending = [];
-  };
-  const lastOf = new Map<string[], string>();
-  const known = new Map<string, readonly (readonly [character: string, isReordered: boolean])[]>();
-  let count = 0;
-  for (const mark of run) {
-    let characters = known.get(mark);
-    if (characters === undefined) {
-      characters = [...mark.normalize("NFD")].map((character) => [character, isReordered(character)]);
-      known.set(mark, characters);
-    }
-    for (const [character, moves] of characters) {
-      if (moves) pending.push(character);
-      else {
-        if (pending.length > 0) yield* flush();
-        out += character;
-      }
-    }
-    count += 1;
-    if (count % partLength !== 0) continue;
-    out = inOnePiece(out);
-    yield;
-  }
-  yield* flush();
-  return out;
-}
-
-/** Whether the second of two marks moves before the first. */
-function swaps(first: string, second: string): boolean {
-  return (first + second).normalize("NFD") === second + first && first !== second;
-}
-
-/** U+0345 has the largest combining class of all, and moves behind every other mark that moves at all. */
-function isReordered(mark: string): boolean {
-  return mark === "\u0345" || swaps("\u0345", mark);
-}
 
 /**
  * Character by character, as Rust's `char::to_lowercase`: a sigma at the end of a word is no exception. The capitals
