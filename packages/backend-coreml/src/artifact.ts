@@ -59,7 +59,7 @@ const format: ArtifactFormat = {
   expected: artifactPaths,
   fixes: {
     named: "Name one of these in the option `file` of coreml().",
-    none: "Convert the model with `crossrank convert --to mlpackage`.",
+    none: "Where the model has safetensors, write it from them with `crossrank convert --to mlpackage`; else choose the backend of the format that it comes in.",
   },
 };
 

@@ -29,6 +29,7 @@ import {
   planPackage,
 } from "./feature-plan.js";
 import { judgeDefaults } from "./judge-defaults.js";
+import { judgeTable } from "./judge-table.js";
 import { requireWholeSet } from "./length-set.js";
 import { modelLoadError } from "./load-error.js";
 import { findNarrowedIds } from "./narrowed-ids.js";
@@ -180,7 +181,10 @@ function planAll(
     if ("problem" in planned) throw refuse(planned);
     const plan = planPackage(one.model);
     if ("problem" in plan) throw refuse(plan);
-    const wrong = findNarrowedIds(one.model) ?? judgeDefaults(one.model, facts.config);
+    const wrong =
+      findNarrowedIds(one.model) ??
+      judgeDefaults(one.model, facts.config) ??
+      judgeTable(one.model, facts.config);
     if (wrong !== undefined) throw refuse(wrong);
     const [first] = plans;
     if (first !== undefined && (!isLike(first, plan) || planned.name !== output?.name)) {

@@ -61,7 +61,7 @@ export function artifactsAmong(paths: readonly string[]): readonly FoundArtifact
 }
 
 const fixWithoutFiles =
-  "Write one with `crossrank convert --to gguf`, or choose the backend of another format.";
+  "Where the model has safetensors, write one from them with `crossrank convert --to gguf`; else choose the backend of the format that it comes in.";
 
 /**
  * Bytes above which a float artifact comes behind Q8_0 where nobody asked for a precision: half the bytes and the time,

@@ -41,7 +41,7 @@ const format: ArtifactFormat = {
   accepts: () => true,
   fixes: {
     named: "Name one of these in the option `file` of mnn().",
-    none: "Write it from the model's safetensors with `crossrank convert --to mnn`, or choose the backend of the format that it comes in.",
+    none: "Where the model has safetensors, write it from them with `crossrank convert --to mnn`; else choose the backend of the format that it comes in.",
   },
 };
 

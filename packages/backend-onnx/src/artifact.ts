@@ -37,7 +37,7 @@ export interface LocalArtifact {
 
 const fixes = {
   named: "Name one of these in the option `file`.",
-  none: "Write it from the model's safetensors with `crossrank convert --to onnx`, or choose the backend of the format that it comes in.",
+  none: "Where the model has safetensors, write it from them with `crossrank convert --to onnx`; else choose the backend of the format that it comes in.",
 };
 
 /** Precisions by their content that are as good as the one asked for, the best first. */

@@ -4,9 +4,11 @@ import {
   type AttributedNode,
   type FloatTable,
   type GraphNodes,
+  readGraph,
   readNodes,
   withLocalFile,
 } from "@crossrank/formats/onnx";
+import { judgeTable } from "./judge-table.js";
 
 /** Operators that normalise, with what stands for an epsilon that a node leaves out (ONNX's and ONNX Runtime's schemas). */
 const epsilons: Readonly<Record<string, number>> = {
@@ -59,11 +61,24 @@ export async function requireDefaults(
   { files, signal }: Pick<LoadRequest, "files" | "signal">,
 ): Promise<GraphNodes | undefined> {
   const nodes = await withLocalFile(modelPath, readNodes);
-  const problem = await defaultsProblem(nodes, { files, signal });
+  const problem =
+    (await defaultsProblem(nodes, { files, signal })) ??
+    (await tableProblem(modelPath, nodes, { files, signal }));
   if (problem !== undefined) {
     throw new ModelLoadError({ model: files.id, backend: "onnx", file, ...problem });
   }
   return nodes;
+}
+
+/** {@link judgeTable} of nodes that were read, with the model's own config.json. */
+async function tableProblem(
+  modelPath: string,
+  nodes: GraphNodes | undefined,
+  { files, signal }: Pick<LoadRequest, "files" | "signal">,
+): Promise<Problem | undefined> {
+  const summary = nodes === undefined ? undefined : await withLocalFile(modelPath, readGraph);
+  if (nodes === undefined || summary === undefined) return undefined;
+  return judgeTable(nodes, summary, await readConfig(files, signal));
 }
 
 /** {@link judgeDefaults} of nodes that were read, with the model's own config.json. */

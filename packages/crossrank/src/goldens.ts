@@ -65,12 +65,21 @@ export async function findGoldens(
   );
 }
 
-/** Repository ids are told apart as on the hub, where case makes no difference. */
+/**
+ * A repository's id as the hub tells it apart: without its case, and under the name that it has today. In 2025
+ * `cross-encoder/ms-marco-MiniLM-L-12-v2` became `…-L12-v2`, and so did all of that owner; the hub leads from the old name
+ * to the new one.
+ */
+function todaysId(id: string): string {
+  const plain = id.toLowerCase();
+  return plain.startsWith("cross-encoder/") ? plain.replace(/-l-(\d+)(?=-|$)/g, "-l$1") : plain;
+}
+
 async function publishedGoldens(id: string): Promise<FoundGoldens[]> {
-  const wanted = id.toLowerCase();
+  const wanted = todaysId(id);
   return (await publishedSources()).flatMap(({ name, url, note, dtype, measure, pairs, models }) =>
     Object.entries(models)
-      .filter(([model]) => model.toLowerCase() === wanted)
+      .filter(([model]) => todaysId(model) === wanted)
       .map(([, { tolerance, expected }]): FoundGoldens => {
         const cases = pairs.map(([query, document], index) => ({
           name: `${index + 1}`,

@@ -2,6 +2,7 @@
 export { fromHalf } from "../files/half.js";
 export { ModelReader } from "../files/model-reader.js";
 export { openSafetensors, type Tensor, type TensorFile } from "../files/safetensors.js";
+export { type EmbeddingTable, embeddingTableProblem } from "../profile/embedding-table.js";
 export { type CardBase, readCardBase } from "../profile/model-card.js";
 export { betterRefusal, type Recognised, recogniseFiles, recogniseModel } from "../profile/recognise.js";
 export { quantiserOf } from "../profile/tell-tales.js";

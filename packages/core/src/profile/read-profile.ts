@@ -193,7 +193,7 @@ async function readFrom(
   const tokenizerJson = await reader.required(
     "tokenizer.json",
     tokenizerSchema,
-    "Make it with transformers: AutoTokenizer.from_pretrained(model).save_pretrained(folder)",
+    "Name the model whose tokenizer it has by the option `base`, e.g. owner/name, or make it with transformers: AutoTokenizer.from_pretrained(model).save_pretrained(folder)",
   );
   const fields: Fields = {};
   const sources: Sources = {};

@@ -1,0 +1,55 @@
+import type { Problem } from "@crossrank/backend-kit";
+import { type EmbeddingTable, embeddingTableProblem } from "@crossrank/core/files";
+import type { AttributedNode, GraphNodes, GraphSummary } from "@crossrank/formats/onnx";
+
+/** Operators that hand on the ids, or a table, as other numbers of the same shape. */
+const handsOn = new Set(["Cast", "Identity", "DequantizeLinear", "com.microsoft.DequantizeLinear"]);
+const mostSteps = 16;
+
+/**
+ * Holds the rows and the width of the table that a graph looks its ids up in against the model's config.json.
+ *
+ * @param config the parsed config.json; undefined where there is none.
+ */
+export function judgeTable(
+  { own }: Pick<GraphNodes, "own">,
+  { tensors }: Pick<GraphSummary, "tensors">,
+  config: unknown,
+): Problem | undefined {
+  const table = tableOf(own, tensors);
+  return table && embeddingTableProblem(table, config);
+}
+
+/** The table of the tokens' ids; undefined where none is found. */
+function tableOf(
+  nodes: readonly AttributedNode[],
+  tensors: GraphSummary["tensors"],
+): EmbeddingTable | undefined {
+  const makers = new Map(nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)));
+  const sourceOf = (name: string): string => {
+    let source = name;
+    for (let step = 0; step < mostSteps; step += 1) {
+      const maker = makers.get(source);
+      if (maker === undefined || !handsOn.has(maker.operator)) return source;
+      source = maker.inputs[0] ?? "";
+    }
+    return source;
+  };
+  for (const { operator, inputs, attributes } of nodes) {
+    const plain = operator.replace(/^com\.microsoft\./, "");
+    // Ids and segments come before the tables of the fused one.
+    const [ids, name] =
+      plain === "EmbedLayerNormalization" || plain === "QEmbedLayerNormalization"
+        ? [inputs[0], inputs[2]]
+        : /^Gather(BlockQuantized)?$/.test(plain) &&
+            Number(attributes.get("axis") ?? attributes.get("gather_axis") ?? 0) === 0
+          ? [inputs[1], inputs[0]]
+          : [];
+    if (ids === undefined || name === undefined || sourceOf(ids) !== "input_ids") continue;
+    const dimensions = tensors.get(sourceOf(name))?.dimensions;
+    const [rows, width] = dimensions ?? [];
+    if (dimensions?.length !== 2 || rows === undefined) continue;
+    return { name: sourceOf(name), rows, width: plain === "GatherBlockQuantized" ? undefined : width };
+  }
+  return undefined;
+}
