@@ -166,7 +166,10 @@ export class ChildClient<Calls extends CallTable<Calls>> implements MortalClient
 
   #quote(): string {
     const lines = this.#lastWords.split("\n").filter((line) => line.trim() !== "");
-    return lines.length === 0 ? "" : `; its last words: ${lines.slice(-4).join("; ")}`;
+    // A program in JavaScript says what was wrong, and then at length where.
+    const error = lines.findLast((line) => /^(Uncaught )?\w*(Error|Exception)\b/.test(line));
+    const words = error === undefined ? lines.slice(-4) : [error];
+    return words.length === 0 ? "" : `; its last words: ${words.join("; ")}`;
   }
 }
 
