@@ -42,6 +42,8 @@ const toRegistry = options.registry === undefined ? [] : [`--registry=${options.
 
 /** Whether the registry has the version. */
 async function isPublished({ name, version }) {
+  const versions = await versionsOf(name);
+  if (versions !== undefined) return versions.includes(version);
   const result = await execute("npm", ["view", `${name}@${version}`, "version", "--json", ...toRegistry], {
     seconds: 120,
   });
@@ -50,6 +52,28 @@ async function isPublished({ name, version }) {
   throw new Refusal(
     `The registry does not say whether it has ${name}@${version}:\n${result.output.slice(-1000)}`,
   );
+}
+
+let registryAddress = options.registry;
+
+/**
+ * As the registry says to anybody, which takes a tenth of the time that npm takes to start. Undefined where it says
+ * nothing to a stranger: npm has the credentials, and knows of proxies.
+ */
+async function versionsOf(name) {
+  try {
+    registryAddress ??= (await execute("npm", ["config", "get", "registry"])).stdout.trim();
+    const base = registryAddress.endsWith("/") ? registryAddress : `${registryAddress}/`;
+    const response = await fetch(new URL(name.replace("/", "%2f"), base), {
+      headers: { accept: "application/vnd.npm.install-v1+json" },
+      signal: AbortSignal.timeout(30_000),
+    });
+    if (response.status === 404) return [];
+    if (!response.ok) return undefined;
+    return Object.keys((await response.json()).versions ?? {});
+  } catch {
+    return undefined;
+  }
 }
 
 /** Writes the address into every package.json; it refuses where there is none. */
@@ -118,10 +142,10 @@ function problemsOf(packages, absent) {
 }
 
 async function publish({ name, version, tarball }) {
-  const provenance = options["no-provenance"] ? [] : ["--provenance"];
+  const provenance = options["no-provenance"] ? "--provenance=false" : "--provenance";
   const { code, output } = await execute(
     "npm",
-    ["publish", tarball, "--access=public", "--ignore-scripts", ...provenance, ...toRegistry],
+    ["publish", tarball, "--access=public", "--ignore-scripts", provenance, ...toRegistry],
     { seconds: 900 },
   );
   if (code !== 0) {

@@ -4,6 +4,7 @@
 //
 //   node scripts/rehearse-release.mjs            after `node scripts/run.mjs build`
 //   node scripts/rehearse-release.mjs --keep     leaves the folder
+//   node scripts/rehearse-release.mjs --in FOLDER --keep   takes what was packed in a folder that was left
 //   node scripts/rehearse-release.mjs --only npm,onnx
 import { spawn } from "node:child_process";
 import {
@@ -25,7 +26,11 @@ import { startRegistry } from "./release/registry.mjs";
 import { publicPackages } from "./release/stage.mjs";
 
 const { values: options } = parseArgs({
-  options: { keep: { type: "boolean", default: false }, only: { type: "string" } },
+  options: {
+    keep: { type: "boolean", default: false },
+    in: { type: "string" },
+    only: { type: "string" },
+  },
 });
 const address = "https://example.org/crossrank/crossrank";
 const megabyte = 1e6;
@@ -268,37 +273,26 @@ async function rehearse(folder) {
     const packed = path.join(folder, "packed");
     const packing = ["--stage", packed, "--without-addons"];
     const at = [`--registry=${registry.url}`];
-    const isReady = await part("versions by changesets in a clone", async () => {
-      await cloneInto(clone);
-      const early = await publish(clone, registry, ...packing, `--repository=${address}`);
-      check(
-        early.code === 1 && /changesets have no version yet/.test(early.output),
-        `too early: ${early.output}`,
-      );
-      const nothing = await publish(clone, registry, "--list", ...at);
-      check(nothing.code === 0 && nothing.stdout === "", `while changesets wait: ${nothing.output}`);
-      await succeed(process.execPath, ["node_modules/@changesets/cli/bin.js", "version"], { cwd: clone });
-      const versions = new Set(publicPackages(clone).map(({ manifest }) => manifest.version));
-      check(versions.size === 1 && !versions.has("0.0.0"), `versions: ${[...versions].join(", ")}`);
-      return [...versions][0];
-    });
+    const isPacked = existsSync(path.join(packed, "packages.json"));
+    const isReady =
+      isPacked ||
+      (await part("versions by changesets in a clone", async () => {
+        await cloneInto(clone);
+        const early = await publish(clone, registry, ...packing, `--repository=${address}`);
+        check(
+          early.code === 1 && /changesets have no version yet/.test(early.output),
+          `too early: ${early.output}`,
+        );
+        const nothing = await publish(clone, registry, "--list", ...at);
+        check(nothing.code === 0 && nothing.stdout === "", `while changesets wait: ${nothing.output}`);
+        await succeed(process.execPath, ["node_modules/@changesets/cli/bin.js", "version"], { cwd: clone });
+        const versions = new Set(publicPackages(clone).map(({ manifest }) => manifest.version));
+        check(versions.size === 1 && !versions.has("0.0.0"), `versions: ${[...versions].join(", ")}`);
+        return [...versions][0];
+      }));
     if (!isReady) return;
     const isPublished = await part("publishing, stopped in its middle and run again", async () => {
-      const refused = await publish(clone, registry, ...packing);
-      check(
-        refused.code === 1 && /"repository" of the root/.test(refused.output),
-        `no address: ${refused.output}`,
-      );
-      const dry = await publish(clone, registry, "--dry-run", "--without-addons", `--repository=${address}`);
-      const would = dry.stdout.match(/^would publish /gm)?.length ?? 0;
-      check(dry.code === 0 && would > 20, `the dry run: ${dry.output}`);
-      const strict = await publish(clone, registry, "--stage", `${packed}-strict`, `--repository=${address}`);
-      check(
-        strict.code === 1 && /its addon was not built/.test(strict.output),
-        `without addons: ${strict.output}`,
-      );
-      const stage = await publish(clone, registry, ...packing, `--repository=${address}`);
-      check(stage.code === 0, stage.output);
+      if (!isPacked) await packIn(clone, registry, packed, packing);
       await stopAfter(clone, registry, ["--from", packed, "--no-provenance", ...at], 5);
       const second = await publish(clone, registry, "--from", packed, "--no-provenance", ...at);
       check(second.code === 0, second.output);
@@ -310,7 +304,7 @@ async function rehearse(folder) {
       const lines = left.stdout.trim().split("\n");
       const others = lines.filter((line) => !/backend-(mnn|coreml)-/.test(line) && line !== "");
       check(left.code === 0 && others.length === 0, `not published: ${left.output}`);
-      return `${would} packages, ${skipped} of them before it was stopped`;
+      return `${skipped} packages before it was stopped, then the others`;
     });
     if (!isPublished) return;
     await part("what the registry says of each package", async () => {
@@ -385,6 +379,25 @@ async function rehearse(folder) {
   }
 }
 
+/** Packs as the workflow does, after what it must refuse. */
+async function packIn(clone, registry, packed, packing) {
+  const refused = await publish(clone, registry, ...packing);
+  check(
+    refused.code === 1 && /"repository" of the root/.test(refused.output),
+    `no address: ${refused.output}`,
+  );
+  const dry = await publish(clone, registry, "--dry-run", "--without-addons", `--repository=${address}`);
+  const would = dry.stdout.match(/^would publish /gm)?.length ?? 0;
+  check(dry.code === 0 && would > 20, `the dry run: ${dry.output}`);
+  const strict = await publish(clone, registry, "--stage", `${packed}-strict`, `--repository=${address}`);
+  check(
+    strict.code === 1 && /its addon was not built/.test(strict.output),
+    `without addons: ${strict.output}`,
+  );
+  const stage = await publish(clone, registry, ...packing, `--repository=${address}`);
+  check(stage.code === 0, stage.output);
+}
+
 /** Publishes, and ends the script once it has published some packages, as a runner that goes away would. */
 async function stopAfter(clone, registry, args, count) {
   const child = spawn(process.execPath, ["scripts/publish.mjs", ...args], {
@@ -402,7 +415,11 @@ async function stopAfter(clone, registry, args, count) {
   check(published >= count, `the first run published ${published} packages:\n${output}`);
 }
 
-const folder = mkdtempSync(path.join(tmpdir(), "crossrank-rehearsal-"));
+const folder = options.in ?? mkdtempSync(path.join(tmpdir(), "crossrank-rehearsal-"));
+// What an earlier run published and installed is not what this one proves.
+for (const name of readdirSync(folder)) {
+  if (!["clone", "packed", "models"].includes(name)) rmSync(path.join(folder, name), { recursive: true });
+}
 try {
   await rehearse(folder);
 } finally {
