@@ -17,8 +17,15 @@ export async function describe(
   path: string,
   options: FileRequestOptions = {},
 ): Promise<ArtifactDescription> {
-  const header = await readGgufHeader(await files.localPath(path, options));
-  const paths = (await files.list(options)).map((file) => file.path);
+  const listed = await files.list(options);
+  const file = listed.find((one) => one.path === path);
+  // The head alone, where the file lies elsewhere. What is not there says so itself.
+  const header = await readGgufHeader(
+    file === undefined
+      ? await files.localPath(path, options)
+      : { size: file.size, read: (start, end) => files.readBytes(path, { start, end }, options) },
+  );
+  const paths = listed.map((one) => one.path);
   return {
     dtype: dtypeOfHeader(header),
     quantisation: undefined,

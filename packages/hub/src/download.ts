@@ -186,46 +186,17 @@ async function fetchRest(
   progress: Progress,
   attempt: Attempt,
 ): Promise<void> {
-  const { connection, commit, file, signal } = download;
-  const place = file.path.split("/").map(encodeURIComponent).join("/");
-  const page = pagePath(connection.kind, connection.model);
-  const url = `${connection.endpoint}/${page}/resolve/${commit}/${place}`;
+  const { connection, file } = download;
+  const url = contentUrl(download);
   const offset = partial.length;
   partial.mark();
   await partial.touch();
 
   const idle = createIdleTimer(connection.retry.idleTimeout, connection.retry.lowestSpeed);
-  const broken = (problem: string, cause?: unknown): HubNetworkError =>
-    new HubNetworkError({ model: connection.model, url, attempts: attempt.number, problem }, { cause });
+  const broken = brokenAt(connection, url, attempt);
   try {
-    const response = await request(
-      connection,
-      url,
-      {
-        // A compressed answer would make the byte offsets those of the compressed form.
-        headers: new Headers({
-          "accept-encoding": "identity",
-          ...(offset > 0 ? { range: `bytes=${offset}-` } : {}),
-        }),
-        signal: signal === undefined ? idle.signal : AbortSignal.any([signal, idle.signal]),
-      },
-      attempt.number,
-    );
-    if (!response.ok) {
-      await response.body?.cancel();
-      if (response.status === 416) {
-        await partial.clear();
-        throw broken("the server cannot continue the partial download");
-      }
-      const elsewhere = new URL(response.url || url).origin !== new URL(connection.endpoint).origin;
-      // A signed storage URL expires: the next attempt gets a new one.
-      if (elsewhere && response.status < 500) throw broken(`the file storage answered ${response.status}`);
-      throw statusError(connection, response, url, attempt.number, {
-        what: "file",
-        revision: commit,
-        path: file.path,
-      });
-    }
+    const range = offset > 0 ? `bytes=${offset}-` : undefined;
+    const response = await requestContent(download, range, idle.signal, attempt, () => partial.clear());
     if (response.status === 206 && !continuesAt(response, offset)) {
       await response.body?.cancel();
       await partial.clear();
@@ -260,6 +231,135 @@ async function fetchRest(
   } finally {
     idle.stop();
   }
+}
+
+/** What of a commit is asked for. */
+export type ContentRequest = Pick<DownloadRequest, "connection" | "commit" | "file" | "signal">;
+
+function contentUrl({ connection, commit, file }: ContentRequest): string {
+  const place = file.path.split("/").map(encodeURIComponent).join("/");
+  return `${connection.endpoint}/${pagePath(connection.kind, connection.model)}/resolve/${commit}/${place}`;
+}
+
+type Broken = (problem: string, cause?: unknown) => HubNetworkError;
+
+function brokenAt({ model }: Connection, url: string, { number: attempts }: Attempt): Broken {
+  return (problem, cause) => new HubNetworkError({ model, url, attempts, problem }, { cause });
+}
+
+/**
+ * The answer to a request for a file or a part of it: 200 or 206.
+ *
+ * @param range of the header, undefined for the whole file.
+ * @param onRefusedRange before the error that says that the server does not have this part.
+ */
+async function requestContent(
+  { connection, commit, file, signal }: ContentRequest,
+  range: string | undefined,
+  idle: AbortSignal,
+  attempt: Attempt,
+  onRefusedRange: () => Promise<void>,
+): Promise<Response> {
+  const url = contentUrl({ connection, commit, file });
+  const broken = brokenAt(connection, url, attempt);
+  const response = await request(
+    connection,
+    url,
+    {
+      // A compressed answer would make the byte offsets those of the compressed form.
+      headers: new Headers({ "accept-encoding": "identity", ...(range === undefined ? {} : { range }) }),
+      signal: signal === undefined ? idle : AbortSignal.any([signal, idle]),
+    },
+    attempt.number,
+  );
+  if (response.ok) return response;
+  await response.body?.cancel();
+  if (response.status === 416) {
+    await onRefusedRange();
+    throw broken("the server cannot continue the partial download");
+  }
+  const elsewhere = new URL(response.url || url).origin !== new URL(connection.endpoint).origin;
+  // A signed storage URL expires: the next attempt gets a new one.
+  if (elsewhere && response.status < 500) throw broken(`the file storage answered ${response.status}`);
+  throw statusError(connection, response, url, attempt.number, {
+    what: "file",
+    revision: commit,
+    path: file.path,
+  });
+}
+
+/** Part of a file, and whether the server sent that part alone. */
+export interface FetchedRange {
+  readonly bytes: Uint8Array;
+  readonly isPart: boolean;
+}
+
+/**
+ * Bytes `start` to `end` (not included) of a file, both within it. A server that sends the whole file is read up to the
+ * end of the part, and then left. Of a part there is no hash to hold it against; its length and place are checked.
+ *
+ * @throws as {@link downloadBlob}, but for the cache's errors and hashes.
+ */
+export async function fetchRange(
+  content: ContentRequest,
+  { start, end }: { readonly start: number; readonly end: number },
+): Promise<FetchedRange> {
+  const { connection, file, signal } = content;
+  const url = contentUrl(content);
+  return withRetries(connection.retry, signal, async (attempt) => {
+    const idle = createIdleTimer(connection.retry.idleTimeout, connection.retry.lowestSpeed);
+    const broken = brokenAt(connection, url, attempt);
+    try {
+      const range = `bytes=${start}-${end - 1}`;
+      const response = await requestContent(content, range, idle.signal, attempt, async () => {});
+      const isPart = response.status === 206;
+      const total = isPart ? totalOf(response) : lengthOf(response);
+      if (total !== undefined && total !== file.size) {
+        await response.body?.cancel();
+        const problem = `has ${total} bytes of ${file.path}, and the hub lists ${file.size}`;
+        throw new HubResponseError({ model: connection.model, url, status: response.status, problem });
+      }
+      if (isPart && !continuesAt(response, start)) {
+        await response.body?.cancel();
+        throw broken("the server answered with another part of the file than was asked for");
+      }
+      if (response.body === null) throw broken("the answer has no body");
+      const bytes = new Uint8Array(end - start);
+      let place = isPart ? start : 0;
+      try {
+        for await (const chunk of response.body) {
+          const piece = chunk as Uint8Array;
+          idle.received(piece.length);
+          // What of the piece lies in the part.
+          const from = Math.max(start - place, 0);
+          const to = Math.min(end - place, piece.length);
+          if (from < to) bytes.set(piece.subarray(from, to), place + from - start);
+          place += piece.length;
+          // Ends the answer: what is behind the part is not read.
+          if (place >= end) break;
+        }
+      } catch (error) {
+        throw broken(`the connection broke off: ${reasonOf(error)}`, error);
+      }
+      if (place < end) throw broken(`the answer ended at byte ${place} of ${end}`);
+      return { bytes, isPart };
+    } finally {
+      idle.stop();
+    }
+  });
+}
+
+/** Bytes of the whole file, of which a 206 is a part. */
+function totalOf(response: Response): number | undefined {
+  const total = /^bytes \d+-\d+\/(\d+)$/.exec(response.headers.get("content-range") ?? "");
+  return total === null ? undefined : Number(total[1]);
+}
+
+/** Bytes of a whole answer, where it says so and is not compressed. */
+function lengthOf(response: Response): number | undefined {
+  const length = response.headers.get("content-length");
+  const isPlain = (response.headers.get("content-encoding") ?? "identity") === "identity";
+  return length !== null && isPlain && /^\d+$/.test(length) ? Number(length) : undefined;
 }
 
 /** Whether a 206 starts at the byte asked for. */

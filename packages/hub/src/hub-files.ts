@@ -4,6 +4,7 @@ import type { Connection } from "./connection.js";
 import { hashFile, sha256OfFile, startDigest } from "./digest.js";
 import { downloadBlob } from "./download.js";
 import { CacheError, HashMismatchError, OfflineMissingError } from "./errors.js";
+import { FileRanges } from "./file-ranges.js";
 import { type ByteRange, fileNotFound, listFolder, readRange, readWholeText } from "./folder.js";
 import { KeyedQueue, untilAborted } from "./keyed-queue.js";
 import {
@@ -43,6 +44,8 @@ export class HubFiles implements ModelFiles {
   #listing: Listing | undefined;
   /** Files that need no further check of their content in this object's life. */
   readonly #ready = new Set<string>();
+  /** Files of which parts were read. */
+  readonly #ranges = new Map<string, FileRanges>();
 
   constructor(facts: HubFilesFacts) {
     this.id = facts.cache.model;
@@ -74,7 +77,32 @@ export class HubFiles implements ModelFiles {
   }
 
   async readBytes(path: string, range: ByteRange, options: FileRequestOptions = {}): Promise<Uint8Array> {
-    return readRange(await this.localPath(path, options), range);
+    const part = await this.#readPart(path, range, options.signal);
+    return part ?? readRange(await this.localPath(path, options), range);
+  }
+
+  /**
+   * Part of a file that is not here, where that does. A lock file holds files by their hashes, which only a whole one
+   * has.
+   */
+  async #readPart(
+    path: string,
+    range: ByteRange,
+    signal: AbortSignal | undefined,
+  ): Promise<Uint8Array | undefined> {
+    const { cache, commit, connection, lock } = this.#facts;
+    signal?.throwIfAborted();
+    checkRelativePath(this.id, path);
+    if (lock !== undefined || (await isFile(cache.snapshotPath(commit, path)))) return undefined;
+    const file = (await this.#list(signal))?.get(path);
+    if (file === undefined || (await isFile(cache.blobPath(digestOf(file).hex)))) return undefined;
+    const ranges = this.#ranges.get(path) ?? new FileRanges(cache, file);
+    this.#ranges.set(path, ranges);
+    const key = `${cache.blobPath(digestOf(file).hex)} in parts`;
+    const part = await downloads.run(key, signal, () => ranges.read(range, connection, commit, signal));
+    if (part !== undefined && this.#facts.resolved)
+      await ignoringCacheErrors(cache.writeRef(this.#facts.requested, commit));
+    return part;
   }
 
   async localPath(path: string, options: FileRequestOptions = {}): Promise<string> {

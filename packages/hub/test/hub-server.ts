@@ -253,10 +253,12 @@ export async function startHub(...repositories: Repository[]): Promise<HubServer
     if (range !== undefined && start >= content.length) {
       return response.writeHead(416, { "content-range": `bytes */${content.length}` }).end();
     }
-    let body = content.subarray(start);
+    const asked = /^bytes=\d+-(\d+)$/.exec(range ?? "")?.[1];
+    const end = asked === undefined ? content.length : Math.min(Number(asked) + 1, content.length);
+    let body = content.subarray(start, end);
     if (fault?.corrupt === true) body = Buffer.from(body.map((byte) => byte ^ 1));
     if (fault?.tooLong === true) body = Buffer.concat([body, Buffer.from("more")]);
-    const contentRange = { "content-range": `bytes ${start}-${content.length - 1}/${content.length}` };
+    const contentRange = { "content-range": `bytes ${start}-${end - 1}/${content.length}` };
     response.writeHead(range === undefined ? 200 : 206, {
       ...headers,
       ...(range === undefined ? {} : contentRange),

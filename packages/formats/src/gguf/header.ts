@@ -1,4 +1,4 @@
-import { open } from "node:fs/promises";
+import { type ByteSource, withLocalFile } from "../byte-source.js";
 import { type ElementType, elementOfCode } from "./element-types.js";
 import { type GgmlType, ggmlTypes, removedTypes } from "./ggml-types.js";
 
@@ -64,25 +64,27 @@ const mostNumbers = 1 << 22;
 /** A chat template, a licence. */
 const longestString = 16 << 20;
 
-/** @throws {GgufFormatError} when the file is no sound GGUF. */
-export async function readGgufHeader(path: string): Promise<GgufHeader> {
-  const handle = await open(path);
-  try {
-    const { size } = await handle.stat();
-    for (let length = Math.min(firstRead, size); ; length = Math.min(4 * length, size, longestHeader)) {
-      const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, 0);
-      try {
-        return parseGgufHeader(buffer.subarray(0, bytesRead), size);
-      } catch (error) {
-        if (!(error instanceof NeedsMoreBytes)) throw error;
-        if (bytesRead < length) throw cutOff();
-        if (length === longestHeader) {
-          throw new GgufFormatError(`its head is longer than ${longestHeader >> 20} MB`);
-        }
+/**
+ * @param from path of a file of this machine, or a file that lies elsewhere, of which its head alone is read.
+ * @throws {GgufFormatError} when the file is no sound GGUF.
+ */
+export async function readGgufHeader(from: string | ByteSource): Promise<GgufHeader> {
+  if (typeof from === "string") return withLocalFile(from, readGgufHeader);
+  const { size } = from;
+  let bytes = Buffer.alloc(0);
+  for (let length = Math.min(firstRead, size); ; length = Math.min(4 * length, size, longestHeader)) {
+    // Each read goes on from the one before.
+    const more = await from.read(bytes.length, length);
+    bytes = Buffer.concat([bytes, more]);
+    try {
+      return parseGgufHeader(bytes, size);
+    } catch (error) {
+      if (!(error instanceof NeedsMoreBytes)) throw error;
+      if (bytes.length < length) throw cutOff();
+      if (length === longestHeader) {
+        throw new GgufFormatError(`its head is longer than ${longestHeader >> 20} MB`);
       }
     }
-  } finally {
-    await handle.close();
   }
 }
 

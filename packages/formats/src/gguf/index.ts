@@ -1,3 +1,4 @@
+export type { ByteSource } from "../byte-source.js";
 export type { ElementType } from "./element-types.js";
 export { type GgmlType, ggmlTypes } from "./ggml-types.js";
 export {

@@ -1,4 +1,4 @@
-export { type ByteSource, withLocalFile } from "./byte-source.js";
+export { type ByteSource, withLocalFile } from "../byte-source.js";
 export * from "./graph.js";
 export { type GraphPrecision, precisionOf } from "./graph-precision.js";
 export { largestMessage, type ModelFileRequest, writeModelFile } from "./model-file.js";

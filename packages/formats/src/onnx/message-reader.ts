@@ -1,4 +1,4 @@
-import type { ByteSource } from "./byte-source.js";
+import type { ByteSource } from "../byte-source.js";
 
 /** A field of a protobuf message. */
 export interface Field {

@@ -1,4 +1,4 @@
-import type { ByteSource } from "./byte-source.js";
+import type { ByteSource } from "../byte-source.js";
 import { type Field, MessageReader, UnreadableMessage, varintAt } from "./message-reader.js";
 
 /** An input or output, as the graph declares it. */

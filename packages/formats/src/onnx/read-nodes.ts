@@ -1,4 +1,4 @@
-import type { ByteSource } from "./byte-source.js";
+import type { ByteSource } from "../byte-source.js";
 import { type Field, MessageReader, UnreadableMessage } from "./message-reader.js";
 
 /** A node with its attributes: numbers and texts; of another kind it is only there. */
