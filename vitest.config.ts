@@ -1,15 +1,74 @@
 import { availableParallelism } from "node:os";
+import { relative, sep } from "node:path";
+import { fileURLToPath } from "node:url";
 import { defineConfig, type ViteUserConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
 
-// One configuration for the whole repository; in a package's folder `vitest run` finds it and runs that package.
+const root = fileURLToPath(new URL(".", import.meta.url));
+/** In a package's folder `vitest run` finds this file, and runs that package. */
+const here = relative(root, process.cwd()).split(sep).join("/");
+
+/**
+ * Packages whose tests compute, and leave nothing behind: a worker loads their modules once for all of its files, where
+ * another package's files each have a process of their own.
+ */
+const loadedOnce = ["core", "eval", "formats"];
+const tests = "**/test/**/*.test.ts";
+const together = loadedOnce.map((name) => `packages/${name}`).filter((folder) => folder.startsWith(here));
+const alone = here === "" ? [`packages/!(${loadedOnce.join("|")})`, "!(packages|node_modules)", "."] : [here];
+
+/**
+ * Files of half a minute and more of processor time, the longest first: what starts last should be short, or one core
+ * waits for the other.
+ */
+const slowest = [
+  "test/code-blocks.test.ts",
+  "packages/backend-llamacpp/test/conformance.test.ts",
+  "packages/crossrank/test/ci.test.ts",
+  "packages/convert/test/reference.test.ts",
+  "packages/crossrank/test/auto-conversion.test.ts",
+  "packages/crossrank/test/eval.test.ts",
+  "packages/crossrank/test/convert.test.ts",
+  "packages/conformance/test/planted-faults.test.ts",
+  "packages/crossrank/test/published.test.ts",
+  "packages/backend-llamacpp/test/wrong-files.test.ts",
+];
+
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification): number => {
+      const at = slowest.findIndex((path) => moduleId.endsWith(`/${path}`));
+      return at === -1 ? slowest.length : at;
+    };
+    return (await super.sort(files)).sort((left, right) => rank(left) - rank(right));
+  }
+}
+
+// One configuration for the whole repository.
 const config: ViteUserConfig = {
+  root,
   test: {
-    include: ["**/test/**/*.test.ts"],
     // One more than the processor has threads: many tests wait for a process, a timer or a server of their own.
     maxWorkers: availableParallelism() + 1,
+    sequence: { sequencer: LongestFirst },
     // Real runtimes on two shared cores: a slow machine must not look like a failure.
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    projects: [
+      {
+        extends: true,
+        test: { name: "together", isolate: false, include: together.map((folder) => `${folder}/${tests}`) },
+      },
+      {
+        extends: true,
+        test: {
+          name: "alone",
+          include: alone
+            .filter((folder) => !together.includes(folder))
+            .map((folder) => (folder === "." ? "test/**/*.test.ts" : `${folder}/${tests}`)),
+        },
+      },
+    ].filter(({ test }) => test.include.length > 0),
   },
 };
 
