@@ -8,7 +8,7 @@ import { readCardBase } from "@crossrank/core/files";
 import { openModel } from "@crossrank/hub";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type OpenRerankerOptions, openReranker } from "../src/index.js";
-import { conformanceFixture, crossrank, temporaryFolder } from "./run-command.js";
+import { conformanceFixture, crossrankInTurn as crossrank, temporaryFolder } from "./run-command.js";
 
 const folder = temporaryFolder();
 const query = "capital of France";

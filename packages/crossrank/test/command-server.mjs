@@ -26,7 +26,17 @@ async function resourcesLeft(before) {
   }
 }
 
-async function run(args, input) {
+/** The working directory and the environment, as they are between commands. */
+const folderBetween = process.cwd();
+const environmentBetween = { ...process.env };
+
+function restore() {
+  process.chdir(folderBetween);
+  for (const name of Object.keys(process.env)) if (!(name in environmentBetween)) delete process.env[name];
+  Object.assign(process.env, environmentBetween);
+}
+
+async function run({ args, input, folder, environment }) {
   const written = { stdout: "", stderr: "" };
   const originals = streams.map((name) => process[name].write);
   const listeners = emitters.map(
@@ -48,6 +58,8 @@ async function run(args, input) {
   process.argv = [process.execPath, binary, ...args];
   process.exitCode = undefined;
   try {
+    if (folder !== undefined) process.chdir(folder);
+    Object.assign(process.env, environment);
     runs += 1;
     // Another address is another module, which runs again; what it imports is there already.
     await import(`${main}?run=${runs}`);
@@ -55,6 +67,7 @@ async function run(args, input) {
     return { code, ...written, left: await resourcesLeft(before) };
   } finally {
     process.exitCode = undefined;
+    restore();
     for (const [index, name] of streams.entries()) process[name].write = originals[index];
     for (const [index, emitter] of emitters.entries()) {
       for (const name of emitter.eventNames()) {
@@ -65,7 +78,7 @@ async function run(args, input) {
   }
 }
 
-process.on("message", async ({ args, input }) => {
-  process.send(await run(args, input));
+process.on("message", async (command) => {
+  process.send(await run(command));
 });
 process.on("disconnect", () => process.exit());

@@ -3,7 +3,12 @@ import { cp, mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { mnn } from "@crossrank/backend-mnn";
 import { beforeAll, describe, expect, it } from "vitest";
-import { conformanceFixture, crossrank, type Outcome, temporaryFolder } from "./run-command.js";
+import {
+  conformanceFixture,
+  crossrankInTurn as crossrank,
+  type Outcome,
+  temporaryFolder,
+} from "./run-command.js";
 
 const folder = temporaryFolder();
 

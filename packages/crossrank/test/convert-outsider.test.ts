@@ -2,7 +2,12 @@ import { cp, mkdir, readFile, realpath, symlink, writeFile } from "node:fs/promi
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, it } from "vitest";
-import { conformanceFixture, crossrank, type Outcome, temporaryFolder } from "./run-command.js";
+import {
+  conformanceFixture,
+  crossrankInTurn as crossrank,
+  type Outcome,
+  temporaryFolder,
+} from "./run-command.js";
 
 const folder = temporaryFolder();
 const repository = fileURLToPath(new URL("../../..", import.meta.url));

@@ -75,12 +75,19 @@ export function crossrank(args: readonly string[], options: RunOptions = {}): Pr
 
 const server = fileURLToPath(new URL("./command-server.mjs", import.meta.url));
 
+/** What of {@link RunOptions} a command can have that is no process of its own. */
+export interface TurnOptions {
+  readonly input?: string | Uint8Array;
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly folder?: string;
+}
+
 export interface Commands {
   /**
    * Runs a command after those before it, and fails where it leaves something that would keep a process of its own
    * alive.
    */
-  run(args: readonly string[], input?: string | Uint8Array): Promise<Outcome>;
+  run(args: readonly string[], options?: TurnOptions): Promise<Outcome>;
   /** Resolves when the process is gone. */
   close(): Promise<void>;
 }
@@ -92,7 +99,10 @@ export interface Commands {
 export function openCommands(place: { readonly cwd?: string; readonly env: NodeJS.ProcessEnv }): Commands {
   let serving: ChildProcess | undefined;
   let before: Promise<unknown> = Promise.resolve();
-  const runNow = async (args: readonly string[], input: string | Uint8Array): Promise<Outcome> => {
+  const runNow = async (
+    args: readonly string[],
+    { input = "", ...others }: TurnOptions,
+  ): Promise<Outcome> => {
     serving ??= fork(server, { serialization: "advanced", ...place });
     const own = serving;
     const stop = new AbortController();
@@ -102,7 +112,7 @@ export function openCommands(place: { readonly cwd?: string; readonly env: NodeJ
       throw new Error(`the process of the commands ended with ${code} in ${args.join(" ")}`);
     });
     try {
-      own.send({ args, input });
+      own.send({ args, input, ...others });
       const [{ left, ...outcome }] = (await Promise.race([answered, ended])) as [
         Outcome & { readonly left: readonly string[] },
       ];
@@ -115,8 +125,8 @@ export function openCommands(place: { readonly cwd?: string; readonly env: NodeJ
     }
   };
   return {
-    run(args, input = "") {
-      const running = before.then(() => runNow(args, input));
+    run(args, options = {}) {
+      const running = before.then(() => runNow(args, options));
       before = running.catch(() => undefined);
       return running;
     },
@@ -135,11 +145,15 @@ export const commandEnvironment: NodeJS.ProcessEnv = { ...inherited, HF_HUB_OFFL
 const commands = openCommands({ env: commandEnvironment });
 afterAll(() => commands.close());
 
-/** The same by {@link openCommands}; with options other than `input` it is a process of its own all the same. */
+/** The same by {@link openCommands}; with an option that it does not take it is a process of its own all the same. */
 export function crossrankInTurn(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
-  const { input, ...others } = options;
+  const { input, folder, environment, ...others } = options;
   if (input === "open" || Object.keys(others).length > 0) return crossrank(args, options);
-  return commands.run(args, input);
+  return commands.run(args, {
+    ...(input === undefined ? {} : { input }),
+    ...(folder === undefined ? {} : { folder }),
+    ...(environment === undefined ? {} : { environment }),
+  });
 }
 
 export interface TemporaryFolder {
