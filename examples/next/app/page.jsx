@@ -1,0 +1,3 @@
+export default function Page() {
+  return <p>GET /api/rerank?query=… ranks three documents.</p>;
+}
