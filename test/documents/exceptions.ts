@@ -53,6 +53,10 @@ export const elsewhere: readonly Exception[] = [
 export const notRun: readonly Exception[] = [
   { pattern: /^packages\/hub\/README\.md/, reason: "downloads from the hub" },
   { pattern: /planNative\(/, reason: "needs a Mac" },
+  {
+    pattern: /^docs\/guides\/(ai-sdk|langchain|mastra|lancedb|genkit|mcp)\.md/,
+    reason: "parts of a reader's program, of which examples/ has whole ones",
+  },
   ...(process.env["CROSSRANK_REQUIRE_MNN"]
     ? []
     : [{ pattern: /@crossrank\/backend-mnn"/, reason: "needs MNN's addon, which CI builds" }]),
