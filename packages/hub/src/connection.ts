@@ -30,6 +30,8 @@ export interface PlainRequest {
   readonly headers?: Headers | undefined;
   readonly body?: string | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** A redirect to another origin is the answer, and not followed. */
+  readonly staysAtOrigin?: boolean | undefined;
 }
 
 /**
@@ -66,6 +68,7 @@ export async function request(
         problem: `redirects to ${JSON.stringify(location)}`,
       });
     }
+    if (plain.staysAtOrigin === true && next.origin !== current.origin) return response;
     current = next;
   }
   throw new HubResponseError({

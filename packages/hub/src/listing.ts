@@ -3,7 +3,8 @@ import { datasetInfo, listFiles, modelInfo } from "@huggingface/hub";
 import { isCommit, type RepositoryCache, readIfThere } from "./cache.js";
 import { type Connection, createApiFetch } from "./connection.js";
 import type { Digest } from "./digest.js";
-import { HubError, HubResponseError } from "./errors.js";
+import { HubError, HubNotFoundError, HubResponseError } from "./errors.js";
+import { fetchMirrorListing, maybeWithoutListing } from "./mirror-listing.js";
 import { apiPath } from "./repository-kind.js";
 import { checkRelativePath } from "./safe-path.js";
 
@@ -61,11 +62,28 @@ export async function fetchCommit(
 }
 
 /**
- * All files of a commit.
+ * All files of a commit, also from an endpoint that has no listing of them.
  * @throws {UnsafePathError} for a listing with a path that leaves the model's folder.
  * @throws as {@link fetchCommit}.
  */
 export async function fetchListing(
+  connection: Connection,
+  commit: string,
+  signal: AbortSignal | undefined,
+): Promise<Listing> {
+  try {
+    return await fetchTree(connection, commit, signal);
+  } catch (error) {
+    if (!maybeWithoutListing(error)) throw error;
+    return await fetchMirrorListing(connection, commit, signal).catch((other: unknown) => {
+      signal?.throwIfAborted();
+      // Where there is no such revision either, the first answer meant what it said.
+      throw other instanceof HubNotFoundError && other.what !== "file" ? error : other;
+    });
+  }
+}
+
+async function fetchTree(
   connection: Connection,
   commit: string,
   signal: AbortSignal | undefined,

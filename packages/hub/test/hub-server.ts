@@ -15,6 +15,8 @@ export interface Repository {
   /** Token without which every request is refused. */
   readonly token?: string;
   readonly gated?: boolean;
+  /** As a mirror: no tree listing; `mute` says no hash of its files either. */
+  readonly mirror?: "listing no files" | "mute";
 }
 
 export interface RepositoryFile {
@@ -173,12 +175,18 @@ export async function startHub(...repositories: Repository[]): Promise<HubServer
         id: repository.id,
         sha: repository.commit,
         lastModified: "2026-01-01",
+        ...(repository.mirror === undefined
+          ? {}
+          : { siblings: Object.keys(repository.files).map((rfilename) => ({ rfilename })) }),
       });
     }
+    if (isApi && action === "tree" && repository.mirror !== undefined)
+      return response.writeHead(404).end('{"errors":[{"status":404,"message":"Not Found"}]}');
     if (isApi && action === "tree") return serveTree(repository, request, response);
     const file = repository.files[name.join("/")];
     if (file === undefined) return refuse(response, 404, "EntryNotFound");
     if (action !== "resolve" && action !== "resolve-cache") return refuse(response, 404, "RepoNotFound");
+    if (repository.mirror === "mute") return serveContent(file.content, {}, request, response);
     const headers = {
       "x-repo-commit": repository.commit,
       "accept-ranges": "bytes",
