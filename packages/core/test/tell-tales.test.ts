@@ -7,6 +7,7 @@ import {
   ModelProfileError,
   readProfile,
 } from "../src/index.js";
+import { recogniseFiles } from "../src/profile/recognise.js";
 import { memoryFiles } from "./memory-files.js";
 import { f32, safetensors } from "./write-safetensors.js";
 
@@ -526,6 +527,29 @@ describe("weights of a format that no backend reads are named where a backend fi
     );
     // Also where the prompt is not known: no prompt would help.
     expect((await refusal(languageModel(config, weights))).message).toMatch(message);
+  });
+
+  test.each<[string, string, string, RegExp]>([
+    ["encoder.0.query.weight.absmax", "F32", "bitsandbytes", /by bitsandbytes \(tensor encoder\.0/],
+    ["encoder.0.query.SCB", "F32", "bitsandbytes", /by bitsandbytes/],
+    ["encoder.0.query.weight_scale_inv", "F32", "FP8", /by FP8/],
+    ["encoder.0.query.weight_packed", "I32", "compressed-tensors", /by compressed-tensors/],
+    ["encoder.0.query.g_idx", "I32", "GPTQ", /by GPTQ/],
+    ["encoder.0.query.qweight", "I32", "GPTQ or AWQ", /by GPTQ or AWQ/],
+    ["encoder.0.query.W_q", "U8", "HQQ", /by HQQ/],
+    ["encoder.0.query.weight", "F8_E4M3", "nobody named", /to 8-bit floats by another program/],
+    ["encoder.0.query.weight", "I8", "nobody named", /to 8-bit integers by another program/],
+  ])("safetensors whose tensor %s of type %s is of %s", async (name, dtype, _, message) => {
+    const weights = safetensors({ [name]: { ...f32([1], [1]), dtype: dtype as "F32" } });
+    const error = await missing(bert({}, { "model.safetensors": weights }));
+    expect(error.message).toMatch(message);
+    const files = memoryFiles(bert({}, { "model.safetensors": weights }));
+    expect((await recogniseFiles(files))?.what).toMatch(message);
+    const sound = safetensors({
+      "encoder.0.query.weight": f32([1], [1]),
+      "embeddings.position_ids": f32([1], [1]),
+    });
+    expect(await recogniseFiles(memoryFiles(bert({}, { "model.safetensors": sound })))).toBeUndefined();
   });
 
   test.each<[string, Files]>([

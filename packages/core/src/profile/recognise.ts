@@ -1,5 +1,6 @@
 import { ModelFileNotFoundError, ModelProfileError } from "../contract/errors.js";
 import type { FileRequestOptions, ModelFile, ModelFiles } from "../contract/model-files.js";
+import { openSafetensors } from "../files/safetensors.js";
 import {
   type Evidence,
   fileTellTales,
@@ -158,6 +159,7 @@ async function gather(
       return typeof type === "string" ? [type] : [];
     }),
     heads: withHeads ? await headsOf(files, listed, options) : new Map(),
+    tensors: withHeads ? await tensorsOf(files, listed, options) : new Map(),
   };
 }
 
@@ -195,6 +197,26 @@ async function headsOf(
     }
   }
   return heads;
+}
+
+/** Of a folder's: a hub's header may be megabytes behind the beginning, and its file is not at hand. */
+async function tensorsOf(
+  files: ModelFiles,
+  listed: readonly ModelFile[],
+  { signal }: FileRequestOptions,
+): Promise<Map<string, ReadonlyMap<string, string>>> {
+  const tensors = new Map<string, ReadonlyMap<string, string>>();
+  if (files.revision !== undefined) return tensors;
+  const atRoot = listed.filter(({ path }) => /^[^/]+\.safetensors$/.test(path)).slice(0, mostHeads);
+  for (const { path } of atRoot) {
+    try {
+      const { names, dtype } = await openSafetensors(files, path, { signal });
+      tensors.set(path, new Map(names.map((name) => [name, dtype(name)])));
+    } catch {
+      signal?.throwIfAborted();
+    }
+  }
+  return tensors;
 }
 
 /** A name of a model, as a hub's is, or a folder's that is no path of somebody's machine. */

@@ -1,6 +1,7 @@
 // What models and files look like that crossrank does not read, so that a refusal says what they are.
 
 import { lfsPointer, pointerProblem } from "../files/model-reader.js";
+import { quantisedTensorAmong, quantiserOf } from "./quantised.js";
 
 /** What the table looks at. Everything is there or stands for nothing: no tell-tale fails on a file that is missing. */
 export interface Evidence {
@@ -15,6 +16,8 @@ export interface Evidence {
   readonly modules: readonly string[];
   /** The beginnings of files that are at hand, by their paths. */
   readonly heads: ReadonlyMap<string, Uint8Array>;
+  /** Names and types of the tensors of safetensors that are at hand, by the files' paths. */
+  readonly tensors: ReadonlyMap<string, ReadonlyMap<string, string>>;
 }
 
 /** What a tell-tale found: the files that show it, and what they are, as a sentence without its period. */
@@ -256,37 +259,6 @@ export const modelTellTales: readonly TellTale[] = [
   },
 ];
 
-/** What other programs call their way of quantising, in `quantization_config` of config.json. */
-const quantisers: Readonly<Record<string, string>> = {
-  aqlm: "AQLM",
-  awq: "AWQ",
-  bitsandbytes: "bitsandbytes",
-  "compressed-tensors": "compressed-tensors (FP8 and its kind)",
-  eetq: "EETQ",
-  exl2: "ExLlamaV2",
-  exl3: "ExLlamaV3",
-  fbgemm_fp8: "FBGEMM (FP8)",
-  fp8: "FP8",
-  gptq: "GPTQ",
-  hqq: "HQQ",
-  modelopt: "ModelOpt",
-  mxfp4: "MXFP4",
-  quanto: "Quanto",
-  torchao: "torchao",
-};
-
-/** The program that quantised a model's safetensors, by config.json; undefined where it says nothing. */
-export function quantiserOf(config: Readonly<Record<string, unknown>>): string | undefined {
-  const settings = [config["quantization_config"], config["compression_config"]].find(isObject);
-  const method = settings?.["quant_method"];
-  if (typeof method === "string")
-    return Object.hasOwn(quantisers, method) ? quantisers[method] : shown(method);
-  // MLX writes its settings under both names, and no method.
-  const mlx = config["quantization"];
-  if (isObject(mlx) && "bits" in mlx) return `MLX, to ${shown(mlx["bits"])} bits`;
-  return settings === undefined ? undefined : "another program (quantization_config of config.json)";
-}
-
 /** A format by the names of its files, and by how they begin where that is at hand. */
 interface FileTellTale extends TellTale {
   /** It says so before anything else that may be wrong with the model: nothing helps but other weights. */
@@ -358,12 +330,20 @@ export const fileTellTales: readonly FileTellTale[] = [
   {
     name: "quantised safetensors",
     goesFirst: true,
-    find: ({ paths, config }) => {
+    find: ({ paths, config, tensors }) => {
       const files = paths.filter((path) => path.endsWith(".safetensors") && !path.includes("/"));
       const how = files.length === 0 ? undefined : quantiserOf(config);
-      return how === undefined
-        ? undefined
-        : { files, what: `its weights are quantised by ${how}, and are no floats to convert` };
+      if (how !== undefined)
+        return { files, what: `its weights are quantised by ${how}, and are no floats to convert` };
+      for (const path of files) {
+        const found = quantisedTensorAmong(tensors.get(path) ?? new Map());
+        if (found === undefined) continue;
+        const by = found.program ?? "another program";
+        const kind = found.numbers === undefined ? "" : ` to ${found.numbers}`;
+        const what = `its weights are quantised${kind} by ${by} (tensor ${shown(found.tensor)}), and are no floats to convert`;
+        return { files: [path], what };
+      }
+      return undefined;
     },
     fix: useBase("Use the model that it was made from (its card may name it)"),
   },
