@@ -72,6 +72,7 @@ for (const { name, options } of views) {
       await mkdir(screenshots, { recursive: true });
       await page.screenshot({ path: join(screenshots, `browser-${name}.png`) });
       await page.locator("summary").click();
+      await page.evaluate(() => scrollTo(0, 0));
       await page.screenshot({ path: join(screenshots, `browser-${name}-whole.png`), fullPage: true });
     }
   }

@@ -48,6 +48,8 @@ export class Runtime implements Handlers<Calls> {
       library.InferenceSession.create(bytes, {
         executionProviders: [environment.executionProvider],
         graphOptimizationLevel,
+        // Of its messages the fatal ones alone: a page's console is its author's.
+        logSeverityLevel: 4,
         ...(external.length === 0 ? {} : { externalData: external }),
       }),
     );

@@ -1,31 +1,46 @@
 import { fixtureNames } from "@crossrank/conformance";
 import { afterAll } from "vitest";
-import { sampledRunner } from "../../conformance/test/sampled-runner.js";
-import type { SuiteRequest } from "./browser/page.js";
-import { fixtureFolder, listFolder, openScene } from "./browser/scene.js";
+import { isLong, sampledRunner } from "../../conformance/test/sampled-runner.js";
+import { fixtureFolder, gpuArguments, listFolder, openScene } from "./browser/scene.js";
 
 // The suite runs in a page of a real Chromium without a screen, and vitest asks it for one test after the other.
 
-const scene = await openScene();
-const page = await scene.open(scene.isolated);
-afterAll(() => scene.close());
+/** One of every family, and a head of several modules. */
+const someOfAll = ["bert-logit", "bert-cosine-mean", "modernbert-chain", "qwen3-yes-no", "qwen3-listwise"];
 
-const request: SuiteRequest = {
-  fixtures: await Promise.all(
-    fixtureNames().map(async (name) => ({ name, files: await listFolder(fixtureFolder(name)) })),
-  ),
-  options: { threads: 1 },
-  tolerance: 1e-4,
-};
-const suites = await page.evaluate((asked) => globalThis.crossrank.define(asked), request);
-const runner = sampledRunner({ name: "web", every: 6, whole: ["bert-logit"] });
-for (const [index, { name, titles }] of suites.entries()) {
-  runner.describe(name, () => {
-    runner.afterAll(() => page.evaluate((suite) => globalThis.crossrank.end(suite), index));
-    for (const [test, title] of titles.entries()) {
-      runner.test(title, () =>
-        page.evaluate(([suite, number]) => globalThis.crossrank.run(suite, number), [index, test] as const),
-      );
-    }
-  });
+const variants = [
+  { name: "wasm", options: { threads: 1 }, tolerance: 1e-4, args: [] },
+  // What a GPU computes in another order: measured on Chromium's SwiftShader.
+  {
+    name: "webgpu",
+    options: { executionProvider: "webgpu", threads: 1 },
+    tolerance: 1e-3,
+    args: gpuArguments,
+  },
+] as const;
+
+for (const { name, options, tolerance, args } of isLong ? variants : variants.slice(0, 1)) {
+  const scene = await openScene(...args);
+  const page = await scene.open(scene.isolated);
+  afterAll(() => scene.close());
+  const fixtures = await Promise.all(
+    (isLong ? fixtureNames() : someOfAll).map(async (fixture) => ({
+      name: fixture,
+      files: await listFolder(fixtureFolder(fixture)),
+    })),
+  );
+  const request = { fixtures, options, tolerance };
+  const suites = await page.evaluate((asked) => globalThis.crossrank.define(asked), request);
+  // As many as there are fixtures, so that each check has one.
+  const runner = sampledRunner({ name, every: someOfAll.length });
+  for (const [index, suite] of suites.entries()) {
+    runner.describe(suite.name, () => {
+      runner.afterAll(() => page.evaluate((number) => globalThis.crossrank.end(number), index));
+      for (const [test, title] of suite.titles.entries()) {
+        runner.test(title, () =>
+          page.evaluate(([one, other]) => globalThis.crossrank.run(one, other), [index, test] as const),
+        );
+      }
+    });
+  }
 }

@@ -38,6 +38,13 @@ async function bundle(): Promise<ReadonlyMap<string, string>> {
   return new Map(outputFiles.map(({ path, text }) => [`/${path.slice(packageFolder.length)}`, text]));
 }
 
+/** Of a Chromium that computes WebGPU on the processor. */
+export const gpuArguments = [
+  "--enable-unsafe-webgpu",
+  "--use-webgpu-adapter=swiftshader",
+  "--enable-features=Vulkan",
+] as const;
+
 const types: Readonly<Record<string, string>> = {
   ".html": "text/html",
   ".js": "text/javascript",
@@ -56,6 +63,8 @@ export interface Scene {
   readonly plain: string;
   /** By path, for both. */
   readonly answers: Map<string, Answer>;
+  /** Folders of this machine, by the first step of a path. */
+  readonly folders: Map<string, string>;
   /** Paths that were asked for. */
   readonly requests: string[];
   open(url: string): Promise<Page>;
@@ -66,6 +75,10 @@ export interface Scene {
 export async function openScene(...args: readonly string[]): Promise<Scene> {
   const bundled = await bundle();
   const answers = new Map<string, Answer>();
+  const folders = new Map([
+    ["fixtures", fixtures],
+    ["nano", modelFolder],
+  ]);
   const requests: string[] = [];
   const serve = (isIsolated: boolean) =>
     createServer(async (request, response) => {
@@ -89,7 +102,7 @@ export async function openScene(...args: readonly string[]): Promise<Scene> {
       }
       const text = bundled.get(path);
       if (text !== undefined) return response.end(text);
-      const file = fileAt(path);
+      const file = fileAt(path, folders);
       const found = file === undefined ? undefined : await stat(file).catch(() => undefined);
       if (file === undefined || !found?.isFile()) {
         response.statusCode = 404;
@@ -121,6 +134,7 @@ export async function openScene(...args: readonly string[]): Promise<Scene> {
     isolated: addresses[0] as string,
     plain: addresses[1] as string,
     answers,
+    folders,
     requests,
     async open(url) {
       const page = await browser.newPage();
@@ -138,12 +152,12 @@ export async function openScene(...args: readonly string[]): Promise<Scene> {
   };
 }
 
-function fileAt(path: string): string | undefined {
+function fileAt(path: string, folders: ReadonlyMap<string, string>): string | undefined {
   if (path.includes("..")) return undefined;
-  const [, folder, ...rest] = path.split("/");
-  if (folder === "fixtures") return join(fixtures, ...rest);
-  if (folder === "nano") return join(modelFolder, ...rest);
-  return rest.length === 0 && folder?.startsWith("ort-") ? join(library, folder) : undefined;
+  const [, first = "", ...rest] = path.split("/");
+  const folder = folders.get(first);
+  if (folder !== undefined) return join(folder, ...rest);
+  return rest.length === 0 && first.startsWith("ort-") ? join(library, first) : undefined;
 }
 
 /** The files of a folder, as a page is told of them. */
