@@ -98,8 +98,10 @@ function compactionOfBert(
     (drops | strips) === 0 ? undefined : new RegExp(`[${classOf(drops | strips)}]{${longRun},100000}`, "gu");
   // Left out are blocks where a character may be another spelling of punctuation or of an ideograph.
   const parting = classOf(whiteSpace | punctuationMark | unclean | nonspacingMark | ideograph);
+  // Found whatever their length, and measured then: an expression that looks for long ones alone begins anew at every
+  // character of a run that is somewhat shorter.
   const runsOfWord = new RegExp(
-    `[[^${parting}\\p{M}\\p{C}\\u0300-\\u0385\\u1f00-\\u2bff\\uf900-\\uffff\\u{2f800}-\\u{2fa1f}]\\u200d\\ufe0f]{${longWord},${longWord * 20}}`,
+    `[[^${parting}\\p{M}\\p{C}\\u0300-\\u0385\\u1f00-\\u2bff\\uf900-\\uffff\\u{2f800}-\\u{2fa1f}]\\u200d\\ufe0f]{1,${longWord * 20}}`,
     "gv",
   );
   return partByPart((text) => {
@@ -107,6 +109,7 @@ function compactionOfBert(
     if (runsOfDropped !== undefined) short = short.replace(runsOfDropped, "");
     // A word that is too long for the vocabulary is unknown, however it goes on.
     return short.replace(runsOfWord, (run) => {
+      if (run.length < longWord || [...run].length < longWord) return run;
       const beginning = run.slice(0, keptWord);
       const kept = beginning.isWellFormed() ? beginning : beginning.slice(0, -1);
       return [...kept.replace(/[\u200d\ufe0f]/g, "")].length > longestWord ? kept : run;
