@@ -1,6 +1,7 @@
 import { ModelFileNotFoundError, ModelProfileError } from "../contract/errors.js";
 import type { FileRequestOptions, ModelFile, ModelFiles } from "../contract/model-files.js";
 import { openSafetensors } from "../files/safetensors.js";
+import { readCardBase } from "./model-card.js";
 import {
   type Evidence,
   fileTellTales,
@@ -231,7 +232,7 @@ async function baseOf(
   const card = paths.includes("README.md") ? await textOf(files, "README.md", 0, options) : undefined;
   const names: readonly (readonly [name: unknown, source: string])[] = [
     [adapter["base_model_name_or_path"], "adapter_config.json"],
-    [card === undefined ? undefined : baseOfCard(card), "its card"],
+    [card === undefined ? undefined : readCardBase(card).models[0], "its card"],
     [config["_name_or_path"], "config.json _name_or_path"],
   ];
   const found = names.find(
@@ -239,25 +240,4 @@ async function baseOf(
       typeof name === "string" && name.length < 200 && modelName.test(name) && !name.startsWith("."),
   );
   return found && `${String(found[0])} (by ${found[1]})`;
-}
-
-/** `base_model` of the YAML at a card's beginning: one name, or the first of a list. */
-function baseOfCard(card: string): string | undefined {
-  const front = /^\ufeff?---\r?\n([\s\S]{0,65536}?)\r?\n---/.exec(card)?.[1];
-  if (front === undefined) return undefined;
-  const lines = front.split(/\r?\n/).map((line) => line.slice(0, 300));
-  const at = lines.findIndex((line) => /^base_model\s*:/.test(line));
-  if (at < 0) return undefined;
-  const plain = (value: string): string =>
-    value
-      .replace(/\s+#.*$/, "")
-      .trim()
-      .replace(/^\[\s*/, "")
-      .split(/\s*[,\]]/, 1)[0]
-      ?.replace(/^(["'])(.*)\1$/, "$2")
-      .trim() ?? "";
-  const own = plain((lines[at] as string).replace(/^base_model\s*:/, ""));
-  if (own !== "") return own;
-  const item = /^\s*-\s+(.*)$/.exec(lines[at + 1] ?? "")?.[1];
-  return item === undefined ? undefined : plain(item);
 }

@@ -359,6 +359,7 @@ export const fileTellTales: readonly FileTellTale[] = [
   },
   {
     name: "OpenVINO",
+    goesFirst: true,
     find: (evidence) => {
       const { paths } = evidence;
       const found = ofFiles(/(?:^|\/)openvino_[^/]*\.xml$/i, "OpenVINO files are not read", {
@@ -379,6 +380,7 @@ export const fileTellTales: readonly FileTellTale[] = [
   },
   {
     name: "CTranslate2",
+    goesFirst: true,
     find: (evidence) => {
       const { paths, heads } = evidence;
       const what = "CTranslate2 files are not read";
@@ -434,11 +436,13 @@ export const fileTellTales: readonly FileTellTale[] = [
   },
   {
     name: "rust-bert",
+    goesFirst: true,
     find: ofFiles(/(?:^|\/)[^/]*\.ot$/i, "rust-bert's files are not read"),
     fix: useWeights,
   },
   {
     name: "TensorRT",
+    goesFirst: true,
     find: ofFiles(
       /\.(?:engine|plan|trt)$/i,
       "a TensorRT engine is made for one graphics card and one version of TensorRT, and is not read",
@@ -447,6 +451,7 @@ export const fileTellTales: readonly FileTellTale[] = [
   },
   {
     name: "TensorFlow Lite",
+    goesFirst: true,
     find: ofFiles(/\.tflite$/i, "TensorFlow Lite files are not read"),
     fix: useWeights,
   },
@@ -467,21 +472,25 @@ export const fileTellTales: readonly FileTellTale[] = [
   },
   {
     name: "ExecuTorch",
+    goesFirst: true,
     find: ofFiles(/\.pte$/i, "ExecuTorch files are not read"),
     fix: useWeights,
   },
   {
     name: "a chip's own format",
+    goesFirst: true,
     find: ofFiles(/\.(?:rknn|hef|axmodel|dlc|nb|ncnn\.param)$/i, "files for one kind of chip are not read"),
     fix: useWeights,
   },
   {
     name: "PaddlePaddle",
+    goesFirst: true,
     find: ofFiles(/\.(?:pdparams|pdmodel|pdiparams)$/i, "PaddlePaddle files are not read"),
     fix: useWeights,
   },
   {
     name: "NumPy archive",
+    goesFirst: true,
     find: ofFiles(/\.(?:npz|npy)$/i, "NumPy archives (older MLX models) are not read"),
     fix: useWeights,
   },
