@@ -1,3 +1,4 @@
+import { InvalidInputError } from "@crossrank/core";
 import {
   HubNetworkError,
   HubNotFoundError,
@@ -93,6 +94,8 @@ async function send(
       ...(plain.signal === undefined ? {} : { signal: plain.signal }),
     });
   } catch (error) {
+    // A variable that names no proxy is no fault of the network.
+    if (InvalidInputError.isInstance(error)) throw error;
     throw new HubNetworkError(
       {
         model: connection.model,

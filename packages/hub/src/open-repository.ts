@@ -9,6 +9,7 @@ import { openFolder } from "./folder.js";
 import { HubFiles } from "./hub-files.js";
 import { fetchCommit } from "./listing.js";
 import { type LockEntry, LockFile } from "./lock-file.js";
+import { createProxiedFetch } from "./proxied-fetch.js";
 import type { RepositoryKind } from "./repository-kind.js";
 import { defaultRetryPolicy, type RetryPolicy } from "./retry.js";
 import { checkRelativePath } from "./safe-path.js";
@@ -29,7 +30,7 @@ export interface OpenRepositoryOptions {
   readonly lockFile?: string | undefined;
   /** Other defaults for retries. */
   readonly retry?: Partial<RetryPolicy> | undefined;
-  /** Another `fetch`, e.g. one that knows a proxy. */
+  /** Another `fetch`. Default: the one of Node, through the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names, but for NO_PROXY. */
   readonly fetch?: typeof globalThis.fetch | undefined;
   /** Stops resolving the revision. Later calls take their own. */
   readonly signal?: AbortSignal | undefined;
@@ -95,7 +96,7 @@ export async function openRepository(
         model,
         endpoint: checkEndpoint(options.endpoint ?? environment.endpoint),
         token: (options.token ?? environment.token) || undefined,
-        fetch: options.fetch ?? globalThis.fetch,
+        fetch: options.fetch ?? createProxiedFetch(globalThis.fetch),
         retry: { ...defaultRetryPolicy, ...definedOnly(options.retry) },
       };
   const lock = options.lockFile === undefined ? undefined : new LockFile(expandHome(options.lockFile));
