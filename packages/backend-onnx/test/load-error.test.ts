@@ -6,6 +6,7 @@ import { type OnnxOptions, onnx } from "@crossrank/backend-onnx";
 import { IncompatibleModelError, InvalidInputError, ModelLoadError } from "@crossrank/core";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { slimPackage } from "../src/library.js";
+import { runtimeFix } from "../src/load-error.js";
 import { fixture, folderWith, load, rejection, temporaryFolder } from "./fixtures.js";
 import { crossEncoder, folderOf } from "./graphs.js";
 
@@ -155,6 +156,33 @@ test("each platform that ONNX Runtime is built for has its own package, and no o
   ] as const) {
     expect(slimPackage(platform, processor)).toBeUndefined();
   }
+});
+
+describe("what to do where ONNX Runtime is not there", () => {
+  function on(platform: NodeJS.Platform, processor: string, header: object): string {
+    vi.spyOn(process, "platform", "get").mockReturnValue(platform);
+    vi.spyOn(process, "arch", "get").mockReturnValue(processor as NodeJS.Architecture);
+    vi.spyOn(process.report, "getReport").mockReturnValue({ header });
+    return runtimeFix();
+  }
+  const glibc = { glibcVersionRuntime: "2.36" };
+
+  test.each<[NodeJS.Platform, string, object, RegExp]>([
+    ["linux", "x64", glibc, /^Install @crossrank\/onnxruntime-linux-x64, an optional dependency/],
+    ["linux", "arm64", glibc, /^Install @crossrank\/onnxruntime-linux-arm64/],
+    ["win32", "arm64", {}, /^Install @crossrank\/onnxruntime-win32-arm64/],
+    [
+      "linux",
+      "x64",
+      {},
+      /^ONNX Runtime has no library for linux-x64 without glibc \(musl\).*another backend/,
+    ],
+    ["linux", "riscv64", glibc, /^ONNX Runtime has no library for linux-riscv64, but for Linux \(glibc\)/],
+    ["darwin", "x64", {}, /^ONNX Runtime has no library for darwin-x64,.*@crossrank\/backend-llamacpp/],
+    ["freebsd", "x64", {}, /^ONNX Runtime has no library for freebsd-x64,/],
+  ])("on %s %s", (platform, processor, header, message) => {
+    expect(on(platform, processor, header)).toMatch(message);
+  });
 });
 
 describe("of several ONNX Runtimes", () => {
