@@ -2,7 +2,13 @@ import { cp, mkdir, readFile, realpath, rm, symlink, truncate, writeFile } from 
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { binary, crossrank, fixture, type Outcome, temporaryFolder } from "./run-command.js";
+import {
+  binary,
+  crossrankInTurn as crossrank,
+  fixture,
+  type Outcome,
+  temporaryFolder,
+} from "./run-command.js";
 
 const folder = temporaryFolder();
 

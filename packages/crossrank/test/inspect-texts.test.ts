@@ -4,7 +4,7 @@ import { createListEncoder, createPairEncoder, createTextTokenizer } from "@cros
 import { openModel } from "@crossrank/hub";
 import { describe, expect, it } from "vitest";
 import { encodeTexts, type ShownSequence } from "../src/commands/inspect/encode.js";
-import { conformanceFixture, crossrank, temporaryFolder } from "./run-command.js";
+import { conformanceFixture, crossrankInTurn as crossrank, temporaryFolder } from "./run-command.js";
 
 const folder = temporaryFolder();
 

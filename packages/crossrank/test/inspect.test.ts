@@ -4,7 +4,7 @@ import { readProfile, type TemplatePiece } from "@crossrank/core";
 import { createListEncoder, createPairEncoder, createTextTokenizer } from "@crossrank/core/encoding";
 import { openModel } from "@crossrank/hub";
 import { describe, expect, it } from "vitest";
-import { conformanceFixture, crossrank, fixture, temporaryFolder } from "./run-command.js";
+import { conformanceFixture, crossrankInTurn as crossrank, fixture, temporaryFolder } from "./run-command.js";
 
 const folder = temporaryFolder();
 

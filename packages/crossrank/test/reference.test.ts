@@ -4,7 +4,7 @@ import type { ModelFiles } from "@crossrank/core";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type OpenRerankerOptions, openReranker } from "../src/index.js";
 import { parseReference, withOneArtifact } from "../src/reference.js";
-import { conformanceFixture, crossrank, temporaryFolder } from "./run-command.js";
+import { conformanceFixture, crossrankInTurn as crossrank, temporaryFolder } from "./run-command.js";
 
 const folder = temporaryFolder();
 const query = "capital of France";
