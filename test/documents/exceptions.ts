@@ -45,6 +45,7 @@ export const elsewhere: readonly Exception[] = [
     reason: "serves until it is ended: packages/crossrank/test/serve.test.ts",
   },
   { pattern: /^(\S*\/)?(python3?|pip)\b/, reason: "Python, for maintainers: lab/README.md" },
+  { pattern: /^npx crossrank-web-files\b/, reason: "packages/backend-web/test/fetch-model.test.ts" },
   { pattern: /^export OMP_NUM_THREADS=1$/, reason: "belongs to the training" },
   { pattern: /^(for to in|done$)|\$to\b/, reason: "a loop over formats, of models that lab/ makes" },
 ];
@@ -53,6 +54,10 @@ export const elsewhere: readonly Exception[] = [
 export const notRun: readonly Exception[] = [
   { pattern: /^packages\/hub\/README\.md/, reason: "downloads from the hub" },
   { pattern: /planNative\(/, reason: "needs a Mac" },
+  {
+    pattern: /@crossrank\/backend-web"|vite\.config/,
+    reason: "runs in a browser: packages/backend-web/test, and examples/browser",
+  },
   {
     pattern: /^docs\/guides\/(ai-sdk|langchain|mastra|lancedb|genkit|mcp)\.md/,
     reason: "parts of a reader's program, of which examples/ has whole ones",

@@ -62,7 +62,7 @@ const otherArchitectures: readonly Deviation[] = fixtureNames()
 
 // Every fixture: those of other families must be refused.
 await defineConformanceSuite({
-  runner: sampledRunner({ name: "", every: 6, whole: ["bert-logit", "bert-cosine-mean"] }),
+  runner: sampledRunner({ name: "", every: 12, whole: ["bert-logit", "bert-cosine-mean"] }),
   backend: () => referenceBackend(),
   fixtures: openFixtures(),
   tolerance: 1e-4,
@@ -96,7 +96,7 @@ const shapes: Readonly<Record<string, Shape>> = {
 
 for (const [name, { fixtures, ...options }] of Object.entries(shapes)) {
   await defineConformanceSuite({
-    runner: sampledRunner({ name, every: 3, whole: fixtures.slice(0, 1) }),
+    runner: sampledRunner({ name, every: 6, whole: fixtures.slice(0, 1) }),
     backend: () => referenceBackend(options),
     fixtures: openFixtures(fixtures),
     tolerance: 1e-4,

@@ -6,9 +6,7 @@ import type { TestRunner } from "../src/index.js";
 export const isLong: boolean = process.env["CROSSRANK_LONG"] !== undefined;
 
 /** What a model's file decides, and not the code around it: tried with every fixture. */
-const ofTheModel: readonly string[] = (["loads", "truncation", "scores"] as const).map(
-  (name) => checks[name].title,
-);
+const ofTheModel: readonly string[] = (["loads", "scores"] as const).map((name) => checks[name].title);
 
 const titles = Object.values(checks).map(({ title }) => title);
 
