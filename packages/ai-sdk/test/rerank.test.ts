@@ -151,6 +151,20 @@ describe("the model by itself", () => {
     await expect(call).rejects.toMatchObject({ code: "document-not-scored", reason: "query-overflow" });
   });
 
+  test("takes a chain of variants, and has no number where none of them is left", async () => {
+    await using chain = await openReranker("nano", { variants: [{ dtype: "fp16" }, { dtype: "int8" }] });
+    const { ranking, providerMetadata } = await rerankingModel(chain).doRerank({ query, documents });
+    const { results } = await reranker.rerank({ query, documents: texts });
+    expect(ranking.map(({ relevanceScore }) => relevanceScore)).toEqual(results.map(({ score }) => score));
+    expect(providerMetadata?.["crossrank"]).toMatchObject({ dtype: "int8" });
+    const none = rerankingModel("nano", { variants: [{ dtype: "fp16" }], whenExhausted: "passthrough" });
+    await expect(none.doRerank({ query, documents })).rejects.toMatchObject({
+      code: "document-not-scored",
+      reason: "not-scored",
+    });
+    await none.dispose();
+  });
+
   test("shares what an id has opened, and frees it with its provider", async () => {
     const provider = createCrossrank({ rerankers: { mine: Promise.resolve(reranker) } });
     await Promise.all([provider.reranking("nano").load(), provider.reranking("nano").load()]);

@@ -152,6 +152,15 @@ describe("hybrid search", () => {
     const found = await search(reranking(), { from: some, limit: 6 });
     expect(found.at(-1)).toMatchObject({ id: 0, _relevance_score: null });
     expect(found.slice(0, -1).every(({ _relevance_score }) => _relevance_score !== null)).toBe(true);
+    await using none = new CrossrankReranker("nano", {
+      variants: [{ dtype: "fp16" }],
+      whenExhausted: "passthrough",
+    });
+    // The order of the two searches together.
+    const passed = await search(none, { limit: 6 });
+    const fused = await search(reranking({ fusion: { method: "weighted", weight: 0 } }), { limit: 6 });
+    expect(relevances(passed)).toEqual(Array(6).fill(null));
+    expect(ids(passed)[0]).toBe(ids(fused)[0]);
     const overflow = await search(reranking({ fusion: { method: "rrf" } }), { text: "vaccine ".repeat(900) });
     expect(relevances(overflow)).toEqual([null, null, null, null]);
     expect(new Set(ids(overflow)).size).toBe(4);

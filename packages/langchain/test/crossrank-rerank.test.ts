@@ -118,6 +118,15 @@ test("has null for a document that could not be scored, and typed errors", async
   const compressor = new CrossrankRerank(reranker);
   const ranked = await compressor.compressDocuments(makeDocuments(), "vaccine ".repeat(900));
   expect(ranked.map(({ metadata }) => metadata["relevanceScore"])).toEqual([null, null, null]);
+  const none = new CrossrankRerank("nano", {
+    variants: [{ dtype: "fp16" }],
+    whenExhausted: "passthrough",
+  });
+  const passed = await none.compressDocuments(makeDocuments(), query);
+  expect(passed.map(({ id, metadata }) => [id, metadata["relevanceScore"]])).toEqual(
+    texts.map((_, index) => [`id-${index}`, null]),
+  );
+  await none.dispose();
   const broken = [{ pageContent: undefined as unknown as string, metadata: {} }];
   await expect(compressor.compressDocuments(broken, query)).rejects.toThrow(/documents\[0\]/);
   expect(() => new CrossrankRerank(reranker, { dtype: "fp32" })).toThrow(InvalidInputError);

@@ -274,6 +274,20 @@ describe("createRerankServer", () => {
     expect((await reranker.rerank({ query, documents })).results.length).toBe(3);
   });
 
+  test("passes the order through where a chain has no variant left", async () => {
+    await using served = createRerankServer("nano", {
+      variants: [{ dtype: "fp16" }],
+      whenExhausted: "passthrough",
+    });
+    const [near, far] = InMemoryTransport.createLinkedPair();
+    const client = new Client({ name: "test", version: "1" });
+    await Promise.all([served.server.connect(near), client.connect(far)]);
+    await client.listTools();
+    const { structuredContent } = await call(client, { query, documents });
+    expect(structuredContent).toMatchObject({ status: "passthrough", scale: null, model: null });
+    expect(structuredContent?.results).toEqual(documents.map((_, index) => ({ index, score: null })));
+  });
+
   test.each([{ maxDocuments: 0 }, { maxCharacters: 1.5 }, { backend: "onnx" }])("refuses %j", (options) => {
     expect(() => createRerankServer(reranker, options as RerankServerOptions)).toThrow(InvalidInputError);
   });
