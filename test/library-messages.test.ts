@@ -11,6 +11,7 @@ const libraries = readdirSync(join(root, "packages")).filter((name) => name !== 
 const others: readonly (readonly [file: RegExp, reason: string])[] = [
   [/convert\/src\/\w+\/descriptor\.ts$/, "the command's help"],
   [/convert\/src\/mnn\/write-mnn\.ts$/, "flags of MNN's converter"],
+  [/mcp\/src\/main\.ts$/, "a command, with flags of its own"],
   [/eval\/src\/report\/html-style\.ts$/, "properties of CSS"],
   [/server\/src\/page\/style\.ts$/, "properties of CSS"],
 ];
