@@ -77,7 +77,13 @@ async function failure(options: ConvertOptions): Promise<unknown> {
 }
 
 function toOnnx(model: ModelFiles, output: string, rest: Partial<ConvertOptions> = {}): ConvertOptions {
-  return { model, to: "onnx", output, backend: onnx({ threads: 1, workers: 1 }), ...rest };
+  return {
+    model,
+    to: "onnx",
+    output,
+    backend: onnx({ isolation: "thread", threads: 1, workers: 1 }),
+    ...rest,
+  };
 }
 
 describe("convert", () => {
@@ -146,7 +152,10 @@ describe("convert", () => {
     expect((await readProfile(converted)).profile).toEqual(
       (await readProfile(await fixture("modernbert-chain"))).profile,
     );
-    await using reranker = await createReranker({ model: converted, backend: onnx({ threads: 1 }) });
+    await using reranker = await createReranker({
+      model: converted,
+      backend: onnx({ isolation: "thread", threads: 1 }),
+    });
     const { results } = await reranker.rerank({ query: "a cat", documents: ["a dog", "the cat sat"] });
     expect(results.every(({ logit }) => Number.isFinite(logit))).toBe(true);
   });
@@ -158,7 +167,11 @@ describe("convert", () => {
     const { verifications } = await convert(toOnnx(await openModel(source), output));
     expect(verifications.map(({ against }) => against)).toEqual(["source"]);
     const goldens = await readJson<Goldens>(output, "golden.json");
-    const again = await verify({ model: await openModel(output), backend: onnx({ threads: 1 }), goldens });
+    const again = await verify({
+      model: await openModel(output),
+      backend: onnx({ isolation: "thread", threads: 1 }),
+      goldens,
+    });
     expect(again).toMatchObject({ passed: true });
   });
 

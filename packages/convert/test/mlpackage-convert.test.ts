@@ -28,7 +28,7 @@ afterEach(async () => {
 const fixture = (name: string): Promise<ModelFiles> => openModel(join(fixtures, name));
 
 const backend = (arithmetic: "single" | "half" = "single"): Backend =>
-  coreml({ reference: { backend: onnx({ threads: 1, workers: 1 }), arithmetic } });
+  coreml({ reference: { backend: onnx({ isolation: "thread", threads: 1, workers: 1 }), arithmetic } });
 
 function toPackage(model: ModelFiles, rest: Partial<ConvertOptions> = {}): ConvertOptions {
   return { model, to: "mlpackage", output: join(root, "out"), backend: backend(), ...rest };
@@ -280,7 +280,7 @@ describe("convert to mlpackage", () => {
     // Nothing was cut at 32: the model itself, which takes 64, gives the same tokens and numbers.
     const { passed } = await verify({
       model: await fixture("xlm-roberta-logit"),
-      backend: onnx({ threads: 1, workers: 1 }),
+      backend: onnx({ isolation: "thread", threads: 1, workers: 1 }),
       goldens: written ?? expect.fail("no golden.json"),
     });
     expect(passed).toBe(true);

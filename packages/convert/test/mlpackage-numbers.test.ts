@@ -68,7 +68,7 @@ for (const { name, options, dtype, arithmetic, tolerance, ...form } of forms) {
   describe(name, async () => {
     if (isLong || form.isSampled !== true) {
       await defineConformanceSuite({
-        runner: sampledRunner({ name: "", every: 6, whole: ["bert-logit"] }),
+        runner: sampledRunner({ name: "", every: 12, whole: ["bert-logit"] }),
         backend,
         fixtures,
         tolerance,

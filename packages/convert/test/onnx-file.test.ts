@@ -113,7 +113,7 @@ describe.each(["fp32", "int8"])("weights in a file of their own, %s", (dtype) =>
     expect(existsSync(`${main}_data`)).toBe(true);
     const goldens = await readGoldens(fixture.files);
     if (goldens === undefined) throw new Error("no goldens");
-    const backend = onnx({ workers: 1, threads: 1 });
+    const backend = onnx({ isolation: "thread", workers: 1, threads: 1 });
     const { passed, reason } = await verify({ model: fixture.files, goldens, backend, dtype });
     expect(passed, reason).toBe(true);
   });

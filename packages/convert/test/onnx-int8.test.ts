@@ -14,7 +14,7 @@ describe.each(["onnxruntime", "plain"] as const)("int8 for %s", (target) => {
     const { files } = await convertedFixture(`${folder}/${target}`, name, writer, "int8");
     const goldens = await readGoldens(files);
     if (goldens === undefined) throw new Error(`${name} has no goldens`);
-    const backend = onnx({ workers: 1, threads: 1 });
+    const backend = onnx({ isolation: "thread", workers: 1, threads: 1 });
     const { passed, reason, summary } = await verify({ model: files, goldens, backend, dtype: "int8" });
     expect(passed, reason).toBe(true);
     expect(summary.compared).toBeGreaterThan(40);

@@ -34,7 +34,7 @@ for (const [index, { target, dtype }] of forms.entries()) {
   describe(`${target} ${dtype}`, async () => {
     if (isLong || index === 0) {
       await defineConformanceSuite({
-        runner: sampledRunner({ name: "", every: 6, whole: ["bert-logit"] }),
+        runner: sampledRunner({ name: "", every: 12, whole: ["bert-logit"] }),
         backend,
         fixtures,
         tolerance: tolerances[dtype],

@@ -33,7 +33,7 @@ const tolerance = 2e-5;
 await defineConformanceSuite({
   runner: sampledRunner({
     name: "",
-    every: 6,
+    every: 12,
     whole: ["bert-logit", "bert-cosine-mean", "qwen3-yes-no", "qwen3-listwise"],
   }),
   backend: () => sourceBackend(),
@@ -242,7 +242,7 @@ describe("goldens of the source", () => {
     expect(progress.at(-1)).toBe(1);
     const { passed, reason, summary } = await verify({
       model: files,
-      backend: onnx({ workers: 1, threads: 1 }),
+      backend: onnx({ isolation: "thread", workers: 1, threads: 1 }),
       goldens,
       tolerance,
     });
@@ -266,7 +266,11 @@ describe("goldens of the source", () => {
       );
     });
     const goldens = await sourceGoldens(other, profile);
-    const { passed } = await verify({ model: files, backend: onnx({ workers: 1, threads: 1 }), goldens });
+    const { passed } = await verify({
+      model: files,
+      backend: onnx({ isolation: "thread", workers: 1, threads: 1 }),
+      goldens,
+    });
     expect(passed).toBe(false);
   });
 

@@ -470,6 +470,13 @@ describe("weights", () => {
   test.each([
     ["a shard is missing", { "model-00002-of-00002.safetensors": undefined }, /has no model-00002/],
     ["an index that is no JSON", { "model.safetensors.index.json": "{" }, /index.json: cannot be read/],
+    [
+      "an index that was not fetched",
+      {
+        "model.safetensors.index.json": "version https://git-lfs.github.com/spec/v1\noid sha256:a\nsize 9\n",
+      },
+      /index.json: is a Git LFS pointer/,
+    ],
     ["an index that names nothing", { "model.safetensors.index.json": '{"weight_map":{}}' }, /names no file/],
     [
       "an index that leads elsewhere",

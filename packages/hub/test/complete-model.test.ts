@@ -118,6 +118,26 @@ describe("a model whose files lie elsewhere", () => {
 });
 
 describe("a model with the older files of its tokenizer", () => {
+  it.each(["vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model"])(
+    "has a word for one that was not fetched: %s",
+    async (path) => {
+      const folder = await folderOf({ "config.json": join(fixtures, "roberta-logit", "config.json") });
+      await writeFile(join(folder, "vocab.json"), "{}");
+      await writeFile(join(folder, "merges.txt"), "");
+      if (/model$/.test(path)) {
+        await rm(join(folder, "vocab.json"));
+        await rm(join(folder, "merges.txt"));
+      }
+      const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${"a".repeat(64)}\nsize 12345\n`;
+      await writeFile(join(folder, path), pointer);
+      const refusal = profileOf(folder);
+      await expect(refusal).rejects.toThrow(ModelProfileError);
+      await expect(refusal).rejects.toThrow(
+        `${path}: is a Git LFS pointer, not the file itself. Run git lfs pull`,
+      );
+    },
+  );
+
   it.each([
     ["bert-logit", { "vocab.txt": "words.txt" }, "WordPiece"],
     ["xlm-roberta-logit", { "sentencepiece.bpe.model": "unigram.model" }, "Unigram"],

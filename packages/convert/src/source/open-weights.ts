@@ -5,7 +5,7 @@ import {
   type ModelFiles,
   ModelProfileError,
 } from "@crossrank/core";
-import { openSafetensors, recogniseFiles, type TensorFile } from "@crossrank/core/files";
+import { ModelReader, openSafetensors, recogniseFiles, type TensorFile } from "@crossrank/core/files";
 import * as z from "zod/mini";
 import { shortened } from "./shortened.js";
 import type { Weight } from "./weight.js";
@@ -169,11 +169,11 @@ async function openShards(
       { model: files.id, file: index, problem: what, fix: "Download the model again" },
       { cause },
     );
+  const reader = new ModelReader(files, await files.list(options), options.signal);
+  const text = (await reader.text(index)) ?? "";
   let map: Map<string, string>;
   try {
-    map = new Map(
-      Object.entries(indexSchema.parse(JSON.parse(await files.readText(index, options))).weight_map),
-    );
+    map = new Map(Object.entries(indexSchema.parse(JSON.parse(text)).weight_map));
   } catch (cause) {
     options.signal?.throwIfAborted();
     throw problem("cannot be read", cause);

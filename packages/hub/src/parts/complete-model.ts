@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { type FileRequestOptions, type ModelFiles, ModelProfileError } from "@crossrank/core";
-import { betterRefusal } from "@crossrank/core/files";
+import { betterRefusal, ModelReader } from "@crossrank/core/files";
 import { GgufFormatError, readGgufHeader } from "@crossrank/formats/gguf";
 import { buildTokenizer, TokenizerFormatError, tokenizerOfGguf } from "@crossrank/formats/tokenizer";
 import { readEnvironment } from "../environment.js";
@@ -31,6 +31,9 @@ const sentencePieceFiles = ["sentencepiece.bpe.model", "spiece.model", "spm.mode
 
 /** Bytes; the largest published one (Gemma's) has 4.2 MB. */
 const largestSentencePiece = 64 << 20;
+
+/** Bytes of a Git LFS pointer, by its specification. */
+const longestPointer = 1024;
 
 const saveCommand =
   "Make it with transformers: AutoTokenizer.from_pretrained(model).save_pretrained(folder), or name the model that has it with the option `base`";
@@ -145,8 +148,9 @@ async function madeTokenizer(
       ? "vocab.json"
       : sentencePiece;
   if (source === undefined) return undefined;
-  const text = (path: string): Promise<string> | undefined =>
-    paths.has(path) ? files.readText(path, { signal }) : undefined;
+  // Bounded, and with a word for what stands for a file that was not fetched.
+  const reader = new ModelReader(files, await files.list({ signal }), signal);
+  const text = (path: string): Promise<string | undefined> => reader.text(path);
   const json = async (path: string): Promise<unknown> => {
     const content = await text(path);
     if (content === undefined) return undefined;
@@ -165,7 +169,8 @@ async function madeTokenizer(
         wordPieces: await text("vocab.txt"),
         vocabulary: await json("vocab.json"),
         merges: await text("merges.txt"),
-        sentencePiece: sentencePiece === undefined ? undefined : await bytesOf(files, sentencePiece, signal),
+        sentencePiece:
+          sentencePiece === undefined ? undefined : await bytesOf(files, reader, sentencePiece, signal),
         configuration: await json("tokenizer_config.json"),
         specialTokens: await json("special_tokens_map.json"),
         addedTokens: await json("added_tokens.json"),
@@ -180,6 +185,7 @@ async function madeTokenizer(
 
 async function bytesOf(
   files: ModelFiles,
+  reader: ModelReader,
   path: string,
   signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
@@ -191,6 +197,8 @@ async function bytesOf(
       `it has ${size} bytes, and no tokenizer has more than ${largestSentencePiece}`,
     );
   }
+  // No SentencePiece model is so short, and a Git LFS pointer is.
+  if (size <= longestPointer) await reader.text(path);
   return files.readBytes(path, { start: 0, end: size }, { signal });
 }
 
