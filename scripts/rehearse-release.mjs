@@ -170,6 +170,8 @@ function environmentFor(registry, folder) {
     YARN_NPM_REGISTRY_SERVER: registry.url,
     YARN_UNSAFE_HTTP_WHITELIST: "127.0.0.1",
     YARN_ENABLE_TELEMETRY: "0",
+    // The classic one looks for the field packageManager in every folder above.
+    SKIP_YARN_COREPACK_CHECK: "1",
     // A new project's lockfile is what is to be written.
     YARN_ENABLE_IMMUTABLE_INSTALLS: "false",
     // Some mirrors do not say when a version was published, and these have just been.
@@ -194,11 +196,13 @@ async function install(folder, registry, manager, names) {
   const [command, ...args] = manager.command(names);
   const result = await succeed(command, args, { cwd: folder, env, seconds: 1500 });
   // What a package manager says of packages that are none of ours is theirs to say.
+  const isForeign = names.some((name) => name.startsWith("node-llama-cpp"));
   const noise = result.output
     .split("\n")
     .filter((line) => /onnxruntime|crossrank|EBADPLATFORM|incompatible|404|install.scripts/i.test(line))
     .filter((line) => /warn|error|ERR|fail|unsupported|incompatible/i.test(line))
-    .filter((line) => !line.includes("node-llama-cpp"));
+    // It has an install script of its own, which npm holds back, and which it does not need.
+    .filter((line) => !(isForeign && /node-llama-cpp|install.scripts/.test(line)));
   check(noise.length === 0, `${manager.name} complains:\n${noise.join("\n")}`);
   return { env, seconds: result.seconds };
 }
@@ -249,6 +253,7 @@ async function makeModels(clone, folder) {
       dtype,
       "--output",
       path.join(folder, format),
+      "--force",
     ];
     await succeed(process.execPath, [bin, ...args], { cwd: clone });
   }
