@@ -250,6 +250,23 @@ describe("a worker", () => {
     expect(found.again).toBeCloseTo((await onNode(fixtureFolder("bert-logit"), pairs))[0] as number, 3);
   });
 
+  test("that holds the library itself has threads too", async () => {
+    const found = await page.evaluate(async (files) => {
+      const { createReranker: create, fetchModel, web: backend, alive } = globalThis.crossrank;
+      const worker = (): Worker => new Worker("/single/worker.js", { type: "module" });
+      const model = await fetchModel("/fixtures/bert-logit/", { files, keep: false });
+      const reranker = await create({
+        model,
+        backend: backend({ threads: 2, worker, deadlines: { load: 60_000 } }),
+      });
+      const { scores } = await reranker.score([{ query: "tea", document: "green tea" }]);
+      await reranker.dispose();
+      return [scores[0]?.logit, reranker.session.settings["threads"], alive.size] as const;
+    }, bert);
+    expect(found[0]).toBeCloseTo((await onNode(fixtureFolder("bert-logit"), pairs))[0] as number, 3);
+    expect(found.slice(1)).toEqual(["2", 0]);
+  });
+
   test("is ended when the load is aborted", async () => {
     const found = await page.evaluate(async (files) => {
       const { createReranker: create, fetchModel, web: backend, alive } = globalThis.crossrank;

@@ -20,22 +20,34 @@ const packageFolder = fileURLToPath(new URL("../..", import.meta.url));
 const fixtures = fileURLToPath(new URL("../../../conformance/fixtures", import.meta.url));
 const library = dirname(createRequire(import.meta.url).resolve("onnxruntime-web"));
 
-/** What the page, the worker and onnxruntime-web become where esbuild bundles them. */
+/**
+ * What the page, the worker and onnxruntime-web become where esbuild bundles them: with the library in files of its own,
+ * and `single/worker.js`, which holds it.
+ */
 async function bundle(): Promise<ReadonlyMap<string, string>> {
+  const worker = join(packageFolder, "dist/worker.js");
+  const parts = await Promise.all([
+    bundled({ page: join(packageFolder, "test/browser/page.ts"), worker }, true),
+    bundled({ "single/worker": worker }, false),
+  ]);
+  return new Map(parts.flat());
+}
+
+async function bundled(
+  entryPoints: Readonly<Record<string, string>>,
+  splitting: boolean,
+): Promise<readonly (readonly [path: string, text: string])[]> {
   const { outputFiles } = await build({
-    entryPoints: {
-      page: join(packageFolder, "test/browser/page.ts"),
-      worker: join(packageFolder, "dist/worker.js"),
-    },
+    entryPoints: { ...entryPoints },
     bundle: true,
-    splitting: true,
+    splitting,
     format: "esm",
     platform: "browser",
     outdir: packageFolder,
     write: false,
     logLevel: "error",
   });
-  return new Map(outputFiles.map(({ path, text }) => [`/${path.slice(packageFolder.length)}`, text]));
+  return outputFiles.map(({ path, text }) => [`/${path.slice(packageFolder.length)}`, text] as const);
 }
 
 /** Of a Chromium that computes WebGPU on the processor. */
@@ -73,7 +85,7 @@ export interface Scene {
 
 /** A browser, and two servers on this machine that give out the page, the fixtures and nano. */
 export async function openScene(...args: readonly string[]): Promise<Scene> {
-  const bundled = await bundle();
+  const scripts = await bundle();
   const answers = new Map<string, Answer>();
   const folders = new Map([
     ["fixtures", fixtures],
@@ -100,7 +112,7 @@ export async function openScene(...args: readonly string[]): Promise<Scene> {
         response.end('<!doctype html><meta charset="utf-8"><script type="module" src="/page.js"></script>');
         return;
       }
-      const text = bundled.get(path);
+      const text = scripts.get(path);
       if (text !== undefined) return response.end(text);
       const file = fileAt(path, folders);
       const found = file === undefined ? undefined : await stat(file).catch(() => undefined);
@@ -157,7 +169,9 @@ function fileAt(path: string, folders: ReadonlyMap<string, string>): string | un
   const [, first = "", ...rest] = path.split("/");
   const folder = folders.get(first);
   if (folder !== undefined) return join(folder, ...rest);
-  return rest.length === 0 && first.startsWith("ort-") ? join(library, first) : undefined;
+  // Beside the script that holds the library, wherever that is.
+  const name = path.slice(path.lastIndexOf("/") + 1);
+  return name.startsWith("ort-") && !path.startsWith("/nowhere/") ? join(library, name) : undefined;
 }
 
 /** The files of a folder, as a page is told of them. */
