@@ -50,7 +50,7 @@ for (const { title, arithmetic, model, package: name, tolerance } of suites) {
     // A suite for each sort of package and arithmetic in full; of the other two what differs.
     runner: sampledRunner({
       name: title,
-      every: 3,
+      every: 6,
       whole: title === suites[0]?.title || title === suites[3]?.title ? [model] : [],
     }),
     backend: () =>

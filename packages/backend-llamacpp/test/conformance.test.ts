@@ -49,7 +49,7 @@ for (const dtype of dtypes) {
   for (const tolerance of [withGelu, withSilu]) {
     const names = Object.keys(models).filter((name) => models[name] === tolerance && isTried(name, dtype));
     await defineConformanceSuite({
-      runner: sampledRunner({ name: dtype, every: 6, whole: dtype === "F32" ? whole : [] }),
+      runner: sampledRunner({ name: dtype, every: 12, whole: dtype === "F32" ? whole : [] }),
       backend: () => llamacpp({ isolation: "thread" }),
       fixtures: [...names.map(fixture), ...openFixtures(["qwen3-listwise"])],
       tolerance: tolerance[dtype] as number,
@@ -65,7 +65,7 @@ for (const dtype of dtypes) {
 
 // In a child process, as by default: it is one for every model, and starts anew with each load.
 await defineConformanceSuite({
-  runner: sampledRunner({ name: "child", every: 6, whole: ["bert-logit"] }),
+  runner: sampledRunner({ name: "child", every: 12, whole: ["bert-logit"] }),
   backend: () => llamacpp(),
   fixtures: ["bert-logit", "qwen3-yes-no", "bert-cosine-mean"].map(fixture),
   tolerance: 1e-2,

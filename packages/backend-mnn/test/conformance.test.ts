@@ -26,7 +26,7 @@ if (hasAddon) {
     await defineConformanceSuite({
       runner: sampledRunner({
         name: dtype,
-        every: 4,
+        every: 8,
         whole: dtype === "fp32" ? ["bert-logit", "bert-cosine-mean"] : [],
       }),
       backend: () => mnn({ ...one, isolation: "thread" }),
@@ -47,7 +47,7 @@ if (hasAddon) {
 
   // In a child process, with a second session beside the first, as by default.
   await defineConformanceSuite({
-    runner: sampledRunner({ name: "child", every: 4, whole: ["bert-logit"] }),
+    runner: sampledRunner({ name: "child", every: 8, whole: ["bert-logit"] }),
     backend: () => mnn({ sessions: 2 }),
     fixtures: [fixture("bert-logit"), fixture("bert-cosine-mean")],
     tolerance: 2e-3,

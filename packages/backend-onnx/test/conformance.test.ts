@@ -8,7 +8,7 @@ const everyFamily = ["bert-logit", "bert-cosine-mean", "qwen3-yes-no", "qwen3-li
 
 // In this process, where a model loads in milliseconds: every fixture.
 await defineConformanceSuite({
-  runner: sampledRunner({ name: "thread", every: 6, whole: everyFamily }),
+  runner: sampledRunner({ name: "thread", every: 12, whole: everyFamily }),
   backend: () => onnx({ ...one, isolation: "thread" }),
   fixtures: openFixtures(),
   tolerance: 1e-4,
@@ -16,7 +16,7 @@ await defineConformanceSuite({
 
 // In a child process, as by default: one of every family, and every fixture with CROSSRANK_LONG.
 await defineConformanceSuite({
-  runner: sampledRunner({ name: "child", every: 6, whole: ["bert-logit"] }),
+  runner: sampledRunner({ name: "child", every: 12, whole: ["bert-logit"] }),
   backend: () => onnx(one),
   fixtures: openFixtures(isLong ? undefined : everyFamily),
   tolerance: 1e-4,
