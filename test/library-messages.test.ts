@@ -10,6 +10,7 @@ const libraries = readdirSync(join(root, "packages")).filter((name) => name !== 
 /** Not of `crossrank`, or text that the command takes into its help. */
 const others: readonly (readonly [file: RegExp, reason: string])[] = [
   [/convert\/src\/\w+\/descriptor\.ts$/, "the command's help"],
+  [/backend-kit\/src\/package-file\.ts$/, "flags of esbuild"],
   [/convert\/src\/mnn\/write-mnn\.ts$/, "flags of MNN's converter"],
   [/mcp\/src\/main\.ts$/, "a command, with flags of its own"],
   [/eval\/src\/report\/html-style\.ts$/, "properties of CSS"],

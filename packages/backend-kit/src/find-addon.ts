@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
-import { createRequire } from "node:module";
+// As a whole: webpack takes a `createRequire` that is imported by name for one of its own, and warns.
+import * as nodeModules from "node:module";
 import { dirname, join } from "node:path";
 import { firstLine } from "./failure-text.js";
 import { bundleFix, findPackageFile, type PackageFile } from "./package-file.js";
@@ -30,7 +31,7 @@ export function findAddon<Addon>({
   const own = findPackageFile({ ...owner, path: "package.json" });
   if ("problem" in own) return { attempts: [`${own.problem}. ${bundleFix(owner.name)}`], cause: undefined };
   // Not a `require` that a bundler sees.
-  const modules = createRequire(own.path);
+  const modules = nodeModules.createRequire(own.path);
   const attempts: string[] = [];
   let cause: unknown;
   const builtPath = join(dirname(own.path), built);

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
+// As a whole: webpack takes a `createRequire` that is imported by name for one of its own, and warns.
+import * as nodeModules from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -58,12 +59,13 @@ export function findPackageFile({
 /** Folder of the package as a module at `start` would get it, or as crossrank itself would there. */
 function installedFor(start: string, name: string): string | undefined {
   try {
-    const modules = createRequire(start);
+    const modules = nodeModules.createRequire(start);
     const direct = manifestOf(modules, name);
     if (direct !== undefined) return dirname(direct);
     // Package managers that keep dependencies apart show a program its own alone.
     const crossrank = manifestOf(modules, "crossrank");
-    const indirect = crossrank === undefined ? undefined : manifestOf(createRequire(crossrank), name);
+    const indirect =
+      crossrank === undefined ? undefined : manifestOf(nodeModules.createRequire(crossrank), name);
     return indirect === undefined ? undefined : dirname(indirect);
   } catch {
     return undefined;
