@@ -26,6 +26,7 @@ import {
 
 // In this process: what is wrong is seen before llama.cpp is given the file, which would end this process too.
 const backend = llamacpp({ isolation: "thread", contexts: 1, threads: 1 });
+const isolated = llamacpp({ contexts: 1, threads: 1 });
 
 /** The error of loading a converted model whose file is edited. */
 async function errorOf(name: string, edit: (contents: Contents) => Contents): Promise<Error> {
@@ -200,10 +201,10 @@ test("a file that aborts llama.cpp: an error with its last words, and this proce
       tensors,
     })),
   );
-  const error = await rejection(load(backend, folder));
+  const error = await rejection(load(isolated, folder));
   expect(error).toBeInstanceOf(ModelLoadError);
   expect(error.message).toMatch(/process was ended by SIGABRT; its last words: .*GGML_ASSERT.*expert/);
-  const sound = await load(backend, await folderWith("bert-logit", (bytes) => bytes));
+  const sound = await load(isolated, await folderWith("bert-logit", (bytes) => bytes));
   await sound.dispose();
 });
 
@@ -242,7 +243,6 @@ test(`${changes} random changes of a head end in typed errors or are read as sou
   expect(passed.length).toBeGreaterThan(changes / 20);
 
   // Those whose metadata pass: llama.cpp loads them, or refuses them, or aborts, and this process lives.
-  const isolated = llamacpp({ contexts: 1, threads: 1 });
   for (const copy of passed.slice(0, isLong ? 12 : 4)) {
     await writeFile(join(folder, "gguf/model-F32.gguf"), copy);
     const outcome = await createReranker({ model: files, backend: isolated }).then(
