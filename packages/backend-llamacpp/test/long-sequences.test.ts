@@ -43,7 +43,7 @@ test("an encoder's sequences of 511 to 1,500 tokens are pooled as a whole", asyn
   await cp(await convertedFolder("bert-cosine-mean"), folder, { recursive: true });
   const path = join(folder, "gguf/model-F32.gguf");
   await ggufWriter.write({ files, description, profile, dtype: "F32", path, metadata: {} });
-  const session = await load(llamacpp({ contexts: 1 }), folder, {
+  const session = await load(llamacpp({ isolation: "thread", contexts: 1 }), folder, {
     profile: { ...profile, maxLength: 1500 },
     output: { kinds: ["pooled"] },
   });
@@ -68,7 +68,7 @@ test("an encoder's sequences of 511 to 1,500 tokens are pooled as a whole", asyn
 
 test("a decoder's sequence of 1,000 tokens, computed in pieces, is that of one piece", async () => {
   const folder = await convertedFolder("qwen3-yes-no");
-  const session = await load(llamacpp({ contexts: 1 }), folder);
+  const session = await load(llamacpp({ isolation: "thread", contexts: 1 }), folder);
   onTestFinished(() => session.dispose());
   const [fixture] = openFixtures(["qwen3-yes-no"]);
   if (fixture === undefined) throw new Error("no fixture");

@@ -17,7 +17,7 @@ import {
 } from "./fixtures.js";
 
 const MB = 1e6;
-const backend = llamacpp({ contexts: 1, threads: 1 });
+const backend = llamacpp({ isolation: "thread", contexts: 1, threads: 1 });
 
 describe("what a name says of the precision", () => {
   // Names of published files, and those that llama.cpp's quantiser takes, as publishers write them around.

@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import { arrayOf, type Contents, editGguf } from "./edit-gguf.js";
 import { folderWith, load, openFolder, rejection } from "./fixtures.js";
 
-const backend = llamacpp();
+const backend = llamacpp({ isolation: "thread" });
 const query = "which animal barks?";
 const documents = ["a dog barks at night", "cats sleep all day", "the river is wide and slow"];
 

@@ -269,7 +269,7 @@ describe("a graph with its sigmoid inside", () => {
   test.each(["logits", "scores"])("is refused: %s", async (name) => {
     const folder = await folderOf(ending([node("Sigmoid", "z", name)], [name]));
     for (const one of [sigmoid]) {
-      const error = await rejection(load(onnx(), folder, { profile: one }));
+      const error = await rejection(load(onnx({ isolation: "thread" }), folder, { profile: one }));
       expect(error).toBeInstanceOf(ModelLoadError);
       expect(String(error)).toMatch(
         new RegExp(`"${name}" is the sigmoid of the logits.*"z".*crossrank.json`),
@@ -284,7 +284,9 @@ describe("a graph with its sigmoid inside", () => {
     ]) {
       const name = outputs.find((one) => one !== "z") as string;
       const folder = await folderOf(ending([node("Sigmoid", "z", name)], outputs));
-      const session = await load(onnx({ workers: 1, threads: 1 }), folder, { profile: sigmoid });
+      const session = await load(onnx({ isolation: "thread", workers: 1, threads: 1 }), folder, {
+        profile: sigmoid,
+      });
       onTestFinished(() => session.dispose());
       const batch = {
         rows: 1,
@@ -302,24 +304,34 @@ describe("a graph with its sigmoid inside", () => {
     const folder = await folderOf(
       ending([node("Sigmoid", "z", "p"), node("Sigmoid", "p", "logits")], ["logits", "p"]),
     );
-    expect(await rejection(load(onnx(), folder, { profile: sigmoid }))).toBeInstanceOf(ModelLoadError);
+    expect(await rejection(load(onnx({ isolation: "thread" }), folder, { profile: sigmoid }))).toBeInstanceOf(
+      ModelLoadError,
+    );
   });
 
   test("runs where its crossrank.json says that the output is the score; not where sentence-transformers says so", async () => {
     const folder = await folderOf(ending([node("Sigmoid", "z", "logits")]));
     const config = { sentence_transformers: { activation_fn: "torch.nn.modules.linear.Identity" } };
     await writeFile(join(folder, "config.json"), JSON.stringify(config));
-    expect(await rejection(load(onnx(), folder, { profile }))).toBeInstanceOf(ModelLoadError);
+    expect(await rejection(load(onnx({ isolation: "thread" }), folder, { profile }))).toBeInstanceOf(
+      ModelLoadError,
+    );
     await writeFile(join(folder, "crossrank.json"), '{ "activation": "identity" }');
-    const session = await load(onnx({ workers: 1, threads: 1 }), folder, { profile });
+    const session = await load(onnx({ isolation: "thread", workers: 1, threads: 1 }), folder, { profile });
     await session.dispose();
-    expect(await rejection(load(onnx(), folder, { profile: sigmoid }))).toBeInstanceOf(ModelLoadError);
+    expect(await rejection(load(onnx({ isolation: "thread" }), folder, { profile: sigmoid }))).toBeInstanceOf(
+      ModelLoadError,
+    );
   });
 
   test("is none of the fixtures", async () => {
-    const session = await load(onnx({ workers: 1, threads: 1 }), fixture("cross-encoder"), {
-      profile: sigmoid,
-    });
+    const session = await load(
+      onnx({ isolation: "thread", workers: 1, threads: 1 }),
+      fixture("cross-encoder"),
+      {
+        profile: sigmoid,
+      },
+    );
     await session.dispose();
   });
 });

@@ -22,7 +22,7 @@ import {
 } from "./fixtures.js";
 import { folderFiles } from "./folder-files.js";
 
-const backend = onnx({ workers: 1, threads: 1 });
+const backend = onnx({ isolation: "thread", workers: 1, threads: 1 });
 
 async function loadFor(...parameters: Parameters<typeof load>): Promise<BackendSession> {
   const session = await load(...parameters);
@@ -129,7 +129,9 @@ describe("the option `file`", () => {
     "special.onnx",
   ])("runs %s, whatever precision is asked for", async (file) => {
     const folder = await folderWith(["onnx/model.onnx", file]);
-    const session = await loadFor(onnx({ file, workers: 1, threads: 1 }), folder, { dtype: "int8" });
+    const session = await loadFor(onnx({ isolation: "thread", file, workers: 1, threads: 1 }), folder, {
+      dtype: "int8",
+    });
     expect(session.artifact.dtype).toBe("fp32");
     expect(session.artifact.files[0]?.path).toBe(file);
   });

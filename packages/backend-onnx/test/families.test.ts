@@ -41,7 +41,7 @@ test.each(Object.entries(models))(
     const { head } = profile;
     const tokens =
       head.kind === "answer-tokens" ? [head.positive, head.negative].filter(isNumber) : undefined;
-    const session = await load(onnx({ workers: 1, threads: 1 }), files.id, {
+    const session = await load(onnx({ isolation: "thread", workers: 1, threads: 1 }), files.id, {
       files,
       profile,
       kinds: [tokens === undefined ? "class-logits" : "token-logits"],

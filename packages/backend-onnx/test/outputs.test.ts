@@ -14,7 +14,7 @@ async function loadFixture(
   name: string,
   kinds?: Parameters<typeof load>[2],
 ): Promise<{ session: BackendSession; goldens: readonly Golden[] }> {
-  const session = await load(onnx({ workers: 1, threads: 1 }), fixture(name), kinds);
+  const session = await load(onnx({ isolation: "thread", workers: 1, threads: 1 }), fixture(name), kinds);
   onTestFinished(() => session.dispose());
   return { session, goldens: await readGoldens(name) };
 }

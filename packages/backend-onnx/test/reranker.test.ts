@@ -24,7 +24,7 @@ const open: Reranker[] = [];
 async function load(name: string, options: Partial<CreateRerankerOptions> = {}): Promise<Reranker> {
   const reranker = await createReranker({
     model: await openModel(path.join(fixtures, name)),
-    backend: onnx({ workers: 1, threads: 1 }),
+    backend: onnx({ isolation: "thread", workers: 1, threads: 1 }),
     ...options,
   });
   open.push(reranker);
