@@ -82,7 +82,7 @@ describe("a classifier of a Qwen3 as llama.cpp's rank head", () => {
     for (const name of ["config.json", "tokenizer.json", "tokenizer_config.json", "crossrank.json"])
       await writeFile(join(folder, name), await files.readText(name));
     const expected = await logits(files, sourceBackend());
-    const given = await logits(await openModel(folder), llamacpp({ threads: 1 }));
+    const given = await logits(await openModel(folder), llamacpp({ isolation: "thread", threads: 1 }));
     expect(new Set(expected).size).toBe(documents.length);
     for (const [index, logit] of given.entries())
       expect(Math.abs(Number(logit) - Number(expected[index]))).toBeLessThan(1e-4);
