@@ -186,6 +186,16 @@ function withOwnBuffers<Result>(result: Result): Result {
   return Object.fromEntries(Object.entries(result).map(([name, value]) => [name, own(value)])) as Result;
 }
 
+/**
+ * The weights of a model lie in memory of malloc's, and are read through again and again: in pages of 2 MB instead of
+ * 4 kB the processor finds them sooner. glibc 2.35 and later asks for them; what does not know the variable, ignores it.
+ */
+function largePages({ GLIBC_TUNABLES: set }: NodeJS.ProcessEnv): Readonly<Record<string, string>> {
+  if (process.platform !== "linux" || set?.includes("glibc.malloc.hugetlb") === true) return {};
+  const own = "glibc.malloc.hugetlb=1";
+  return { GLIBC_TUNABLES: set === undefined || set === "" ? own : `${set}:${own}` };
+}
+
 function startChild({ entry, runtime, environment }: ChildFacts): ChildProcess {
   requireRoomForChild();
   try {
@@ -193,7 +203,7 @@ function startChild({ entry, runtime, environment }: ChildFacts): ChildProcess {
       serialization: "advanced",
       // Without the parent's flags: a loader or debugger given to the program is not meant for this process.
       execArgv: [],
-      env: { ...process.env, ...environment },
+      env: { ...process.env, ...largePages(process.env), ...environment },
       stdio: ["ignore", "ignore", "pipe", "ipc"],
     });
   } catch (cause) {

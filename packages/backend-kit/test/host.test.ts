@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, utimes, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -287,3 +287,26 @@ describe("a child in the midst of native work ends with its parent", () => {
     expect(await untilGone(pid)).toBe(true);
   });
 });
+
+test.runIf(process.platform === "linux")(
+  "a process asks for large pages, beside what its parent's variables say",
+  async () => {
+    const before = process.env["GLIBC_TUNABLES"];
+    onTestFinished(() => {
+      if (before === undefined) delete process.env["GLIBC_TUNABLES"];
+      else process.env["GLIBC_TUNABLES"] = before;
+    });
+    for (const [given, expected] of [
+      [undefined, "glibc.malloc.hugetlb=1"],
+      ["glibc.malloc.check=0", "glibc.malloc.check=0:glibc.malloc.hugetlb=1"],
+      ["glibc.malloc.hugetlb=0", "glibc.malloc.hugetlb=0"],
+    ] as const) {
+      if (given === undefined) delete process.env["GLIBC_TUNABLES"];
+      else process.env["GLIBC_TUNABLES"] = given;
+      const { pid } = await loadedHost();
+      // glibc parts them in place when it has read them.
+      const variables = (await readFile(`/proc/${pid}/environ`, "utf8")).replaceAll("\0", ":");
+      expect(variables).toContain(`GLIBC_TUNABLES=${expected}:`);
+    }
+  },
+);

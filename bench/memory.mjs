@@ -1,0 +1,93 @@
+// `node bench/memory.mjs MODEL`: the peak memory of a model on each backend, by `crossrank eval`, which counts the process
+// that holds the model and all that it starts. Each backend has a run of its own. With --write the table goes into
+// docs/measured.md.
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+const help = `Measures the peak memory of a model on each backend.
+
+node bench/memory.mjs MODEL [options]
+  --task FOLDER     default ../shared/data/eval/scifact
+  --limit N         default 3, queries with 100 candidates each
+  --backend NAME    again for each; default those of MODEL's table in docs/measured.md
+  --write           put the table into docs/measured.md
+`;
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const usual = [
+  "onnx:fp32",
+  "onnx:int8",
+  "llamacpp:F32",
+  "llamacpp:Q8_0",
+  "mnn:fp32",
+  "mnn:int8",
+  "coreml:reference:fp16",
+];
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    task: { type: "string", default: "../shared/data/eval/scifact" },
+    limit: { type: "string", default: "3" },
+    backend: { type: "string", multiple: true, default: usual },
+    write: { type: "boolean", default: false },
+    help: { type: "boolean", default: false },
+  },
+});
+const [model] = positionals;
+if (values.help || model === undefined) {
+  console.log(help);
+  process.exit(values.help ? 0 : 2);
+}
+
+/** @param {number} bytes */
+const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
+
+/** @param {string} backend */
+function measure(backend) {
+  const report = mkdtempSync(join(tmpdir(), "crossrank-memory-"));
+  try {
+    const options = ["--task", values.task, "--limit", values.limit, "--report", report];
+    execFileSync(
+      process.execPath,
+      [
+        join(root, "packages/crossrank/bin/crossrank.js"),
+        ...["eval", "--model", String(model), "--backend", backend, "--no-convert", ...options],
+        ...["--format", "json"],
+      ],
+      { cwd: root, stdio: ["ignore", "ignore", "inherit"] },
+    );
+    const { systems } = JSON.parse(readFileSync(join(report, "report.json"), "utf8"));
+    const { memory } = systems.find((/** @type {any} */ system) => system.memory != null);
+    return memory;
+  } finally {
+    rmSync(report, { recursive: true, force: true });
+  }
+}
+
+const rows = values.backend.map((backend) => {
+  const { peakBytes, beforeLoadBytes, method } = measure(backend);
+  const cells = [mebibytes(peakBytes), mebibytes(beforeLoadBytes), mebibytes(peakBytes - beforeLoadBytes)];
+  console.error(`${backend}: ${cells.join(", ")}`);
+  return { row: `| \`${backend}\` | ${cells.join(" | ")} |`, method };
+});
+const named = values.backend === usual ? "" : values.backend.map((name) => ` --backend ${name}`).join("");
+const table = [
+  `Written by \`node bench/memory.mjs ${model}${named} --task ${values.task} --limit ${values.limit} --write\`. Node.js ${process.version}, ${process.platform} ${process.arch}, ${availableParallelism()} threads. Measure: ${[...new Set(rows.map(({ method }) => method))].join("; ")}.`,
+  "",
+  "| backend | peak | before loading | of the model and its runtime |",
+  "| :--- | ---: | ---: | ---: |",
+  ...rows.map(({ row }) => row),
+].join("\n");
+console.log(table);
+if (values.write) {
+  const file = join(root, "docs/measured.md");
+  const [start, end] = ["<!-- memory:start -->", "<!-- memory:end -->"];
+  const before = readFileSync(file, "utf8");
+  const [head, tail] = [before.split(start)[0], before.split(end)[1]];
+  if (tail === undefined) throw new Error(`docs/measured.md has no ${start} … ${end}`);
+  writeFileSync(file, `${head}${start}\n\n${table}\n\n${end}${tail}`);
+}
