@@ -73,7 +73,7 @@ async function open(
   arithmetic: Arithmetic,
   options: OnnxOptions = {},
 ): Promise<BackendSession> {
-  const backend = onnx({ workers: 1, threads: 1, ...options });
+  const backend = onnx({ isolation: "thread", workers: 1, threads: 1, ...options });
   const session = await load(coreml({ reference: { backend, arithmetic } }), folder);
   onTestFinished(() => session.dispose());
   return session;

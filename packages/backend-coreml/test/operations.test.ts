@@ -88,12 +88,16 @@ async function run(all: readonly Case[], arithmetic: Arithmetic): Promise<readon
       throw new Error("it has no blob");
     },
   };
-  const predictor = await openReferencePredictor(onnx({ workers: 1, threads: 1 }), model, {
-    output: "logit",
-    arithmetic,
-    profile: profileOf({}),
-    signal: undefined,
-  });
+  const predictor = await openReferencePredictor(
+    onnx({ isolation: "thread", workers: 1, threads: 1 }),
+    model,
+    {
+      output: "logit",
+      arithmetic,
+      profile: profileOf({}),
+      signal: undefined,
+    },
+  );
   try {
     const input = (name: string) => ({ name, shape: [1, 2], data: Int32Array.of(1, 1) });
     const { data } = await predictor.predict([input("input_ids"), input("attention_mask")], "logit");

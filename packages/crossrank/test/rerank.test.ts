@@ -48,7 +48,10 @@ async function rankJson(args: readonly string[], input?: string): Promise<JsonOu
 }
 
 async function rankDirectly(model: string): Promise<RerankResult<string>> {
-  const reranker = await createReranker({ model: await openModel(fixture(model)), backend: onnx() });
+  const reranker = await createReranker({
+    model: await openModel(fixture(model)),
+    backend: onnx({ isolation: "thread" }),
+  });
   try {
     return await reranker.rerank({ query, documents: texts });
   } finally {
@@ -214,7 +217,10 @@ describe("rerank", () => {
     const model = conformanceFixture("qwen2-one-zero");
     const args = ["--query", "soak beans", "--documents", "-", "--model", model];
     const rank = (...more: readonly string[]) => rankJson([...args, ...more], "beans\nlighthouse");
-    const reranker = await createReranker({ model: await openModel(model), backend: onnx() });
+    const reranker = await createReranker({
+      model: await openModel(model),
+      backend: onnx({ isolation: "thread" }),
+    });
     try {
       for (const instruction of [undefined, "", "answer the question"]) {
         const expected = await reranker.rerank({

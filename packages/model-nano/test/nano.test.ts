@@ -31,7 +31,7 @@ beforeAll(async () => {
       throw new Error(`the golden of ${query} lacks a number`);
     return { query, document, ids, segmentIds, truncatedTokens, logit };
   });
-  reranker = await createReranker({ model, backend: onnx() });
+  reranker = await createReranker({ model, backend: onnx({ isolation: "thread" }) });
 });
 afterAll(() => reranker.dispose());
 
