@@ -33,6 +33,7 @@ import {
   planOutput,
 } from "./graph-plan.js";
 import { judgeDefaults } from "./judge-defaults.js";
+import { judgeTable } from "./judge-table.js";
 import { modelLoadError } from "./load-error.js";
 import { type MnnGraph, readGraph } from "./operators.js";
 import { checkOptions, type MnnOptions } from "./options.js";
@@ -79,6 +80,8 @@ async function load(options: MnnOptions, request: LoadRequest): Promise<BackendS
       Promise.all([loading, describeArtifact(choice, local, signal)]),
       signal,
     );
+    // MNN says first what is damaged.
+    await requireOwnTable(contents, path, request);
     const { plan, sizes } = planGraph(graph, request, { file: path, contents, statesIdentity: stated });
     const rehearsal = await abortable(
       rehearse(client, { plan, sizes }, { model: files.id, file: path }),
@@ -112,14 +115,16 @@ async function load(options: MnnOptions, request: LoadRequest): Promise<BackendS
   }
 }
 
+/** @throws {ModelLoadError} when the configuration is another model's. */
+async function requireOwnTable(graph: MnnGraph, file: string, { files, signal }: LoadRequest): Promise<void> {
+  const problem = judgeTable(graph, await readConfig(files, signal));
+  if (problem !== undefined) throw new ModelLoadError({ model: files.id, backend: "mnn", file, ...problem });
+}
+
 /** @throws {ModelLoadError} when MNN would take another value than the model's for what the file leaves out. */
-async function requireDefaults(
-  { defaults }: MnnGraph,
-  file: string,
-  { files, signal }: LoadRequest,
-): Promise<void> {
+async function requireDefaults(graph: MnnGraph, file: string, { files, signal }: LoadRequest): Promise<void> {
   const config = await readConfig(files, signal);
-  const problem = judgeDefaults(defaults, config);
+  const problem = judgeDefaults(graph.defaults, config);
   if (problem !== undefined) throw new ModelLoadError({ model: files.id, backend: "mnn", file, ...problem });
 }
 

@@ -17,6 +17,8 @@ export interface MnnOperator {
   readonly operation: number;
   /** Of ReLU6. */
   readonly bounds?: readonly [number, number] | undefined;
+  /** Lengths of a constant's dimensions. */
+  readonly dimensions?: readonly number[] | undefined;
   readonly inputs: readonly number[];
   readonly outputs: readonly number[];
 }
@@ -62,7 +64,7 @@ export const kinds = {
 const net = { operators: 10, tensors: 18, subgraphs: 24 };
 const subgraph = { nodes: 12 };
 const operator = { inputs: 4, parameterKind: 6, parameter: 8, outputs: 12, kind: 14 };
-const parameters = { axis: 4, binary: 6, reduction: 50, relu6: 52, unary: 70, layerNorm: 88 };
+const parameters = { axis: 4, binary: 6, blob: 7, reduction: 50, relu6: 52, unary: 70, layerNorm: 88 };
 /** The first field of each. */
 const first = 4;
 const layerNorm = { epsilon: 6 };
@@ -138,6 +140,7 @@ async function operatorOf(tables: Tables, place: number): Promise<MnnOperator> {
     kind,
     operation: parameter === undefined ? 0 : ((await numberAt(tables, parameter, kind)) ?? 0),
     bounds: kind === kinds.relu6 ? await boundsOf(tables, place) : undefined,
+    dimensions: kind === kinds.constant ? await dimensionsOf(tables, place) : undefined,
     inputs: await tables.int32s(place, operator.inputs),
     outputs: await tables.int32s(place, operator.outputs),
   };
@@ -146,6 +149,11 @@ async function operatorOf(tables: Tables, place: number): Promise<MnnOperator> {
 /** A reduction's is one byte. */
 async function numberAt(tables: Tables, parameter: number, kind: number): Promise<number | undefined> {
   return kind === kinds.reduction ? tables.uint8(parameter, first) : tables.int32(parameter, first);
+}
+
+async function dimensionsOf(tables: Tables, place: number): Promise<readonly number[] | undefined> {
+  const parameter = await parameterOf(tables, place, parameters.blob);
+  return parameter === undefined ? undefined : tables.int32s(parameter, first);
 }
 
 async function boundsOf(tables: Tables, place: number): Promise<readonly [number, number] | undefined> {

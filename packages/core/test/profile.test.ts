@@ -79,8 +79,8 @@ describe("cross-encoders", () => {
     ["three labels", { ...bert, num_labels: 3 }, /3 labels/],
     [
       "an unknown activation",
-      { ...bert, num_labels: 1, sentence_transformers: { activation_fn: "torch.nn.Tanh" } },
-      /Tanh.*identity/,
+      { ...bert, num_labels: 1, sentence_transformers: { activation_fn: "torch.nn.ReLU" } },
+      /ReLU.*identity/,
     ],
     ["a causal model", { ...bert, architectures: ["Qwen3ForCausalLM"] }, /Qwen3ForCausalLM/],
     ["an encoder without pooling", { ...bert, architectures: ["BertModel"] }, /crossrank\.json/],

@@ -284,6 +284,11 @@ describe("published goldens", () => {
     expect(named.code).toBe(1);
     expect(named.stdout).toMatch(/^goldens +https:\/\/github\.com\/qdrant\/fastembed\//m);
     expect(named.stdout).toMatch(/^tokens +not given by the source$/m);
+    // Its name until 2025, from which the hub leads to today's.
+    const old = await crossrank(["verify", model, "--published", "cross-encoder/ms-marco-MiniLM-L-12-v2"]);
+    expect(old.stdout).toMatch(/^goldens +https:\/\/github\.com\/huggingface\/sentence-transformers\//m);
+    const other = await crossrank(["verify", model, "--published", "cross-encoder/ms-marco-MiniLM-L-13-v2"]);
+    expect(other.stderr).toContain("no scores are published");
     const unknown = await crossrank(["verify", model, "--published", "nobody/nothing"]);
     expect(unknown.stderr).toMatch(
       /^crossrank: no scores are published for --published nobody\/nothing\. Known: Alibaba/,

@@ -68,8 +68,8 @@ export interface CatalogueAnswer {
   readonly known?: Known;
   /** Sentences without their periods: evidence of an entry that its tokenizer contradicts. */
   readonly contradictions: readonly string[];
-  /** Names of models that it may be, by architecture and tokenizer, each with a repository. */
-  readonly candidates: readonly string[];
+  /** How a user says which model it is, where its files do not: the end of a sentence, or nothing. */
+  readonly hint: string;
 }
 
 /** How much evidence says, most first: its own words, what it is said to be a form of, its name. */
@@ -86,7 +86,7 @@ export async function lookUp(question: CatalogueQuestion): Promise<CatalogueAnsw
   const entries = catalogue.filter(
     (entry) => entry.architectures.includes(architecture) && entry[kind] !== undefined,
   );
-  if (entries.length === 0) return { contradictions: [], candidates: [] };
+  if (entries.length === 0) return { contradictions: [], hint: "" };
   const fitting = entries.map((entry) => ({
     entry,
     misfit: entry.reranker && misfit(entry, entry.reranker.tokenizer, tokenizerJson),
@@ -94,6 +94,10 @@ export async function lookUp(question: CatalogueQuestion): Promise<CatalogueAnsw
   const candidates = fitting
     .filter(({ misfit: problem }) => problem === undefined)
     .map(({ entry }) => `${entry.name} (${entry.repositories[0]})`);
+  const hint =
+    candidates.length === 0
+      ? ""
+      : `; where it is another form of ${candidates.join(" or ")}, name that repository by the option \`base\``;
   const texts = await textsOf(question);
   const found = fitting.flatMap(({ entry, misfit: problem }) => {
     const evidence = evidenceOf(entry, question, texts);
@@ -104,10 +108,10 @@ export async function lookUp(question: CatalogueQuestion): Promise<CatalogueAnsw
     // Evidence of two models is evidence of none.
     if (first === undefined || others.length > 0) continue;
     const { entry, evidence, problem } = first;
-    if (problem !== undefined) return { contradictions: [`${evidence.text}, and ${problem}`], candidates };
-    return { known: describe(entry, evidence, question), contradictions: [], candidates };
+    if (problem !== undefined) return { contradictions: [`${evidence.text}, and ${problem}`], hint };
+    return { known: describe(entry, evidence, question), contradictions: [], hint };
   }
-  return { contradictions: [], candidates };
+  return { contradictions: [], hint };
 }
 
 interface Texts {

@@ -14,7 +14,7 @@ import { readTemplates, type Templates, textsOf } from "../encoding/template.js"
 import { english, explain, ModelReader } from "../files/model-reader.js";
 import { openSafetensors } from "../files/safetensors.js";
 import { modulesOf } from "../score/head.js";
-import type { CatalogueAnswer, Known, KnownReranker } from "./catalogue.js";
+import type { CatalogueAnswer } from "./catalogue.js";
 import { readChatTemplate } from "./chat-template.js";
 import { idBeyond } from "./check-ids.js";
 import { classNamed, labelsOf, relevantClass, shownLabels } from "./label-names.js";
@@ -67,7 +67,16 @@ const withoutSegments = new Set(["modernbert", "distilbert", "mpnet"]);
 /** tokenizer_config.json writes "no limit" as 1e30. */
 const noLimit = 1e9;
 
-const tokenizerConfigSchema = z.looseObject({
+/** The entries of tokenizer_config.json that are read. */
+export interface TokenizerConfig {
+  model_max_length?: number | null | undefined;
+  model_input_names?: string[] | null | undefined;
+  tokenizer_class?: string | null | undefined;
+  chat_template?: string | { name: string; template: string }[] | null | undefined;
+  [name: string]: unknown;
+}
+
+const tokenizerConfigSchema: z.ZodMiniType<TokenizerConfig> = z.looseObject({
   // transformers writes "no limit" as 1e30.
   model_max_length: z.nullish(z.union([positionCount, z.number().check(z.gte(noLimit))])),
   model_input_names: z.nullish(z.array(z.string())),
@@ -76,17 +85,25 @@ const tokenizerConfigSchema = z.looseObject({
     z.union([z.string(), z.array(z.object({ name: z.string(), template: z.string() }))]),
   ),
 });
-type TokenizerConfig = z.infer<typeof tokenizerConfigSchema>;
 
 /** The parts of tokenizer.json that a profile is read from. */
-const tokenizerSchema = z.looseObject({
+export interface TokenizerJson {
+  model: Record<string, unknown>;
+  normalizer?: { type: string; [name: string]: unknown } | null | undefined;
+  added_tokens?:
+    | { id: number; content: string; special?: boolean | null | undefined; [name: string]: unknown }[]
+    | null
+    | undefined;
+  [name: string]: unknown;
+}
+
+const tokenizerSchema: z.ZodMiniType<TokenizerJson> = z.looseObject({
   model: z.looseObject({}),
   normalizer: z.nullish(z.looseObject({ type: z.string() })),
   added_tokens: z.nullish(
     z.array(z.looseObject({ id: tokenId, content: z.string(), special: z.nullish(z.boolean()) })),
   ),
 });
-type TokenizerJson = z.infer<typeof tokenizerSchema>;
 
 /**
  * Reads what a model is from its own files. Precedence, field by field: `overrides`, then `crossrank.json`, then
@@ -247,7 +264,7 @@ async function readFrom(
     put("paddingId", paddingOf(tokenizerJson), "tokenizer.json padding");
   }
   const profile = complete(model, fields);
-  const catalogued = catalogueFacts(profile, sources);
+  const isCatalogued = Object.values(sources).some((source) => source?.startsWith("catalogue: "));
   const beyond = vocabularySize === undefined ? undefined : idBeyond(vocabularySize, profile, tokenizerJson);
   if (beyond !== undefined) {
     throw reader.problem(
@@ -266,23 +283,7 @@ async function readFrom(
     sources,
     disagreements: await tokenizerDisagreements(reader, usedTokenizer, settings, new Set(specials)),
     tokenizerJson: modules?.lowerCase ? lowerCased(usedTokenizer) : usedTokenizer,
-    ...(catalogued === undefined ? {} : { catalogue: catalogued }),
-  };
-}
-
-/** How the source of a fact of the catalogue begins. */
-const catalogueMark = "catalogue: ";
-
-/** The fields that the catalogue gave, for whoever writes the model's files anew, elsewhere. */
-function catalogueFacts(profile: ModelProfile, sources: ProfileSources): ProfileReading["catalogue"] {
-  const fields = (Object.keys(sources) as (keyof ModelProfile)[]).filter((field) =>
-    sources[field]?.startsWith(catalogueMark),
-  );
-  const [first] = fields;
-  if (first === undefined) return undefined;
-  return {
-    source: (sources[first] as string).slice(catalogueMark.length),
-    facts: Object.fromEntries(fields.map((field) => [field, profile[field]])) as CrossrankJson,
+    ...(isCatalogued && (await import("./read-catalogue.js")).catalogueFacts(profile, sources)),
   };
 }
 
@@ -296,7 +297,7 @@ function templateOf(profile: ModelProfile, sources: ProfileSources): readonly Te
 }
 
 /** Everything that the parts of a reading share. */
-interface Reading {
+export interface Reading {
   readonly reader: ModelReader;
   readonly put: Put;
   /** What crossrank.json and the caller say: need not be found elsewhere. */
@@ -309,7 +310,7 @@ interface Reading {
 }
 
 /** With what the catalogue says of the model, where its files do not say how a pair becomes a prompt. */
-interface WholeReading extends Reading {
+export interface WholeReading extends Reading {
   readonly answer: CatalogueAnswer | undefined;
 }
 
@@ -354,7 +355,10 @@ async function readConfig(facts: Reading): Promise<ConfigurationFacts> {
     put("family", family, "modules.json");
     put("head", modules.head, modules.headSource);
     readPrompts(put, modules, family);
-    if (family === "bi-encoder") await putPrefixes(reading, config, modules);
+    if (family === "bi-encoder") {
+      const { putPrefixes } = await import("./read-catalogue.js");
+      await putPrefixes(reading, config, modules);
+    }
     if (family === "bi-encoder") put("activation", "identity", "modules.json");
     else readActivation(reading, config);
   } else if (named === "JinaForRanking") {
@@ -376,6 +380,7 @@ async function readConfig(facts: Reading): Promise<ConfigurationFacts> {
     known !== undefined &&
     (final === "causal-lm" || final === "cross-encoder")
   ) {
+    const { putKnownPrompt } = await import("./read-catalogue.js");
     await putKnownPrompt(reading, answer.known, known, tokenizerConfig);
   } else if (modules?.chat !== undefined && final !== "bi-encoder" && given.pairTemplate === undefined) {
     await readChat(reading, modules, tokenizerConfig, final === "causal-lm");
@@ -481,89 +486,9 @@ async function askForReranker(
   const isDecided = (modules !== undefined && modules.family !== "classifier") || given.family !== undefined;
   if (isDecided || hasTemplate(reading, architecture)) return undefined;
   if (!/For(?:CausalLM|SequenceClassification)$/.test(config.architectures?.[0] ?? "")) return undefined;
-  return ask(reading, config, { kind: "reranker", single, tokenizerConfig });
-}
-
-async function ask(
-  { reader, given, tokenizerJson, identity, signal }: Reading,
-  config: Config,
-  {
-    kind,
-    single,
-    tokenizerConfig,
-  }: {
-    kind: "reranker" | "prefixes";
-    single?: readonly TemplatePiece[] | undefined;
-    tokenizerConfig?: TokenizerConfig;
-  },
-): Promise<CatalogueAnswer> {
   // The table is long: whoever only imports core does not load it.
-  const { lookUp } = await import("./catalogue.js");
-  return lookUp({
-    ...{ reader, tokenizerJson, single, kind, signal, ...identity },
-    architecture: config.model_type ?? given.architecture ?? "",
-    madeFrom: config._name_or_path,
-    chatTemplate: tokenizerConfig && chatTemplateOf(tokenizerConfig),
-  });
-}
-
-/** Text before queries and documents, where sentence-transformers' settings have none for either. */
-async function putPrefixes(
-  reading: Reading,
-  config: Config,
-  { prompts, defaultPrompt }: SentenceTransformersFacts,
-): Promise<void> {
-  const { put, given } = reading;
-  const isStated =
-    defaultPrompt !== undefined ||
-    ["query", "document", "passage", "corpus"].some((name) => Object.hasOwn(prompts, name));
-  if (isStated || (given.queryPrefix !== undefined && given.documentPrefix !== undefined)) return;
-  const { known } = await ask(reading, config, { kind: "prefixes" });
-  if (known?.prefixes === undefined) return;
-  put("queryPrefix", known.prefixes.query, known.source);
-  put("documentPrefix", known.prefixes.document, known.source);
-}
-
-/**
- * The prompt of a model of the catalogue: its own chat template's, where that one has places for query and document.
- *
- * @throws {ModelProfileError} where that template has another wording than the catalogue: it was trained otherwise.
- */
-async function putKnownPrompt(
-  reading: WholeReading,
-  { name, source }: Known,
-  known: KnownReranker,
-  tokenizerConfig: TokenizerConfig,
-): Promise<void> {
-  const { reader, put, tokenizerJson } = reading;
-  const file = "chat_template.jinja";
-  const text = (await reader.text(file)) ?? chatTemplateOf(tokenizerConfig);
-  const own =
-    text === undefined
-      ? undefined
-      : await readChatTemplate(
-          text,
-          { format: "flat", arguments: { ...spellingsOf(tokenizerConfig), add_generation_prompt: true } },
-          addedTokens(tokenizerJson),
-          // A chat's template has no places for query and document.
-        ).catch(() => undefined);
-  if (own === undefined || text === undefined) {
-    put("pairTemplate", known.pair, source);
-    put("instructedTemplate", known.instructed, source);
-    put("instruction", known.instruction, source);
-    return;
-  }
-  const where = reader.present.has(file) ? file : "tokenizer_config.json chat_template";
-  if (!known.quotedBy(text)) {
-    throw reader.problem(
-      where,
-      `it has a prompt of its own, which is not that of ${name}: it was trained otherwise, and nothing says which tokens are its answers`,
-      "Give family, head and activation in a crossrank.json, from the model's card",
-    );
-  }
-  put("pairTemplate", own.pair, where);
-  put("instructedTemplate", own.instructed, where);
-  if (own.instructed !== undefined) put("instruction", known.instruction, source);
+  const { ask } = await import("./read-catalogue.js");
+  return ask(reading, config, { kind: "reranker", single, tokenizerConfig });
 }
 
 /** sentence-transformers' prompts: an instruction where there is a chat template, else text before the query. */
@@ -630,7 +555,7 @@ async function readChat(
   put("instructedTemplate", templates.instructed, source);
 }
 
-function chatTemplateOf({ chat_template: ofTokenizer }: TokenizerConfig): string | undefined {
+export function chatTemplateOf({ chat_template: ofTokenizer }: TokenizerConfig): string | undefined {
   const found = Array.isArray(ofTokenizer)
     ? ofTokenizer.find(({ name }) => name === "default")?.template
     : ofTokenizer;
@@ -638,7 +563,7 @@ function chatTemplateOf({ chat_template: ofTokenizer }: TokenizerConfig): string
 }
 
 /** Special tokens that a chat template may spell by their names. */
-function spellingsOf(tokenizerConfig: TokenizerConfig): Readonly<Record<string, unknown>> {
+export function spellingsOf(tokenizerConfig: TokenizerConfig): Readonly<Record<string, unknown>> {
   return Object.fromEntries(
     Object.entries(tokenizerConfig).filter(
       ([name, value]) => name.endsWith("_token") && typeof value === "string",
@@ -646,7 +571,7 @@ function spellingsOf(tokenizerConfig: TokenizerConfig): Readonly<Record<string, 
   );
 }
 
-function addedTokens(tokenizerJson: TokenizerJson): AddedToken[] {
+export function addedTokens(tokenizerJson: TokenizerJson): AddedToken[] {
   return (tokenizerJson.added_tokens ?? []).map(({ id, content, special }) => ({
     id,
     content,
@@ -686,7 +611,7 @@ function requireStatedTemplate(
     `${isInConfig ? "model_type" : "architecture"} says ${JSON.stringify((model ?? "nothing").slice(0, 60))}, which is no encoder that is known, and ` +
       "nothing says which prompt it was trained on as a reranker: what a language model's tokenizer puts around two " +
       "texts is none",
-    `Give pairTemplate in a crossrank.json, from the model's card${orCandidates(reading.answer)}`,
+    `Give pairTemplate in a crossrank.json, from the model's card${reading.answer?.hint ?? ""}`,
   );
 }
 
@@ -702,14 +627,6 @@ function refuseContradiction({
     contradiction,
     "Take all files from the same revision of the model, or give family, head, activation and pairTemplate in a crossrank.json, from its card",
   );
-}
-
-/** How a user says which model it is, where its files do not. */
-function orCandidates(answer: CatalogueAnswer | undefined): string {
-  const names = answer?.candidates.slice(0, 3) ?? [];
-  return names.length === 0
-    ? ""
-    : `; where it is another form of ${names.join(" or ")}, name that repository by the option \`base\``;
 }
 
 /** Of transformers' PretrainedConfig, where config.json says nothing. */
@@ -733,7 +650,7 @@ async function readClassifier(reading: WholeReading, config: Config): Promise<Fa
       `architectures says ${architecture}, a language model, and nothing says which prompt it was trained on as a ` +
         "reranker and which tokens are its answers: there is no modules.json with a LogitScore",
       "Use a revision with sentence-transformers' files (modules.json, 1_LogitScore, chat_template.jinja), or give " +
-        `family, head, activation and pairTemplate in a crossrank.json${orCandidates(answer)}`,
+        `family, head, activation and pairTemplate in a crossrank.json${answer?.hint ?? ""}`,
     );
   }
   const isStated = architecture?.endsWith("ForSequenceClassification") === true;
