@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { onnx } from "@crossrank/backend-onnx";
-import type { Backend } from "@crossrank/core";
+import { type Backend, type ModelProfile, ModelProfileError } from "@crossrank/core";
 import { openModel } from "@crossrank/hub";
 import { describe, expect, test } from "vitest";
 import type { ArtifactWriter } from "../src/artifact-writer.js";
@@ -11,10 +11,12 @@ import { ggufWriter } from "../src/gguf/write-gguf.js";
 import { createMlpackageWriter } from "../src/mlpackage/write-mlpackage.js";
 import { createMnnWriter } from "../src/mnn/write-mnn.js";
 import { createOnnxWriter, type OnnxTarget } from "../src/onnx/write-onnx.js";
+import { forward } from "../src/reference/forward.js";
 import { sourceBackend } from "../src/reference/source-backend.js";
 import { describeModel } from "../src/source/describe-model.js";
 import { relativeBucket } from "../src/source/relative-bucket.js";
 import { describeWithConverter, backend as mnnBackend } from "./mnn-scene.js";
+import { zeros } from "./source-files.js";
 import { filesOfTiny, profileOfTiny, type TinyModel, tinyModel, tinyModels, worstOf } from "./tiny-models.js";
 
 const ofEachKind = ["qwen3-padding", "mistral-window", "modernbert-window", "mpnet-one-label"].map(tinyModel);
@@ -106,4 +108,46 @@ test("every distance has torch's bucket", () => {
     const expected = starts.findLast(([start]) => start <= distance)?.[1];
     expect(relativeBucket(distance, { buckets: 32, maxDistance: 128 }), String(distance)).toBe(expected);
   }
+});
+
+describe("an MPNet", () => {
+  const model = tinyModel("mpnet-one-label");
+
+  test("saved alone, as sentence-transformers' are, is the same encoder", async () => {
+    const alone = new Map(
+      [...model.tensors]
+        .filter(([name]) => name.startsWith("mpnet."))
+        .map(([name, tensor]) => [name.replace(/^mpnet\./, ""), tensor]),
+    );
+    alone.set("pooler.dense.weight", zeros(16, 16)).set("pooler.dense.bias", zeros(16));
+    alone.set("embeddings.position_ids", {
+      dtype: "I64",
+      shape: [1, 2],
+      bytes: new Uint8Array(16),
+    });
+    const profile: ModelProfile = {
+      ...profileOfTiny(model),
+      family: "bi-encoder",
+      head: { kind: "cosine", pooling: "mean" },
+    };
+    const bare = await describeModel(filesOfTiny({ ...model, tensors: alone }), profile);
+    expect(bare.head).toEqual({ kind: "none" });
+    const whole = await describeModel(filesOfTiny(model), profileOfTiny(model));
+    const ids = Int32Array.from(model.sequences[1] ?? []);
+    const sequence = { ids, segments: new Int32Array(ids.length) };
+    const states = await Promise.all([bare, whole].map((one) => forward(one, [sequence])));
+    expect(states[0]?.states.data).toEqual(states[1]?.states.data);
+  });
+
+  test("counts 32 buckets, whatever config.json says, and has places for what is no padding", async () => {
+    const describes = (settings: Readonly<Record<string, unknown>>): Promise<unknown> =>
+      describeModel(filesOfTiny(model, settings), profileOfTiny(model));
+    await expect(describes({ relative_attention_num_buckets: 16 })).rejects.toThrow(
+      /relative_attention_num_buckets 16, and MPNet's code counts 32/,
+    );
+    await expect(describes({ relative_attention_num_buckets: 0 })).rejects.toThrow(ModelProfileError);
+    await expect(describes({ max_position_embeddings: 2 })).rejects.toThrow(/places begin at 2/);
+    // MPNet's code has its padding's id itself.
+    await expect(describes({ pad_token_id: 0 })).resolves.toMatchObject({ maxPositions: 512 });
+  });
 });
