@@ -119,6 +119,19 @@ describe("an artifact without configuration and tokenizer", () => {
     expect(result.model).toMatchObject({ base: { id: fixture, from: "option" } });
   });
 
+  it.each([
+    ["hidden_size", 64, /32 numbers a token, and config\.json has hidden_size 64/],
+    ["vocab_size", 30_522, /1400 rows, and config\.json has vocab_size 30522/],
+  ])("refuses a base whose %s is another's", async (name, value, message) => {
+    const model = await artifactAlone(`other-${name}`, "");
+    const base = folder.path(`base-${name}`);
+    await cp(fixture, base, { recursive: true });
+    const config = JSON.parse(await readFile(join(base, "config.json"), "utf8")) as object;
+    await writeFile(join(base, "config.json"), JSON.stringify({ ...config, [name]: value }));
+    await expect(results(model, { base })).rejects.toThrow(message);
+    await expect(results(model, { base: fixture })).resolves.toMatchObject({ logits: wanted });
+  });
+
   it("says with the command which base was taken", async () => {
     const model = await artifactAlone("command");
     const args = ["rerank", "-q", query, "-d", "-", "--model", model, "--base", fixture, "--format", "json"];

@@ -504,7 +504,15 @@ export const rows: readonly Row[] = [
       },
       {
         id: "42-onnx-causal",
-        cases: [{ layout: "qwen3-plain-onnx-community", gives: fixture("qwen3-yes-no") }],
+        cases: [
+          { layout: "qwen3-plain-onnx-community", gives: fixture("qwen3-yes-no") },
+          {
+            layout: "qwen3-onnx-without-card",
+            options: { base: "qwen3-yes-no" },
+            gives: fixture("qwen3-yes-no"),
+          },
+          { layout: "qwen3-onnx-without-card", refuses: { code: "model-profile", says: ["base"] } },
+        ],
       },
       {
         id: "24-mxbai-v2-plain",
@@ -670,14 +678,14 @@ export const rows: readonly Row[] = [
   {
     form: "Listwise jina with other layers, or with its head elsewhere",
     example: "jinaai/jina-reranker-v3-mlx",
-    works: "no: it says which layers, and which tensors",
+    works: "no: it says why, and which tensors",
     forms: [
       {
         id: "43-jina-v3.5-hybrid",
         cases: [
           {
             layout: "sliding-windows",
-            refuses: { code: "unsupported-conversion", says: ["sliding_attention"] },
+            refuses: { code: "unsupported-conversion", says: ["many documents in one sequence"] },
           },
         ],
       },

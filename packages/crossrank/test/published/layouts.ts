@@ -588,6 +588,7 @@ const layouts: Readonly<Record<string, (folder: Folder) => unknown>> = {
       .copy(yesNo, ...sentenceTransformers, "model.safetensors")
       .write("README.md", cardOf("Qwen/Qwen3-Reranker-0.6B", "library_name: transformers.js"))
       .move("onnx/model.onnx", "onnx/model_q4f16.onnx"),
+  "qwen3-onnx-without-card": (folder) => folder.copy(yesNo, ...sentenceTransformers, "model.safetensors"),
   "qwen3-chat": (folder) =>
     folder
       .copy(yesNo, ...sentenceTransformers)
