@@ -320,6 +320,7 @@ export const rows: readonly Row[] = [
             artifact: /FP16\.gguf$/,
           },
           { layout: "gguf-alone-qwen3", gives: fixture("qwen3-yes-no", llama) },
+          { layout: "gguf-plain-qwen3", gives: fixture("qwen3-yes-no", llama) },
         ],
       },
       {

@@ -493,6 +493,11 @@ const layouts: Readonly<Record<string, (folder: Folder) => unknown>> = {
     });
     folder.write("README.md", card("Qwen/Qwen3-Reranker-0.6B"));
   },
+  // By somebody who took it for a language model: no rank head, no prompt.
+  "gguf-plain-qwen3": (folder) => {
+    writeLlamaFile(join(folder.path, "Qwen3-Reranker-0.6B.f32.gguf"), yesNo, fixtureWeights(yesNo));
+    folder.write("README.md", card("Qwen/Qwen3-Reranker-0.6B"));
+  },
   "gguf-beside-roberta": (folder) => besideGguf(folder, "roberta-logit"),
   "gguf-beside-xlm-roberta": (folder) => besideGguf(folder, xlmRoberta),
   "gguf-beside-qwen2": (folder) => besideGguf(folder, "qwen2-one-zero"),
