@@ -108,24 +108,25 @@ describe("numbers", () => {
     await plain.close();
   });
 
-  test("of WebGPU, on an adapter that computes on the processor", async () => {
-    const gpu = await openScene(...gpuArguments);
-    try {
-      const there = await gpu.open(gpu.isolated);
-      const options = { executionProvider: "webgpu", threads: 1 } as const;
-      const asked = { path: "/fixtures/bert-logit/", files: bert, options, pairs };
-      const found = await score(there, asked);
-      expect(found.error).toBeUndefined();
-      expect(found.session?.settings).toMatchObject({ executionProvider: "webgpu" });
-      expect(largest(found.logits, await onNode(fixtureFolder("bert-logit"), pairs))).toBeLessThan(1e-3);
-      if (!isLong) return;
-      const own = await score(there, { ...asked, path: "/nano/", files: nano });
-      // Measured over nano's goldens: 0.124.
-      expect(largest(own.logits, await onNode(modelFolder, pairs))).toBeLessThan(0.25);
-    } finally {
-      await gpu.close();
-    }
-  });
+  // A browser of its own, in which the processor plays a graphics card: half a minute of it.
+  if (isLong)
+    test("of WebGPU, on an adapter that computes on the processor", { timeout: 600_000 }, async () => {
+      const gpu = await openScene(...gpuArguments);
+      try {
+        const there = await gpu.open(gpu.isolated);
+        const options = { executionProvider: "webgpu", threads: 1 } as const;
+        const asked = { path: "/fixtures/bert-logit/", files: bert, options, pairs };
+        const found = await score(there, asked);
+        expect(found.error).toBeUndefined();
+        expect(found.session?.settings).toMatchObject({ executionProvider: "webgpu" });
+        expect(largest(found.logits, await onNode(fixtureFolder("bert-logit"), pairs))).toBeLessThan(1e-3);
+        const own = await score(there, { ...asked, path: "/nano/", files: nano });
+        // Measured over nano's goldens: 0.124.
+        expect(largest(own.logits, await onNode(modelFolder, pairs))).toBeLessThan(0.25);
+      } finally {
+        await gpu.close();
+      }
+    });
 });
 
 describe("what cannot be is refused", () => {
