@@ -23,7 +23,7 @@ test("the generated BERT gives finite logits that lie apart, and the text length
   const { query, documents } = await makeDocuments(modelFolder, 12);
   await using reranker = await createReranker({
     model: await openModel(folder),
-    backend: onnx({ workers: 1, threads: 1 }),
+    backend: onnx({ isolation: "thread", workers: 1, threads: 1 }),
   });
   const { scores } = await reranker.score(documents.map((document) => ({ query, document })));
 

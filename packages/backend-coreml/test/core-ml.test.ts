@@ -52,7 +52,7 @@ beforeAll(async () => {
   if (skipped) return;
   cacheFolder = await mkdtemp(join(tmpdir(), "crossrank-core-ml-"));
   reference = await openReferencePredictor(
-    onnx({ workers: 1, threads: 1 }),
+    onnx({ isolation: "thread", workers: 1, threads: 1 }),
     await openModelPackage(seedPort),
     {
       output: "logit",
