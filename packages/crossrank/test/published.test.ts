@@ -19,7 +19,7 @@ import { openReranker } from "../src/index.js";
 import { type Case, forms, publishedTable, type Reference, type Refusal, rows } from "./published/forms.js";
 import goldens from "./published/goldens.json" with { type: "json" };
 import { folderName, makeLayout } from "./published/layouts.js";
-import { conformanceFixture, crossrank, fixture as onnxFixture } from "./run-command.js";
+import { conformanceFixture, crossrankInTurn as crossrank, fixture as onnxFixture } from "./run-command.js";
 
 const query = "what is red";
 const documents = ["The sky is blue today.", "water is wet and cold", "Mars is red"];
