@@ -1,7 +1,13 @@
 import { access, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { HubNetworkError, HubResponseError, OfflineMissingError, openModel } from "../src/index.js";
+import {
+  completeModel,
+  HubNetworkError,
+  HubResponseError,
+  OfflineMissingError,
+  openModel,
+} from "../src/index.js";
 import { lfsFile, noise, type Repository, sha256 } from "./hub-server.js";
 import { commit, failureOf, model, useScene } from "./scene.js";
 
@@ -189,5 +195,15 @@ describe("part of a large file", () => {
     await writeFile(join(scene.folder, "deeper", "crossrank"), "a file");
     const elsewhere = await openModel(model, { ...scene.options, cacheFolder });
     expect(await elsewhere.readBytes("model.gguf", { start: 0, end: 9 })).toEqual(wanted);
+  });
+});
+
+describe("a GGUF alone", () => {
+  it("is completed from its head, without the rest of it", async () => {
+    const files = await openModel(model, scene.options);
+    const refused = await failureOf(completeModel(files, { gguf: "model.gguf" }));
+    expect(String(refused)).toMatch(/model\.gguf: no tokenizer can be read out of it: it is no GGUF file/);
+    expect(rangesAsked().every((range) => range?.startsWith("bytes=") === true)).toBe(true);
+    expect(await isWhole(large)).toBe(false);
   });
 });

@@ -216,7 +216,13 @@ async function readGguf(
   options: CompleteModelOptions,
 ): Promise<[string, string][]> {
   try {
-    const header = await readGgufHeader(await files.localPath(path, options));
+    const file = (await files.list(options)).find((one) => one.path === path);
+    // Of a file that lies elsewhere its head alone; what is not there says so itself.
+    const header = await readGgufHeader(
+      file === undefined
+        ? await files.localPath(path, options)
+        : { size: file.size, read: (start, end) => files.readBytes(path, { start, end }, options) },
+    );
     const tokenizer = tokenizerOfGguf(header.metadata);
     const made: [string, string][] = [["tokenizer.json", JSON.stringify(tokenizer)]];
     if (!hasProfile) {
