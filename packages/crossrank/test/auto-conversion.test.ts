@@ -7,7 +7,7 @@ import { openModel } from "@crossrank/hub";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { gitFile, type HubServer, lfsFile, startHub } from "../../hub/test/hub-server.js";
 import { type AutoConversionProgress, type OpenRerankerOptions, openReranker } from "../src/index.js";
-import { conformanceFixture, crossrank, temporaryFolder } from "./run-command.js";
+import { conformanceFixture, crossrank, crossrankInTurn, temporaryFolder } from "./run-command.js";
 import { bfloat16, shards } from "./weights.js";
 
 const folder = temporaryFolder();
@@ -104,12 +104,12 @@ describe("the command that a refusal to convert gives", () => {
     for (const own of ["source", "bare"]) await cp(join(source, own), join(work, own), { recursive: true });
     const place = { folder: work, environment: hub(), input: documents.join("\n") };
     const model = name.startsWith("acme") ? name : `./${name}`;
-    const refused = await crossrank(["rerank", "--model", model, ...options, ...texts], place);
+    const refused = await crossrankInTurn(["rerank", "--model", model, ...options, ...texts], place);
     expect(refused.code).toBe(1);
     const [, command = ""] = /Run: (crossrank convert .*)$/m.exec(refused.stderr) ?? [];
     const [, ...args] = words(command);
     expect(args).toEqual(expect.arrayContaining([...repeated]));
-    const converted = await crossrank(args, place);
+    const converted = await crossrankInTurn(args, place);
     expect({ code: converted.code, stderr: converted.stderr }).toMatchObject({ code: 0 });
     const written = name.startsWith("acme") ? "./weights" : model;
     if (written !== model) expect(refused.stderr).toContain(`It writes a folder, ${written}:`);
@@ -117,7 +117,7 @@ describe("the command that a refusal to convert gives", () => {
     const kept = options.flatMap((option, at) =>
       option === "--revision" || options[at - 1] === "--revision" ? [] : [option],
     );
-    const ranked = await crossrank(["rerank", "--model", written, ...kept, ...texts], place);
+    const ranked = await crossrankInTurn(["rerank", "--model", written, ...kept, ...texts], place);
     expect({ code: ranked.code, stderr: ranked.stderr }).toMatchObject({ code: 0 });
     expect((JSON.parse(ranked.stdout) as { results: unknown[] }).results).toHaveLength(documents.length);
   });
@@ -127,7 +127,7 @@ describe("the command that a refusal to convert gives", () => {
       ["--model", "acme/weights:q4"],
       ["--model", "acme/weights:q4", "--backend", "onnx"],
     ]) {
-      const { code, stderr } = await crossrank(["rerank", ...typed, "--offline", ...texts], {
+      const { code, stderr } = await crossrankInTurn(["rerank", ...typed, "--offline", ...texts], {
         environment: hub(),
         input: documents.join("\n"),
       });
@@ -247,7 +247,7 @@ describe("a model with weights alone", () => {
   });
 
   it("takes the goldens of its weights to verify", async () => {
-    const { code, stdout, stderr } = await crossrank(["verify", model], {
+    const { code, stdout, stderr } = await crossrankInTurn(["verify", model], {
       environment: { HF_HUB_CACHE: folder.path("verify/hub") },
     });
     expect({ code, stderr }).toMatchObject({ code: 0, stderr: expect.stringContaining("were converted") });
