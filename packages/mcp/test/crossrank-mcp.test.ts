@@ -60,7 +60,10 @@ async function startedClient(
     errors += `CLIENT: ${error.message}\n`;
   };
   await client.connect(transport);
-  onTestFinished(() => client.close());
+  onTestFinished(async ({ task }) => {
+    await client.close();
+    if (task.result?.state === "fail") process.stderr.write(`crossrank-mcp said: ${errors}\n`);
+  });
   return { client, errors: () => errors };
 }
 
