@@ -5,7 +5,7 @@
 
 Classifiers of decoders (last token), sliding windows, and MPNet. A weight's numbers come of its name, by `numbers`:
 packages/convert/test/tiny-models.ts makes the same, so that no weight is stored. Logits are those of float64. The same
-with transformers 4.57.6 and 5.24.0, but for rounding.
+with transformers 4.57.6 and 5.24.0, but for rounding, and for ModernBERT's layer_types, which 4.57.6 does not know.
 """
 
 import argparse
