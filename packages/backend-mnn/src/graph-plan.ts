@@ -26,6 +26,13 @@ export interface GraphPlan {
   };
 }
 
+/** What a graph's tables have rows for; undefined where none was recognised. */
+export interface TableSizes {
+  /** One an input of the plan. */
+  readonly below: readonly (number | undefined)[];
+  readonly longest: number | undefined;
+}
+
 /** Names as Hugging Face's models and exporters use them. */
 const sources: Readonly<Record<string, InputSource>> = {
   input_ids: "inputIds",

@@ -31,6 +31,7 @@ import {
   kindsToOffer,
   planInputs,
   planOutput,
+  type TableSizes,
 } from "./graph-plan.js";
 import { judgeDefaults } from "./judge-defaults.js";
 import { judgeTable } from "./judge-table.js";
@@ -38,8 +39,8 @@ import { modelLoadError } from "./load-error.js";
 import { type MnnGraph, readGraph } from "./operators.js";
 import { checkOptions, type MnnOptions } from "./options.js";
 import type { Calls, LoadedGraph, Rehearsal } from "./protocol.js";
-import { rehearsalOf, rehearsalProblem, showsCompany } from "./rehearsal.js";
-import { MnnSession, type TableSizes } from "./session.js";
+import { rehearsalOf, rehearsalProblem, rowsOfRehearsal, showsCompany } from "./rehearsal.js";
+import { MnnSession } from "./session.js";
 
 /**
  * MNN on this machine, through an addon of this package, in a child process. Runs .mnn files of encoders that were
@@ -146,9 +147,11 @@ async function rehearse(
   { plan, sizes }: { readonly plan: GraphPlan; readonly sizes: TableSizes },
   { model, file }: { readonly model: string; readonly file: string },
 ): Promise<Rehearsal> {
-  const rehearsal = await client.call("rehearse", rehearsalOf(plan, sizes)).catch((failure) => {
-    throw modelLoadError(model, file, failure);
-  });
+  const rehearsal = await client
+    .call("rehearse", rehearsalOf(plan, sizes, rowsOfRehearsal))
+    .catch((failure) => {
+      throw modelLoadError(model, file, failure);
+    });
   const problem = rehearsalProblem(rehearsal);
   if (problem !== undefined) throw new ModelLoadError({ model, backend: "mnn", file, ...problem });
   return rehearsal;

@@ -8,7 +8,7 @@ export interface Calls {
   load: { argument: LoadArgument; result: LoadedGraph };
   /** One batch. */
   run: { argument: RunArgument; result: RunResult };
-  /** Before the first batch: whether the graph gives a sequence the same alone and beside another. */
+  /** Before the first batch of so many rows: whether the graph gives a sequence the same alone and beside others. */
   rehearse: { argument: RehearsalArgument; result: Rehearsal };
   /** Starts the library, and loads nothing. */
   diagnose: { argument: undefined; result: { readonly version: string } };
@@ -42,14 +42,15 @@ export interface RunArgument {
   readonly inputs: readonly Int32Array[];
 }
 
-/** A sequence is run alone, then as the last row of a batch, then alone again. */
+/** Two sequences are run alone, then as the first and last row of a batch, then the last one alone again. */
 export interface RehearsalArgument {
-  readonly alone: RunArgument;
+  readonly first: RunArgument;
+  readonly last: RunArgument;
   readonly together: RunArgument;
 }
 
 export interface Rehearsal {
-  /** Largest |Δ| of the sequence's output to what it was the first time. NaN where an output is not finite. */
+  /** Largest |Δ| of a sequence's output to what it was the first time. NaN where an output is not finite. */
   readonly difference: number;
   /** Largest magnitude of that output. */
   readonly magnitude: number;

@@ -1,38 +1,45 @@
 import type { Problem } from "@crossrank/backend-kit";
-import type { GraphPlan } from "./graph-plan.js";
+import type { GraphPlan, TableSizes } from "./graph-plan.js";
 import type { Rehearsal, RehearsalArgument, RunArgument } from "./protocol.js";
-import type { TableSizes } from "./session.js";
 
 /**
- * MNN works out a graph's shapes anew for each batch. The fault that is known of it, of DeBERTa-v2's products, is mended
- * where a model is opened (native/shim/shim.cpp); a graph with another one would show here, mostly. Quantised
- * activations show here too.
+ * MNN works out a graph's shapes anew for each batch, and a graph may be wrong for one number of rows alone: of a product
+ * that has one matrix a row on the one side and one a head on the other, MNN 3.6.1 takes as many rows as heads for pairs
+ * (`fastway` of its GeometryBatchMatMul). So each number of rows is tried before it is used. What MNN makes of the batch
+ * before, as of DeBERTa-v2's products, is mended where a model is opened (native/shim/shim.cpp). Quantised activations
+ * show here too.
+ *
+ * @param rows of the batch that is tried.
  */
 export function rehearsalOf(
   plan: GraphPlan,
   { below, longest = Number.POSITIVE_INFINITY }: TableSizes,
+  rows: number,
 ): RehearsalArgument {
-  const columns = Math.min(12, longest);
+  const columns = Math.min(longest, Math.max(2, Math.min(12, Math.floor(128 / rows))));
   const words = below[plan.inputs.indexOf("inputIds")] ?? 1;
   // Every row has other ids; the last is the same however many there are.
-  const id = (place: number, rows: number): number => {
-    const fromLast = rows - 1 - Math.floor(place / columns);
+  const id = (place: number, first: number): number => {
+    const fromLast = first - Math.floor(place / columns);
     return ((place % columns) * 7 + fromLast * 13 + 5) % words;
   };
-  const batch = (rows: number): RunArgument => ({
+  const batch = (count: number, first: number): RunArgument => ({
     plan,
-    rows,
+    rows: count,
     columns,
     inputs: plan.inputs.map((source) =>
-      Int32Array.from({ length: rows * columns }, (_, place) => {
-        if (source === "inputIds") return id(place, rows);
+      Int32Array.from({ length: count * columns }, (_, place) => {
+        if (source === "inputIds") return id(place, first);
         if (source === "attentionMask") return 1;
         return source === "positions" ? place % columns : 0;
       }),
     ),
   });
-  return { alone: batch(1), together: batch(3) };
+  return { first: batch(1, rows - 1), last: batch(1, 0), together: batch(rows, rows - 1) };
 }
+
+/** At loading; no number of heads. */
+export const rowsOfRehearsal = 3;
 
 /**
  * Far beyond what rounding does: the most that was seen is 0.02 of a logit of 4, with activations quantised batch by

@@ -55,17 +55,22 @@ export class Runtime implements Handlers<Calls> {
   }
 
   /** All in one session: what a batch leaves behind in it is what the next one meets. */
-  async rehearse({ alone, together }: RehearsalArgument): Promise<Rehearsal> {
+  async rehearse({ first, last, together }: RehearsalArgument): Promise<Rehearsal> {
     const [lane] = this.#sessions;
-    const { data: expected } = await this.#run(lane, alone);
-    const found = [await this.#run(lane, together), await this.#run(lane, alone)];
+    const { data: firstAlone } = await this.#run(lane, first);
+    const { data: lastAlone } = await this.#run(lane, last);
+    const { data: all } = await this.#run(lane, together);
+    const { data: again } = await this.#run(lane, last);
     let difference = 0;
     let magnitude = 0;
-    for (const [index, number] of expected.entries()) {
-      magnitude = Math.max(magnitude, Math.abs(number));
-      for (const { data } of found) {
-        const last = data[data.length - expected.length + index] ?? Number.NaN;
-        difference = Math.max(difference, Math.abs(last - number));
+    for (const [expected, found] of [
+      [firstAlone, all.subarray(0, firstAlone.length)],
+      [lastAlone, all.subarray(-lastAlone.length)],
+      [lastAlone, again],
+    ] as const) {
+      for (const [index, number] of expected.entries()) {
+        magnitude = Math.max(magnitude, Math.abs(number));
+        difference = Math.max(difference, Math.abs((found[index] ?? Number.NaN) - number));
       }
     }
     return { difference, magnitude };

@@ -1,20 +1,18 @@
 import { type RuntimeClient, RuntimeSession, type SessionFacts } from "@crossrank/backend-kit";
 import type { Batch, RawOutput } from "@crossrank/core";
-import type { GraphPlan, InputSource } from "./graph-plan.js";
+import type { GraphPlan, InputSource, TableSizes } from "./graph-plan.js";
 import type { Calls, RunArgument } from "./protocol.js";
-
-/** What a graph's tables have rows for; undefined where none was recognised. */
-export interface TableSizes {
-  /** One an input of the plan. */
-  readonly below: readonly (number | undefined)[];
-  readonly longest: number | undefined;
-}
+import { rehearsalOf, rehearsalProblem, rowsOfRehearsal } from "./rehearsal.js";
 
 /** A model in MNN's memory. */
 export class MnnSession extends RuntimeSession {
   readonly #client: RuntimeClient<Calls>;
   readonly #plan: GraphPlan;
   readonly #sizes: TableSizes;
+  /** By the number of rows: one alone is what others are held against. */
+  readonly #rehearsed: Map<number, Promise<string | undefined>> = new Map(
+    [1, rowsOfRehearsal].map((rows) => [rows, Promise.resolve(undefined)]),
+  );
 
   constructor(
     facts: SessionFacts & {
@@ -31,13 +29,33 @@ export class MnnSession extends RuntimeSession {
 
   protected override async compute(batch: Batch, signal: AbortSignal | undefined): Promise<RawOutput> {
     const argument = this.#runArgument(batch);
-    try {
-      return { kind: this.#plan.output.kind, ...(await this.#client.call("run", argument, { signal })) };
-    } catch (cause) {
+    // Both at once: what is disposed of meanwhile waits for calls that are under way.
+    const [problem, result] = await Promise.all([
+      this.#problemWith(batch.rows),
+      this.#client.call("run", argument, { signal }),
+    ]).catch((cause: unknown) => {
       // The batch is computed to its end, but nobody waits for it.
       if (signal?.aborted === true) throw signal.reason;
       throw this.runFailure(cause);
+    });
+    if (problem !== undefined) {
+      const fix = "Take another number of rows in the option `batch`, or another backend";
+      throw this.runError(`batches of ${batch.rows} rows: ${problem}. ${fix}`);
     }
+    return { kind: this.#plan.output.kind, ...result };
+  }
+
+  /** What is wrong with batches of so many rows; tried once. */
+  #problemWith(rows: number): Promise<string | undefined> {
+    const known = this.#rehearsed.get(rows);
+    if (known !== undefined) return known;
+    const rehearsal = this.#client
+      .call("rehearse", rehearsalOf(this.#plan, this.#sizes, rows))
+      .then((found) => rehearsalProblem(found)?.problem);
+    this.#rehearsed.set(rows, rehearsal);
+    // A runtime that died meanwhile is started anew, and tries again.
+    rehearsal.catch(() => this.#rehearsed.delete(rows));
+    return rehearsal;
   }
 
   protected override close(): Promise<void> {

@@ -156,6 +156,41 @@ describeNative("a row is the same alone and beside others, whatever shapes came 
   });
 });
 
+describeNative("a graph that MNN gets wrong for one number of rows", () => {
+  // As many rows as the graph has heads: MNN's product of one matrix a row with one a head takes them for pairs.
+  test.each(["process", "thread"] as const)(
+    "is refused for that number alone, isolation %s",
+    async (isolation) => {
+      const folder = folderWith(mnnBytes("heads-by-rows.mnn"));
+      const session = await load(mnn({ isolation, sessions: 1, threads: 1 }), folder);
+      const scores = async (rows: number): Promise<readonly number[]> => {
+        const batch = batchOf(rows, 6);
+        for (let row = 0; row < rows; row += 1) {
+          batch.inputIds.set(
+            batchOf(1, 6, 100 * row).inputIds.map((id) => id % 1000),
+            row * 6,
+          );
+        }
+        return [...(await session.run(batch)).data];
+      };
+      const expected = await scores(3);
+      for (const rows of [1, 2, 3, 5, 4, 8, 4, 2]) {
+        if (rows === 4) {
+          expect((await rejection(scores(4))).message).toMatch(
+            /batches of 4 rows: .*another result beside others|not finite|ended/,
+          );
+          continue;
+        }
+        const found = await scores(rows);
+        for (const [row, score] of found.slice(0, 3).entries()) {
+          expect(score, `row ${row} of ${rows}`).toBeCloseTo(expected[row] ?? Number.NaN, 3);
+        }
+      }
+      await session.dispose();
+    },
+  );
+});
+
 test.each([
   [{ difference: 0.2, magnitude: 1 }, /another result beside others than alone \(off by 0\.20\)/],
   [{ difference: Number.NaN, magnitude: 1 }, /not finite/],
