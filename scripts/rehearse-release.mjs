@@ -82,6 +82,16 @@ const managers = [
   { name: "bun", command: (names) => exec("bun@1.4.5", "bun", "add", ...names) },
 ];
 
+/** What npm installs for other machines than this one: the package of that platform, or none and no complaint. */
+const elsewhere = [
+  { os: "linux", cpu: "arm64", expected: "@crossrank/onnxruntime-linux-arm64" },
+  { os: "darwin", cpu: "arm64", expected: "@crossrank/onnxruntime-darwin-arm64" },
+  { os: "win32", cpu: "x64", expected: "@crossrank/onnxruntime-win32-x64" },
+  { os: "win32", cpu: "arm64", expected: "@crossrank/onnxruntime-win32-arm64" },
+  { os: "darwin", cpu: "x64" },
+  { os: "linux", cpu: "x64", libc: "musl" },
+];
+
 function exec(tool, ...command) {
   return ["npm", "exec", "--yes", `--package=${tool}`, "--", ...command];
 }
@@ -336,6 +346,7 @@ async function rehearse(folder) {
     });
 
     const program = readFileSync(path.join(clone, "examples/rerank.mjs"), "utf8");
+    const [npm] = managers;
     for (const manager of managers.filter(({ name }) => isWanted(name))) {
       await part(`crossrank by ${manager.name}`, async () => {
         const project = path.join(folder, `crossrank-${manager.name}`);
@@ -359,8 +370,21 @@ async function rehearse(folder) {
         return `${size.packages} packages, ${size.megabytes} MB, installed in ${seconds} s`;
       });
     }
+    for (const { os, cpu, libc, expected } of elsewhere.filter(() => isWanted("platforms"))) {
+      await part(`backend onnx for ${[os, cpu, libc].filter(Boolean).join(" ")}`, async () => {
+        const project = path.join(folder, ["platform", os, cpu, libc].filter(Boolean).join("-"));
+        const flags = [`--os=${os}`, `--cpu=${cpu}`, ...(libc === undefined ? [] : [`--libc=${libc}`])];
+        await install(project, registry, npm, ["@crossrank/backend-onnx", ...flags]);
+        const found = measure(project).names.filter((name) => name.startsWith("@crossrank/onnxruntime-"));
+        const names = found.map((name) => name.slice(0, name.lastIndexOf("@"))).join(", ");
+        check(
+          names === (expected ?? ""),
+          `it has ${names === "" ? "none" : names}, where ${expected ?? "none"} is right`,
+        );
+        return names === "" ? "none, without noise" : names;
+      });
+    }
     await part("models for the backends", () => makeModels(clone, models));
-    const [npm] = managers;
     for (const { name, packages, most, program: text, model } of backends.filter((one) =>
       isWanted(one.name),
     )) {
