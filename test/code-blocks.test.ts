@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Commands, openCommands } from "../packages/crossrank/test/run-command.js";
 import { allBlocks, type Block, documents, placeOf, root } from "./documents/blocks.js";
 import { elsewhere, notRun, otherwise } from "./documents/exceptions.js";
@@ -66,10 +66,13 @@ test("a document that installs our packages says that they are not on npm yet", 
 describe("what a reader types", () => {
   let scene = "";
   const copies: string[] = [];
+  let commands: Commands;
   beforeAll(async () => {
     scene = await makeScene();
+    commands = openCommands({ env: environmentIn(scene) });
   });
   afterAll(async () => {
+    await commands.close();
     await Promise.all([scene, ...copies].map(removeScene));
   });
 
@@ -78,8 +81,6 @@ describe("what a reader types", () => {
     async (document) => {
       const folder = await copyScene(scene, String(documents.indexOf(document)));
       copies.push(folder);
-      const commands = openCommands({ cwd: folder, env: environmentIn(folder) });
-      onTestFinished(() => commands.close());
       const problems: string[] = [];
       for (const block of blocksToRun(document)) {
         const found = isShell(block)
@@ -134,7 +135,10 @@ async function runShell(block: Block, folder: string, commands: Commands): Promi
     if (args !== undefined) {
       // The scene has it already.
       if (replaces(args)) args.push("--force");
-      const { code, stdout, stderr } = await commands.run(args);
+      const { code, stdout, stderr } = await commands.run(args, {
+        folder,
+        environment: { HF_HUB_CACHE: join(folder, "hub") },
+      });
       printed += stdout;
       const exception = otherwise.find(({ pattern }) => pattern.test(args.join(" ")));
       const isRight = code === 0 || (code === exception?.code && exception.says.test(stderr));
