@@ -21,6 +21,8 @@ interface Lane {
 export class Runtime implements Handlers<Calls> {
   #sessions: readonly Lane[] = [];
   #release: Promise<undefined> | undefined;
+  /** Each is several runs, one after the other. */
+  readonly #rehearsals: Set<Promise<Rehearsal>> = new Set();
 
   diagnose(): { readonly version: string } {
     return { version: addon().version() };
@@ -55,7 +57,17 @@ export class Runtime implements Handlers<Calls> {
   }
 
   /** All in one session: what a batch leaves behind in it is what the next one meets. */
-  async rehearse({ first, last, together }: RehearsalArgument): Promise<Rehearsal> {
+  async rehearse(argument: RehearsalArgument): Promise<Rehearsal> {
+    const rehearsal = this.#rehearse(argument);
+    this.#rehearsals.add(rehearsal);
+    try {
+      return await rehearsal;
+    } finally {
+      this.#rehearsals.delete(rehearsal);
+    }
+  }
+
+  async #rehearse({ first, last, together }: RehearsalArgument): Promise<Rehearsal> {
     const [lane] = this.#sessions;
     const { data: firstAlone } = await this.#run(lane, first);
     const { data: lastAlone } = await this.#run(lane, last);
@@ -113,7 +125,9 @@ export class Runtime implements Handlers<Calls> {
   }
 
   release(): Promise<undefined> {
-    this.#release ??= Promise.all(this.#sessions.map(({ session }) => session.close())).then(() => undefined);
+    this.#release ??= Promise.allSettled(this.#rehearsals)
+      .then(() => Promise.all(this.#sessions.map(({ session }) => session.close())))
+      .then(() => undefined);
     return this.#release;
   }
 }
