@@ -37,7 +37,8 @@ function tableOf(operations: readonly Operation[]): EmbeddingTable | undefined {
     const name = nameOf(operation, "x") ?? "";
     const maker = makers.get(name);
     const type = maker?.outputs.find((output) => output.name === name)?.type;
-    if (!/^const/.test(maker?.type ?? "") || type?.kind !== "tensor" || type.dimensions.length !== 2) continue;
+    if (!/^const/.test(maker?.type ?? "") || type?.kind !== "tensor" || type.dimensions.length !== 2)
+      continue;
     const [rows, width] = type.dimensions;
     if (rows !== undefined) return { name, rows, width };
   }
