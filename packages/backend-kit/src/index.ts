@@ -37,6 +37,7 @@ export {
   checkBatchOption,
   checkChoice,
   mostCopies,
+  mostThreads,
   requireCount,
   requireOptions,
 } from "./options.js";

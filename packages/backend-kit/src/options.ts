@@ -25,6 +25,12 @@ export function mostCopies(): number {
   return Math.max(8, availableParallelism());
 }
 
+/**
+ * Threads that a session may ask for: more than processors have, and few enough that starting them ends. A million are
+ * gigabytes of stacks, and minutes.
+ */
+export const mostThreads = 512;
+
 /** @throws {InvalidInputError} naming `path` where the value is given and none of the choices. */
 export function checkChoice(path: string, value: unknown, choices: readonly string[]): void {
   if (value === undefined || choices.includes(value as string)) return;

@@ -3,6 +3,7 @@ import {
   type HostOptions,
   hostOptionNames,
   mostCopies,
+  mostThreads,
   requireCount,
   requireOptions,
 } from "@crossrank/backend-kit";
@@ -24,7 +25,7 @@ export interface LlamaCppOptions extends HostOptions {
    * tokens; 1 on a GPU. With `isolation: "thread"` more than libuv's threads (`UV_THREADPOOL_SIZE`, 4) wait in turn.
    */
   readonly contexts?: number | undefined;
-  /** Threads of each context, at least 1. Default: the processor's threads divided by `contexts`, rounded down. */
+  /** Threads of each context, from 1 to 512. Default: the processor's threads divided by `contexts`, rounded down. */
   readonly threads?: number | undefined;
   /**
    * llama.cpp's flash attention: its intermediates are in half precision, and long sequences of encoders take about
@@ -56,7 +57,7 @@ export function checkOptions(options: LlamaCppOptions): void {
   requireOptions("llamacpp()", options, names);
   checkHostOptions(options);
   requireCount("contexts", options.contexts, mostCopies());
-  requireCount("threads", options.threads);
+  requireCount("threads", options.threads, mostThreads);
   if (!gpus.includes(options.gpu)) {
     throw new InvalidInputError("gpu", 'must be "auto", "metal", "cuda", "vulkan" or false');
   }

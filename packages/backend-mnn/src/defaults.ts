@@ -1,11 +1,10 @@
 import { availableParallelism } from "node:os";
 import type { BatchPreference } from "@crossrank/core";
-import type { MnnOptions } from "./options.js";
+import { type MnnOptions, mostThreads } from "./options.js";
 
 /** Above this many bytes of file, a second copy of the weights costs more memory than it gains in speed. */
 const severalCopiesBelow = 150e6;
 const mostSessions = 4;
-const mostThreads = 32;
 
 /** How many threads run a model, and how they are split. */
 export interface Placement {

@@ -51,7 +51,7 @@ export interface MnnOptions extends HostOptions {
 }
 
 /** MNN's own limit: MAX_THREAD_NUMBER in source/backend/cpu/CPUBackend. */
-const mostThreads = 32;
+export const mostThreads = 32;
 
 const choices = {
   precision: ["high", "low", "low-bf16"],

@@ -4,6 +4,7 @@ import {
   type HostOptions,
   hostOptionNames,
   mostCopies,
+  mostThreads,
   requireCount,
   requireOptions,
 } from "@crossrank/backend-kit";
@@ -23,7 +24,7 @@ export interface OnnxOptions extends HostOptions {
    */
   readonly workers?: number | undefined;
   /**
-   * Threads of each worker for one batch (`intraOpNumThreads`), at least 1. More make one batch faster, at
+   * Threads of each worker for one batch (`intraOpNumThreads`), from 1 to 512. More make one batch faster, at
    * falling returns. Default: the processor's threads divided by `workers`, rounded down.
    */
   readonly threads?: number | undefined;
@@ -73,7 +74,7 @@ export function checkOptions(options: OnnxOptions): void {
   requireOptions("onnx()", options, names);
   checkHostOptions(options);
   requireCount("workers", options.workers, mostCopies());
-  requireCount("threads", options.threads);
+  requireCount("threads", options.threads, mostThreads);
   checkBatchOption(options.batch);
   if (options.executionProviders?.length === 0) {
     throw new InvalidInputError("executionProviders", 'must name at least one provider, e.g. "cpu"');

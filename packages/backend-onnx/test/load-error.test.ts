@@ -245,6 +245,8 @@ test("session options reach the runtime", async () => {
 test.each<[OnnxOptions, string]>([
   [{ workers: 0 }, "workers"],
   [{ workers: 10_000 }, "workers"],
+  [{ threads: 513 }, "threads"],
+  [{ threads: 1e6 }, "threads"],
   [{ isolation: "none" as "thread" }, "isolation"],
   [{ deadlines: { load: 0 } }, "deadlines.load"],
   [{ deadlines: { run: 1e9 } }, "deadlines.run"],
