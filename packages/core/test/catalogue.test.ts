@@ -137,7 +137,6 @@ describe("a model that the catalogue knows", () => {
         files: { "model.safetensors": "…" },
       },
     ],
-    ["by _name_or_path of an export", { config: { _name_or_path: "Qwen/Qwen3-Reranker-0.6B" } }],
     ["by what the user says it is a form of", { base: "Qwen/Qwen3-Reranker-0.6B" }],
     ["by its repository", { repository: "Qwen/Qwen3-Reranker-0.6B" }],
     ["by its repository, in another case", { repository: "qwen/qwen3-reranker-4b" }],
@@ -373,6 +372,30 @@ describe("a near miss is refused", () => {
       "one that was loaded from it",
       { config: { _name_or_path: "Qwen/Qwen3-Reranker-0.6B" }, files: { "model.safetensors": "…" } },
     ],
+    // An export of a finetune has it too.
+    ["an export of what was loaded from it", { config: { _name_or_path: "Qwen/Qwen3-Reranker-0.6B" } }],
+    [
+      "weights in a folder",
+      { card: conversionOf("Qwen/Qwen3-Reranker-0.6B"), files: { "pytorch/model.safetensors": "…" } },
+    ],
+    [
+      "what training leaves",
+      { card: conversionOf("Qwen/Qwen3-Reranker-0.6B"), files: { "training_args.bin": "…" } },
+    ],
+    [
+      "a tag of training",
+      { card: conversionOf("Qwen/Qwen3-Reranker-0.6B", "tags:\n- generated_from_trainer\n") },
+    ],
+    [
+      "a title that says that it is fine-tuned",
+      { card: "---\nbase_model: Qwen/Qwen3-Reranker-0.6B\n---\n# My legal reranker, fine-tuned\n" },
+    ],
+    [
+      "the sentence of a trainer",
+      {
+        card: `${conversionOf("Qwen/Qwen3-Reranker-0.6B")}This model is a fine-tuned version of [Qwen/Qwen3-Reranker-0.6B](…).\n`,
+      },
+    ],
     [
       "one that was loaded from it and says another base",
       { config: { _name_or_path: "Qwen/Qwen3-Reranker-0.6B" }, card: conversionOf("Qwen/Qwen3-0.6B") },
@@ -550,9 +573,35 @@ describe("text before queries and documents of an embedding model", () => {
       expect(profile).toMatchObject(none);
       expect(used).toBeUndefined();
     }
+    const trained = await of(
+      "a/b",
+      undefined,
+      `${conversionOf("BAAI/bge-small-en-v1.5")}\nfinetuned from it\n`,
+    );
+    expect(trained.profile).toMatchObject(none);
     const { profile } = await of("BAAI/bge-small-en-v1.5", { prompts: { query: "q: " } });
     expect(profile).toMatchObject({ queryPrefix: "q: ", documentPrefix: "" });
   });
+});
+
+test("what a copy without the weights must know is a fact of the reading", async () => {
+  const files = {
+    "config.json": at("bert-cosine-mean", "config.json"),
+    "tokenizer.json": at("bert-cosine-mean", "tokenizer.json"),
+    "modules.json": at("bert-cosine-mean", "modules.json"),
+    "1_Pooling/config.json": at("bert-cosine-mean", "1_Pooling/config.json"),
+    "README.md": conversionOf("BAAI/bge-small-en-v1.5"),
+  };
+  const whole = await readProfile(memoryFiles({ ...files, "model.safetensors": "…" }));
+  const facts = { queryPrefix: "", documentPrefix: "" };
+  expect(whole.profile).toMatchObject(facts);
+  expect(whole.catalogue).toEqual({
+    source:
+      "none, because README.md has the base_model BAAI/bge-small-en-v1.5, and model.safetensors may be trained further",
+    facts,
+  });
+  const copy = await readProfile(memoryFiles({ ...files, "crossrank.json": whole.catalogue?.facts }));
+  expect(copy.profile).toEqual(whole.profile);
 });
 
 test("every entry has a source, a repository, and one meaning", () => {

@@ -1,7 +1,7 @@
 import type { Head, TemplatePiece } from "../contract/model-profile.js";
 import type { ModelReader } from "../files/model-reader.js";
 import { type CatalogueEntry, catalogue, type Prompt, type TokenizerFacts } from "./catalogue-facts.js";
-import { readCardBase } from "./model-card.js";
+import { readCardBase, saysTrained } from "./model-card.js";
 import { type AddedToken, piecesOfPrompt, standInFor } from "./prompt-template.js";
 
 /*
@@ -42,8 +42,6 @@ export interface CatalogueQuestion {
   readonly repository: string | undefined;
   /** The repository of which the user says that this is another form of it. */
   readonly base: string | undefined;
-  /** `_name_or_path` of config.json. */
-  readonly madeFrom: unknown;
   /** `chat_template` of tokenizer_config.json. */
   readonly chatTemplate: string | undefined;
   /** What is wanted of an entry. */
@@ -68,6 +66,8 @@ export interface CatalogueAnswer {
   readonly known?: Known;
   /** Sentences without their periods: evidence of an entry that its tokenizer contradicts. */
   readonly contradictions: readonly string[];
+  /** Why a model whose card names an entry is not taken for it, where only the files beside the card tell. */
+  readonly doubt?: string;
   /** How a user says which model it is, where its files do not: the end of a sentence, or nothing. */
   readonly hint: string;
 }
@@ -101,7 +101,7 @@ export async function lookUp(question: CatalogueQuestion): Promise<CatalogueAnsw
   const texts = await textsOf(question);
   const found = fitting.flatMap(({ entry, misfit: problem }) => {
     const evidence = evidenceOf(entry, question, texts);
-    return evidence === undefined ? [] : [{ entry, evidence, problem }];
+    return typeof evidence === "object" ? [{ entry, evidence, problem }] : [];
   });
   for (const strength of strengths) {
     const [first, ...others] = found.filter(({ evidence }) => evidence.strength === strength);
@@ -111,13 +111,22 @@ export async function lookUp(question: CatalogueQuestion): Promise<CatalogueAnsw
     if (problem !== undefined) return { contradictions: [`${evidence.text}, and ${problem}`], hint };
     return { known: describe(entry, evidence, question), contradictions: [], hint };
   }
-  return { contradictions: [], hint };
+  const { statement } = texts;
+  const isDoubted =
+    statement?.weights !== undefined && entries.some((entry) => isListed(entry, statement.model));
+  return {
+    contradictions: [],
+    hint,
+    ...(isDoubted && {
+      doubt: `README.md has the base_model ${statement.model}, and ${statement.weights} may be trained further`,
+    }),
+  };
 }
 
 interface Texts {
   /** What may quote a prompt, by the name of its file, in plain words. */
   readonly quoting: ReadonlyMap<string, string>;
-  readonly card: string | undefined;
+  readonly statement: Statement | undefined;
 }
 
 async function textsOf({
@@ -132,7 +141,7 @@ async function textsOf({
     .flatMap((entry) => entry.code ?? []);
   const quoting = new Map<string, string>();
   const names = kind === "reranker" ? ["chat_template.jinja", ...code, "README.md"] : ["README.md"];
-  let card: string | undefined;
+  let statement: Statement | undefined;
   for (const name of names) {
     const text = await reader.text(name).catch(() => {
       signal?.throwIfAborted();
@@ -140,10 +149,10 @@ async function textsOf({
     });
     if (text === undefined) continue;
     quoting.set(name, plain(text));
-    if (name === "README.md") card = text;
+    if (name === "README.md") statement = statementOf(text, reader.present);
   }
   if (chatTemplate !== undefined) quoting.set("tokenizer_config.json chat_template", plain(chatTemplate));
-  return { quoting, card };
+  return { quoting, statement };
 }
 
 /** Without the signs by which a program's text, or a line's end, differ from the words. */
@@ -161,31 +170,48 @@ function quotes({ quotes: wording }: CatalogueEntry, text: string): boolean {
 
 function evidenceOf(
   entry: CatalogueEntry,
-  { reader, repository, base, madeFrom }: CatalogueQuestion,
-  { quoting, card }: Texts,
+  { repository, base }: CatalogueQuestion,
+  { quoting, statement }: Texts,
 ): Evidence | undefined {
   for (const [file, text] of quoting) {
     if (quotes(entry, text)) return { strength: "quote", text: `${file} has the wording of ${entry.name}` };
   }
-  const isListed = (id: unknown): boolean =>
-    typeof id === "string" && entry.repositories.some((one) => isOf(id, one));
-  if (isListed(base)) return { strength: "statement", text: `the option base says ${base}` };
-  const { models, relation } = card === undefined ? { models: [], relation: undefined } : readCardBase(card);
-  // Weights of its own may have been trained further, with another prompt.
-  const mayBeTrained = [...reader.present].some((path) =>
-    /^[^/]+\.safetensors$|^pytorch_model[^/]*\.bin$/.test(path),
-  );
-  const [model] = models;
-  if (
-    models.length === 1 &&
-    isListed(model) &&
-    (relation === "quantized" || (relation === undefined && !mayBeTrained))
-  )
-    return { strength: "statement", text: `README.md has the base_model ${model}` };
-  if (isListed(madeFrom) && !mayBeTrained && models.length === 0)
-    return { strength: "statement", text: `config.json has the _name_or_path ${String(madeFrom)}` };
-  if (isListed(repository)) return { strength: "name", text: `its repository is ${repository}` };
+  if (isListed(entry, base)) return { strength: "statement", text: `the option base says ${base}` };
+  if (statement !== undefined && statement.weights === undefined && isListed(entry, statement.model))
+    return { strength: "statement", text: `README.md has the base_model ${statement.model}` };
+  if (isListed(entry, repository)) return { strength: "name", text: `its repository is ${repository}` };
   return undefined;
+}
+
+function isListed(entry: CatalogueEntry, id: string | undefined): boolean {
+  return id !== undefined && entry.repositories.some((one) => isOf(id, one));
+}
+
+/**
+ * Weights and what training leaves beside them, in whatever folder: such a model may have been trained further, with
+ * another prompt.
+ */
+const trained =
+  /\.(?:safetensors|h5|msgpack|pt|pth|ckpt)$|(?:^|\/)(?:pytorch_model[^/]*|training_args)\.bin$|(?:^|\/)trainer_state\.json$/i;
+
+/** What a card says its model to be another form of. */
+interface Statement {
+  readonly model: string;
+  /** A file beside it that leaves it open; undefined where there is none, or where the card decides. */
+  readonly weights: string | undefined;
+}
+
+/**
+ * `_name_or_path` of config.json is none: whoever trains a model on leaves there what was loaded, and an export of that
+ * has no other sign of it.
+ */
+function statementOf(card: string, present: ReadonlySet<string>): Statement | undefined {
+  const { models, relation } = readCardBase(card);
+  const [model] = models;
+  if (model === undefined || models.length > 1) return undefined;
+  if (relation === "quantized") return { model, weights: undefined };
+  if (relation !== undefined || saysTrained(card)) return undefined;
+  return { model, weights: [...present].find((path) => trained.test(path)) };
 }
 
 /** Ids are told apart as on the hub, where case makes no difference; a folder of a repository is of it. */

@@ -11,12 +11,32 @@ export interface CardBase {
  * which cards write them: a text, or a list in a line or of lines. What is written otherwise says nothing.
  */
 export function readCardBase(card: string): CardBase {
-  const front = /^\uFEFF?---[ \t]*\r?\n([\s\S]*?)\r?\n---[ \t]*(?:\r?\n|$)/.exec(card)?.[1] ?? "";
-  const lines = front.split(/\r?\n/);
+  const lines = frontMatter(card);
   return {
     models: [...new Set(valuesOf(lines, "base_model"))].filter((id) => /^[\w.-]+\/[\w.-]+$/.test(id)),
     relation: valuesOf(lines, "base_model_relation")[0],
   };
+}
+
+/** Tags with which training libraries mark what they trained. */
+const trainedTag = /^(?:fine-?tun(?:e|ed|ing)|generated_from_trainer|trl|sft|lora|adapter|merge)$/i;
+
+/**
+ * Whether a card says that its model was trained on, by a tag, in its title, or in the sentence that training libraries
+ * write: a model's own card may speak of fine-tuning for other reasons.
+ */
+export function saysTrained(card: string): boolean {
+  const title = /^#[ \t]+(.*)$/m.exec(card)?.[1] ?? "";
+  return (
+    valuesOf(frontMatter(card), "tags").some((tag) => trainedTag.test(tag)) ||
+    /fine-?\s?tun(?:e\b|ed)/i.test(title) ||
+    /\bfine-?\s?tuned\s+(?:version\s+of|from)\b/i.test(card.slice(0, 2 ** 20))
+  );
+}
+
+function frontMatter(card: string): string[] {
+  const front = /^\uFEFF?---[ \t]*\r?\n([\s\S]*?)\r?\n---[ \t]*(?:\r?\n|$)/.exec(card)?.[1] ?? "";
+  return front.split(/\r?\n/);
 }
 
 function valuesOf(lines: readonly string[], key: string): string[] {

@@ -18,6 +18,9 @@ import {
 } from "./read-profile.js";
 import type { SentenceTransformersFacts } from "./sentence-transformers.js";
 
+/** How the source of a fact of the catalogue begins. */
+const catalogueMark = "catalogue: ";
+
 /** What the catalogue says of a model whose files are silent. */
 export async function ask(
   { reader, given, tokenizerJson, identity, signal }: Reading,
@@ -35,7 +38,6 @@ export async function ask(
   return lookUp({
     ...{ reader, tokenizerJson, single, kind, signal, ...identity },
     architecture: config.model_type ?? given.architecture ?? "",
-    madeFrom: config._name_or_path,
     chatTemplate: tokenizerConfig && chatTemplateOf(tokenizerConfig),
   });
 }
@@ -51,7 +53,13 @@ export async function putPrefixes(
     defaultPrompt !== undefined ||
     ["query", "document", "passage", "corpus"].some((name) => Object.hasOwn(prompts, name));
   if (isStated || (given.queryPrefix !== undefined && given.documentPrefix !== undefined)) return;
-  const { known } = await ask(reading, config, { kind: "prefixes" });
+  const { known, doubt } = await ask(reading, config, { kind: "prefixes" });
+  if (doubt !== undefined) {
+    // As a fact: a copy without the weights, or without the card, would not know better.
+    const source = `${catalogueMark}none, because ${doubt}`;
+    put("queryPrefix", "", source);
+    put("documentPrefix", "", source);
+  }
   if (known?.prefixes === undefined) return;
   put("queryPrefix", known.prefixes.query, known.source);
   put("documentPrefix", known.prefixes.document, known.source);
@@ -98,9 +106,6 @@ export async function putKnownPrompt(
   put("instructedTemplate", own.instructed, where);
   if (own.instructed !== undefined) put("instruction", known.instruction, source);
 }
-
-/** How the source of a fact of the catalogue begins. */
-const catalogueMark = "catalogue: ";
 
 /** The fields that the catalogue gave, for whoever writes the model's files anew, elsewhere. */
 export function catalogueFacts(
