@@ -7,12 +7,36 @@ import { InvalidInputError } from "crossrank";
  */
 export type DocumentText = string | readonly string[] | ((document: JSONObject) => string);
 
+/** @throws {InvalidInputError} */
+export function requireDocumentText(text: unknown): void {
+  if (text === undefined || typeof text === "string" || typeof text === "function") return;
+  if (Array.isArray(text) && text.every((name) => typeof name === "string")) return;
+  throw new InvalidInputError(
+    "documentText",
+    "must be a field's name, an array of names, or a function of a document",
+  );
+}
+
+/**
+ * Texts as they are. The AI SDK looks at the first alone.
+ *
+ * @throws {InvalidInputError} when another is none.
+ */
+export function requireTexts(texts: readonly unknown[]): string[] {
+  return texts.map((text, index) => requireText(text, `documents[${index}]`));
+}
+
 /**
  * The texts of objects. Nothing is guessed: an object as JSON would be scored, and the number would say little.
  *
  * @throws {InvalidInputError} when nothing says which field is the text, or an object has no text there.
  */
 export function textsOf(documents: readonly JSONObject[], text: DocumentText | undefined): string[] {
+  for (const [index, document] of documents.entries()) {
+    if (typeof document === "object" && document !== null) continue;
+    const kind = document === null ? "null" : typeof document;
+    throw new InvalidInputError(`documents[${index}]`, `must be an object, as the first one is, not ${kind}`);
+  }
   if (text === undefined) {
     const [first = {}] = documents;
     throw new InvalidInputError(
@@ -43,5 +67,8 @@ export function textsOf(documents: readonly JSONObject[], text: DocumentText | u
 function requireText(value: unknown, path: string): string {
   if (typeof value === "string") return value;
   const kind = value === null ? "null" : typeof value;
-  throw new InvalidInputError(path, `must be a string, not ${kind}. Name another field, or give a function`);
+  throw new InvalidInputError(
+    path,
+    `must be a string, not ${kind}. Give a text, or name where one is in documentText`,
+  );
 }

@@ -1,12 +1,14 @@
 import { NoSuchModelError, type ProviderV3 } from "@ai-sdk/provider";
 import {
   DisposedError,
+  InvalidInputError,
   type LazyReranker,
   type LazyRerankerOptions,
   lazyReranker,
   type RerankerSource,
+  requireAdapterOptions,
 } from "crossrank";
-import type { DocumentText } from "./document-text.js";
+import { type DocumentText, requireDocumentText } from "./document-text.js";
 import { type CrossrankRerankingModel, modelOf } from "./reranking-model.js";
 
 /** Those of `openReranker`, for models that are named, and: */
@@ -37,9 +39,18 @@ export interface CrossrankProvider extends ProviderV3, AsyncDisposable {
   dispose(): Promise<void>;
 }
 
-/** A provider with options of its own. Models are opened by their first call. */
+/**
+ * A provider with options of its own. Models are opened by their first call.
+ *
+ * @throws {InvalidInputError} when an option is wrong.
+ */
 export function createCrossrank(options: CrossrankProviderOptions = {}): CrossrankProvider {
+  requireAdapterOptions(options, { name: "createCrossrank", own: { documentText: true, rerankers: true } });
   const { documentText, rerankers = {}, ...opening } = options;
+  requireDocumentText(documentText);
+  if (typeof rerankers !== "object" || rerankers === null) {
+    throw new InvalidInputError("rerankers", "must be an object of rerankers by their id");
+  }
   const opened = new Map<string, LazyReranker>();
   for (const [id, reranker] of Object.entries(rerankers)) opened.set(id, lazyReranker(reranker));
   let isDisposed = false;

@@ -5,9 +5,10 @@ import {
   type LazyRerankerOptions,
   lazyReranker,
   type RerankerSource,
+  requireAdapterOptions,
   requireScore,
 } from "crossrank";
-import { type DocumentText, textsOf } from "./document-text.js";
+import { type DocumentText, requireDocumentText, requireTexts, textsOf } from "./document-text.js";
 
 /** Those of `openReranker`, where the model is named, and: */
 export type RerankingModelOptions = LazyRerankerOptions & {
@@ -36,13 +37,17 @@ export const providerName = "crossrank";
  * A reranking model for `rerank()` of the AI SDK, versions 6 and 7.
  *
  * @param source a reranker, a promise of one, or a model's name as `openReranker` takes it.
- * @throws {InvalidInputError} when an option of opening stands beside a reranker.
+ * @throws {InvalidInputError} when an option is wrong, or one of opening stands beside a reranker.
  */
 export function rerankingModel(
   source: RerankerSource,
   options: RerankingModelOptions = {},
 ): OwnRerankingModel {
+  requireAdapterOptions(options, { name: "rerankingModel", own: { documentText: true, modelId: true } });
   const { documentText, modelId = typeof source === "string" ? source : "reranker", ...opening } = options;
+  requireDocumentText(documentText);
+  if (typeof modelId !== "string")
+    throw new InvalidInputError("modelId", `must be a string, not ${typeof modelId}`);
   const reranker = lazyReranker(source, opening);
   return {
     ...modelOf(reranker, { documentText, modelId }),
@@ -76,7 +81,7 @@ async function doRerank(
     query,
     documents:
       documents.type === "text"
-        ? documents.values
+        ? requireTexts(documents.values)
         : textsOf(documents.values, own.documentText ?? documentText),
     topN,
     instruction: own.instruction,

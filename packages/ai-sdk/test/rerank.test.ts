@@ -112,6 +112,18 @@ describe.each(frameworks)("AI SDK %s", (_, load) => {
     await expect(ai.rerank(bad)).rejects.toBeInstanceOf(InvalidInputError);
   });
 
+  test("refuses documents of two kinds, and takes none of them for the other", async () => {
+    const model = rerankingModel(reranker, { documentText: "body" });
+    for (const documents of [
+      ["Bread.", { text: "A vaccine." }],
+      ["Bread.", null],
+      [{ body: "Bread." }, "A vaccine."],
+      [{ body: "Bread." }, null],
+    ] as never[]) {
+      await expect(ai.rerank({ model, query, documents, maxRetries: 0 })).rejects.toThrow(/documents\[1\]/);
+    }
+  });
+
   test("stops when the signal says so", async () => {
     const stop = new AbortController();
     stop.abort(new DOMException("enough", "AbortError"));
@@ -180,5 +192,33 @@ describe("the model by itself", () => {
     expect(() => rerankingModel(reranker, { backend: "onnx" })).toThrow(InvalidInputError);
     expect(rerankingModel(reranker).modelId).toBe("reranker");
     expect(rerankingModel(reranker, { modelId: "mine" }).modelId).toBe("mine");
+  });
+
+  test.each([
+    [{ documenttext: "body" }, "write documentText"],
+    [{ documentText: 5 }, "documentText must be"],
+    [{ documentText: null }, "documentText must be"],
+    [{ documentText: {} }, "documentText must be"],
+    [{ documentText: ["body", 5] }, "documentText must be"],
+    [{ bckend: "onnx" }, "write backend"],
+    [null, "must be an object"],
+  ])("refuses %j before a model is opened", (options, message) => {
+    for (const make of [
+      () => rerankingModel("nano", options as object),
+      () => createCrossrank(options as object),
+    ]) {
+      expect(make).toThrow(InvalidInputError);
+      expect(make).toThrow(message);
+    }
+  });
+
+  test("knows the options of each of its two", () => {
+    expect(() => rerankingModel("nano", { modelid: "mine" } as object)).toThrow("write modelId");
+    expect(() => rerankingModel("nano", { modelId: 5 } as object)).toThrow(InvalidInputError);
+    expect(() => createCrossrank({ reranker: {} } as object)).toThrow("write rerankers");
+    expect(() => createCrossrank({ rerankers: null } as object)).toThrow(InvalidInputError);
+    expect(() =>
+      createCrossrank({ documentText: ["title", "body"], threads: 1, rerankers: {} }),
+    ).not.toThrow();
   });
 });

@@ -9,7 +9,7 @@ export type {
   ScoreResult,
   TimeBudget,
 } from "@crossrank/core";
-export { CrossrankError, DisposedError, InvalidInputError } from "@crossrank/core";
+export { CrossrankError, DisposedError, InvalidInputError, requireKnownOptions } from "@crossrank/core";
 export { DocumentNotScoredError, requireScore, toUnitScore } from "./adapter-scores.js";
 export type {
   AutoConversionOptions,
@@ -24,10 +24,12 @@ export {
 export * from "./config/index.js";
 export { NotConvertedError } from "./conversion-errors.js";
 export {
+  type AdapterNames,
   type LazyReranker,
   type LazyRerankerOptions,
   lazyReranker,
   type RerankerSource,
+  requireAdapterOptions,
 } from "./lazy-reranker.js";
 export type { TakenBase } from "./model-origin.js";
 export type { ModelSourceOptions } from "./model-source.js";

@@ -9,16 +9,25 @@ import {
   type Reranker,
   type RerankOptions,
   type RerankResult,
+  requireKnownOptions,
   type ScoreOptions,
   type ScoreResult,
 } from "@crossrank/core";
-import { type OpenFallbackOptions, type OpenRerankerOptions, openReranker } from "./open-reranker.js";
+import {
+  chainNames,
+  type OpenFallbackOptions,
+  type OpenRerankerOptions,
+  openReranker,
+} from "./open-reranker.js";
 
 // What every adapter of a framework needs: a reranker that may be there, on its way, or still to be opened.
 
-type AnyReranker = Reranker | FallbackReranker;
+type AnyReranker = Reranker | FallbackReranker | LazyReranker;
 
-/** A reranker or a chain of variants, a promise of one, or the model's name as `openReranker` takes it. */
+/**
+ * A reranker or a chain of variants, a promise of one, or the model's name as `openReranker` takes it. A reranker that
+ * `lazyReranker` made serves several adapters with one model.
+ */
 export type RerankerSource = string | AnyReranker | PromiseLike<AnyReranker>;
 
 /** How a model that is named is opened. Nothing may stand here where the source is a reranker. */
@@ -46,11 +55,44 @@ export interface LazyReranker extends AsyncDisposable {
   dispose(): Promise<void>;
 }
 
+/** What an adapter takes beside the options of opening. */
+export interface AdapterNames {
+  /** Of the adapter, for messages, e.g. `"createRerankServer"`. */
+  readonly name: string;
+  /** Its own options. Default: none. */
+  readonly own?: Parameters<typeof requireKnownOptions>[1] | undefined;
+  /** What its calls take and it does not, and the name of such a call: somebody may look for one here. */
+  readonly ofCalls?: { readonly name: string; readonly options: readonly string[] } | undefined;
+}
+
+/**
+ * Refuses what an adapter does not know, before a model is opened. Values are the adapter's to check, and those of
+ * opening `openReranker`'s.
+ *
+ * @throws {InvalidInputError} that says what to write.
+ */
+export function requireAdapterOptions(options: unknown, { name, own = {}, ofCalls }: AdapterNames): void {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    const kind = options === null ? "null" : Array.isArray(options) ? "an array" : typeof options;
+    throw new InvalidInputError("options", `of ${name} must be an object of options by name, not ${kind}`);
+  }
+  const known = { ...own, ...chainNames, signal: true } as const;
+  for (const option of Object.keys(options)) {
+    if (Object.hasOwn(known, option) || Reflect.get(options, option) === undefined) continue;
+    if (ofCalls?.options.includes(option)) {
+      throw new InvalidInputError(option, `is not an option of ${name}: it is an option of ${ofCalls.name}`);
+    }
+  }
+  requireKnownOptions(options, known, name);
+}
+
 /**
  * @param source never disposed where it is a reranker, or a promise of one.
- * @throws {InvalidInputError} when the source is none, or when options of opening stand beside a reranker.
+ * @throws {InvalidInputError} when the source is none, an option is unknown, or options of opening stand beside a
+ * reranker.
  */
 export function lazyReranker(source: RerankerSource, options: LazyRerankerOptions = {}): LazyReranker {
+  requireAdapterOptions(options, { name: "lazyReranker" });
   if (typeof source === "string") {
     return new OnceOpened((signal) => openNamed(source, options, signal), true);
   }

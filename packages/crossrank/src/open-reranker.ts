@@ -138,7 +138,8 @@ const openNames: OptionNames<OpenRerankerOptions> = {
 
 const { signal: _signal, ...namesWithoutSignal } = openNames;
 
-const chainNames: OptionNames<OpenFallbackOptions> = {
+/** Every option of opening, of one reranker or of a chain. */
+export const chainNames: OptionNames<OpenFallbackOptions> = {
   ...namesWithoutSignal,
   variants: true,
   whenExhausted: true,

@@ -4,6 +4,7 @@ import {
   DocumentNotScoredError,
   lazyReranker,
   openReranker,
+  requireAdapterOptions,
   requireScore,
   toUnitScore,
 } from "../src/index.js";
@@ -19,20 +20,23 @@ afterAll(() => own.dispose());
 
 describe("a model that is named", () => {
   test("is opened once, however many calls wait, and scores as the library does", async () => {
-    let downloads = 0;
+    let readings = 0;
     await using lazy = lazyReranker("nano", {
       get onProgress() {
         // Read when the model is opened.
-        downloads += 1;
+        readings += 1;
         return undefined;
       },
     });
+    await lazy.load();
+    const ofOneOpening = readings;
     const results = await Promise.all(
       Array.from({ length: 5 }, () => lazy.rerank({ query, documents, topN: 2 })),
     );
     const { results: expected } = await own.rerank({ query, documents, topN: 2 });
     for (const result of results) expect(result.results).toEqual(expected);
-    expect(downloads).toBe(1);
+    expect(ofOneOpening).toBeGreaterThan(0);
+    expect(readings).toBe(ofOneOpening);
     const pairs = documents.map((document) => ({ query, document }));
     expect((await lazy.score(pairs)).scores).toEqual((await own.score(pairs)).scores);
   });
@@ -87,6 +91,20 @@ describe("a reranker that is given", () => {
     expect((await own.rerank({ query, documents })).results).toEqual(results);
   });
 
+  test("may itself be opened by the first call, for several adapters", async () => {
+    const shared = lazyReranker("nano");
+    const lazies = [lazyReranker(shared), lazyReranker(shared)];
+    await Promise.all(lazies.map((lazy) => lazy.load()));
+    const expected = (await own.rerank({ query, documents })).results;
+    for (const lazy of lazies) {
+      expect((await lazy.rerank({ query, documents })).results).toEqual(expected);
+      await lazy.dispose();
+    }
+    expect((await shared.rerank({ query, documents })).results).toEqual(expected);
+    await shared.dispose();
+    await expect(lazyReranker(shared).load()).rejects.toBeInstanceOf(DisposedError);
+  });
+
   test("says in each call why its promise failed, and not before", async () => {
     const problem = new Error("no model today");
     const lazy = lazyReranker(Promise.reject(problem));
@@ -104,6 +122,45 @@ describe("a reranker that is given", () => {
 
   test.each([null, undefined, 5, {}, { rerank: "no" }, []])("is refused when it is %s", (source) => {
     expect(() => lazyReranker(source as unknown as string)).toThrow(InvalidInputError);
+  });
+});
+
+describe("options of adapters", () => {
+  const names = {
+    name: "makeSearch",
+    own: { column: true, topN: true },
+    ofCalls: { name: "search.rank", options: ["topK"] },
+  } as const;
+
+  test.each([
+    [{ topn: 1 }, "topn is not an option of makeSearch: write topN"],
+    [{ colum: "text" }, "colum is not an option of makeSearch: write column"],
+    [{ bckend: "onnx" }, "bckend is not an option of makeSearch: write backend"],
+    [{ topK: 1 }, "topK is not an option of makeSearch: it is an option of search.rank"],
+    [{ nothing: 1 }, "nothing is not an option of makeSearch: there are column, topN, backend"],
+    [null, "must be an object"],
+    [undefined, "must be an object"],
+    ["nano", "must be an object"],
+    [["onnx"], "must be an object"],
+  ])("%j is refused before anything is opened", (options, message) => {
+    expect(() => requireAdapterOptions(options, names)).toThrow(InvalidInputError);
+    expect(() => requireAdapterOptions(options, names)).toThrow(message);
+  });
+
+  test("their own and those of opening are taken, and what is undefined is none", () => {
+    const signal = AbortSignal.timeout(60_000);
+    const options = {
+      column: "text",
+      topN: 1,
+      dtype: "int8",
+      signal,
+      whenExhausted: "throw",
+      other: undefined,
+    };
+    expect(() => requireAdapterOptions(options, names)).not.toThrow();
+    expect(() => lazyReranker("nano", { threads: 1, offline: true, signal })).not.toThrow();
+    expect(() => lazyReranker("nano", { variants: [{ dtype: "int8" }], onFallback() {} })).not.toThrow();
+    expect(() => lazyReranker("nano", { thread: 1 } as object)).toThrow("write threads");
   });
 });
 

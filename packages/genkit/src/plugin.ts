@@ -1,6 +1,13 @@
-import { type LazyReranker, type LazyRerankerOptions, lazyReranker, type RerankerSource } from "crossrank";
+import {
+  InvalidInputError,
+  type LazyReranker,
+  type LazyRerankerOptions,
+  lazyReranker,
+  type RerankerSource,
+  requireAdapterOptions,
+} from "crossrank";
 import { type GenkitPluginV2, genkitPluginV2 } from "genkit/plugin";
-import { actionOf } from "./reranker.js";
+import { actionOf, namesOfCall } from "./reranker.js";
 
 /** Those of `openReranker`, for models that are named, and: */
 export type CrossrankPluginOptions = LazyRerankerOptions & {
@@ -19,10 +26,14 @@ const pluginName = "crossrank";
  * The plugin: `genkit({ plugins: [crossrank()] })`, then `ai.rerank({ reranker: "crossrank/nano", … })`. Behind the
  * slash stands an id of `rerankers`, or a model's name. A model is opened by its first call, once.
  *
- * @throws {InvalidInputError} when one of the rerankers is none.
+ * @throws {InvalidInputError} when an option is wrong, or one of the rerankers is none.
  */
 export function crossrank(options: CrossrankPluginOptions = {}): CrossrankPlugin {
+  requireAdapterOptions(options, { name: "crossrank", own: { rerankers: true }, ofCalls: namesOfCall });
   const { rerankers = {}, ...opening } = options;
+  if (typeof rerankers !== "object" || rerankers === null) {
+    throw new InvalidInputError("rerankers", "must be an object of rerankers by their id");
+  }
   const given = Object.entries(rerankers).map(([id, source]) => [id, lazyReranker(source)] as const);
   const opened = new Map<string, LazyReranker>(given);
   let isDisposed = false;

@@ -4,6 +4,7 @@ import {
   type LazyRerankerOptions,
   lazyReranker,
   type RerankerSource,
+  requireAdapterOptions,
   requireScore,
 } from "crossrank";
 import { type Document, type Genkit, type RerankerAction, z } from "genkit";
@@ -22,6 +23,9 @@ export const CrossrankRerankerOptionsSchema: z.ZodObject<
       .optional(),
   })
   .strict();
+
+/** For an error about one of them at another place. */
+export const namesOfCall = { name: "ai.rerank", options: ["k"] } as const;
 
 /** Options of a call of `ai.rerank`. */
 export type CrossrankRerankerOptions = z.infer<typeof CrossrankRerankerOptionsSchema>;
@@ -44,7 +48,7 @@ export interface DefinedReranker extends AsyncDisposable {
  *
  * @param name by which `ai.rerank` finds it.
  * @param source a reranker, a promise of one, or a model's name as `openReranker` takes it.
- * @throws {InvalidInputError} when an option of opening stands beside a reranker.
+ * @throws {InvalidInputError} when an option is unknown, or one of opening stands beside a reranker.
  */
 export function defineCrossrankReranker(
   ai: Genkit,
@@ -52,6 +56,7 @@ export function defineCrossrankReranker(
   source: RerankerSource,
   options: DefineRerankerOptions = {},
 ): DefinedReranker {
+  requireAdapterOptions(options, { name: "defineCrossrankReranker", ofCalls: namesOfCall });
   const reranker = lazyReranker(source, options);
   return {
     action: ai.defineReranker({ ...description(name), name }, (query, documents, call) =>

@@ -69,6 +69,22 @@ test("a single reranker is defined without the plugin", async () => {
   );
 });
 
+test.each([
+  [{ bckend: "onnx" }, "write backend"],
+  [{ k: 1 }, "it is an option of ai.rerank"],
+  [null, "must be an object"],
+  ["nano", "must be an object"],
+])("options %j are refused before a model is opened", (options, message) => {
+  for (const make of [
+    () => crossrank(options as object),
+    () => defineCrossrankReranker(ai, "wrong", "nano", options as object),
+  ]) {
+    expect(make).toThrow(InvalidInputError);
+    expect(make).toThrow(message);
+  }
+  expect(() => crossrank({ rerankers: null } as object)).toThrow(InvalidInputError);
+});
+
 test("text parts are ranked, and media alone is refused", async () => {
   const media = { media: { url: "data:image/png;base64,AAAA", contentType: "image/png" } };
   const [first = "", second = ""] = texts;

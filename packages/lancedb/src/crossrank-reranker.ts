@@ -6,6 +6,7 @@ import {
   type LazyRerankerOptions,
   lazyReranker,
   type RerankerSource,
+  requireAdapterOptions,
   toUnitScore,
 } from "crossrank";
 import { checkFusion, type Fusion, firstStage, fuse, type Places } from "./fusion.js";
@@ -51,9 +52,16 @@ export class CrossrankReranker implements rerankers.Reranker, AsyncDisposable {
    * @throws {InvalidInputError} when an option is wrong, or an option of opening stands beside a reranker.
    */
   constructor(source: RerankerSource, options: CrossrankRerankerOptions = {}) {
+    requireAdapterOptions(options, {
+      name: "CrossrankReranker",
+      own: { column: true, fusion: true, topN: true },
+    });
     const { column = "text", fusion = "none", topN, ...opening } = options;
     if (topN !== undefined && !(Number.isInteger(topN) && topN > 0)) {
       throw new InvalidInputError("topN", `must be a whole number above 0, not ${topN}`);
+    }
+    if (typeof column !== "string" || column === "") {
+      throw new InvalidInputError("column", "must be a column's name: a string that is not empty");
     }
     this.#fusion = checkFusion(fusion);
     this.#reranker = lazyReranker(source, opening);
@@ -123,6 +131,8 @@ export class CrossrankReranker implements rerankers.Reranker, AsyncDisposable {
 function candidatesOf(batches: readonly RecordBatch[], column: string, vector: number): Candidate[] {
   const found = new Map<unknown, Candidate>();
   for (const [source, batch] of batches.entries()) {
+    // Of a search that has found nothing LanceDB gives no columns but its own.
+    if (batch.numRows === 0) continue;
     const ids = batch.getChild(rowId);
     const texts = batch.getChild(column);
     if (ids === null) throw new InvalidInputError(rowId, "is not among the columns of the search's results");

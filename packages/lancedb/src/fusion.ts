@@ -50,29 +50,58 @@ const defaultK = 60;
 export function checkFusion(fusion: Fusion): Fusion {
   if (fusion === "none") return fusion;
   if (fusion?.method === "weighted") {
+    requireFields(fusion, ["method", "weight"], "fusion");
     const { weight = 0.7 } = fusion;
-    if (!(weight >= 0 && weight <= 1)) {
-      throw new InvalidInputError("fusion.weight", `must lie between 0 and 1, not ${weight}`);
+    if (!(isNumber(weight) && weight >= 0 && weight <= 1)) {
+      throw new InvalidInputError("fusion.weight", `must be a number from 0 to 1, not ${shown(weight)}`);
     }
     return { method: "weighted", weight };
   }
   if (fusion?.method !== "rrf") {
     throw new InvalidInputError("fusion", 'must be "none", or have the method "rrf" or "weighted"');
   }
-  const { k = defaultK, weights: { reranker = 1, vector = 1, fullText = 1 } = {} } = fusion;
-  if (!(k > 0 && k < Number.POSITIVE_INFINITY)) {
-    throw new InvalidInputError("fusion.k", `must be a number above 0, not ${k}`);
+  requireFields(fusion, ["method", "k", "weights"], "fusion");
+  const { k = defaultK, weights: given = {} } = fusion;
+  if (!(isNumber(k) && k > 0)) {
+    throw new InvalidInputError("fusion.k", `must be a number above 0, not ${shown(k)}`);
   }
+  requireFields(given, ["reranker", "vector", "fullText"], "fusion.weights");
+  const { reranker = 1, vector = 1, fullText = 1 } = given;
   const weights = { reranker, vector, fullText };
   for (const [name, weight] of Object.entries(weights)) {
-    if (!(weight >= 0 && weight < Number.POSITIVE_INFINITY)) {
-      throw new InvalidInputError(`fusion.weights.${name}`, `must be a number of 0 or more, not ${weight}`);
+    if (!(isNumber(weight) && weight >= 0)) {
+      throw new InvalidInputError(
+        `fusion.weights.${name}`,
+        `must be a number of 0 or more, not ${shown(weight)}`,
+      );
     }
   }
   if (reranker + vector + fullText === 0) {
     throw new InvalidInputError("fusion.weights", "are all 0. Give one of them more");
   }
   return { method: "rrf", k, weights };
+}
+
+/** A string that looks like a number is none: it would be put beside another, not added. */
+function isNumber(value: unknown): value is number {
+  return typeof value === "number" && Number.isFinite(value);
+}
+
+function shown(value: unknown): string {
+  return typeof value === "string" ? JSON.stringify(value) : String(value);
+}
+
+/** @throws {InvalidInputError} for a field that would be left aside in silence. */
+function requireFields(value: object, names: readonly string[], path: string): void {
+  const list = `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new InvalidInputError(path, `must be an object with ${list}`);
+  }
+  const [unknown] = Object.entries(value).flatMap(([name, one]) =>
+    one === undefined || names.includes(name) ? [] : name,
+  );
+  if (unknown === undefined) return;
+  throw new InvalidInputError(`${path}.${unknown}`, `is not known: there are ${list}`);
 }
 
 /** The order of the two searches together, for the candidates before the model has seen them. */

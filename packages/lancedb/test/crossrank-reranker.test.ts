@@ -117,6 +117,35 @@ describe("hybrid search", () => {
     }
   });
 
+  test("has no rows where nothing is found, as LanceDB's own reranker has", async () => {
+    const empty = await database.createEmptyTable("empty", await table.schema());
+    await empty.createIndex("text", { config: Index.fts() });
+    const own = await rerankers.RRFReranker.create();
+    const found = (from: Table, where: string, using: rerankers.Reranker, columns?: string[]) => {
+      const search = from
+        .query()
+        .nearestTo(nearest)
+        .fullTextSearch(query, { columns: ["text"] })
+        .where(where);
+      return (columns === undefined ? search : search.select(columns)).rerank(using).limit(4).toArray();
+    };
+    const options = [
+      {},
+      { topN: 1 },
+      { fusion: { method: "rrf" } },
+      { fusion: { method: "weighted" } },
+    ] as const;
+    for (const from of [table, empty]) {
+      expect(await found(from, "id > 99", own)).toEqual([]);
+      for (const one of options) {
+        expect(await found(from, "id > 99", reranking(one))).toEqual([]);
+        expect(await found(from, "id > 99", reranking(one), ["id", "text"])).toEqual([]);
+      }
+    }
+    expect(await found(table, "id = 1", reranking())).toHaveLength(1);
+    empty.close();
+  });
+
   test("keeps the best alone where topN says so", async () => {
     const all = await search(reranking(), { limit: 6 });
     const best = await search(reranking({ topN: 2 }), { limit: 6 });
@@ -233,11 +262,50 @@ describe("fusion", () => {
     { fusion: { method: "rrf", weights: { vector: -1 } } },
     { fusion: { method: "rrf", weights: { reranker: 0, vector: 0, fullText: 0 } } },
     { fusion: { method: "weighted", weight: 1.1 } },
+    { fusion: { method: "weighted", weight: "0.5" } },
+    { fusion: { method: "weighted", weight: null } },
+    { fusion: { method: "weighted", weigth: 0.1 } },
+    { fusion: { method: "weighted", k: 60 } },
+    { fusion: { method: "rrf", k: "60" } },
+    { fusion: { method: "rrf", k: null } },
+    { fusion: { method: "rrf", k: 1n } },
+    { fusion: { method: "rrf", K: 1 } },
+    { fusion: { method: "rrf", weight: 0.5 } },
+    { fusion: { method: "rrf", weights: { reranker: "2" } } },
+    { fusion: { method: "rrf", weights: { fts: 5 } } },
+    { fusion: { method: "rrf", weights: null } },
+    { fusion: { method: "rrf", weights: [1, 1, 1] } },
+    { fusion: { method: "rrf", weights: 2 } },
+    { column: 5 },
+    { column: "" },
+    { colum: "text" },
+    { topn: 1 },
+    { topK: 1 },
     { topN: 0 },
     { topN: 1.5 },
     { backend: "onnx" },
-  ])("is refused where it is %j", (options) => {
+  ])("is refused where it is wrong: %#", (options) => {
     expect(() => reranking(options as CrossrankRerankerOptions)).toThrow(InvalidInputError);
+  });
+
+  test.each([
+    { fusion: "none" },
+    { fusion: { method: "weighted" } },
+    { fusion: { method: "weighted", weight: 0 } },
+    { fusion: { method: "rrf" } },
+    { fusion: { method: "rrf", k: undefined, weights: undefined } },
+    { fusion: { method: "rrf", k: 0.5, weights: {} } },
+    { fusion: { method: "rrf", weights: { reranker: 2, vector: 0, fullText: undefined } } },
+    { column: undefined, topN: undefined, fusion: undefined, dtype: undefined },
+  ] as const)("is taken where it is right: %j", (options) => {
+    expect(() => reranking(options)).not.toThrow();
+  });
+
+  test("says which option was meant, also beside a reranker that is open", () => {
+    const wrong = (options: object) => () => reranking(options as CrossrankRerankerOptions);
+    expect(wrong({ topn: 1 })).toThrow("topn is not an option of CrossrankReranker: write topN");
+    expect(wrong({ colum: "text" })).toThrow("write column");
+    expect(wrong({ fusion: { method: "rrf", K: 1 } })).toThrow(/^fusion\.K .*method, k and weights/);
   });
 });
 

@@ -2,7 +2,14 @@ import type { Callbacks } from "@langchain/core/callbacks/manager";
 import { Document, type DocumentInterface } from "@langchain/core/documents";
 import { BaseDocumentCompressor } from "@langchain/core/retrievers/document_compressors";
 import { type Runnable, type RunnableConfig, RunnableLambda } from "@langchain/core/runnables";
-import { type LazyReranker, type LazyRerankerOptions, lazyReranker, type RerankerSource } from "crossrank";
+import {
+  InvalidInputError,
+  type LazyReranker,
+  type LazyRerankerOptions,
+  lazyReranker,
+  type RerankerSource,
+  requireAdapterOptions,
+} from "crossrank";
 
 /** Those of `openReranker`, where the model is named, and: */
 export type CrossrankRerankOptions = LazyRerankerOptions & {
@@ -30,11 +37,18 @@ export class CrossrankRerank extends BaseDocumentCompressor implements AsyncDisp
 
   /**
    * @param source a reranker, a promise of one, or a model's name as `openReranker` takes it.
-   * @throws {InvalidInputError} when an option of opening stands beside a reranker.
+   * @throws {InvalidInputError} when an option is wrong, or one of opening stands beside a reranker.
    */
   constructor(source: RerankerSource, options: CrossrankRerankOptions = {}) {
     super();
+    requireAdapterOptions(options, { name: "CrossrankRerank", own: { topN: true, scoreKey: true } });
     const { topN, scoreKey = "relevanceScore", ...opening } = options;
+    if (topN !== undefined && !(Number.isInteger(topN) && topN > 0)) {
+      throw new InvalidInputError("topN", `must be a whole number above 0, not ${topN}`);
+    }
+    if (typeof scoreKey !== "string" || scoreKey === "") {
+      throw new InvalidInputError("scoreKey", "must be a key of the metadata: a string that is not empty");
+    }
     this.#reranker = lazyReranker(source, opening);
     this.#topN = topN;
     this.#scoreKey = scoreKey;
@@ -74,10 +88,12 @@ export class CrossrankRerank extends BaseDocumentCompressor implements AsyncDisp
     return this.dispose();
   }
 
-  async #rerank({ query, documents }: RerankInput, signal: RunnableConfig["signal"]): Promise<Document[]> {
+  async #rerank(input: RerankInput, signal: RunnableConfig["signal"]): Promise<Document[]> {
+    const texts = textsOf(input);
+    const { query, documents } = input;
     const { results } = await this.#reranker.rerank({
       query,
-      documents: documents.map(({ pageContent }) => pageContent),
+      documents: texts,
       topN: this.#topN,
       signal,
     });
@@ -90,4 +106,24 @@ export class CrossrankRerank extends BaseDocumentCompressor implements AsyncDisp
       });
     });
   }
+}
+
+/** @throws {InvalidInputError} when one of the documents is none, or its `pageContent` is no text. */
+function textsOf(input: RerankInput): string[] {
+  const documents: unknown = input?.documents;
+  if (!Array.isArray(documents)) {
+    throw new InvalidInputError(
+      "documents",
+      "must be an array of documents. A step of a chain takes { query, documents }",
+    );
+  }
+  return documents.map((document: Partial<DocumentInterface> | null | undefined, index) => {
+    const text: unknown = document?.pageContent;
+    if (typeof text === "string") return text;
+    const kind = text === null ? "null" : typeof text;
+    throw new InvalidInputError(
+      `documents[${index}].pageContent`,
+      `must be a string, not ${kind}. Put the text there`,
+    );
+  });
 }

@@ -130,7 +130,36 @@ test("has null for a document that could not be scored, and typed errors", async
   const broken = [{ pageContent: undefined as unknown as string, metadata: {} }];
   await expect(compressor.compressDocuments(broken, query)).rejects.toThrow(/documents\[0\]/);
   expect(() => new CrossrankRerank(reranker, { dtype: "fp32" })).toThrow(InvalidInputError);
-  await expect(
-    new CrossrankRerank(reranker, { topN: 0 }).compressDocuments(makeDocuments(), query),
-  ).rejects.toThrow(/topN/);
+});
+
+test("a pageContent that is no text is refused, also where the text stands in it", async () => {
+  const compressor = new CrossrankRerank(reranker);
+  const contents = [{ text: "hello" }, ["hello"], 5, null, undefined];
+  for (const pageContent of contents) {
+    const broken = [...makeDocuments(), { pageContent, metadata: {} } as unknown as Document];
+    const call = compressor.compressDocuments(broken, query);
+    await expect(call).rejects.toThrow(/^documents\[3\]\.pageContent must be a string/);
+    await expect(call).rejects.toBeInstanceOf(InvalidInputError);
+  }
+  for (const documents of [[null], undefined, "text"]) {
+    const input = { query, documents } as unknown as Parameters<
+      ReturnType<CrossrankRerank["asRunnable"]>["invoke"]
+    >[0];
+    await expect(compressor.asRunnable().invoke(input)).rejects.toBeInstanceOf(InvalidInputError);
+  }
+});
+
+test.each([
+  [{ topK: 1 }, "write topN"],
+  [{ scorekey: "score" }, "write scoreKey"],
+  [{ bckend: "onnx" }, "write backend"],
+  [{ topN: 0 }, "topN must be"],
+  [{ topN: "1" }, "topN must be"],
+  [{ scoreKey: "" }, "scoreKey must be"],
+  [{ scoreKey: null }, "scoreKey must be"],
+  [null, "must be an object"],
+])("options %j are refused before a model is opened", (options, message) => {
+  const construct = () => new CrossrankRerank("nano", options as object);
+  expect(construct).toThrow(InvalidInputError);
+  expect(construct).toThrow(message);
 });

@@ -6,6 +6,8 @@ import {
   type LazyRerankerOptions,
   lazyReranker,
   type RerankerSource,
+  requireAdapterOptions,
+  requireKnownOptions,
   requireScore,
   toUnitScore,
 } from "crossrank";
@@ -57,21 +59,26 @@ export class CrossrankRelevanceScorer implements RelevanceScoreProvider, AsyncDi
 
   /**
    * @param source a reranker, a promise of one, or a model's name as `openReranker` takes it.
-   * @throws {InvalidInputError} when an option of opening stands beside a reranker.
+   * @throws {InvalidInputError} when an option is unknown, or one of opening stands beside a reranker.
    */
   constructor(source: RerankerSource, options: CrossrankScorerOptions = {}) {
+    requireAdapterOptions(options, {
+      name: "CrossrankRelevanceScorer",
+      ofCalls: { name: "scorer.rerank", options: Object.keys(rerankNames) },
+    });
     this.#reranker = lazyReranker(source, options);
   }
 
   /**
    * One score. Calls that are made together, as Mastra makes them, are scored in one call of the model.
    *
-   * @throws {InvalidInputError} when a text is empty: that one is scored for no reason, and its number says little.
+   * @throws {InvalidInputError} when the query or the text is empty: Mastra asks for the score of no such text. One of
+   * spaces alone is scored as `rerank` does: it must not take a search's other results with it.
    * @throws {DocumentNotScoredError} when the query leaves no room for the text, or a time budget ran out.
    */
   async getRelevanceScore(query: string, text: string): Promise<number> {
-    requireText(query, "query");
-    requireText(text, "text");
+    if (typeof query !== "string" || query.trim() === "") throw emptyText("query");
+    if (typeof text !== "string" || text === "") throw emptyText("text");
     return new Promise((resolve, reject) => {
       this.#waiting.push({ query, text, resolve, reject });
       if (this.#waiting.length === 1) queueMicrotask(() => void this.#scoreWaiting());
@@ -82,10 +89,11 @@ export class CrossrankRelevanceScorer implements RelevanceScoreProvider, AsyncDi
    * Orders what a vector store has found by the model's score alone, best first. Mastra's `rerankWithScorer` mixes in
    * the vector store's score and order, and gives 0 to a result without `metadata.text`; this refuses one.
    *
-   * @throws {InvalidInputError} when a result has no text.
+   * @throws {InvalidInputError} when a result has no text, or an option is wrong.
    * @throws {DocumentNotScoredError} when the query leaves no room for a text, or a time budget ran out.
    */
-  async rerank({ results, query, topK, text, signal }: RerankResultsOptions): Promise<RankedQueryResult[]> {
+  async rerank(options: RerankResultsOptions): Promise<RankedQueryResult[]> {
+    const { results, query, topK, text, signal } = checkRerank(options);
     const found = [...results];
     const ranked = await this.#reranker.rerank({
       query,
@@ -136,22 +144,67 @@ export class CrossrankRelevanceScorer implements RelevanceScoreProvider, AsyncDi
   }
 }
 
+const rerankNames: Readonly<Record<keyof RerankResultsOptions, true>> = {
+  results: true,
+  query: true,
+  topK: true,
+  text: true,
+  signal: true,
+};
+
+/** @throws {InvalidInputError} */
+function checkRerank(options: RerankResultsOptions): RerankResultsOptions {
+  if (typeof options !== "object" || options === null) {
+    throw new InvalidInputError("options", "of scorer.rerank must be an object: { results, query }");
+  }
+  requireKnownOptions(options, rerankNames, "scorer.rerank");
+  const { results, topK, text } = options;
+  if (!Array.isArray(results)) {
+    throw new InvalidInputError("results", "must be an array of what a vector store has found");
+  }
+  if (topK !== undefined && !(Number.isInteger(topK) && topK > 0)) {
+    throw new InvalidInputError("topK", `must be a whole number above 0, not ${topK}`);
+  }
+  if (text !== undefined && typeof text !== "function") {
+    throw new InvalidInputError(
+      "text",
+      "must be a function of a result, such as (result) => result.metadata.body",
+    );
+  }
+  return options;
+}
+
 function textOf(
   result: QueryResult,
   text: ((result: QueryResult) => string) | undefined,
   path: string,
 ): string {
-  if (text !== undefined) return text(result);
-  const found: unknown = result.metadata?.["text"] ?? result.document;
-  if (typeof found === "string" && found !== "") return found;
+  if (typeof result !== "object" || result === null) {
+    throw new InvalidInputError(
+      path,
+      `must be a result of a vector store, not ${result === null ? "null" : typeof result}`,
+    );
+  }
+  if (text !== undefined) {
+    const given: unknown = text(result);
+    if (typeof given === "string") return given;
+    throw new InvalidInputError(
+      path,
+      `has no text: the option text gave ${given === null ? "null" : typeof given}`,
+    );
+  }
+  // A store may keep something else under the name, or nothing, and have the text beside it.
+  const texts = [result.metadata?.["text"], result.document].filter(
+    (one: unknown): one is string => typeof one === "string" && one !== "",
+  );
+  const found = texts.find((one) => one.trim() !== "") ?? texts[0];
+  if (found !== undefined) return found;
   throw new InvalidInputError(
     path,
     "has no text in metadata.text or document. Store the chunk's text in the metadata, or give the option text",
   );
 }
 
-/** @throws {InvalidInputError} */
-function requireText(value: unknown, path: string): void {
-  if (typeof value === "string" && value.trim() !== "") return;
-  throw new InvalidInputError(path, "must be a string that is not empty");
+function emptyText(path: string): InvalidInputError {
+  return new InvalidInputError(path, "must be a string that is not empty");
 }

@@ -112,6 +112,17 @@ test("the vector query tool reranks with it", async () => {
   });
 });
 
+test("a chunk of spaces alone does not take a search's other results with it", async () => {
+  const scorer = new CrossrankRelevanceScorer(reranker);
+  const blank: QueryResult = { id: "blank", score: 0.1, metadata: { text: " \n" } };
+  const options = { topK: 4, weights: { semantic: 1, vector: 0, position: 0 } };
+  const ranked = await rerankWithScorer({ results: [...found, blank], query, scorer, options });
+  expect(ranked.map(({ result }) => result)).toHaveLength(4);
+  expect(ranked[0]?.result).toBe(found[1]);
+  const alone = await scorer.rerank({ results: [...found, blank], query });
+  expect(alone.map(({ score }) => score)).toEqual(ranked.map(({ score }) => score));
+});
+
 describe("getRelevanceScore", () => {
   test("puts calls of one turn together, whatever their queries, and those of the next into the next", async () => {
     const { reranker: model, calls } = counted();
@@ -185,6 +196,30 @@ describe("rerank", () => {
     const refusal = await scorer.rerank({ results: bodies, query }).catch((error: unknown) => error);
     expect(InvalidInputError.isInstance(refusal)).toBe(true);
     expect(String(refusal)).toMatch(/results\[0\].*metadata\.text/);
+    for (const other of ["", " ", 5, null, { text: "x" }]) {
+      const both = stored.map((one) => ({ ...one, metadata: { text: other } }));
+      expect((await scorer.rerank({ results: both, query }))[0]?.result).toBe(both[1]);
+    }
+  });
+
+  test.each([
+    [{ results: found, query, topN: 1 }, "write topK"],
+    [{ results: found, query, topk: 1 }, "write topK"],
+    [{ results: found, query, top_k: 1 }, "write topK"],
+    [{ results: found, query, topK: 0 }, "topK must be"],
+    [{ results: found, query, topK: "1" }, "topK must be"],
+    [{ results: found, query, text: "body" }, "text must be a function"],
+    [{ results: found, query, text: () => ({ text: "x" }) }, "results[0] has no text"],
+    [{ results: [...found, null], query }, "results[3] must be"],
+    [{ results: undefined, query }, "results must be an array"],
+    [{ query }, "results must be an array"],
+    [{ results: found }, "query"],
+    [null, "must be an object"],
+  ])("refuses the wrong call %#", async (options, message) => {
+    const scorer = new CrossrankRelevanceScorer(reranker);
+    const call = scorer.rerank(options as unknown as Parameters<typeof scorer.rerank>[0]);
+    await expect(call).rejects.toBeInstanceOf(InvalidInputError);
+    await expect(call).rejects.toThrow(message);
   });
 
   test("stops when the signal says so", async () => {
@@ -192,4 +227,14 @@ describe("rerank", () => {
     const scorer = new CrossrankRelevanceScorer(reranker);
     await expect(scorer.rerank({ results: found, query, signal: stop })).rejects.toThrow("enough");
   });
+});
+
+test.each([
+  [{ topK: 1 }, "it is an option of scorer.rerank"],
+  [{ bckend: "onnx" }, "write backend"],
+  [null, "must be an object"],
+])("options %j are refused before a model is opened", (options, message) => {
+  const construct = () => new CrossrankRelevanceScorer("nano", options as object);
+  expect(construct).toThrow(InvalidInputError);
+  expect(construct).toThrow(message);
 });

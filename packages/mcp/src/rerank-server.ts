@@ -5,6 +5,7 @@ import {
   type LazyRerankerOptions,
   lazyReranker,
   type RerankerSource,
+  requireAdapterOptions,
 } from "crossrank";
 import { z } from "zod";
 import { defaultLimits } from "./limits.js";
@@ -37,9 +38,13 @@ const description =
  * A server of the Model Context Protocol with one tool, `rerank`.
  *
  * @param source a reranker, a promise of one, or a model's name as `openReranker` takes it.
- * @throws {InvalidInputError} when a limit is wrong, or an option of opening stands beside a reranker.
+ * @throws {InvalidInputError} when a limit is wrong, an option is unknown, or one of opening stands beside a reranker.
  */
 export function createRerankServer(source: RerankerSource, options: RerankServerOptions = {}): RerankServer {
+  requireAdapterOptions(options, {
+    name: "createRerankServer",
+    own: { maxDocuments: true, maxCharacters: true },
+  });
   const {
     maxDocuments = defaultLimits.maxDocuments,
     maxCharacters = defaultLimits.maxCharacters,

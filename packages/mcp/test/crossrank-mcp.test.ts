@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { InMemoryTransport } from "@modelcontextprotocol/sdk/inMemory.js";
-import { InvalidInputError, openReranker, type Reranker } from "crossrank";
+import { InvalidInputError, lazyReranker, openReranker, type Reranker } from "crossrank";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { createRerankServer, type RerankServerOptions } from "../src/index.js";
 
@@ -291,7 +291,33 @@ describe("createRerankServer", () => {
     expect(structuredContent?.results).toEqual(documents.map((_, index) => ({ index, score: null })));
   });
 
-  test.each([{ maxDocuments: 0 }, { maxCharacters: 1.5 }, { backend: "onnx" }])("refuses %j", (options) => {
+  test("one reranker serves many servers, each with a transport of its own", async () => {
+    const shared = lazyReranker("nano");
+    const sessions = await Promise.all(
+      [1, 2, 3].map(async () => {
+        const served = createRerankServer(shared);
+        const [near, far] = InMemoryTransport.createLinkedPair();
+        const client = new Client({ name: "test", version: "1" });
+        await Promise.all([served.server.connect(near), client.connect(far)]);
+        return { served, client };
+      }),
+    );
+    for (const { served, client } of sessions) {
+      expect((await call(client, { query, documents })).structuredContent?.results).toEqual(expected);
+      await served.dispose();
+    }
+    await shared.dispose();
+  });
+
+  test.each([
+    { maxDocuments: 0 },
+    { maxCharacters: 1.5 },
+    { maxDocuments: "5" },
+    { maxDocument: 5 },
+    { topN: 1 },
+    null,
+    { backend: "onnx" },
+  ])("refuses %j", (options) => {
     expect(() => createRerankServer(reranker, options as RerankServerOptions)).toThrow(InvalidInputError);
   });
 });
