@@ -13,11 +13,24 @@ const config: Options = {
       "@crossrank/backend-onnx",
       "@crossrank/disk",
       "@crossrank/formats",
+      "@crossrank/hub",
       "@bufbuild/protobuf",
     ],
   }),
   // Each of them runs somewhere else: a worker that shares a file with the page would load what only the page needs.
   splitting: false,
+  // Of the hub only its reading of folders is compiled in, which needs nothing of its client.
+  esbuildPlugins: [
+    {
+      name: "no client of the hub",
+      setup: (build) =>
+        build.onResolve({ filter: /^@huggingface\/hub$/ }, ({ path }) => ({
+          path,
+          external: true,
+          sideEffects: false,
+        })),
+    },
+  ],
   esbuildOptions: (options) => {
     options.logOverride = { "ignored-bare-import": "silent" };
   },
