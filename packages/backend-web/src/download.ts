@@ -7,6 +7,8 @@ export interface DownloadRequest {
   /** Bytes that it may have. */
   readonly most: number;
   readonly followRedirects: boolean;
+  /** Milliseconds without a byte after which the connection counts as cut. */
+  readonly idleTimeout: number;
   readonly signal?: AbortSignal | undefined;
   readonly onLoaded?: ((loaded: number) => void) | undefined;
 }
@@ -18,8 +20,60 @@ export interface DownloadRequest {
  * @throws the signal's reason once it is aborted.
  */
 export async function download(request: DownloadRequest): Promise<Blob> {
+  const idle = new IdleTimer(request);
+  try {
+    return await downloadWhile(idle, request);
+  } catch (error) {
+    request.signal?.throwIfAborted();
+    throw idle.refusal ?? error;
+  } finally {
+    idle.stop();
+  }
+}
+
+/** Ends a request when its caller does, or when no byte of it comes for too long. */
+class IdleTimer {
+  /** Once it came to that. */
+  refusal: ModelFetchError | undefined;
+  readonly #request: DownloadRequest;
+  readonly #controller = new AbortController();
+  readonly #onAbort = (): void => this.#controller.abort(this.#request.signal?.reason);
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(request: DownloadRequest) {
+    this.#request = request;
+    if (request.signal?.aborted) this.#onAbort();
+    request.signal?.addEventListener("abort", this.#onAbort, { once: true });
+    this.restart();
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  restart(): void {
+    clearTimeout(this.#timer);
+    const { url, idleTimeout } = this.#request;
+    this.#timer = setTimeout(() => {
+      this.refusal = new ModelFetchError({
+        url,
+        problem: `no byte came for ${idleTimeout} ms`,
+        fix: "Try again later, or raise the option idleTimeout.",
+      });
+      this.#controller.abort(this.refusal);
+    }, idleTimeout);
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#request.signal?.removeEventListener("abort", this.#onAbort);
+  }
+}
+
+async function downloadWhile(idle: IdleTimer, request: DownloadRequest): Promise<Blob> {
   const { url, size, most } = request;
-  const response = await ask(request);
+  const response = await ask(request, idle.signal);
+  idle.restart();
   if (!response.ok || response.body === null) {
     await response.body?.cancel().catch(() => undefined);
     throw new ModelFetchError({
@@ -48,20 +102,20 @@ export async function download(request: DownloadRequest): Promise<Blob> {
     await response.body.cancel().catch(() => undefined);
     throw wrong(String(declared));
   }
-  const blob = await collect(response.body, request, limit, wrong);
+  const blob = await collect(response.body, { request, idle, limit, wrong });
   if (size !== undefined && blob.size !== size) throw wrong(String(blob.size));
   return blob;
 }
 
-async function ask({ url, followRedirects, signal }: DownloadRequest): Promise<Response> {
+async function ask({ url, followRedirects }: DownloadRequest, signal: AbortSignal): Promise<Response> {
   try {
     return await fetch(url, {
       redirect: followRedirects ? "follow" : "error",
       credentials: "same-origin",
-      ...(signal === undefined ? {} : { signal }),
+      signal,
     });
   } catch (cause) {
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     throw new ModelFetchError(
       {
         url,
@@ -79,9 +133,17 @@ async function ask({ url, followRedirects, signal }: DownloadRequest): Promise<R
 
 async function collect(
   body: ReadableStream<Uint8Array<ArrayBuffer>>,
-  { url, signal, onLoaded }: DownloadRequest,
-  limit: number,
-  wrong: (bytes: string) => ModelFetchError,
+  {
+    request: { url, onLoaded },
+    idle,
+    limit,
+    wrong,
+  }: {
+    readonly request: DownloadRequest;
+    readonly idle: IdleTimer;
+    readonly limit: number;
+    readonly wrong: (bytes: string) => ModelFetchError;
+  },
 ): Promise<Blob> {
   const reader = body.getReader();
   const pieces: Uint8Array<ArrayBuffer>[] = [];
@@ -90,6 +152,7 @@ async function collect(
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return new Blob(pieces);
+      idle.restart();
       loaded += value.length;
       if (loaded > limit) throw wrong(`more than ${limit}`);
       pieces.push(value);
@@ -97,7 +160,7 @@ async function collect(
     }
   } catch (cause) {
     await reader.cancel().catch(() => undefined);
-    signal?.throwIfAborted();
+    idle.signal.throwIfAborted();
     if (ModelFetchError.isInstance(cause)) throw cause;
     throw new ModelFetchError(
       { url, problem: `the connection ended after ${loaded} bytes`, fix: "Try again." },

@@ -4,7 +4,7 @@ import { CrossrankError } from "@crossrank/core";
 export class ModelFetchError extends CrossrankError<"model-fetch"> {
   static override readonly code = "model-fetch";
 
-  /** Where it was asked for. */
+  /** Where it was asked for, without the query, which may be a signature. */
   readonly url: string;
   /** Of the answer; undefined where none came. */
   readonly status: number | undefined;
@@ -13,8 +13,14 @@ export class ModelFetchError extends CrossrankError<"model-fetch"> {
     facts: { url: string; problem: string; fix: string; status?: number | undefined },
     options?: { cause?: unknown },
   ) {
-    super("model-fetch", `${facts.url}: ${facts.problem}. ${facts.fix}`, options);
-    this.url = facts.url;
+    const url = shown(facts.url);
+    super("model-fetch", `${url}: ${facts.problem}. ${facts.fix}`, options);
+    this.url = url;
     this.status = facts.status;
   }
+}
+
+/** An address without what may be secret in it: user and password, query and fragment. */
+export function shown(address: string): string {
+  return address.replace(/[?#][\s\S]*$/, "").replace(/^([^/]*\/\/)?[^/]*@/, "$1");
 }

@@ -1,13 +1,14 @@
-import { abortable } from "@crossrank/backend-kit";
+import { abortable, longestDeadline, requireCount, requireOptions } from "@crossrank/backend-kit";
 import {
   type FileRequestOptions,
   InvalidInputError,
   type ModelFile,
   ModelFileNotFoundError,
   type ModelFiles,
+  type OptionNames,
 } from "@crossrank/core";
-import { download } from "./download.js";
-import { ModelFetchError } from "./errors.js";
+import { type DownloadRequest, download } from "./download.js";
+import { ModelFetchError, shown } from "./errors.js";
 import { listName, readFileList } from "./file-list.js";
 import { forget, keep, readKept } from "./kept-files.js";
 import { sha256 as hashOf } from "./sha256.js";
@@ -18,7 +19,7 @@ export interface FetchModelOptions {
    * both. Default: the list `crossrank-files.json` beside them, which `crossrank-web-files` writes.
    */
   readonly files?: readonly ModelFile[] | undefined;
-  /** As it should stand in results and messages. Default: the address. */
+  /** As it should stand in results and messages. Default: the address without its query, which may be a signature. */
   readonly id?: string | undefined;
   /** Whether files with a sha256 are kept from one visit to the next, in the browser's Cache API. Default true. */
   readonly keep?: boolean | undefined;
@@ -26,16 +27,33 @@ export interface FetchModelOptions {
   readonly maxBytes?: number | undefined;
   /** Whether a server may send the page to another address. Default false: nothing is asked of a host that was not named. */
   readonly followRedirects?: boolean | undefined;
+  /**
+   * Milliseconds without a byte after which a connection counts as cut, from 1 to 86,400,000; the wait for the answer
+   * counts too. Default 30,000.
+   */
+  readonly idleTimeout?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
+const names: OptionNames<FetchModelOptions> = {
+  files: true,
+  id: true,
+  keep: true,
+  maxBytes: true,
+  followRedirects: true,
+  idleTimeout: true,
+  signal: true,
+};
+
 const mostBytes = 2 ** 31 - 1;
 const mostListBytes = 1 << 20;
+const usualIdleTimeout = 30_000;
 
 /**
  * A model whose files a server gives out as they are. Nothing but the list of them is fetched before it is asked for.
  *
- * @param address folder of the model, relative to the page, e.g. `"/models/nano/"`.
+ * @param address folder of the model, relative to the page, e.g. `"/models/nano/"`. Its query, such as a signature, is
+ *   part of every request.
  * @throws {InvalidInputError} when the address, an option or the list is at fault.
  * @throws {ModelFetchError} when the list does not come.
  */
@@ -44,43 +62,78 @@ export async function fetchModel(
   options: FetchModelOptions = {},
 ): Promise<ModelFiles> {
   const base = folderAt(address);
-  const { maxBytes = mostBytes, followRedirects = false, signal } = options;
-  if (!(Number.isInteger(maxBytes) && maxBytes >= 1 && maxBytes <= mostBytes)) {
-    throw new InvalidInputError("maxBytes", `must be a whole number from 1 to ${mostBytes}, not ${maxBytes}`);
-  }
+  checkOptions(options);
+  const { maxBytes = mostBytes, followRedirects = false, idleTimeout = usualIdleTimeout, signal } = options;
   const files =
     options.files === undefined
-      ? await fetchList(new URL(listName, base).href, { followRedirects, signal })
+      ? await fetchList(within(base, listName), { followRedirects, idleTimeout, signal })
       : readFileList(options.files, "files");
   return new FetchedModel({
     base,
-    id: options.id ?? base.href,
+    id: options.id ?? shown(base.href),
     files,
     keeps: options.keep ?? true,
     maxBytes,
     followRedirects,
+    idleTimeout,
   });
 }
 
+/** @throws {InvalidInputError} naming the option at fault. */
+function checkOptions(options: FetchModelOptions): void {
+  requireOptions("fetchModel()", options, names);
+  requireCount("maxBytes", options.maxBytes, mostBytes);
+  requireCount("idleTimeout", options.idleTimeout, longestDeadline);
+  for (const name of ["keep", "followRedirects"] as const) {
+    if (!["boolean", "undefined"].includes(typeof options[name])) {
+      throw new InvalidInputError(name, `must be true or false, not ${typeof options[name]}`);
+    }
+  }
+  if (!["string", "undefined"].includes(typeof options.id) || options.id === "") {
+    throw new InvalidInputError("id", "must be a text that is not empty");
+  }
+  const signal = options.signal ?? undefined;
+  if (signal !== undefined && typeof signal.throwIfAborted !== "function") {
+    throw new InvalidInputError("signal", "must be an AbortSignal");
+  }
+}
+
 function folderAt(address: string | URL): URL {
+  if (typeof address !== "string" && typeof (address as Partial<URL> | null)?.href !== "string") {
+    throw new InvalidInputError("address", `must be a text or a URL, not ${typeof address}`);
+  }
   let url: URL;
   try {
     url = new URL(address, globalThis.document?.baseURI ?? globalThis.location?.href);
-  } catch (cause) {
-    throw new InvalidInputError("address", `is no address: ${address}`, { cause });
+  } catch {
+    // The reason holds the address, too, with what may be secret in it.
+    const text = shown(String(address));
+    throw new InvalidInputError("address", text.includes("@") ? "is no address" : `is no address: ${text}`);
   }
   if (url.protocol !== "http:" && url.protocol !== "https:") {
     throw new InvalidInputError("address", `must be one of http or https, not ${url.protocol}`);
   }
-  url.search = "";
+  if (url.username !== "" || url.password !== "") {
+    throw new InvalidInputError(
+      "address",
+      "has a user name or a password in it, which browsers do not send. Serve the files where the page may read them",
+    );
+  }
   url.hash = "";
   if (!url.pathname.endsWith("/")) url.pathname += "/";
   return url;
 }
 
+/** Of a file of the folder, with the folder's query. */
+function within(base: URL, path: string): string {
+  const url = new URL(path.split("/").map(encodeURIComponent).join("/"), base);
+  url.search = base.search;
+  return url.href;
+}
+
 async function fetchList(
   url: string,
-  options: { readonly followRedirects: boolean; readonly signal: AbortSignal | undefined },
+  options: Pick<DownloadRequest, "followRedirects" | "idleTimeout" | "signal">,
 ): Promise<readonly ModelFile[]> {
   const blob = await download({ url, size: undefined, most: mostListBytes, ...options });
   let list: unknown;
@@ -100,6 +153,7 @@ interface FetchedFacts {
   readonly keeps: boolean;
   readonly maxBytes: number;
   readonly followRedirects: boolean;
+  readonly idleTimeout: number;
 }
 
 class FetchedModel implements ModelFiles {
@@ -171,8 +225,8 @@ class FetchedModel implements ModelFiles {
   }
 
   async #fetch({ path, size, sha256 }: ModelFile, { signal, onProgress }: FileRequestOptions): Promise<Blob> {
-    const { base, keeps, maxBytes, followRedirects } = this.#facts;
-    const url = new URL(path.split("/").map(encodeURIComponent).join("/"), base).href;
+    const { base, keeps, maxBytes, followRedirects, idleTimeout } = this.#facts;
+    const url = within(base, path);
     if (size > maxBytes) {
       const problem = `the file has ${size} bytes, more than the ${maxBytes} of the option maxBytes`;
       throw new ModelFetchError({ url, problem, fix: "Take a smaller precision, or raise maxBytes." });
@@ -187,7 +241,15 @@ class FetchedModel implements ModelFiles {
       if (kept !== undefined) await forget(sha256);
     }
     const onLoaded = (loaded: number): void => onProgress?.({ path, loaded, total: size });
-    const content = await download({ url, size, most: maxBytes, followRedirects, signal, onLoaded });
+    const content = await download({
+      url,
+      size,
+      most: maxBytes,
+      followRedirects,
+      idleTimeout,
+      signal,
+      onLoaded,
+    });
     if (sha256 === undefined) return content;
     const found = await hashOf(content);
     if (found === undefined) {

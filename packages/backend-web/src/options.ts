@@ -1,5 +1,11 @@
-import { checkBatchOption, checkChoice, longestDeadline, requireCount } from "@crossrank/backend-kit";
-import { type BatchPreference, InvalidInputError } from "@crossrank/core";
+import {
+  checkBatchOption,
+  checkChoice,
+  longestDeadline,
+  requireCount,
+  requireOptions,
+} from "@crossrank/backend-kit";
+import { type BatchPreference, InvalidInputError, type OptionNames } from "@crossrank/core";
 
 /** What computes: WebAssembly on the processor, or the GPU by WebGPU. */
 export type ExecutionProvider = "wasm" | "webgpu";
@@ -48,10 +54,22 @@ export interface WebOptions {
     | undefined;
 }
 
+const names: OptionNames<WebOptions> = {
+  executionProvider: true,
+  threads: true,
+  graphOptimizationLevel: true,
+  wasmPaths: true,
+  worker: true,
+  file: true,
+  batch: true,
+  deadlines: true,
+};
+
 const mostThreads = 64;
 
 /** @throws {InvalidInputError} naming the option at fault. */
 export function checkOptions(options: WebOptions): void {
+  requireOptions("web()", options, names);
   checkChoice("executionProvider", options.executionProvider, ["wasm", "webgpu"]);
   checkChoice("graphOptimizationLevel", options.graphOptimizationLevel, [
     "disabled",
@@ -61,6 +79,9 @@ export function checkOptions(options: WebOptions): void {
   ]);
   requireCount("threads", options.threads, mostThreads);
   checkBatchOption(options.batch);
+  if (options.deadlines !== undefined) {
+    requireOptions("deadlines", options.deadlines, { load: true, run: true, close: true });
+  }
   for (const name of ["load", "run", "close"] as const) {
     requireCount(`deadlines.${name}`, options.deadlines?.[name], longestDeadline);
   }
@@ -68,6 +89,10 @@ export function checkOptions(options: WebOptions): void {
   const parts = typeof paths === "object" && paths !== null ? Object.values(paths) : [paths];
   if (parts.some((part) => part !== undefined && typeof part !== "string") || paths === null) {
     throw new InvalidInputError("wasmPaths", "must be a path, or an object with the paths `wasm` and `mjs`");
+  }
+  if (typeof paths === "object") requireOptions("wasmPaths", paths, { wasm: true, mjs: true });
+  if (options.file !== undefined && (typeof options.file !== "string" || options.file === "")) {
+    throw new InvalidInputError("file", "must be the path of an .onnx file within the model");
   }
   if (options.worker !== undefined && typeof options.worker !== "function") {
     throw new InvalidInputError("worker", "must be a function that starts a worker");
