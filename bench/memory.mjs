@@ -11,7 +11,7 @@ import { parseArgs } from "node:util";
 const help = `Measures the peak memory of a model on each backend.
 
 node bench/memory.mjs MODEL [options]
-  --task FOLDER     default ../shared/data/eval/scifact
+  --task FOLDER     default eval/scifact of the folder that the variable CROSSRANK_DATA names
   --limit N         default 3, queries with 100 candidates each
   --backend NAME    again for each; default those of MODEL's table in docs/measured.md
   --write           put the table into docs/measured.md
@@ -30,7 +30,7 @@ const usual = [
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    task: { type: "string", default: "../shared/data/eval/scifact" },
+    task: { type: "string" },
     limit: { type: "string", default: "3" },
     backend: { type: "string", multiple: true, default: usual },
     write: { type: "boolean", default: false },
@@ -43,6 +43,13 @@ if (values.help || model === undefined) {
   process.exit(values.help ? 0 : 2);
 }
 
+const data = process.env["CROSSRANK_DATA"];
+const task = values.task ?? (data ? join(data, "eval/scifact") : undefined);
+if (task === undefined) {
+  console.error("Name the task: give --task, or set CROSSRANK_DATA.");
+  process.exit(2);
+}
+
 /** @param {number} bytes */
 const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
 
@@ -50,7 +57,7 @@ const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
 function measure(backend) {
   const report = mkdtempSync(join(tmpdir(), "crossrank-memory-"));
   try {
-    const options = ["--task", values.task, "--limit", values.limit, "--report", report];
+    const options = ["--task", task, "--limit", values.limit, "--report", report];
     execFileSync(
       process.execPath,
       [
@@ -75,8 +82,9 @@ const rows = values.backend.map((backend) => {
   return { row: `| \`${backend}\` | ${cells.join(" | ")} |`, method };
 });
 const named = values.backend === usual ? "" : values.backend.map((name) => ` --backend ${name}`).join("");
+const shown = values.task === undefined ? "" : ` --task ${values.task}`;
 const table = [
-  `Written by \`node bench/memory.mjs ${model}${named} --task ${values.task} --limit ${values.limit} --write\`. Node.js ${process.version}, ${process.platform} ${process.arch}, ${availableParallelism()} threads. Measure: ${[...new Set(rows.map(({ method }) => method))].join("; ")}.`,
+  `Written by \`node bench/memory.mjs ${model}${named}${shown} --limit ${values.limit} --write\`. Node.js ${process.version}, ${process.platform} ${process.arch}, ${availableParallelism()} threads. Measure: ${[...new Set(rows.map(({ method }) => method))].join("; ")}.`,
   "",
   "| backend | peak | before loading | of the model and its runtime |",
   "| :--- | ---: | ---: | ---: |",

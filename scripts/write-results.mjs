@@ -1,13 +1,16 @@
 // Puts what the command itself says about real models and tasks into docs/measured.md, between the markers of each
-// section; and the table of backends into README.md, from the report of nano-scifact-backends. Needs ../shared/data and the folders that lab/ makes (see docs/measured.md). After a build:
+// section; and the table of backends into README.md, from the report of nano-scifact-backends. Needs the folders that lab/ makes (see docs/measured.md), and tasks in eval/ of the folder that CROSSRANK_DATA names. After a build:
 //   node scripts/write-results.mjs [SECTION …]
 // Scores are kept in lab/runs/reports, so that a run that was cut off goes on, and a second one costs seconds.
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const file = `${root}docs/measured.md`;
+/** As it stands in the document, whichever folder it is. */
+const data = "$CROSSRANK_DATA";
 const tasks = ["scifact", "feedbackqa", "xquad-en", "liveqa-med", "noveleval"];
 const onnx = ["onnx:fp32", "onnx:fp16", "onnx:int8"];
 const llamacpp = ["llamacpp:F32", "llamacpp:F16", "llamacpp:Q8_0"];
@@ -24,10 +27,10 @@ function limitOf(queries) {
 /** @param {{ name: string, task: string, model: string, backends: readonly string[], more?: readonly string[] }} facts */
 const evaluation = ({ name, task, model, backends, more = [] }) => ({
   name,
-  needs: [model, `../shared/data/eval/${task}`],
+  needs: [model, `${data}/eval/${task}`],
   arguments: [
     "eval",
-    ...["--task", `../shared/data/eval/${task}`, "--model", model],
+    ...["--task", `${data}/eval/${task}`, "--model", model],
     ...backends.flatMap((backend) => ["--backend", backend]),
     ...more,
     ...["--report", `lab/runs/reports/${name}`, "--format", "markdown"],
@@ -46,10 +49,10 @@ const sections = [
   ),
   {
     name: "nano-compare",
-    needs: ["lab/runs/nano", "../shared/data/eval/scifact"],
+    needs: ["lab/runs/nano", `${data}/eval/scifact`],
     arguments: [
       "compare",
-      ...["--task", "../shared/data/eval/scifact", "--limit", "20", "--model", "lab/runs/nano"],
+      ...["--task", `${data}/eval/scifact`, "--limit", "20", "--model", "lab/runs/nano"],
       ...[...onnx, ...llamacpp, ...mnn, ...coreml].flatMap((backend) => ["--backend", backend]),
     ],
   },
@@ -74,10 +77,10 @@ const sections = [
   },
   {
     name: "minilm-compare",
-    needs: ["lab/runs/minilm", "../shared/data/eval/feedbackqa"],
+    needs: ["lab/runs/minilm", `${data}/eval/feedbackqa`],
     arguments: [
       "compare",
-      ...["--task", "../shared/data/eval/feedbackqa", "--limit", "40", "--model", "lab/runs/minilm"],
+      ...["--task", `${data}/eval/feedbackqa`, "--limit", "40", "--model", "lab/runs/minilm"],
       ...["onnx:fp32", "llamacpp:F16", "llamacpp:Q8_0", "mnn:fp16"].flatMap((backend) => [
         "--backend",
         backend,
@@ -112,7 +115,7 @@ if (unknown !== undefined) {
 }
 for (const { name, needs, arguments: argv } of sections) {
   if (wanted.length > 0 && !wanted.includes(name)) continue;
-  const missing = needs.find((path) => !existsSync(`${root}${path}`));
+  const missing = needs.find((path) => !existsSync(resolve(root, here(path))));
   if (missing !== undefined) {
     console.error(`${name} is SKIPPED: there is no ${missing}`);
     process.exitCode = 1;
@@ -121,7 +124,7 @@ for (const { name, needs, arguments: argv } of sections) {
   const started = performance.now();
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
-    ["packages/crossrank/bin/crossrank.js", ...argv],
+    ["packages/crossrank/bin/crossrank.js", ...argv.map(here)],
     {
       cwd: root,
       encoding: "utf8",
@@ -135,9 +138,18 @@ for (const { name, needs, arguments: argv } of sections) {
     process.exitCode = 1;
     continue;
   }
-  write(name, argv, stdout.trim(), status);
+  write(name, argv, stdout.trim().replaceAll(here(data), data), status);
   if (name === tableSource) writeReadme();
   console.log(`${name}: ${((performance.now() - started) / 1000).toFixed(0)} s, exit code ${status}`);
+}
+
+/**
+ * On this machine.
+ *
+ * @param {string} text
+ */
+function here(text) {
+  return text.replace(data, () => process.env["CROSSRANK_DATA"] ?? data);
 }
 
 /** One row a system: how far its logits, its order and its nDCG@10 are from the reference's. */
