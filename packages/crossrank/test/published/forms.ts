@@ -245,7 +245,7 @@ export const rows: readonly Row[] = [
   },
   {
     form: "vocab.txt, vocab.json with merges.txt, or sentencepiece.bpe.model for tokenizer.json",
-    example: "amberoad/bert-multilingual-passage-reranking-msmarco",
+    example: "older models, with safetensors or ONNX beside it",
     works: "yes",
     forms: [
       { id: "06-vocab.txt-only", cases: [{ layout: "vocab-txt", gives: fixture("bert-logit") }] },
