@@ -126,7 +126,7 @@ async function openNamed(
 ): Promise<AnyReranker> {
   // A chain is not opened before it is called, and has no signal.
   if (options.variants !== undefined) return openReranker(model, options);
-  const signals = [signal, ...(options.signal === undefined ? [] : [options.signal])];
+  const signals = [signal, ...(options.signal ? [options.signal] : [])];
   return openReranker(model, { ...options, signal: AbortSignal.any(signals) });
 }
 
@@ -159,7 +159,7 @@ class OnceOpened implements LazyReranker {
   async rerank<Document extends DocumentInput>(
     options: RerankOptions<Document>,
   ): Promise<RerankResult<Document> | FallbackRerankResult<Document>> {
-    const reranker = await this.#ready(options.signal);
+    const reranker = await this.#ready(options?.signal);
     return reranker.rerank(options);
   }
 
@@ -167,7 +167,7 @@ class OnceOpened implements LazyReranker {
     pairs: readonly Pair[],
     options: ScoreOptions = {},
   ): Promise<ScoreResult | FallbackScoreResult> {
-    const reranker = await this.#ready(options.signal);
+    const reranker = await this.#ready(options?.signal);
     return reranker.score(pairs, options);
   }
 
@@ -211,7 +211,8 @@ class OnceOpened implements LazyReranker {
 
 /** @throws the signal's reason, once aborted; the promise goes on. */
 async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
+  // What is no signal the call itself refuses.
+  if (typeof signal?.throwIfAborted !== "function") return promise;
   signal.throwIfAborted();
   let onAbort = (): void => {};
   const aborted = new Promise<never>((_, reject) => {

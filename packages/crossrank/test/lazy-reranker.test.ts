@@ -61,6 +61,18 @@ describe("a model that is named", () => {
     await expect(lazy.rerank({ query, documents, signal: stop.signal })).rejects.toBe(reason);
   });
 
+  test("leaves to the call what is wrong with it, and takes null for no signal", async () => {
+    await using lazy = lazyReranker("nano", { signal: null } as object);
+    for (const wrong of [null, 5, { query, documents, signal: 5 }, { query, documents, topK: 1 }]) {
+      const call = lazy.rerank(wrong as unknown as { query: string; documents: string[] });
+      await expect(call).rejects.toBeInstanceOf(InvalidInputError);
+    }
+    const none = { query, documents, signal: null } as unknown as { query: string; documents: string[] };
+    expect((await lazy.rerank(none)).results).toEqual((await own.rerank({ query, documents })).results);
+    const pairs = [{ query, document: "Bread." }];
+    await expect(lazy.score(pairs, null as unknown as object)).rejects.toBeInstanceOf(InvalidInputError);
+  });
+
   test("is freed by dispose, also while it is opened", async () => {
     const lazy = lazyReranker("nano");
     const call = lazy.rerank({ query, documents });
