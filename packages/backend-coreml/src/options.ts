@@ -37,21 +37,20 @@ export interface ReferenceOptions {
 const arithmetics: readonly string[] = ["single", "half"];
 
 const names: OptionNames<CoreMlOptions> = {
-  file: true,
+  file: "name",
   computeUnits: true,
-  cacheFolder: true,
+  cacheFolder: "name",
   reference: true,
 };
 
 /** @throws {InvalidInputError} naming the option at fault. */
 export function checkOptions(options: CoreMlOptions): void {
   requireOptions("coreml()", options, names);
-  const { file, computeUnits: units, cacheFolder, reference } = options;
+  const { file, computeUnits: units, reference } = options;
   if (file !== undefined && !file.endsWith(".mlpackage")) {
     throw new InvalidInputError("file", `must name a .mlpackage of the model, not ${JSON.stringify(file)}`);
   }
   requireOneOf("computeUnits", units, computeUnits);
-  if (cacheFolder === "") throw new InvalidInputError("cacheFolder", "must be the path of a folder");
   if (reference === undefined) return;
   requireOptions("reference", reference, { backend: true, arithmetic: true });
   requireOneOf("reference.arithmetic", reference.arithmetic, arithmetics);

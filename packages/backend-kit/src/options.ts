@@ -14,7 +14,8 @@ export function requireCount(
 ): void {
   if (value === undefined || (Number.isInteger(value) && value >= 1 && value <= most)) return;
   const range = most === Number.MAX_SAFE_INTEGER ? "of at least 1" : `from 1 to ${most}`;
-  throw new InvalidInputError(path, `must be a whole number ${range}, not ${value}`);
+  const found = typeof value === "number" ? value : JSON.stringify(value);
+  throw new InvalidInputError(path, `must be a whole number ${range}, not ${found}`);
 }
 
 /**
@@ -39,18 +40,15 @@ export function checkChoice(path: string, value: unknown, choices: readonly stri
 
 /**
  * @param path where the options are in the arguments; the call's name, as in `"onnx()"`, where they are all there is.
- * @throws {InvalidInputError} when they are no object, or one of them is none of those that are known.
+ * @throws {InvalidInputError} when they are no object, one of them is none of those that are known, or has a value of
+ * another type.
  */
 export function requireOptions<Options extends object>(
   path: string,
   given: Options,
   known: OptionNames<Options>,
 ): void {
-  const isCall = path.endsWith("()");
-  if (typeof given !== "object" || given === null) {
-    throw new InvalidInputError(isCall ? "options" : path, `must be an object, not ${typeof given}`);
-  }
-  requireKnownOptions(given, known, path, isCall ? undefined : path);
+  requireKnownOptions(given, known, path, path.endsWith("()") ? undefined : path);
 }
 
 /** @throws {InvalidInputError} naming the field of the option `batch` that is at fault. */
@@ -59,7 +57,7 @@ export function checkBatchOption(batch: Partial<BatchPreference> | undefined): v
   requireCount("batch.rows", batch?.rows);
   requireCount("batch.tokens", batch?.tokens);
   const padding = batch?.padding;
-  if (padding !== undefined && !(padding >= 0 && padding <= 1)) {
+  if (padding !== undefined && !(typeof padding === "number" && padding >= 0 && padding <= 1)) {
     throw new InvalidInputError("batch.padding", `must be from 0 to 1, not ${padding}`);
   }
 }

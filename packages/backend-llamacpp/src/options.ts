@@ -45,10 +45,10 @@ const gpus: readonly unknown[] = [undefined, "auto", "metal", "cuda", "vulkan", 
 
 const names: OptionNames<LlamaCppOptions> = {
   ...hostOptionNames,
-  file: true,
+  file: "name",
   contexts: true,
   threads: true,
-  flashAttention: true,
+  flashAttention: "boolean",
   gpu: true,
 };
 
@@ -61,8 +61,4 @@ export function checkOptions(options: LlamaCppOptions): void {
   if (!gpus.includes(options.gpu)) {
     throw new InvalidInputError("gpu", 'must be "auto", "metal", "cuda", "vulkan" or false');
   }
-  if (options.flashAttention !== undefined && typeof options.flashAttention !== "boolean") {
-    throw new InvalidInputError("flashAttention", "must be true or false");
-  }
-  if (options.file === "") throw new InvalidInputError("file", "must name a file of the model");
 }

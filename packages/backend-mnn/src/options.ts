@@ -8,7 +8,7 @@ import {
   requireCount,
   requireOptions,
 } from "@crossrank/backend-kit";
-import { type BatchPreference, InvalidInputError, type OptionNames } from "@crossrank/core";
+import type { BatchPreference, OptionNames } from "@crossrank/core";
 
 /**
  * How {@link mnn} runs models. Every default is chosen from the machine and the model's size when a model loads.
@@ -60,12 +60,12 @@ const choices = {
 
 const names: OptionNames<MnnOptions> = {
   ...hostOptionNames,
-  file: true,
+  file: "name",
   sessions: true,
   threads: true,
   precision: true,
   memory: true,
-  batch: true,
+  batch: "object",
 };
 
 /** @throws {InvalidInputError} naming the option at fault. */
@@ -78,5 +78,4 @@ export function checkOptions(options: MnnOptions): void {
   for (const [name, allowed] of Object.entries(choices)) {
     checkChoice(name, options[name as keyof typeof choices], allowed);
   }
-  if (options.file === "") throw new InvalidInputError("file", "must name a file of the model");
 }

@@ -64,10 +64,55 @@ const names: OptionNames<OnnxOptions> = {
   workers: true,
   threads: true,
   executionProviders: true,
-  sessionOptions: true,
-  file: true,
-  batch: true,
+  sessionOptions: "object",
+  file: "name",
+  batch: "object",
 };
+
+/** ONNX Runtime takes a name that it does not know in silence. Values are its to judge, but for those of one form. */
+const sessionNames: OptionNames<NonNullable<OnnxOptions["sessionOptions"]>> = {
+  interOpNumThreads: true,
+  freeDimensionOverrides: true,
+  graphOptimizationLevel: true,
+  enableCpuMemArena: "boolean",
+  enableMemPattern: "boolean",
+  executionMode: true,
+  optimizedModelFilePath: "string",
+  enableProfiling: "boolean",
+  profileFilePrefix: "string",
+  logId: "string",
+  logSeverityLevel: "number",
+  logVerbosityLevel: "number",
+  preferredOutputLocation: true,
+  enableGraphCapture: "boolean",
+  extra: true,
+};
+
+/** Execution providers by the names of ONNX Runtime's JavaScript, which differ from Python's. */
+const providers = ["cpu", "cuda", "tensorrt", "dml", "coreml", "webgpu", "qnn", "xnnpack", "openvino"];
+
+/** @throws {InvalidInputError} */
+function checkProviders(given: OnnxOptions["executionProviders"]): void {
+  if (given === undefined) return;
+  if (!Array.isArray(given)) {
+    const written = typeof given === "string" ? `["${given}"]` : '["cuda", "cpu"]';
+    throw new InvalidInputError("executionProviders", `must be an array: write ${written}`);
+  }
+  if (given.length === 0) {
+    throw new InvalidInputError("executionProviders", 'must name at least one provider, e.g. "cpu"');
+  }
+  for (const [index, provider] of given.entries()) {
+    const name: unknown = typeof provider === "object" ? provider?.name : provider;
+    const path = `executionProviders[${index}]`;
+    if (typeof name !== "string" || name === "") {
+      throw new InvalidInputError(path, 'must be the name of a provider, e.g. "cpu", or an object with one');
+    }
+    const plain = name.toLowerCase().replace(/executionprovider$/, "");
+    if (plain !== name && providers.includes(plain)) {
+      throw new InvalidInputError(path, `is ${JSON.stringify(name)}: write "${plain}"`);
+    }
+  }
+}
 
 /** @throws {InvalidInputError} naming the option at fault. */
 export function checkOptions(options: OnnxOptions): void {
@@ -76,8 +121,9 @@ export function checkOptions(options: OnnxOptions): void {
   requireCount("workers", options.workers, mostCopies());
   requireCount("threads", options.threads, mostThreads);
   checkBatchOption(options.batch);
-  if (options.executionProviders?.length === 0) {
-    throw new InvalidInputError("executionProviders", 'must name at least one provider, e.g. "cpu"');
+  checkProviders(options.executionProviders);
+  if (options.sessionOptions !== undefined) {
+    requireOptions("sessionOptions", options.sessionOptions, sessionNames);
   }
   try {
     structuredClone({ session: options.sessionOptions, providers: options.executionProviders });

@@ -2,6 +2,7 @@
 export { scoredProfile } from "./call/cache-key.js";
 export { requireBackend, requireModelFiles } from "./call/input-model.js";
 export { type OptionNames, requireKnownOptions } from "./call/option-names.js";
+export type { OptionType } from "./call/option-types.js";
 export * from "./contract/backend.js";
 export * from "./contract/errors.js";
 export * from "./contract/fallback.js";

@@ -1,3 +1,4 @@
+import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
 import { requireKnownOptions } from "../src/call/option-names.js";
 import {
@@ -86,6 +87,11 @@ const misspelt: readonly (readonly [call: string, name: string, right: RegExp])[
   ["loadModel", "precision", /: write dtype/],
   ["a time budget", "ms", /^timeBudget\.ms is not an option of a time budget: write milliseconds$/],
   ["a time budget", "onExceeded", /: write whenExceeded$/],
+  ["createReranker", "quantised", /: write dtype/],
+  ["createReranker", "files", /: write model$/],
+  ["createReranker", "gpu", /: it is an option of the backend, as in llamacpp\(\{ gpu: … \}\)$/],
+  ["createReranker", "whenExhausted", /: it goes with variants$/],
+  ["createFallbackReranker", "signal", /: it is an option of rerank and score$/],
   ["createFallbackReranker", "fallbacks", /: write variants$/],
   ["createFallbackReranker", "when_exhausted", /: write whenExhausted$/],
   ["a variant", "maxlength", /^variants\[0\]\.maxlength is not an option of a variant: write maxLength$/],
@@ -108,6 +114,86 @@ it.each(misspelt)("%s refuses %s", async (call, name, right) => {
   await reranker.dispose();
 });
 
+class Settings {
+  readonly probe = false;
+  readonly maxLength = 64;
+}
+
+const signal = new AbortController().signal;
+const otherSignal = runInNewContext("({ aborted: false, addEventListener() {}, removeEventListener() {} })");
+
+/** Call, option, what is refused of it, what is taken. */
+const typed: readonly (readonly [
+  call: string,
+  name: string,
+  refused: readonly unknown[],
+  taken: readonly unknown[],
+])[] = [
+  ["rerank", "returnDocuments", ["false", "", 0, 1, null, [], {}], [true, false]],
+  ["rerank", "returnCacheKey", ["no", 0, null, {}], [true, false]],
+  ["rerank", "signal", [new AbortController(), true, {}, "x", 5], [signal, otherSignal, null]],
+  ["rerank", "onProgress", [5, "log", {}, true], [() => undefined, null]],
+  ["rerank", "timeBudget", [500, "500", [], new Map(), Promise.resolve({}), signal], [null]],
+  ["score", "returnCacheKey", ["no", 0, null, {}], [true, false]],
+  ["score", "signal", [new AbortController(), {}], [signal, otherSignal]],
+  ["createReranker", "probe", ["no", 0, null, {}], [true, false]],
+  ["createReranker", "dtype", [8, "", null, true, ["fp32"]], []],
+  ["createReranker", "profile", ["x", null, [], new Map(), 5, Promise.resolve({})], [{}]],
+  ["createReranker", "signal", [new AbortController(), true, {}], [signal, otherSignal, null]],
+  ["createReranker", "onProgress", [5, "log"], [() => undefined, null]],
+  ["loadModel", "dtype", [8, ""], []],
+  ["loadModel", "profile", ["x", []], [{}]],
+  ["a variant", "probe", ["no", null], [true, false]],
+  ["a variant", "dtype", [8, ""], ["fp32"]],
+  ["a variant", "profile", [[], "x", 5], [{}]],
+];
+
+it.each(typed)("%s looks at the type of %s", async (call, name, refused, taken) => {
+  const model = fixture("bert-logit");
+  const reranker = await createReranker({ model, backend: toyBackend(), probe: false });
+  const attempt = async (value: unknown): Promise<unknown> => calls[call]?.({ [name]: value }, reranker);
+  for (const value of refused) {
+    const error = await rejection(attempt(value));
+    expect(InvalidInputError.isInstance(error), `${name}: ${String(value)}: ${error}`).toBe(true);
+    expect((error as InvalidInputError).path).toBe(call === "a variant" ? `variants[0].${name}` : name);
+  }
+  for (const value of taken) {
+    const given = await attempt(value);
+    await (given as Partial<AsyncDisposable> | undefined)?.[Symbol.asyncDispose]?.();
+  }
+  await reranker.dispose();
+});
+
+it("what holds no options is none", async () => {
+  const model = fixture("bert-logit");
+  const backend = toyBackend();
+  const reranker = await createReranker(Object.assign(new Settings(), { model, backend }));
+  const none = [[], new Map(), new Set(), Promise.resolve({}), signal, new Date(), new URL("file:///a")];
+  const loose = (call: unknown): ((...given: unknown[]) => Promise<unknown>) => call as never;
+  for (const options of [...none, null, 5, "x", model, backend]) {
+    for (const call of [
+      () => loose(createReranker)(options),
+      () => loose(loadModel)(options),
+      async () => loose(createFallbackReranker)(options),
+      () => loose(reranker.rerank.bind(reranker))(options),
+      () => loose(reranker.score.bind(reranker))(pairs, options),
+      () => loose(reranker.cacheKey.bind(reranker))(options),
+    ]) {
+      const error = await rejection(call());
+      expect(InvalidInputError.isInstance(error) && error.path, String(error)).toBe("options");
+    }
+  }
+  const message = async (call: Promise<unknown>): Promise<string> => (await rejection(call)).message;
+  expect(await message(loose(createReranker)(model, backend))).toMatch(
+    /not the files of a model: write createReranker\(\{ model, backend \}\)$/,
+  );
+  expect(await message(loose(reranker.score.bind(reranker))(query, documents))).toMatch(
+    /not an array: write score\(\[\{ query, document \}\]\)$/,
+  );
+  await reranker.score(pairs, Object.assign(Object.create(null), { signal }));
+  await reranker.dispose();
+});
+
 it("embed refuses what it does not know", async () => {
   const model = fixture("bert-cosine-mean");
   const reranker = await createReranker({ model, backend: toyBackend(), probe: false });
@@ -115,6 +201,20 @@ it("embed refuses what it does not know", async () => {
   expect((await rejection(embed({ inputType: "query" }))).message).toMatch(/write as$/);
   expect((await rejection(embed({ topN: 2 }))).message).toMatch(/it is an option of rerank$/);
   await embed({ signal: undefined, other: undefined });
+  await reranker.dispose();
+});
+
+it("embed looks at the types of its options", async () => {
+  const model = fixture("bert-cosine-mean");
+  const reranker = await createReranker({ model, backend: toyBackend(), probe: false });
+  const embed = (extra: Loose): Promise<unknown> => reranker.embed(["a"], { as: "query", ...extra });
+  expect((await rejection(embed({ returnCacheKey: "no" }))).message).toMatch(
+    /^returnCacheKey must be true or false, not "no"$/,
+  );
+  expect((await rejection(embed({ signal: new AbortController() }))).message).toMatch(
+    /write controller.signal$/,
+  );
+  await embed({ returnCacheKey: true, signal });
   await reranker.dispose();
 });
 
@@ -149,6 +249,11 @@ describe("in the place of files and backend", () => {
       "a backend's name",
       { backend: "mnn:int8" },
       /^backend must be a backend, not its name: write backend: mnn\(\)/,
+    ],
+    [
+      "the name of none",
+      { backend: "cuda" },
+      /write backend: onnx\(\), .*openReranker\(model, \{ backend: "onnx" \}\)/,
     ],
     ["a promise of a backend", { backend: Promise.resolve(backend) }, /^backend is a promise: await it/],
     ["a module", { backend: { onnx } }, /^backend must be a backend, with `families`/],

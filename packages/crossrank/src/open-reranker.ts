@@ -95,45 +95,49 @@ export async function openReranker(
   model: string | ModelFiles,
   options: OpenRerankerOptions | OpenFallbackOptions = {},
 ): Promise<Reranker | FallbackReranker> {
-  if (typeof options !== "object" || options === null) {
-    throw new InvalidInputError("options", `must be an object, not ${typeof options}`);
-  }
   requireModel(model, "model");
-  if ("variants" in options && options.variants !== undefined) {
+  if (
+    typeof options === "object" &&
+    options !== null &&
+    "variants" in options &&
+    options.variants !== undefined
+  ) {
     requireKnownOptions(options, chainNames, "openReranker with variants");
+    requireBudget(options.timeBudget);
     return openChain(model, options);
   }
   requireKnownOptions(options, { ...openNames, variants: true }, "openReranker");
+  requireBudget(options.timeBudget);
   requireBackendOption(options.backend, "backend");
   return openOne(model, options);
 }
 
 const runNames: OptionNames<RunOptions> = {
   backend: true,
-  dtype: true,
+  dtype: "name",
   maxLength: true,
   truncation: true,
   instruction: true,
-  profile: true,
-  probe: true,
+  profile: "object",
+  probe: "boolean",
   threads: true,
   workers: true,
-  file: true,
+  file: "name",
 };
 
 const openNames: OptionNames<OpenRerankerOptions> = {
   ...runNames,
-  revision: true,
-  offline: true,
-  lock: true,
-  base: true,
-  cacheFolder: true,
-  convert: true,
+  revision: "string",
+  offline: "boolean",
+  lock: "name",
+  base: "name",
+  cacheFolder: "string",
+  convert: "boolean",
   timeBudget: true,
-  signal: true,
-  onProgress: true,
-  onNotice: true,
-  onConversion: true,
+  signal: "AbortSignal",
+  onProgress: "function",
+  onNotice: "function",
+  onConversion: "function",
 };
 
 const { signal: _signal, ...namesWithoutSignal } = openNames;
@@ -143,19 +147,21 @@ export const chainNames: OptionNames<OpenFallbackOptions> = {
   ...namesWithoutSignal,
   variants: true,
   whenExhausted: true,
-  onFallback: true,
+  onFallback: "function",
 };
+
+const budgetNames: OptionNames<TimeBudget> = { milliseconds: "number", whenExceeded: true };
 
 const variantNames: OptionNames<VariantOptions> = {
   ...runNames,
-  name: true,
+  name: "name",
   model: true,
-  revision: true,
-  offline: true,
-  lock: true,
-  base: true,
-  cacheFolder: true,
-  convert: true,
+  revision: "string",
+  offline: "boolean",
+  lock: "name",
+  base: "name",
+  cacheFolder: "string",
+  convert: "boolean",
 };
 
 /** @throws {InvalidInputError} that says what to write in its place. */
@@ -171,8 +177,17 @@ function requireModel(model: string | ModelFiles, path: string): void {
   requireModelFiles(model, path);
 }
 
+/** Calls read it again; here nothing is loaded before it is told. @throws {InvalidInputError} */
+function requireBudget(budget: TimeBudget | null | undefined): void {
+  if (budget === undefined || budget === null) return;
+  const form = '{ milliseconds: 500, whenExceeded: "partial" }';
+  requireKnownOptions(budget, budgetNames, "a time budget", "timeBudget", form);
+}
+
 /** @throws {InvalidInputError} that says what to write in its place. */
 function requireBackendOption(backend: string | Backend | undefined, path: string): void {
+  if (backend === "")
+    throw new InvalidInputError(path, 'is an empty string: write backend: "onnx", or leave it out');
   if (backend !== undefined && typeof backend !== "string") requireBackend(backend, path);
 }
 
@@ -316,10 +331,7 @@ async function openChain(
   }
   for (const [index, variant] of (variants as readonly VariantOptions[]).entries()) {
     const path = `variants[${index}]`;
-    if (typeof variant !== "object" || variant === null) {
-      throw new InvalidInputError(path, 'must be an object, as in { backend: "onnx" }');
-    }
-    requireKnownOptions(variant, variantNames, "a variant", path);
+    requireKnownOptions(variant, variantNames, "a variant", path, '{ backend: "onnx" }');
     if (variant.model !== undefined) requireModel(variant.model, `${path}.model`);
     requireBackendOption(variant.backend, `${path}.backend`);
   }

@@ -140,11 +140,158 @@ const mistakes: readonly (readonly [string, () => unknown, RegExp])[] = [
     () => (llamacpp as Loose)({ flash_attention: true }),
     /: write flashAttention$/,
   ],
+  [
+    "model in the options",
+    () => open("nano", { model: "a/b" }),
+    /: the model stands before the options, as in openReranker\(model/,
+  ],
+  ["a list for options", () => open("nano", []), /^options must be an object, not an array$/],
+  ["a map for options", () => open("nano", new Map()), /^options must be an object, not a Map$/],
+  ["null for options", () => open("nano", null), /^options must be an object, not null$/],
+  ["a made backend for options", () => open("nano", onnx()), /^options must be an object, not a backend$/],
+  ["a controller", () => open("nano", { signal: new AbortController() }), /write controller\.signal$/],
+  ["dtype: 8", () => open("nano", { dtype: 8 }), /^dtype must be a string that is not empty, not number$/],
+  ["dtype: empty", () => open("nano", { dtype: "" }), /^dtype must be a string that is not empty, not ""$/],
+  ["backend: empty", () => open("nano", { backend: "" }), /^backend is an empty string: write/],
+  ["probe: no", () => open("nano", { probe: "no" }), /^probe must be true or false, not "no"$/],
+  ["convert: no", () => open("nano", { convert: "no" }), /^convert must be true or false/],
+  ["offline: yes", () => open("nano", { offline: "yes" }), /^offline must be true or false/],
+  ["onNotice: 5", () => open("nano", { onNotice: 5 }), /^onNotice must be a function, not number$/],
+  ["onConversion: log", () => open("nano", { onConversion: "log" }), /^onConversion must be a function/],
+  ["file: 5", () => open("nano", { file: 5 }), /^file must be a string that is not empty, not number$/],
+  ["cacheFolder: 5", () => open("nano", { cacheFolder: 5 }), /^cacheFolder must be a string/],
+  ["base: 5", () => open("nano", { base: 5 }), /^base must be a string/],
+  ["profile: a list", () => open("nano", { profile: [] }), /^profile must be an object, not an array$/],
+  [
+    "timeBudget: 100",
+    () => open("nano", { timeBudget: 100 }),
+    /^timeBudget must be an object, not number: write/,
+  ],
+  ["whenExhausted alone", () => open("nano", { whenExhausted: "throw" }), /: it goes with variants$/],
+  [
+    "signal of a chain",
+    () => open("nano", { variants: [{ backend: "onnx" }], signal: AbortSignal.timeout(9999) }),
+    /: it is an option of rerank and score$/,
+  ],
+  [
+    "a variant's probe",
+    chain({ backend: "onnx", probe: "no" }),
+    /^variants\[0\]\.probe must be true or false/,
+  ],
+  ["a variant's dtype", chain({ dtype: 8 }), /^variants\[0\]\.dtype must be a string/],
+  ["openModel: null", () => (openModel as Loose)(modelFolder, null), /^options must be an object, not null$/],
+  [
+    "openModel: offline",
+    () => (openModel as Loose)(modelFolder, { offline: "true" }),
+    /^offline must be true or false/,
+  ],
+  ["openModel: token", () => (openModel as Loose)(modelFolder, { token: 5 }), /^token must be a string/],
+  ["openModel: retries", () => (openModel as Loose)(modelFolder, { retries: 3 }), /: write retry$/],
+  [
+    "openModel: retry",
+    () => (openModel as Loose)(modelFolder, { retry: 3 }),
+    /^retry must be an object, not number$/,
+  ],
+  [
+    "openModel: retry's attempt",
+    () => (openModel as Loose)(modelFolder, { retry: { attempt: 3 } }),
+    /: write attempts$/,
+  ],
+  [
+    "openModel: a controller",
+    () => (openModel as Loose)(modelFolder, { signal: new AbortController() }),
+    /write controller\.signal$/,
+  ],
+  [
+    "openModel: files",
+    () => (openModel as Loose)(modelFolder, { files: ["x"] }),
+    /: each file is loaded when it is needed$/,
+  ],
+  [
+    "openDataset: fetch",
+    () => (openDataset as Loose)(modelFolder, { fetch: "x" }),
+    /^fetch must be a function/,
+  ],
+  ["onnx: a list", () => (onnx as Loose)([]), /^options must be an object, not an array$/],
+  ["onnx: files", async () => (onnx as Loose)(await openModel(modelFolder)), /not the files of a model$/],
+  ["onnx: file", () => (onnx as Loose)({ file: 5 }), /^file must be a string/],
+  ["onnx: gpu", () => (onnx as Loose)({ gpu: true }), /: write executionProviders$/],
+  [
+    "onnx: a provider",
+    () => (onnx as Loose)({ executionProviders: "cpu" }),
+    /must be an array: write \["cpu"\]$/,
+  ],
+  [
+    "onnx: Python's provider",
+    () => (onnx as Loose)({ executionProviders: ["CPUExecutionProvider"] }),
+    /: write "cpu"$/,
+  ],
+  [
+    "onnx: CUDA",
+    () => (onnx as Loose)({ executionProviders: [{ name: "CUDA" }] }),
+    /\[0\] is "CUDA": write "cuda"$/,
+  ],
+  [
+    "onnx: no provider",
+    () => (onnx as Loose)({ executionProviders: [null] }),
+    /^executionProviders\[0\] must be/,
+  ],
+  [
+    "onnx: a session's option",
+    () => (onnx as Loose)({ graphOptimizationLevel: "all" }),
+    /: write sessionOptions: \{ graphOptimizationLevel: … \}$/,
+  ],
+  [
+    "onnx: a session's option misspelt",
+    () => (onnx as Loose)({ sessionOptions: { graphOptimisationLevel: "all" } }),
+    /^sessionOptions\.graphOptimisationLevel .*: write graphOptimizationLevel$/,
+  ],
+  [
+    "onnx: a session's flag",
+    () => (onnx as Loose)({ sessionOptions: { enableMemPattern: "no" } }),
+    /^sessionOptions\.enableMemPattern must be true or false/,
+  ],
+  ["onnx: deadlines", () => (onnx as Loose)({ deadlines: 5 }), /^deadlines must be an object, not number$/],
+  [
+    "onnx: a count as text",
+    () => (onnx as Loose)({ threads: "2" }),
+    /^threads must be a whole number .*, not "2"$/,
+  ],
+  ["mnn: gpu", () => (mnn as Loose)({ gpu: true }), /: there are /],
+  ["mnn: file", () => (mnn as Loose)({ file: 5 }), /^file must be a string/],
+  ["llamacpp: batch", () => (llamacpp as Loose)({ batch: 8 }), /: there are /],
+  [
+    "llamacpp: a flag",
+    () => (llamacpp as Loose)({ flashAttention: "yes" }),
+    /^flashAttention must be true or false/,
+  ],
+  ["coreml: threads", () => (coreml as Loose)({ threads: 2 }), /: there are /],
+  ["coreml: file", () => (coreml as Loose)({ file: 5 }), /^file must be a string/],
   ["coreml: compute_units", () => (coreml as Loose)({ compute_units: "all" }), /: write computeUnits$/],
 ];
 
 it.each(mistakes)("%s", async (_, attempt, message) => {
   expect(await refusal(attempt)).toMatch(message);
+});
+
+it("correct options of every type are taken", async () => {
+  class Options {
+    readonly threads = 1;
+    readonly probe = false;
+  }
+  const given = {
+    ...{ offline: true, convert: false, dtype: "int8", signal: new AbortController().signal },
+    ...{ onNotice: () => undefined, onProgress: () => undefined, profile: {} },
+    timeBudget: { milliseconds: 60_000, whenExceeded: "partial" },
+  };
+  const reranker = await openReranker("nano", Object.assign(new Options(), given as object));
+  expect((await reranker.rerank({ query: "a", documents: ["b"] })).results).toHaveLength(1);
+  await reranker.dispose();
+  await openModel(modelFolder, { offline: true, retry: { attempts: 2, longestDelay: 5 }, token: "" });
+  onnx({
+    ...{ executionProviders: ["cpu", { name: "cuda", deviceId: 1 }], batch: { rows: 2 }, file: "a.onnx" },
+    sessionOptions: { graphOptimizationLevel: "basic", enableMemPattern: false, extra: { a: "b" } },
+  });
 });
 
 it("what is undefined is no option", async () => {

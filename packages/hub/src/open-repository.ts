@@ -37,15 +37,23 @@ export interface OpenRepositoryOptions {
 }
 
 const names: OptionNames<OpenRepositoryOptions> = {
-  revision: true,
-  endpoint: true,
-  cacheFolder: true,
-  token: true,
-  offline: true,
-  lockFile: true,
-  retry: true,
-  fetch: true,
-  signal: true,
+  revision: "string",
+  endpoint: "string",
+  cacheFolder: "string",
+  token: "string",
+  offline: "boolean",
+  lockFile: "name",
+  retry: "object",
+  fetch: "function",
+  signal: "AbortSignal",
+};
+
+const retryNames: OptionNames<RetryPolicy> = {
+  attempts: "number",
+  delay: "number",
+  longestDelay: "number",
+  idleTimeout: "number",
+  lowestSpeed: "number",
 };
 
 /**
@@ -57,10 +65,8 @@ export async function openRepository(
   source: string,
   options: OpenRepositoryOptions,
 ): Promise<ModelFiles> {
-  if (typeof options !== "object" || options === null) {
-    throw new InvalidInputError("options", `must be an object, not ${typeof options}`);
-  }
   requireKnownOptions(options, names, kind === "model" ? "openModel" : "openDataset");
+  if (options.retry !== undefined) requireKnownOptions(options.retry, retryNames, "retry", "retry");
   options.signal?.throwIfAborted();
   if (typeof source !== "string") {
     const found = source === null ? "null" : typeof source;

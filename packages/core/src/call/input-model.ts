@@ -1,7 +1,7 @@
 import type { Backend } from "../contract/backend.js";
 import { InvalidInputError } from "../contract/errors.js";
 import type { ModelFiles } from "../contract/model-files.js";
-import { nameOf } from "./input.js";
+import { nameOf } from "./option-types.js";
 
 /** @throws {InvalidInputError} that says how files are had, by what was given in their place. */
 export function requireModelFiles(model: ModelFiles, path = "model"): void {
@@ -39,16 +39,20 @@ export function requireModelFiles(model: ModelFiles, path = "model"): void {
   }
 }
 
+/** Functions that make backends, each of a package of its name. */
+const makers = ["onnx", "llamacpp", "mnn", "coreml"] as const;
+
 /** @throws {InvalidInputError} that says how a backend is had, by what was given in its place. */
 export function requireBackend(backend: Backend, path = "backend"): void {
   const given: unknown = backend;
   if (typeof given === "string") {
-    const name = JSON.stringify(given.slice(0, 80));
-    const maker = /^\w{1,20}/.exec(given)?.[0] ?? "onnx";
+    // What is none of these packages may be one that openReranker imports.
+    const maker = makers.find((one) => given.startsWith(one));
+    const name = JSON.stringify(maker === undefined && !/[./]/.test(given) ? "onnx" : given.slice(0, 80));
     throw new InvalidInputError(
       path,
-      `must be a backend, not its name: write ${path}: ${maker}(), with ${maker} of @crossrank/backend-${maker}, or ` +
-        `openReranker(model, { backend: ${name} }) of crossrank`,
+      `must be a backend, not its name: write ${path}: ${maker ?? "onnx"}(), with ${maker ?? "onnx"} of ` +
+        `@crossrank/backend-${maker ?? "onnx"}, or openReranker(model, { backend: ${name} }) of crossrank`,
     );
   }
   if (isPromise(given)) throw new InvalidInputError(path, `is a promise: await it`);

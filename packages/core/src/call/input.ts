@@ -11,6 +11,7 @@ import type { PairScore, RankedDocument } from "../contract/result.js";
 import type { CheckedPair } from "../families/family.js";
 import { rankByLogit } from "../score/order.js";
 import { type OptionNames, requireKnownOptions } from "./option-names.js";
+import { nameOf, requireOptionType } from "./option-types.js";
 
 // A caller's arguments are read here and nowhere else: each property and each element once, while the call has not yet
 // given up the event loop. Whatever the caller does to them afterwards (an array that it fills again, a getter that
@@ -62,10 +63,10 @@ export interface RankRequest<Document> {
 export function readRankRequest<Document extends DocumentInput>(
   given: RerankOptions<Document>,
 ): RankRequest<Document> {
-  requireObject(given, "options", "rerank({ query, documents })");
-  requireKnownOptions(given, rerankNames, "rerank");
+  requireKnownOptions(given, rerankNames, "rerank", undefined, "rerank({ query, documents })");
   const options = readStopOptions(given);
-  const { query, topN, returnDocuments } = given;
+  const { query, topN, returnDocuments = false } = given;
+  requireOptionType(returnDocuments, "boolean", "returnDocuments");
   if (typeof query !== "string")
     throw new InvalidInputError("query", `must be a string, not ${nameOf(query)}`);
   if (topN !== undefined && !(Number.isInteger(topN) && topN > 0)) {
@@ -80,14 +81,13 @@ export function readRankRequest<Document extends DocumentInput>(
   return {
     ...{ options, pairs, documents },
     topN,
-    returnDocuments: Boolean(returnDocuments),
+    returnDocuments,
   };
 }
 
 /** @throws {InvalidInputError} */
 export function readCallOptions(given: ScoreOptions): CallOptions {
-  requireObject(given, "options");
-  requireKnownOptions(given, scoreNames, "score");
+  requireKnownOptions(given, scoreNames, "score", undefined, "score([{ query, document }])");
   return readStopOptions(given);
 }
 
@@ -97,6 +97,7 @@ function readStopOptions(given: ScoreOptions): CallOptions {
   if (!["throw", "partial", undefined].includes(whenAborted)) {
     throw new InvalidInputError("whenAborted", `must be throw or partial, not ${String(whenAborted)}`);
   }
+  requireOptionType(returnCacheKey, "boolean", "returnCacheKey");
   return {
     signal: readSignal(signal),
     whenAborted,
@@ -109,12 +110,12 @@ function readStopOptions(given: ScoreOptions): CallOptions {
 
 /** @throws {InvalidInputError} */
 export function readEmbedOptions(given: EmbedOptions): EmbedOptions {
-  requireObject(given, "options", 'embed(texts, { as: "query" })');
-  requireKnownOptions(given, embedNames, "embed");
+  requireKnownOptions(given, embedNames, "embed", undefined, 'embed(texts, { as: "query" })');
   const { signal, onProgress, returnCacheKey, as } = given;
   if (as !== "query" && as !== "document") {
     throw new InvalidInputError("as", `must be query or document, not ${String(as)}`);
   }
+  requireOptionType(returnCacheKey, "boolean", "returnCacheKey");
   return {
     signal: readSignal(signal),
     onProgress: readCallback(onProgress, "onProgress"),
@@ -125,7 +126,6 @@ export function readEmbedOptions(given: EmbedOptions): EmbedOptions {
 
 /** Of a cache key. @throws {InvalidInputError} */
 export function readKeyOptions(given: Pick<ScoreOptions, "instruction">): Pick<ScoreOptions, "instruction"> {
-  requireObject(given, "options");
   requireKnownOptions(given, keyNames, "cacheKey");
   return { instruction: given.instruction };
 }
@@ -151,7 +151,9 @@ export function rankedDocuments<Document extends DocumentInput>(
 /** @throws {InvalidInputError} */
 export function readPairs(given: readonly Pair[]): CheckedPair[] {
   return readArray(given, "pairs", (pair: Pair, path): CheckedPair => {
-    requireObject(pair, path, "{ query, document }");
+    if (typeof pair !== "object" || pair === null) {
+      throw new InvalidInputError(path, `must be an object, not ${nameOf(pair)}: write { query, document }`);
+    }
     if (Array.isArray(pair)) throw new InvalidInputError(path, "is an array: write { query, document }");
     const { query, document } = pair;
     if (typeof query !== "string") {
@@ -197,11 +199,8 @@ export function readArray<Item, T>(
 
 /** @throws {InvalidInputError} */
 export function readSignal(signal: AbortSignal | null | undefined): AbortSignal | undefined {
-  if (signal === undefined || signal === null) return undefined;
-  if (typeof signal === "object" && typeof signal.aborted === "boolean" && "addEventListener" in signal) {
-    return signal;
-  }
-  throw new InvalidInputError("signal", `must be an AbortSignal, not ${nameOf(signal)}`);
+  requireOptionType(signal, "AbortSignal", "signal");
+  return signal ?? undefined;
 }
 
 /** @throws {InvalidInputError} */
@@ -209,26 +208,20 @@ export function readCallback<Callback>(
   callback: Callback | null | undefined,
   path: string,
 ): Callback | undefined {
-  if (callback === undefined || callback === null) return undefined;
-  if (typeof callback === "function") return callback;
-  throw new InvalidInputError(path, `must be a function, not ${nameOf(callback)}`);
-}
-
-/**
- * @param form what to write, for the message.
- * @throws {InvalidInputError}
- */
-export function requireObject(value: unknown, path: string, form?: string): asserts value is object {
-  if (typeof value === "object" && value !== null) return;
-  const advice = form === undefined ? "" : `: write ${form}`;
-  throw new InvalidInputError(path, `must be an object, not ${nameOf(value)}${advice}`);
+  requireOptionType(callback, "function", path);
+  return callback ?? undefined;
 }
 
 /** Only read; a deadline knows which budgets there are. @throws {InvalidInputError} */
 function readTimeBudget(given: TimeBudget | null | undefined): TimeBudget | undefined {
   if (given === undefined || given === null) return undefined;
-  requireObject(given, "timeBudget", '{ milliseconds: 500, whenExceeded: "partial" }');
-  requireKnownOptions(given, budgetNames, "a time budget", "timeBudget");
+  requireKnownOptions(
+    given,
+    budgetNames,
+    "a time budget",
+    "timeBudget",
+    '{ milliseconds: 500, whenExceeded: "partial" }',
+  );
   const { milliseconds, whenExceeded } = given;
   return { milliseconds, whenExceeded };
 }
@@ -258,9 +251,4 @@ function asScored<Document extends DocumentInput>(document: Document, text: stri
   const property = Object.getOwnPropertyDescriptor(document, "text");
   if (property === undefined || !("value" in property) || property.value === text) return document;
   return { ...(document as object), text } as Document;
-}
-
-export function nameOf(value: unknown): string {
-  if (value === null) return "null";
-  return Array.isArray(value) ? "an array" : typeof value;
 }

@@ -1,7 +1,27 @@
 import { InvalidInputError } from "../contract/errors.js";
+import { type OptionType, requireOptionsObject, requireOptionType } from "./option-types.js";
 
-/** Every option of a call, by name; a type that gains one does not compile without it here. */
-export type OptionNames<Options> = { readonly [Name in keyof Required<Options>]: true };
+/**
+ * Every option of a call, by name, with the type of its value, or true where the call looks at that itself. An interface
+ * that gains an option does not compile without it here, nor with a type that its values do not have.
+ */
+export type OptionNames<Options> = {
+  readonly [Name in keyof Required<Options>]: true | TypeOf<Exclude<Options[Name], undefined>>;
+};
+
+type TypeOf<Value> = [Value] extends [boolean]
+  ? "boolean"
+  : [Value] extends [number]
+    ? "number"
+    : [Value] extends [string]
+      ? "string" | "name"
+      : [Value] extends [AbortSignal]
+        ? "AbortSignal"
+        : [Value] extends [(...given: never[]) => unknown]
+          ? "function"
+          : [Value] extends [object]
+            ? "object"
+            : never;
 
 /** What others call an option, in small letters without `_` and `-`: on the left our name. */
 const otherNames: Readonly<Record<string, string>> = {
@@ -13,13 +33,14 @@ const otherNames: Readonly<Record<string, string>> = {
   returnCacheKey: "includecachekey",
   query: "question search q",
   documents: "docs passages texts corpus candidates inputs sentences contents",
-  dtype: "precision quantized quantization quantisation quant torchdtype weightsdtype bits",
+  dtype: "precision quantized quantised quantization quantisation quant torchdtype weightsdtype bits",
   backend: "engine device provider runtimename",
   workers: "concurrency replicas instances copies processes poolsize parallelism",
   contexts: "workers worker numworkers copies sequences",
   sessions: "workers worker numworkers copies",
   threads: "intraopnumthreads nthreads cpus cores cputhreads",
-  executionProviders: "device providers ep eps accelerator",
+  executionProviders: "device providers ep eps accelerator gpu cuda",
+  sessionOptions: "graphoptimizationlevel graphoptimisationlevel executionmode interopnumthreads",
   gpu: "device gpulayers usegpu cuda",
   computeUnits: "device units",
   signal: "abortsignal abort abortcontroller controller canceltoken cancellationtoken",
@@ -43,7 +64,7 @@ const otherNames: Readonly<Record<string, string>> = {
   tokens: "maxtokens maxbatchtokens",
   onProgress: "progress progresscallback onprogressevent callback",
   onNotice: "onwarning log logger",
-  model: "modelid modelname modelpath modelfolder repo repoid",
+  model: "modelid modelname modelpath modelfolder repo repoid files modelfiles",
   file: "modelfile filename modelfilename artifact onnxfile",
   probe: "check warmup validate selftest",
   profile: "config overrides configuration",
@@ -56,50 +77,79 @@ const otherNames: Readonly<Record<string, string>> = {
 /** Where an option belongs that is none of the call's. */
 const homes: readonly (readonly [names: string, where: string])[] = [
   ["query documents topN returnDocuments", "is an option of rerank"],
-  ["timeBudget whenAborted returnCacheKey", "is an option of rerank and score"],
+  ["timeBudget whenAborted returnCacheKey signal", "is an option of rerank and score"],
   [
-    "model dtype maxLength truncation profile probe instruction",
+    "model dtype maxLength truncation profile probe instruction backend",
     "is an option of createReranker and openReranker",
   ],
-  ["backend", "is an option of createReranker and openReranker"],
   ["revision offline cacheFolder", "is an option of openModel and openReranker"],
-  [
-    "threads workers file batch isolation deadlines executionProviders gpu",
-    "is an option of the backend, as in onnx({ threads: 2 })",
-  ],
+  ["whenExhausted onFallback", "goes with variants"],
 ];
+
+/** Of backends, by one that has them; `@` stands for the option. */
+const homesInBackends: typeof homes = [
+  ["threads workers file batch isolation deadlines executionProviders sessionOptions", "onnx"],
+  ["gpu contexts flashAttention", "llamacpp"],
+  ["sessions", "mnn"],
+  ["computeUnits", "coreml"],
+].map(([names = "", maker]) => [names, `is an option of the backend, as in ${maker}({ @: … })`]);
 
 /** Longer names are no misspelling of any. */
 const longestName = 40;
 
 /**
- * Refuses options that a call does not know, so that none is misspelt in silence. A value that is undefined is none.
+ * Refuses options that a call does not know, and values of another type than the option's, so that nothing is misspelt
+ * in silence. A value that is undefined is none.
  *
- * @param known its options.
+ * @param known its options. One with a type is read here, and so once more than by the call.
  * @param call its name, for the message.
  * @param path where the options are in the arguments, if not at their top, e.g. `"timeBudget"`.
+ * @param form what to write in place of what holds no options, for the message.
  * @throws {InvalidInputError} that says what to write.
  */
 export function requireKnownOptions(
   given: object,
-  known: Readonly<Record<string, true>>,
+  known: Readonly<Record<string, true | OptionType>>,
   call: string,
   path?: string,
+  form?: string,
 ): void {
+  requireOptionsObject(given, path ?? "options", form);
+  const at = (name: string): string => (path === undefined ? name : `${path}.${name}`);
+  const values = given as Readonly<Record<string, unknown>>;
   for (const name of Object.keys(given)) {
-    if (Object.hasOwn(known, name) || (given as Record<string, unknown>)[name] === undefined) continue;
+    if (Object.hasOwn(known, name) || values[name] === undefined) continue;
     const shown = name.length > longestName ? `${name.slice(0, longestName)}…` : name;
-    const place = path === undefined ? shown : `${path}.${shown}`;
-    throw new InvalidInputError(place, `is not an option of ${call}: ${advice(name, Object.keys(known))}`);
+    throw new InvalidInputError(
+      at(shown),
+      `is not an option of ${call}: ${advice(name, Object.keys(known), call)}`,
+    );
+  }
+  for (const name in known) {
+    const type = known[name];
+    if (type !== undefined && type !== true) requireOptionType(values[name], type, at(name));
   }
 }
 
-function advice(name: string, known: readonly string[]): string {
+function advice(name: string, known: readonly string[], call: string): string {
   const right = nearest(name, known);
-  if (right !== undefined) return `write ${right}${right === "dtype" ? ', e.g. dtype: "int8"' : ""}`;
-  for (const [names, where] of homes) {
-    const there = nearest(name, names.split(" "));
-    if (there !== undefined) return `${there === name ? "it" : there} ${where}`;
+  if (right === "dtype") return 'write dtype, e.g. dtype: "int8"';
+  if (right === "sessionOptions") return `write sessionOptions: { ${name}: … }`;
+  if (right !== undefined) return `write ${right}`;
+  const opening = /^open\w+/.exec(call)?.[0];
+  if (opening !== undefined && nearest(name, ["model"]) !== undefined) {
+    return name === "files"
+      ? "each file is loaded when it is needed"
+      : `the model stands before the options, as in ${opening}(model, { … })`;
+  }
+  // A backend's own call has told which are its options: another's are of no use there.
+  const places = call.endsWith("()") ? homes : [...homes, ...homesInBackends];
+  const written = (all: readonly string[]): string | undefined => all.find((one) => one === name);
+  for (const find of [written, (all: readonly string[]) => nearest(name, all)]) {
+    for (const [names, where] of places) {
+      const there = find(names.split(" "));
+      if (there !== undefined) return `${there === name ? "it" : there} ${where.replace("@", there)}`;
+    }
   }
   return `there are ${known.join(", ")}`;
 }

@@ -7,11 +7,11 @@ import {
   readCallOptions,
   readPairs,
   readRankRequest,
-  requireObject,
 } from "../call/input.js";
 import { requireBackend, requireModelFiles } from "../call/input-model.js";
 import { Listener, unwrapped } from "../call/listener.js";
 import { type OptionNames, requireKnownOptions } from "../call/option-names.js";
+import { requireOptionType } from "../call/option-types.js";
 import { scoresOfNone } from "../call/scoring-call.js";
 import { snapshot } from "../call/snapshot.js";
 import { InvalidInputError } from "../contract/errors.js";
@@ -50,8 +50,13 @@ const variantNames: OptionNames<Variant> = {
  * @throws {InvalidInputError} when there is no variant, two have one name, or an option is wrong.
  */
 export function createFallbackReranker(options: FallbackOptions): FallbackReranker {
-  requireObject(options, "options", "createFallbackReranker({ variants: [{ name, model, backend }] })");
-  requireKnownOptions(options, names, "createFallbackReranker");
+  requireKnownOptions(
+    options,
+    names,
+    "createFallbackReranker",
+    undefined,
+    "createFallbackReranker({ variants: [{ name, model, backend }] })",
+  );
   const { whenExhausted = "throw", onFallback } = options;
   const variants = readVariants(options.variants);
   if (!["throw", "passthrough"].includes(whenExhausted)) {
@@ -76,14 +81,16 @@ function readVariants(given: FallbackOptions["variants"]): Variant[] {
   }
   const names = new Set<string>();
   return readArray(given, "variants", (variant: Variant, path): Variant => {
-    requireObject(variant as unknown, path, "{ name, model, backend }");
-    requireKnownOptions(variant, variantNames, "a variant", path);
+    requireKnownOptions(variant, variantNames, "a variant", path, "{ name, model, backend }");
     const { name, model, backend, dtype, maxLength, truncation, instruction, profile, probe, onProgress } =
       variant;
     if (typeof name !== "string" || name === "")
       throw new InvalidInputError(`${path}.name`, "must be a string, not empty");
     if (names.has(name)) throw new InvalidInputError(`${path}.name`, `is ${name}, which another variant has`);
     names.add(name);
+    requireOptionType(dtype, "name", `${path}.dtype`);
+    requireOptionType(probe, "boolean", `${path}.probe`);
+    requireOptionType(profile, "object", `${path}.profile`);
     const own = snapshot(profile, `${path}.profile`);
     const calls = readCallback(onProgress, `${path}.onProgress`);
     return {

@@ -1,6 +1,6 @@
-import { requireObject } from "../call/input.js";
 import { unwrapped } from "../call/listener.js";
 import { type OptionNames, requireKnownOptions } from "../call/option-names.js";
+import { requireOptionType } from "../call/option-types.js";
 import type { CreateRerankerOptions, Reranker } from "../contract/reranker.js";
 import { loadModelNames, SessionModel } from "./loaded-model.js";
 import type { SessionReranker } from "./session-reranker.js";
@@ -37,12 +37,13 @@ export async function loadReranker(
   options: CreateRerankerOptions,
   variant?: string,
 ): Promise<SessionReranker> {
-  requireObject(options, "options", "createReranker({ model, backend })");
-  requireKnownOptions(options, names, "createReranker");
-  const { truncation, instruction, maxLength, probe, signal } = options;
+  requireKnownOptions(options, names, "createReranker", undefined, "createReranker({ model, backend })");
+  const { profile: given, truncation, instruction, maxLength, probe, signal } = options;
+  requireOptionType(given, "object", "profile");
+  requireOptionType(probe, "boolean", "probe");
   // Facts about the model to the profile, which refuses what does not go with it before anything is loaded.
   const profile = {
-    ...options.profile,
+    ...given,
     ...(truncation === undefined ? {} : { truncation }),
     ...(instruction === undefined ? {} : { instruction }),
   };

@@ -1,9 +1,10 @@
 import pLimit, { type LimitFunction } from "p-limit";
 import { contentsOf } from "../call/cache-key.js";
-import { readCallback, readSignal, requireObject } from "../call/input.js";
+import { readCallback, readSignal } from "../call/input.js";
 import { requireBackend, requireModelFiles } from "../call/input-model.js";
 import { Listener, unwrapped } from "../call/listener.js";
 import { type OptionNames, requireKnownOptions } from "../call/option-names.js";
+import { requireOptionType } from "../call/option-types.js";
 import { lastPatience, settledWithin } from "../call/patience.js";
 import {
   type Backend,
@@ -75,8 +76,7 @@ interface LoadedParts {
  * @throws {ModelLoadError} the runtime refuses the artifact.
  */
 export async function loadModel(options: LoadModelOptions): Promise<LoadedModel> {
-  requireObject(options, "options", "loadModel({ model, backend })");
-  requireKnownOptions(options, loadModelNames, "loadModel");
+  requireKnownOptions(options, loadModelNames, "loadModel", undefined, "loadModel({ model, backend })");
   return unwrapped(SessionModel.load(options));
 }
 
@@ -193,10 +193,10 @@ export class SessionModel implements LoadedModel {
 
   async createReranker(options: LoadedRerankerOptions = {}, bond: Bond = {}): Promise<SessionReranker> {
     if (this.#disposing !== undefined) throw new DisposedError("model");
-    requireObject(options, "options");
     requireKnownOptions(options, rerankerNames, "createReranker of a loaded model");
     const most = this.profile.maxLength;
     const { truncation, instruction, maxLength = most, probe: wantsProbe = true } = options;
+    requireOptionType(wantsProbe, "boolean", "probe");
     const signal = readSignal(options.signal);
     const batches = options.batches && readBatchPreference(options.batches, "batches");
     // At the model's own length: what the caller shortens says nothing about the model.
@@ -303,10 +303,11 @@ async function withoutArtifact(
 
 /** @throws {InvalidInputError} */
 function readLoadOptions(given: LoadModelOptions): LoadModelOptions {
-  requireObject(given, "options");
   const { model, backend, dtype, profile, signal, onProgress } = given;
   requireModelFiles(model);
   requireBackend(backend);
+  requireOptionType(dtype, "name", "dtype");
+  requireOptionType(profile, "object", "profile");
   return {
     ...{ model, backend, dtype, profile },
     signal: readSignal(signal),

@@ -1,4 +1,4 @@
-import { readCallback, readSignal, requireObject } from "../call/input.js";
+import { readCallback, readSignal } from "../call/input.js";
 import { Listener, unwrapped } from "../call/listener.js";
 import { type OptionNames, requireKnownOptions } from "../call/option-names.js";
 import type { BatchPreference } from "../contract/backend.js";
@@ -71,8 +71,13 @@ export interface Verification extends Judgement, Omit<Provenance, "scoring" | "c
  * @throws the signal's reason, once aborted.
  */
 export async function verify(options: VerifyOptions): Promise<Verification> {
-  requireObject(options, "options", "verify({ model, backend, goldens })");
-  requireKnownOptions(options, { ...loadModelNames, ...names }, "verify");
+  requireKnownOptions(
+    options,
+    { ...loadModelNames, ...names },
+    "verify",
+    undefined,
+    "verify({ model, backend, goldens })",
+  );
   const request = readRequest(options);
   const { model, backend, dtype, profile, onProgress } = options;
   const { signal } = request;
@@ -97,8 +102,7 @@ export async function verify(options: VerifyOptions): Promise<Verification> {
  * @throws the signal's reason, once aborted.
  */
 export async function verifyLoaded(model: LoadedModel, options: VerifyLoadedOptions): Promise<Verification> {
-  requireObject(options, "options", "verifyLoaded(model, { goldens })");
-  requireKnownOptions(options, names, "verifyLoaded");
+  requireKnownOptions(options, names, "verifyLoaded", undefined, "verifyLoaded(model, { goldens })");
   const request = readRequest(options);
   if (!(model instanceof SessionModel)) {
     throw new InvalidInputError("model", "must be one that `loadModel` of this copy of @crossrank/core gave");
@@ -108,7 +112,6 @@ export async function verifyLoaded(model: LoadedModel, options: VerifyLoadedOpti
 
 /** As given, each property read once. @throws {InvalidInputError} */
 function readRequest(given: VerifyLoadedOptions): VerifyLoadedOptions {
-  requireObject(given, "options");
   const { goldens, tolerance, batches, signal, onScored } = given;
   if (tolerance !== undefined && !(typeof tolerance === "number" && tolerance > 0)) {
     throw new InvalidInputError("tolerance", `must be a number above 0, not ${String(tolerance)}`);
