@@ -167,7 +167,11 @@ const mistakes: readonly (readonly [string, () => unknown, RegExp])[] = [
     () => open("nano", { timeBudget: 100 }),
     /^timeBudget must be an object, not number: write/,
   ],
-  ["whenExhausted alone", () => open("nano", { whenExhausted: "throw" }), /: it goes with variants$/],
+  [
+    "whenExhausted alone",
+    () => open("nano", { whenExhausted: "throw" }),
+    /: it is an option of openReranker with variants$/,
+  ],
   [
     "signal of a chain",
     () => open("nano", { variants: [{ backend: "onnx" }], signal: AbortSignal.timeout(9999) }),

@@ -63,7 +63,7 @@ export interface RankRequest<Document> {
 export function readRankRequest<Document extends DocumentInput>(
   given: RerankOptions<Document>,
 ): RankRequest<Document> {
-  requireKnownOptions(given, rerankNames, "rerank", undefined, "rerank({ query, documents })");
+  requireKnownOptions(given, rerankNames, "rerank", undefined, "@({ query, documents })");
   const options = readStopOptions(given);
   const { query, topN, returnDocuments = false } = given;
   requireOptionType(returnDocuments, "boolean", "returnDocuments");
@@ -87,7 +87,7 @@ export function readRankRequest<Document extends DocumentInput>(
 
 /** @throws {InvalidInputError} */
 export function readCallOptions(given: ScoreOptions): CallOptions {
-  requireKnownOptions(given, scoreNames, "score", undefined, "score([{ query, document }])");
+  requireKnownOptions(given, scoreNames, "score", undefined, "@([{ query, document }])");
   return readStopOptions(given);
 }
 
@@ -110,7 +110,7 @@ function readStopOptions(given: ScoreOptions): CallOptions {
 
 /** @throws {InvalidInputError} */
 export function readEmbedOptions(given: EmbedOptions): EmbedOptions {
-  requireKnownOptions(given, embedNames, "embed", undefined, 'embed(texts, { as: "query" })');
+  requireKnownOptions(given, embedNames, "embed", undefined, '@(texts, { as: "query" })');
   const { signal, onProgress, returnCacheKey, as } = given;
   if (as !== "query" && as !== "document") {
     throw new InvalidInputError("as", `must be query or document, not ${String(as)}`);

@@ -76,14 +76,11 @@ const otherNames: Readonly<Record<string, string>> = {
 
 /** Where an option belongs that is none of the call's. */
 const homes: readonly (readonly [names: string, where: string])[] = [
-  ["query documents topN returnDocuments", "is an option of rerank"],
-  ["timeBudget whenAborted returnCacheKey signal", "is an option of rerank and score"],
-  [
-    "model dtype maxLength truncation profile probe instruction backend",
-    "is an option of createReranker and openReranker",
-  ],
-  ["revision offline cacheFolder", "is an option of openModel and openReranker"],
-  ["whenExhausted onFallback", "goes with variants"],
+  ["query documents topN returnDocuments", "rerank"],
+  ["timeBudget whenAborted returnCacheKey signal", "rerank and score"],
+  ["model dtype maxLength truncation profile probe instruction backend", "createReranker and openReranker"],
+  ["revision offline cacheFolder", "openModel and openReranker"],
+  ["whenExhausted onFallback", "openReranker with variants"],
 ];
 
 /** Of backends, by one that has them; `@` stands for the option. */
@@ -92,7 +89,7 @@ const homesInBackends: typeof homes = [
   ["gpu contexts flashAttention", "llamacpp"],
   ["sessions", "mnn"],
   ["computeUnits", "coreml"],
-].map(([names = "", maker]) => [names, `is an option of the backend, as in ${maker}({ @: … })`]);
+].map(([names = "", maker]) => [names, `the backend, as in ${maker}({ @: … })`]);
 
 /** Longer names are no misspelling of any. */
 const longestName = 40;
@@ -104,7 +101,7 @@ const longestName = 40;
  * @param known its options. One with a type is read here, and so once more than by the call.
  * @param call its name, for the message.
  * @param path where the options are in the arguments, if not at their top, e.g. `"timeBudget"`.
- * @param form what to write in place of what holds no options, for the message.
+ * @param form what to write in place of what holds no options, for the message; `@` stands for the call.
  * @throws {InvalidInputError} that says what to write.
  */
 export function requireKnownOptions(
@@ -114,7 +111,7 @@ export function requireKnownOptions(
   path?: string,
   form?: string,
 ): void {
-  requireOptionsObject(given, path ?? "options", form);
+  requireOptionsObject(given, path ?? "options", form?.replace("@", call));
   const at = (name: string): string => (path === undefined ? name : `${path}.${name}`);
   const values = given as Readonly<Record<string, unknown>>;
   for (const name of Object.keys(given)) {
@@ -132,26 +129,30 @@ export function requireKnownOptions(
 }
 
 function advice(name: string, known: readonly string[], call: string): string {
+  const opening = /^open\w+/.exec(call)?.[0];
+  // A backend's own call has told which are its options: another's are of no use there.
+  const places = call.endsWith("()") ? homes : [...homes, ...homesInBackends];
+  const home = (find: (all: readonly string[]) => string | undefined): string | undefined => {
+    for (const [names, where] of places) {
+      const there = find(names.split(" "));
+      if (there !== undefined)
+        return `${there === name ? "it" : there} is an option of ${where.replace("@", there)}`;
+    }
+    return undefined;
+  };
+  // What is written as elsewhere is no other name of an option here.
+  const elsewhere = opening && name === "model" ? undefined : home((all) => all.find((one) => one === name));
+  if (elsewhere !== undefined) return elsewhere;
   const right = nearest(name, known);
   if (right === "dtype") return 'write dtype, e.g. dtype: "int8"';
   if (right === "sessionOptions") return `write sessionOptions: { ${name}: … }`;
   if (right !== undefined) return `write ${right}`;
-  const opening = /^open\w+/.exec(call)?.[0];
   if (opening !== undefined && nearest(name, ["model"]) !== undefined) {
     return name === "files"
       ? "each file is loaded when it is needed"
       : `the model stands before the options, as in ${opening}(model, { … })`;
   }
-  // A backend's own call has told which are its options: another's are of no use there.
-  const places = call.endsWith("()") ? homes : [...homes, ...homesInBackends];
-  const written = (all: readonly string[]): string | undefined => all.find((one) => one === name);
-  for (const find of [written, (all: readonly string[]) => nearest(name, all)]) {
-    for (const [names, where] of places) {
-      const there = find(names.split(" "));
-      if (there !== undefined) return `${there === name ? "it" : there} ${where.replace("@", there)}`;
-    }
-  }
-  return `there are ${known.join(", ")}`;
+  return home((all) => nearest(name, all)) ?? `there are ${known.join(", ")}`;
 }
 
 /** The option that somebody means who writes `name`. */

@@ -55,7 +55,7 @@ export function createFallbackReranker(options: FallbackOptions): FallbackRerank
     names,
     "createFallbackReranker",
     undefined,
-    "createFallbackReranker({ variants: [{ name, model, backend }] })",
+    "@({ variants: [{ name, model, backend }] })",
   );
   const { whenExhausted = "throw", onFallback } = options;
   const variants = readVariants(options.variants);

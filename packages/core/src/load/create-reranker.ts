@@ -37,7 +37,7 @@ export async function loadReranker(
   options: CreateRerankerOptions,
   variant?: string,
 ): Promise<SessionReranker> {
-  requireKnownOptions(options, names, "createReranker", undefined, "createReranker({ model, backend })");
+  requireKnownOptions(options, names, "createReranker", undefined, "@({ model, backend })");
   const { profile: given, truncation, instruction, maxLength, probe, signal } = options;
   requireOptionType(given, "object", "profile");
   requireOptionType(probe, "boolean", "probe");

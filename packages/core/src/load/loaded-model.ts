@@ -76,7 +76,7 @@ interface LoadedParts {
  * @throws {ModelLoadError} the runtime refuses the artifact.
  */
 export async function loadModel(options: LoadModelOptions): Promise<LoadedModel> {
-  requireKnownOptions(options, loadModelNames, "loadModel", undefined, "loadModel({ model, backend })");
+  requireKnownOptions(options, loadModelNames, "loadModel", undefined, "@({ model, backend })");
   return unwrapped(SessionModel.load(options));
 }
 
