@@ -17,5 +17,6 @@ export { createFallbackReranker } from "./fallback/fallback-reranker.js";
 export { createReranker } from "./load/create-reranker.js";
 export { loadModel } from "./load/loaded-model.js";
 export type { DeclaredLabels } from "./profile/logits-shape.js";
-export { type ProfileReading, readProfile } from "./profile/read-profile.js";
+export { readProfile } from "./profile/read-profile.js";
+export type { ProfileReading } from "./profile/reading.js";
 export { scaleOf } from "./score/head.js";

@@ -402,6 +402,14 @@ describe("a near miss is refused", () => {
     ],
     ["a merge of two", { card: "---\nbase_model:\n- Qwen/Qwen3-Reranker-0.6B\n- Qwen/Qwen3-0.6B\n---\n" }],
     ["a base that is none of the catalogue", { base: "Qwen/Qwen3-0.6B" }],
+    [
+      "a chat model whose card cites a reranker's prompt",
+      { card: qwenCard.replace("pipeline_tag: text-ranking", "pipeline_tag: text-generation") },
+    ],
+    [
+      "another precision of a chat model, whose card cites a reranker's prompt",
+      { card: qwenCard.replace("library_name:", "base_model_relation: quantized\nlibrary_name:") },
+    ],
     ["quotes of two models", { card: `${qwenCard}\n${contextualCard}` }],
     ["a token of its own", { card: qwenCard, tokenizer: withToken("<|relevance|>", true) }],
     ["a token of its own that is not special", { card: qwenCard, tokenizer: withToken("<score>", false) }],
@@ -554,6 +562,25 @@ describe("text before queries and documents of an embedding model", () => {
       queryPrefix: "query: ",
       documentPrefix: "passage: ",
     });
+  });
+
+  test("is that of the base which a card states, not of a model that it cites", async () => {
+    const cited = 'Compared to E5 (Each input text should start with "query: " or "passage: ")';
+    const quantized = conversionOf("BAAI/bge-small-en-v1.5", "base_model_relation: quantized\n");
+    expect((await of("a/b", undefined, quantized + cited)).profile).toMatchObject({
+      queryPrefix: "Represent this sentence for searching relevant passages: ",
+      documentPrefix: "",
+    });
+    for (const card of [
+      conversionOf("some/embedder", "base_model_relation: finetune\n"),
+      conversionOf("some/embedder", "base_model_relation: quantized\n"),
+      "---\npipeline_tag: text-generation\n---\n",
+    ]) {
+      expect((await of("a/b", undefined, card + cited)).profile).toMatchObject({
+        queryPrefix: "",
+        documentPrefix: "",
+      });
+    }
   });
 
   test("is none where the files say so, in a finetune, and of what is not known", async () => {

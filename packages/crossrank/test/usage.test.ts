@@ -6,7 +6,12 @@ import type { Command, Option } from "commander";
 import { afterAll, describe, expect, it } from "vitest";
 import { exitCodeTable } from "../src/exit-codes.js";
 import { createProgram } from "../src/program.js";
-import { conformanceFixture, crossrankInTurn as crossrank, temporaryFolder } from "./run-command.js";
+import {
+  conformanceFixture,
+  crossrankInTurn as crossrank,
+  crossrank as crossrankAlone,
+  temporaryFolder,
+} from "./run-command.js";
 
 const folder = temporaryFolder();
 const context = { signal: new AbortController().signal, log: () => undefined, endWithin: () => undefined };
@@ -237,7 +242,8 @@ describe("start", () => {
     const hook = new URL("loaded-modules.mjs", import.meta.url);
     const file = join(log, `${args.join(" ").replace(/\W+/g, "-")}.log`);
     await mkdir(log, { recursive: true });
-    const outcome = await crossrank(args, {
+    // A process of its own: what one has loaded is what counts.
+    const outcome = await crossrankAlone(args, {
       input: "the cat",
       environment: { NODE_OPTIONS: `--import=${hook.href}`, CROSSRANK_TEST_LOG: file },
     });

@@ -6,7 +6,7 @@ import { type Connection, request, statusError } from "./connection.js";
 import { hashFile, startDigest } from "./digest.js";
 import { HashMismatchError, HubNetworkError, HubResponseError } from "./errors.js";
 import { untilAborted } from "./keyed-queue.js";
-import { digestOf, type ListedFile } from "./listing.js";
+import { digestOf, type ListedFile } from "./listed-file.js";
 import { openPartial, removePartials } from "./partial-file.js";
 import { reasonOf } from "./reason.js";
 import { pagePath } from "./repository-kind.js";

@@ -5,7 +5,7 @@ import type { RepositoryCache } from "./cache.js";
 import type { Connection } from "./connection.js";
 import { fetchRange } from "./download.js";
 import type { ByteRange } from "./folder.js";
-import { digestOf, type ListedFile } from "./listing.js";
+import { digestOf, type ListedFile } from "./listed-file.js";
 
 /** Bytes. A smaller file is taken whole: it is there as fast, and can be verified. */
 const leastFile = 8 << 20;

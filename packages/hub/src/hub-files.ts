@@ -7,14 +7,8 @@ import { CacheError, HashMismatchError, OfflineMissingError } from "./errors.js"
 import { FileRanges } from "./file-ranges.js";
 import { type ByteRange, fileNotFound, listFolder, readRange, readWholeText } from "./folder.js";
 import { KeyedQueue, untilAborted } from "./keyed-queue.js";
-import {
-  digestOf,
-  fetchListing,
-  type ListedFile,
-  type Listing,
-  readCachedListing,
-  writeCachedListing,
-} from "./listing.js";
+import { digestOf, type ListedFile, type Listing } from "./listed-file.js";
+import { fetchListing, readCachedListing, writeCachedListing } from "./listing.js";
 import { checkPin, type LockFile } from "./lock-file.js";
 import { checkRelativePath } from "./safe-path.js";
 

@@ -2,32 +2,11 @@ import { createHash } from "node:crypto";
 import { datasetInfo, listFiles, modelInfo } from "@huggingface/hub";
 import { isCommit, type RepositoryCache, readIfThere } from "./cache.js";
 import { type Connection, createApiFetch } from "./connection.js";
-import type { Digest } from "./digest.js";
 import { HubError, HubNotFoundError, HubResponseError } from "./errors.js";
+import type { ListedFile, Listing } from "./listed-file.js";
 import { fetchMirrorListing, maybeWithoutListing } from "./mirror-listing.js";
 import { apiPath } from "./repository-kind.js";
 import { checkRelativePath } from "./safe-path.js";
-
-/** One file of a commit, as the hub lists it. */
-export interface ListedFile {
-  readonly path: string;
-  /** Bytes of the content. */
-  readonly size: number;
-  /** Git's id of the blob; of the pointer for an LFS file. */
-  readonly oid: string;
-  /** Lower-case hex, for LFS files. */
-  readonly sha256: string | undefined;
-  /** The file's name in Xet storage. Not used here, kept for Python. */
-  readonly xetHash: string | undefined;
-}
-
-export type Listing = ReadonlyMap<string, ListedFile>;
-
-export function digestOf(file: ListedFile): Digest {
-  return file.sha256 === undefined
-    ? { algorithm: "git-sha1", hex: file.oid }
-    : { algorithm: "sha256", hex: file.sha256 };
-}
 
 /**
  * The commit that a branch, tag or short hash stands for now.

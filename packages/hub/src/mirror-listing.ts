@@ -1,6 +1,6 @@
 import { type Connection, createApiFetch, request, statusError } from "./connection.js";
 import { HubNotFoundError, HubResponseError } from "./errors.js";
-import type { ListedFile } from "./listing.js";
+import type { ListedFile } from "./listed-file.js";
 import { apiPath, pagePath } from "./repository-kind.js";
 import { withRetries } from "./retry.js";
 import { checkRelativePath } from "./safe-path.js";

@@ -1,7 +1,7 @@
 import type { Head, TemplatePiece } from "../contract/model-profile.js";
 import type { ModelReader } from "../files/model-reader.js";
 import { type CatalogueEntry, catalogue, type Prompt, type TokenizerFacts } from "./catalogue-facts.js";
-import { readCardBase, saysTrained } from "./model-card.js";
+import { readCardBase, readCardTask, saysTrained } from "./model-card.js";
 import { type AddedToken, piecesOfPrompt, standInFor } from "./prompt-template.js";
 
 /*
@@ -72,8 +72,11 @@ export interface CatalogueAnswer {
   readonly hint: string;
 }
 
-/** How much evidence says, most first: its own words, what it is said to be a form of, its name. */
-const strengths = ["quote", "statement", "name"] as const;
+/**
+ * How much evidence says, most first: the words of what makes its prompt, what it is said to be a form of, the words of
+ * its card, which may quote another model to compare with it, its name.
+ */
+const strengths = ["quote", "statement", "card", "name"] as const;
 
 interface Evidence {
   readonly strength: (typeof strengths)[number];
@@ -123,6 +126,14 @@ export async function lookUp(question: CatalogueQuestion): Promise<CatalogueAnsw
   };
 }
 
+const cardName = "README.md";
+
+/** What cards of rerankers and of embedders say that they are for. */
+const tasks: Readonly<Record<CatalogueQuestion["kind"], readonly string[]>> = {
+  reranker: ["text-ranking", "text-classification", "sentence-similarity", "feature-extraction"],
+  prefixes: ["sentence-similarity", "feature-extraction", "text-ranking", "text-classification", "fill-mask"],
+};
+
 interface Texts {
   /** What may quote a prompt, by the name of its file, in plain words. */
   readonly quoting: ReadonlyMap<string, string>;
@@ -140,7 +151,7 @@ async function textsOf({
     .filter((entry) => entry.architectures.includes(architecture))
     .flatMap((entry) => entry.code ?? []);
   const quoting = new Map<string, string>();
-  const names = kind === "reranker" ? ["chat_template.jinja", ...code, "README.md"] : ["README.md"];
+  const names = kind === "reranker" ? ["chat_template.jinja", ...code, cardName] : [cardName];
   let statement: Statement | undefined;
   for (const name of names) {
     const text = await reader.text(name).catch(() => {
@@ -148,11 +159,24 @@ async function textsOf({
       return undefined;
     });
     if (text === undefined) continue;
-    quoting.set(name, plain(text));
-    if (name === "README.md") statement = statementOf(text, reader.present);
+    if (name === cardName) statement = statementOf(text, reader.present);
+    if (name !== cardName || !isForeign(text, kind, architecture)) quoting.set(name, plain(text));
   }
   if (chatTemplate !== undefined) quoting.set("tokenizer_config.json chat_template", plain(chatTemplate));
   return { quoting, statement };
+}
+
+/**
+ * Whether a card says that what it quotes is another model's: it is for another task, or made of a model that is none of
+ * the catalogue's. A reranker is trained of a language model that is none either; another precision of one is no reranker.
+ */
+function isForeign(card: string, kind: CatalogueQuestion["kind"], architecture: string): boolean {
+  const task = readCardTask(card);
+  if (task !== undefined && !tasks[kind].includes(task)) return true;
+  const { models, relation } = readCardBase(card);
+  if (relation === undefined || (kind === "reranker" && relation !== "quantized")) return false;
+  const entries = catalogue.filter((entry) => entry.architectures.includes(architecture));
+  return models.some((model) => !entries.some((entry) => isListed(entry, model)));
 }
 
 /** Without the signs by which a program's text, or a line's end, differ from the words. */
@@ -174,13 +198,19 @@ function evidenceOf(
   { quoting, statement }: Texts,
 ): Evidence | undefined {
   for (const [file, text] of quoting) {
-    if (quotes(entry, text)) return { strength: "quote", text: `${file} has the wording of ${entry.name}` };
+    if (file !== cardName && quotes(entry, text)) return quotation(file, entry, "quote");
   }
   if (isListed(entry, base)) return { strength: "statement", text: `the option base says ${base}` };
   if (statement !== undefined && statement.weights === undefined && isListed(entry, statement.model))
     return { strength: "statement", text: `README.md has the base_model ${statement.model}` };
+  const card = quoting.get(cardName);
+  if (card !== undefined && quotes(entry, card)) return quotation(cardName, entry, "card");
   if (isListed(entry, repository)) return { strength: "name", text: `its repository is ${repository}` };
   return undefined;
+}
+
+function quotation(file: string, { name }: CatalogueEntry, strength: Evidence["strength"]): Evidence {
+  return { strength, text: `${file} has the wording of ${name}` };
 }
 
 function isListed(entry: CatalogueEntry, id: string | undefined): boolean {

@@ -18,6 +18,11 @@ export function readCardBase(card: string): CardBase {
   };
 }
 
+/** `pipeline_tag`: what a card says that its model is for, such as `text-ranking`. */
+export function readCardTask(card: string): string | undefined {
+  return valuesOf(frontMatter(card), "pipeline_tag")[0];
+}
+
 /** Tags with which training libraries mark what they trained. */
 const trainedTag = /^(?:fine-?tun(?:e|ed|ing)|generated_from_trainer|trl|sft|lora|adapter|merge)$/i;
 

@@ -15,7 +15,7 @@ import {
   spellingsOf,
   type TokenizerConfig,
   type WholeReading,
-} from "./read-profile.js";
+} from "./reading.js";
 import type { SentenceTransformersFacts } from "./sentence-transformers.js";
 
 /** How the source of a fact of the catalogue begins. */

@@ -22,30 +22,26 @@ import { jinaForRanking } from "./listwise.js";
 import { type DeclaredLabels, labelsOfArtifact } from "./logits-shape.js";
 import { readsPairsOfItsTokenizer } from "./pair-encoders.js";
 import { type Config, configSchema, crossrankJsonSchema } from "./profile-schema.js";
-import type { AddedToken } from "./prompt-template.js";
-import { positionCount, tokenId } from "./ranges.js";
+import { tokenId } from "./ranges.js";
+import {
+  addedTokens,
+  chatTemplateOf,
+  type Identity,
+  noLimit,
+  type ProfileReading,
+  type Put,
+  type Reading,
+  spellingsOf,
+  type TokenizerConfig,
+  type TokenizerJson,
+  tokenizerConfigSchema,
+  tokenizerSchema,
+  type WholeReading,
+} from "./reading.js";
 import { readSentenceTransformers, type SentenceTransformersFacts } from "./sentence-transformers.js";
 import { asItsClassReads } from "./tokenizer-settings.js";
 
-/** A model's profile, the tokenizer that goes with it, and where each fact was found. */
-export interface ProfileReading {
-  readonly profile: ModelProfile;
-  readonly sources: ProfileSources;
-  /** Parsed tokenizer.json, as the model uses it: with sentence-transformers' `do_lower_case` worked in. */
-  readonly tokenizerJson: unknown;
-  /** Where files of its tokenizer contradict each other and which was followed, as sentences without their periods. */
-  readonly disagreements: readonly string[];
-  /** Facts that no file of the model says, of the catalogue of published models, and how the model is known. */
-  readonly catalogue?: { readonly source: string; readonly facts: CrossrankJson };
-}
-
 type Fields = { -readonly [Field in keyof ModelProfile]?: ModelProfile[Field] };
-/** Enters a fact and its source; a fact that a file does not give leaves what is there. */
-type Put = <Field extends keyof ModelProfile>(
-  field: Field,
-  value: ModelProfile[Field] | undefined,
-  source: string,
-) => void;
 type Sources = { -readonly [Field in keyof ProfileSources]: string };
 
 /**
@@ -63,47 +59,6 @@ const offsetPositions = new Set([
 
 /** Architectures without embeddings for segments whose config.json has no type_vocab_size to say so. */
 const withoutSegments = new Set(["modernbert", "distilbert", "mpnet"]);
-
-/** tokenizer_config.json writes "no limit" as 1e30. */
-const noLimit = 1e9;
-
-/** The entries of tokenizer_config.json that are read. */
-export interface TokenizerConfig {
-  model_max_length?: number | null | undefined;
-  model_input_names?: string[] | null | undefined;
-  tokenizer_class?: string | null | undefined;
-  chat_template?: string | { name: string; template: string }[] | null | undefined;
-  [name: string]: unknown;
-}
-
-const tokenizerConfigSchema: z.ZodMiniType<TokenizerConfig> = z.looseObject({
-  // transformers writes "no limit" as 1e30.
-  model_max_length: z.nullish(z.union([positionCount, z.number().check(z.gte(noLimit))])),
-  model_input_names: z.nullish(z.array(z.string())),
-  tokenizer_class: z.nullish(z.string()),
-  chat_template: z.nullish(
-    z.union([z.string(), z.array(z.object({ name: z.string(), template: z.string() }))]),
-  ),
-});
-
-/** The parts of tokenizer.json that a profile is read from. */
-export interface TokenizerJson {
-  model: Record<string, unknown>;
-  normalizer?: { type: string; [name: string]: unknown } | null | undefined;
-  added_tokens?:
-    | { id: number; content: string; special?: boolean | null | undefined; [name: string]: unknown }[]
-    | null
-    | undefined;
-  [name: string]: unknown;
-}
-
-const tokenizerSchema: z.ZodMiniType<TokenizerJson> = z.looseObject({
-  model: z.looseObject({}),
-  normalizer: z.nullish(z.looseObject({ type: z.string() })),
-  added_tokens: z.nullish(
-    z.array(z.looseObject({ id: tokenId, content: z.string(), special: z.nullish(z.boolean()) })),
-  ),
-});
 
 /**
  * Reads what a model is from its own files. Precedence, field by field: `overrides`, then `crossrank.json`, then
@@ -178,14 +133,6 @@ async function requireHeadTensors(
       fix: "Take config.json and weights from the same revision of the model, or name the file that has it by head.modules in a crossrank.json",
     });
   }
-}
-
-/** What is known of a model beside its files' content. */
-interface Identity {
-  /** Undefined of a folder, whose name says nothing. */
-  readonly repository: string | undefined;
-  /** The repository of which these files are another form, where the user says so. */
-  readonly base: string | undefined;
 }
 
 /** As {@link readProfile}. */
@@ -294,24 +241,6 @@ function templateOf(profile: ModelProfile, sources: ProfileSources): readonly Te
   return isTokenizers && (profile.family === "cross-encoder" || profile.family === "bi-encoder")
     ? profile[field]
     : [];
-}
-
-/** Everything that the parts of a reading share. */
-export interface Reading {
-  readonly reader: ModelReader;
-  readonly put: Put;
-  /** What crossrank.json and the caller say: need not be found elsewhere. */
-  readonly given: CrossrankJson;
-  readonly modules: SentenceTransformersFacts | undefined;
-  readonly tokenizerJson: TokenizerJson;
-  readonly declaredLabels: DeclaredLabels | undefined;
-  readonly identity: Identity;
-  readonly signal: AbortSignal | undefined;
-}
-
-/** With what the catalogue says of the model, where its files do not say how a pair becomes a prompt. */
-export interface WholeReading extends Reading {
-  readonly answer: CatalogueAnswer | undefined;
 }
 
 /** What the configuration says beside the profile. */
@@ -553,30 +482,6 @@ async function readChat(
   }
   put("pairTemplate", templates.pair, source);
   put("instructedTemplate", templates.instructed, source);
-}
-
-export function chatTemplateOf({ chat_template: ofTokenizer }: TokenizerConfig): string | undefined {
-  const found = Array.isArray(ofTokenizer)
-    ? ofTokenizer.find(({ name }) => name === "default")?.template
-    : ofTokenizer;
-  return found ?? undefined;
-}
-
-/** Special tokens that a chat template may spell by their names. */
-export function spellingsOf(tokenizerConfig: TokenizerConfig): Readonly<Record<string, unknown>> {
-  return Object.fromEntries(
-    Object.entries(tokenizerConfig).filter(
-      ([name, value]) => name.endsWith("_token") && typeof value === "string",
-    ),
-  );
-}
-
-export function addedTokens(tokenizerJson: TokenizerJson): AddedToken[] {
-  return (tokenizerJson.added_tokens ?? []).map(({ id, content, special }) => ({
-    id,
-    content,
-    special: special === true,
-  }));
 }
 
 /**
