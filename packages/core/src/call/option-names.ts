@@ -25,6 +25,7 @@ type TypeOf<Value> = [Value] extends [boolean]
 
 /** What others call an option, in small letters without `_` and `-`: on the left our name. */
 const otherNames: Readonly<Record<string, string>> = {
+  topK: "topn k n top limit",
   topN: "topk k n top limit topnresults numresults maxresults numdocuments resultcount",
   maxLength:
     "maxtokens maxlen maxseqlength maxsequencelength modelmaxlength maxinputlength maxtokensperdoc sequencelength",
