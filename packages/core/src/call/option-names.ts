@@ -142,7 +142,10 @@ function advice(name: string, known: readonly string[], call: string): string {
     return undefined;
   };
   // What is written as elsewhere is no other name of an option here.
-  const elsewhere = opening && name === "model" ? undefined : home((all) => all.find((one) => one === name));
+  const isOwn =
+    (opening !== undefined && name === "model") ||
+    known.some((one) => otherNames[one]?.split(" ").includes(name.toLowerCase()));
+  const elsewhere = isOwn ? undefined : home((all) => all.find((one) => one === name));
   if (elsewhere !== undefined) return elsewhere;
   const right = nearest(name, known);
   if (right === "dtype") return 'write dtype, e.g. dtype: "int8"';
