@@ -31,6 +31,7 @@ export function answerCalls<Calls extends CallTable<Calls>>(
   { blocking = false }: { readonly blocking?: boolean } = {},
 ): void {
   const cancellations = new Map<number, AbortController>();
+  const underWay = new Set<Promise<void>>();
   let last: Promise<void> = Promise.resolve();
   channel.onMessage((message) => {
     if (message.kind === "cancel") {
@@ -40,28 +41,45 @@ export function answerCalls<Calls extends CallTable<Calls>>(
     const call = message as CallMessage<Calls>;
     const cancellation = new AbortController();
     cancellations.set(call.id, cancellation);
+    const before = [...underWay];
     const serve = async (): Promise<void> => {
-      await serveCall(handlers, call, { channel, signal: cancellation.signal });
+      await serveCall(handlers, call, { channel, signal: cancellation.signal, before });
       cancellations.delete(call.id);
     };
-    if (blocking) last = last.then(serve);
-    else void serve();
+    if (blocking) {
+      last = last.then(serve);
+      return;
+    }
+    const served = serve().finally(() => underWay.delete(served));
+    // Whoever is released while a model loads has no use for it.
+    if (call.kind !== "load") underWay.add(served);
   });
 }
 
 async function serveCall<Calls extends CallTable<Calls>>(
   handlers: Handlers<Calls>,
   { id, kind, argument }: CallMessage<Calls>,
-  { channel, signal }: { readonly channel: Channel<Calls>; readonly signal: AbortSignal },
+  {
+    channel,
+    signal,
+    before,
+  }: {
+    readonly channel: Channel<Calls>;
+    readonly signal: AbortSignal;
+    /** Calls that came before and have no answer yet. */
+    readonly before: readonly Promise<void>[];
+  },
 ): Promise<void> {
   const isLast = kind === "release";
+  // What the runtime has computed by the time that it is released is still on its way through promises.
+  const answered = async (): Promise<unknown> => (isLast ? Promise.allSettled(before) : undefined);
   try {
     signal.throwIfAborted();
-    channel.answer(
-      { id, result: await channel.during(async () => handlers[kind](argument, signal)) },
-      isLast,
-    );
+    const result = await channel.during(async () => handlers[kind](argument, signal));
+    await answered();
+    channel.answer({ id, result }, isLast);
   } catch (error) {
+    await answered();
     const stage = error instanceof RuntimeFailure ? error.stage : kind === "load" ? "model" : "run";
     channel.answer({ id, failure: { stage, message: messageOf(error).trim() } }, isLast);
   }
