@@ -57,7 +57,7 @@ const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
 function measure(backend) {
   const report = mkdtempSync(join(tmpdir(), "crossrank-memory-"));
   try {
-    const options = ["--task", task, "--limit", values.limit, "--report", report];
+    const options = ["--task", String(task), "--limit", values.limit, "--report", report];
     execFileSync(
       process.execPath,
       [
