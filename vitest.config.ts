@@ -22,7 +22,7 @@ const alone = here === "" ? [`packages/!(${loadedOnce.join("|")})`, "!(packages|
  * waits for the other.
  */
 const slowest = [
-  "test/code-blocks.test.ts",
+  "test/reader.test.ts",
   "packages/backend-llamacpp/test/conformance.test.ts",
   "packages/crossrank/test/ci.test.ts",
   "packages/convert/test/reference.test.ts",

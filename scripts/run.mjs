@@ -111,6 +111,17 @@ function cloneElsewhere() {
 }
 
 /**
+ * Programs of minutes, each of which installs, converts and ranks as a reader does: `npm run test:reader` runs them,
+ * in a step of CI of its own.
+ */
+const readers = [
+  "test/reader.test.ts",
+  "test/examples.test.ts",
+  "bench/test/run.test.ts",
+  "bench/test/formats.test.ts",
+];
+
+/**
  * What the first run of CI has tried and another Node, place or language does not change: numbers that are computed in
  * this repository's own code, seeded samples of long proofs, and what the documents say.
  */
@@ -125,15 +136,17 @@ const placeless = [
   "packages/crossrank/test/{kills,published}.test.ts",
   "packages/eval/test/{compare,metrics,run-corruption,run-limits,statistics,ties}.test.ts",
   "packages/formats/test/mlpackage-hostile.test.ts",
-  "test/{code-blocks,examples}.test.ts",
+  ...readers,
 ];
 
 /**
  * Runs the tests with the given launcher, and prints the counts of the real results as the last line.
  *
- * @param excluded patterns of test files that are left out
+ * @param options.folderOfTests where they lie, as an absolute path
+ * @param options.files those that run; without any, all
+ * @param options.excluded patterns of test files that are left out
  */
-function test(launch, folderOfTests = root, excluded = []) {
+function test(launch, { folderOfTests = root, files = [], excluded = [] } = {}) {
   const folder = mkdtempSync(path.join(tmpdir(), "crossrank-test-"));
   const file = path.join(folder, "results.json");
   const vitest = path.join("node_modules", "vitest", "vitest.mjs");
@@ -143,6 +156,7 @@ function test(launch, folderOfTests = root, excluded = []) {
     "--reporter=default",
     "--reporter=json",
     `--outputFile.json=${file}`,
+    ...files,
     ...excluded.flatMap((pattern) => ["--exclude", pattern]),
     // Of `npm test -- FILE…`.
     ...process.argv.slice(3),
@@ -201,11 +215,21 @@ const commands = {
     },
   },
   test: {
-    help: "build, and run all tests on this Node",
+    help: "build, and run the tests on this Node",
     run() {
       install();
       build();
-      process.exit(test(launcher(process.execPath)));
+      // A file that is named runs, whatever it is.
+      const isNamed = process.argv.length > 3;
+      process.exit(test(launcher(process.execPath), { excluded: isNamed ? [] : readers }));
+    },
+  },
+  "test-reader": {
+    help: "build, and run what the documents show, the projects of examples/, and the benches",
+    run() {
+      install();
+      build();
+      process.exit(test(launcher(process.execPath), { files: readers }));
     },
   },
   "test-lts": {
@@ -224,7 +248,10 @@ const commands = {
         "process.execPath",
       );
       const { parent, folder, home } = cloneElsewhere();
-      const code = test(launcher(printed.trim(), folder, elsewhere(home)), folder, placeless);
+      const code = test(launcher(printed.trim(), folder, elsewhere(home)), {
+        folderOfTests: folder,
+        excluded: placeless,
+      });
       rmSync(parent, { recursive: true, force: true });
       process.exit(code);
     },
@@ -303,7 +330,7 @@ const command = commands[process.argv[2] ?? ""];
 if (command === undefined) {
   console.error(
     `usage: node scripts/run.mjs COMMAND\n${Object.entries(commands)
-      .map(([name, { help }]) => `  ${name.padEnd(9)} ${help}`)
+      .map(([name, { help }]) => `  ${name.padEnd(11)} ${help}`)
       .join("\n")}`,
   );
   process.exit(2);
