@@ -1,3 +1,5 @@
+import type { Calibration } from "../calibration/calibration.js";
+
 /**
  * - `cross-encoder`: one sequence a pair, a classification head.
  * - `bi-encoder`: query and document apart, pooled, compared by cosine.
@@ -168,6 +170,8 @@ export interface ModelProfile {
    * scale `tanh`.
    */
   readonly activation: "identity" | "sigmoid" | "tanh";
+  /** How logits become probabilities, for calls with `activation: "probability"`; the scores of other calls are without it. */
+  readonly calibration?: Calibration | undefined;
   /** Text put before every query, e.g. a bi-encoder's instruction. `""` for none. */
   readonly queryPrefix: string;
   /** Text put before every document. `""` for none. */

@@ -1,4 +1,5 @@
 import * as z from "zod/mini";
+import { calibrationSchema } from "../calibration/schema.js";
 import type { CrossrankJson } from "../contract/model-profile.js";
 import { fewKinds, mostPieces, positionCount, segment, tokenCount, tokenId, wording } from "./ranges.js";
 
@@ -93,6 +94,7 @@ export const crossrankJsonSchema: z.ZodMiniType<CrossrankJson> = z.partial(
     paddingId: tokenId,
     head,
     activation: z.enum(["identity", "sigmoid", "tanh"]),
+    calibration: calibrationSchema,
     queryPrefix: wording,
     documentPrefix: wording,
     defaultDtype: z.string(),

@@ -4,7 +4,7 @@ import type { PairScore } from "../contract/result.js";
  * Positions of the pairs, best first: by logit descending, ties by position. Pairs without a logit come last, by
  * position. Logits are compared at full precision and never through the activation, which makes ties by rounding.
  */
-export function rankByLogit(scores: readonly PairScore[]): number[] {
+export function rankByLogit(scores: readonly Pick<PairScore, "logit">[]): number[] {
   const keys = scores.map(({ logit }) => logit ?? Number.NEGATIVE_INFINITY);
   return keys
     .map((_, index) => index)

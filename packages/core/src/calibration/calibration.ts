@@ -1,0 +1,100 @@
+import { InvalidInputError } from "../contract/errors.js";
+import type { ModelProfile, ProfileSources } from "../contract/model-profile.js";
+import type { PairScore, Scale } from "../contract/result.js";
+import type { CalibrationFit } from "./fit.js";
+
+/**
+ * How a model's logits become probabilities that can be trusted, as data: fitted on judged pairs by
+ * `crossrank calibrate`, or taken from a model's card. The order of documents stays.
+ * - `temperature`: the sigmoid of `logit / temperature`. A card that divides by 5 has the temperature 5.
+ * - `platt`: the sigmoid of `slope · logit + intercept`.
+ */
+export type Calibration = (
+  | {
+      readonly method: "temperature";
+      /** Above 0. */
+      readonly temperature: number;
+    }
+  | {
+      readonly method: "platt";
+      /** Above 0. */
+      readonly slope: number;
+      readonly intercept: number;
+    }
+) & {
+  /** What it was fitted on, and how well it fits. Undefined of one that was written by hand. */
+  readonly fit?: CalibrationFit | undefined;
+};
+
+/** Which probabilities stand in a result. */
+export interface AppliedCalibration {
+  /** `sigmoid`: the model has no calibration, and the probability is the sigmoid of its logit. */
+  readonly method: Calibration["method"] | "sigmoid";
+  /** The probability is the sigmoid of `slope · logit + intercept`. */
+  readonly slope: number;
+  readonly intercept: number;
+  /** Where it was found, e.g. `"crossrank.json"`. */
+  readonly source: string;
+}
+
+/** What a call wants of its scores: those of the model's own activation, or probabilities. */
+export type ActivationChoice = "model" | "probability";
+
+/** The sigmoid, in float64, without an overflow on either side. */
+export function sigmoid(value: number): number {
+  if (value >= 0) return 1 / (1 + Math.exp(-value));
+  const small = Math.exp(value);
+  return small / (1 + small);
+}
+
+/** Slope and intercept of a calibration. */
+export function lineOf(calibration: Calibration): { readonly slope: number; readonly intercept: number } {
+  return calibration.method === "temperature"
+    ? { slope: 1 / calibration.temperature, intercept: 0 }
+    : { slope: calibration.slope, intercept: calibration.intercept };
+}
+
+/** The probability that a document with this logit is relevant. */
+export function calibratedProbability(logit: number, calibration: Calibration): number {
+  const { slope, intercept } = lineOf(calibration);
+  return sigmoid(slope * logit + intercept);
+}
+
+/**
+ * What `activation: "probability"` means for a model.
+ *
+ * @throws {InvalidInputError} for cosines without a calibration: they are no logits, and their sigmoid says nothing.
+ */
+export function calibrationOf(
+  { head, calibration }: Pick<ModelProfile, "head" | "calibration">,
+  sources: ProfileSources,
+): AppliedCalibration {
+  if (calibration !== undefined) {
+    const source = sources.calibration ?? "given by the caller";
+    return { method: calibration.method, ...lineOf(calibration), source };
+  }
+  if (head.kind === "cosine" || head.kind === "marker-cosine") {
+    throw new InvalidInputError(
+      "activation",
+      "is probability, and this model gives cosines, which are no logits. Fit a calibration with `crossrank calibrate`, or leave the option out",
+    );
+  }
+  return { method: "sigmoid", slope: 1, intercept: 0, source: "the model's logit, not calibrated" };
+}
+
+/** What a result's scores become under a calibration. Logits, and with them the order, stay. */
+export function withProbabilities<Result extends { readonly scores: readonly PairScore[] }>(
+  result: Result,
+  calibration: AppliedCalibration,
+): Omit<Result, "scores"> & {
+  readonly scores: readonly PairScore[];
+  readonly scale: Scale;
+  readonly calibration: AppliedCalibration;
+} {
+  const { slope, intercept } = calibration;
+  const scores = result.scores.map(
+    (score): PairScore =>
+      score.logit === null ? score : { ...score, score: sigmoid(slope * score.logit + intercept) },
+  );
+  return { ...result, scores, scale: "probability", calibration };
+}
