@@ -39,6 +39,6 @@ export { sourceBackend } from "./reference/source-backend.js";
 export { sourceGoldens } from "./reference/source-goldens.js";
 export { describeModel } from "./source/describe-model.js";
 export type * from "./source/description.js";
-export type { Weight } from "./source/weight.js";
+export type { StoredWeight, Weight } from "./source/weight.js";
 export type { WriterDescriptor, WriterOption } from "./writer-descriptor.js";
 export { conversionDtypes, createWriter, writers } from "./writers.js";

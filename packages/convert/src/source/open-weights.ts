@@ -80,7 +80,12 @@ export class SourceWeights {
         `tensor ${found} has type ${file.dtype(found)}, and only floats are converted`,
       );
     this.#taken.add(found);
-    return { name: found, shape, rows: (from, to) => file.rows(found, from, to) };
+    return {
+      name: found,
+      shape,
+      rows: (from, to) => file.rows(found, from, to),
+      stored: () => ({ path, dtype: file.dtype(found), ...file.place(found), plus: 0 }),
+    };
   }
 
   /** As `take`, or undefined when there is no such tensor. */

@@ -12,4 +12,19 @@ export interface Weight {
    * @throws {ModelProfileError} when the file is damaged, or holds a number that is not finite.
    */
   rows(from: number, to: number): Promise<Float32Array>;
+  /** Where the numbers are, for what reads the files itself. Undefined where no file holds them as they are. */
+  stored?(): StoredWeight | undefined;
+}
+
+/** A weight's bytes in one of the model's safetensors files. */
+export interface StoredWeight {
+  /** Relative to the model. */
+  readonly path: string;
+  /** As safetensors calls it: `"F64"`, `"F32"`, `"F16"`, `"BF16"`. */
+  readonly dtype: string;
+  /** The first byte, and that behind the last. */
+  readonly start: number;
+  readonly end: number;
+  /** To add to every number that was read, in float32. */
+  readonly plus: 0 | 1;
 }

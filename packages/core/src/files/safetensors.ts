@@ -22,6 +22,11 @@ export interface TensorFile {
    * @throws {ModelProfileError} when there is no such tensor.
    */
   dtype(name: string): string;
+  /**
+   * Where its bytes are in the file, from `start` to `end` (not included).
+   * @throws {ModelProfileError} when there is no such tensor.
+   */
+  place(name: string): { readonly start: number; readonly end: number };
   /** @throws {ModelProfileError} when there is no such tensor, its type is no float, or a number is not finite. */
   read(name: string): Promise<Tensor>;
   /**
@@ -143,6 +148,10 @@ export async function openSafetensors(
     names: [...entries.keys()],
     shape: (name) => find(name).shape,
     dtype: (name) => find(name).dtype,
+    place: (name) => {
+      const [start, end] = find(name).data_offsets;
+      return { start: dataStart + start, end: dataStart + end };
+    },
     async read(name) {
       const entry = find(name);
       return { shape: entry.shape, data: await numbers(name, entry, 0, sizeOf(entry.shape), options) };
