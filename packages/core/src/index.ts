@@ -1,4 +1,5 @@
 // @crossrank/core: what an application needs to rerank, and what the author of a backend needs to be one.
+export * from "./calibration/index.js";
 export { scoredProfile } from "./call/cache-key.js";
 export { requireBackend, requireModelFiles } from "./call/input-model.js";
 export { type OptionNames, requireKnownOptions } from "./call/option-names.js";
@@ -14,9 +15,11 @@ export * from "./contract/reranker.js";
 export * from "./contract/result.js";
 export * from "./contract/warnings.js";
 export { createFallbackReranker } from "./fallback/fallback-reranker.js";
+export * from "./fusion/index.js";
 export { createReranker } from "./load/create-reranker.js";
 export { loadModel } from "./load/loaded-model.js";
 export type { DeclaredLabels } from "./profile/logits-shape.js";
 export { readProfile } from "./profile/read-profile.js";
 export type { ProfileReading } from "./profile/reading.js";
 export { scaleOf } from "./score/head.js";
+export * from "./score-cache/index.js";
