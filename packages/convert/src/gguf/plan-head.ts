@@ -30,9 +30,7 @@ export function planEncoderHead(
       return planClassifier(description, flavour, undefined);
     case "two-class":
       return planClassifier(description, flavour, profile.head.positive);
-    case "class":
-    case "answer-tokens":
-    case "marker-cosine":
+    default:
       throw refusal(
         description,
         `an encoder with a head of kind ${profile.head.kind} has no place in a GGUF`,

@@ -1,27 +1,19 @@
 import { basename, resolve } from "node:path";
 import type { FileRequestOptions, ModelFiles, ModelProfile } from "@crossrank/core";
-import {
-  type FileTensor,
-  layouts,
-  type MetadataValue,
-  type TensorType,
-  TensorWriteError,
-  writeGgufFile,
-} from "@crossrank/formats/gguf";
+import { type MetadataValue, TensorWriteError, writeGgufFile } from "@crossrank/formats/gguf";
 import * as z from "zod/mini";
 import type { ArtifactWriter, WriteRequest } from "../artifact-writer.js";
 import type { ModelDescription } from "../source/description.js";
 import { readSettings, requireSetting, tokenId } from "../source/source.js";
+import { ggufDescriptor } from "./descriptor.js";
 import { ownMetadata } from "./metadata.js";
-import { type GgufPlan, type PlannedTensor, refusal, templateOf, text, uint32 } from "./plan.js";
+import { type GgufPlan, refusal, templateOf, text, uint32 } from "./plan.js";
 import { planBert } from "./plan-bert.js";
 import { planDecoder } from "./plan-decoder.js";
 import { planModernBert } from "./plan-modern-bert.js";
+import { fileTypeOf, isGgufDtype, storedTensors } from "./precision.js";
 import { readTokenizerFile } from "./tokenizer-file.js";
 import { vocabularyMetadata } from "./vocabulary.js";
-
-/** llama.cpp's `llama_ftype` of each precision. */
-const fileTypes: Readonly<Record<TensorType, number>> = { F32: 0, F16: 1, Q8_0: 7, Q4_0: 2 };
 
 /**
  * GGUF files that llama.cpp computes as the source does: encoders with their classifier, decoders with answer tokens,
@@ -29,11 +21,11 @@ const fileTypes: Readonly<Record<TensorType, number>> = { F32: 0, F16: 1, Q8_0: 
  */
 export const ggufWriter: ArtifactWriter = {
   format: "gguf",
-  dtypes: ["F32", "F16", "Q8_0", "Q4_0"],
+  dtypes: ggufDescriptor.dtypes,
   path: (dtype) => `gguf/model-${dtype}.gguf`,
   check(description, profile, dtype) {
     const plan = planGguf(description, profile);
-    if (dtype !== undefined && isTensorType(dtype)) storedTensors(description, plan, dtype);
+    if (dtype !== undefined && isGgufDtype(dtype)) storedTensors(description, plan, dtype);
   },
   write: writeGguf,
 };
@@ -64,8 +56,8 @@ function planGguf(description: ModelDescription, profile: ModelProfile): GgufPla
 
 async function writeGguf(request: WriteRequest): Promise<readonly string[]> {
   const { description, profile, files, signal, onProgress } = request;
-  const dtype = Object.keys(fileTypes).find((name) => name === request.dtype.toUpperCase());
-  if (dtype === undefined || !isTensorType(dtype))
+  const dtype = request.dtype.toUpperCase();
+  if (!isGgufDtype(dtype))
     throw refusal(
       description,
       `there is no precision ${request.dtype}`,
@@ -79,7 +71,7 @@ async function writeGguf(request: WriteRequest): Promise<readonly string[]> {
   const metadata = new Map<string, MetadataValue>([
     ["general.architecture", text(plan.architecture)],
     ["general.name", text(basename(description.model))],
-    ["general.file_type", uint32(fileTypes[dtype])],
+    ["general.file_type", uint32(fileTypeOf(dtype))],
     ["general.quantization_version", uint32(2)],
     ...plan.hyperparameters.map(([key, value]) => [`${plan.architecture}.${key}`, value] as const),
     [
@@ -120,64 +112,6 @@ async function writeGguf(request: WriteRequest): Promise<readonly string[]> {
     throw error;
   }
   return [path];
-}
-
-function isTensorType(name: string): name is TensorType {
-  return Object.hasOwn(fileTypes, name);
-}
-
-interface StoredTensors {
-  readonly tensors: readonly FileTensor[];
-  /** Names of those whose rows are no whole blocks. */
-  readonly kept: readonly string[];
-}
-
-/**
- * The plan's tensors as the file holds them.
- *
- * A file is known by the type of most of its layers' weights. One whose rows mostly do not fit the blocks would be an
- * F16 file under another name.
- *
- * @throws {UnsupportedConversionError} for a precision that most of the layers' weights cannot have.
- */
-function storedTensors(description: ModelDescription, plan: GgufPlan, dtype: TensorType): StoredTensors {
-  const tensors = plan.tensors.map((tensor) => withType(tensor, dtype));
-  const matrices = tensors.filter(
-    ({ type }, index) => plan.tensors[index]?.role !== "exact" && type !== "F32",
-  );
-  const kept = dtype === "F16" ? [] : matrices.filter(({ type }) => type === "F16");
-  const inLayers = matrices.filter(({ name }) => name.startsWith("blk."));
-  const counted = inLayers.length > 0 ? inLayers : matrices;
-  const keptWeights = weightsOf(counted.filter((tensor) => kept.includes(tensor)));
-  if (keptWeights > 0 && 2 * keptWeights >= weightsOf(counted)) {
-    const widths = [...new Set(kept.map(({ weight }) => weight.shape[1] ?? 0))].sort((a, b) => a - b);
-    const { block } = layouts[dtype];
-    throw refusal(
-      description,
-      `${dtype} holds numbers in blocks of ${block}, and rows of ${widths.join(" and of ")} are no multiple of ${block}: ` +
-        "most weights of the file would be F16",
-      "Take F16",
-    );
-  }
-  return { tensors, kept: kept.map(({ name }) => name) };
-}
-
-function weightsOf(tensors: readonly FileTensor[]): number {
-  return tensors.reduce(
-    (sum, { weight }) => sum + weight.shape.reduce((product, size) => product * size, 1),
-    0,
-  );
-}
-
-/**
- * As llama.cpp's quantiser: what has one dimension, positions and segments stay F32, and a row that is no multiple of
- * the block becomes F16. Unlike it, the head stays F32, and Q4_0 holds its tables as Q8_0.
- */
-function withType({ name, role, weight }: PlannedTensor, dtype: TensorType): FileTensor {
-  if (role === "exact" || weight.shape.length < 2) return { name, type: "F32", weight };
-  const type = role === "table" && dtype === "Q4_0" ? "Q8_0" : dtype;
-  const fits = (weight.shape[1] ?? 0) % layouts[type].block === 0;
-  return { name, type: fits ? type : "F16", weight };
 }
 
 const oneOrSeveral = z.nullish(z.union([tokenId, z.array(tokenId)]));

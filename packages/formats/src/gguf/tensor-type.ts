@@ -1,8 +1,10 @@
-import { largestHalf, toHalf } from "../half.js";
 import { type GgmlType, ggmlTypes } from "./ggml-types.js";
+import { encodeQ4K, encodeQ5K, encodeQ6K } from "./k-blocks.js";
+import { writeHalf } from "./single.js";
+import { encodeQ4, encodeQ5, encodeQ5WithMinimum, encodeQ8 } from "./small-blocks.js";
 
 /** How a tensor's numbers are held in the file: ggml's types of these names. */
-export type TensorType = "F32" | "F16" | "Q8_0" | "Q4_0";
+export type TensorType = "F32" | "F16" | "Q8_0" | "Q6_K" | "Q5_K" | "Q5_1" | "Q5_0" | "Q4_K" | "Q4_0";
 
 interface Layout {
   /** `ggml_type` in ggml's ggml.h. */
@@ -22,20 +24,9 @@ function layout(type: TensorType, encode: Layout["encode"]): Layout {
   return { code, block: blockNumbers, bytes: blockBytes, encode };
 }
 
-/** Division as C's float does it: ggml's reference quantisers round after each step, and so must we. */
-const single = Math.fround;
-
-/** @throws {RangeError} where half precision has no such number. */
-function writeHalf(to: DataView, offset: number, number: number): void {
-  const half = toHalf(number);
-  if (half === undefined)
-    throw new RangeError(`${number} is beyond half precision, which ends at ${largestHalf}`);
-  to.setUint16(offset, half, true);
-}
-
 /**
- * The types that are written. The quantisers are `quantize_row_q8_0_ref` and `quantize_row_q4_0_ref` of ggml's
- * ggml-quants.c, byte for byte.
+ * The types that are written, as ggml's reference quantisers write them without an importance matrix. `Q4_K`, `Q5_K` and
+ * `Q6_K` are ten times the work of the others, some 0.2 s a million numbers.
  */
 export const layouts: Readonly<Record<TensorType, Layout>> = {
   F32: layout("F32", (numbers, to) => {
@@ -44,43 +35,14 @@ export const layouts: Readonly<Record<TensorType, Layout>> = {
   F16: layout("F16", (numbers, to) => {
     for (let i = 0; i < numbers.length; i++) writeHalf(to, i * 2, numbers[i] ?? 0);
   }),
-  Q8_0: layout("Q8_0", (numbers, to) => {
-    for (let first = 0, at = 0; first < numbers.length; first += 32, at += 34) {
-      let largest = 0;
-      for (let i = first; i < first + 32; i++) largest = Math.max(largest, Math.abs(numbers[i] ?? 0));
-      const scale = single(largest / 127);
-      const inverse = inverted(scale);
-      writeHalf(to, at, scale);
-      for (let i = 0; i < 32; i++) {
-        const scaled = single((numbers[first + i] ?? 0) * inverse);
-        // C's roundf: halves away from zero. float32 + 0.5 is exact in JavaScript's double.
-        to.setInt8(at + 2 + i, Math.sign(scaled) * Math.floor(Math.abs(scaled) + 0.5));
-      }
-    }
-  }),
-  Q4_0: layout("Q4_0", (numbers, to) => {
-    for (let first = 0, at = 0; first < numbers.length; first += 32, at += 18) {
-      // The number of the largest magnitude, with its sign, becomes −8.
-      let extreme = 0;
-      for (let i = first; i < first + 32; i++) {
-        const number = numbers[i] ?? 0;
-        if (Math.abs(number) > Math.abs(extreme)) extreme = number;
-      }
-      const scale = single(extreme / -8);
-      const inverse = inverted(scale);
-      const nibble = (index: number): number =>
-        Math.min(15, Math.trunc(single(single((numbers[index] ?? 0) * inverse) + 8.5)));
-      writeHalf(to, at, scale);
-      for (let i = 0; i < 16; i++) to.setUint8(at + 2 + i, nibble(first + i) | (nibble(first + 16 + i) << 4));
-    }
-  }),
+  Q8_0: layout("Q8_0", encodeQ8),
+  Q6_K: layout("Q6_K", encodeQ6K),
+  Q5_K: layout("Q5_K", encodeQ5K),
+  Q5_1: layout("Q5_1", encodeQ5WithMinimum),
+  Q5_0: layout("Q5_0", encodeQ5),
+  Q4_K: layout("Q4_K", encodeQ4K),
+  Q4_0: layout("Q4_0", encodeQ4),
 };
-
-/** Zero for a scale that has no inverse in float32: such a block is as good as zero. */
-function inverted(scale: number): number {
-  const inverse = single(1 / scale);
-  return Number.isFinite(inverse) ? inverse : 0;
-}
 
 /** Bytes of a tensor. */
 export function byteLength(type: TensorType, numbers: number): number {
@@ -89,10 +51,15 @@ export function byteLength(type: TensorType, numbers: number): number {
 
 /**
  * Numbers, whole rows of them, as the file holds them.
- * @throws {RangeError} where a number, or the scale of a block, is beyond half precision.
+ * @throws {RangeError} where a number, or the scale of a block, is beyond half precision; where one is none at all and
+ * the type has no place for that.
  */
 export function encodeNumbers(type: TensorType, numbers: Float32Array): Uint8Array {
+  const { block, encode } = layouts[type];
+  // A comparison passes over what is no number, and a block would hide it.
+  const odd = block === 1 ? undefined : numbers.find((number) => !Number.isFinite(number));
+  if (odd !== undefined) throw new RangeError(`${odd} is no number that a block can hold`);
   const bytes = new Uint8Array(byteLength(type, numbers.length));
-  layouts[type].encode(numbers, new DataView(bytes.buffer));
+  encode(numbers, new DataView(bytes.buffer));
   return bytes;
 }
