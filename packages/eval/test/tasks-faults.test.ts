@@ -30,7 +30,6 @@ describe("a fault in a file", () => {
     ["queries.jsonl", 3, "duplicate", `${queries}${jsonl({ _id: "q1", text: "x" })}`, '"q1" stands earlier'],
     ["queries.jsonl", 2, "empty", jsonl({ _id: "q1", text: "x" }, { _id: "q2", text: " \n" }), "has no text"],
     ["qrels/test.tsv", 5, "unknown-query", `${qrels}q9\td1\t1\n`, 'no query "q9"'],
-    ["qrels/test.tsv", 5, "unknown-document", `${qrels}q1\td9\t1\n`, 'no document "d9"'],
     ["qrels/test.tsv", 5, "malformed", `${qrels}q1\td1\n`, "has 2 columns, expected 3"],
     ["qrels/test.tsv", 5, "malformed", `${qrels}q1\td2\thigh\n`, 'the grade is "high"'],
     ["qrels/test.tsv", 5, "malformed", `${qrels}q1\td2\t0.5\n`, 'the grade is "0.5"'],
@@ -53,6 +52,13 @@ describe("a fault in a file", () => {
       expect(error.message).toContain(problem);
       expect(error.message).toContain(line === undefined ? name : `${name}:${line}:`);
     }
+  });
+
+  it("is a judged document that the corpus lacks, where no run gives the candidates", async () => {
+    const { "candidates.trec": _, ...rest } = beir;
+    const error = await folders.failure({ ...rest, "qrels/test.tsv": `${qrels}q1\td9\t1\n` });
+    expect(error).toMatchObject({ fault: "unknown-document", file: "qrels/test.tsv", line: 5 });
+    expect((error as Error).message).toContain('no document "d9"');
   });
 
   it("that is not UTF-8 is named", async () => {

@@ -1,12 +1,10 @@
-import { type Family, type ModelFiles, readProfile } from "@crossrank/core";
+import { CrossrankError, type Family, type ModelFiles, readProfile } from "@crossrank/core";
 import {
   type EvaluationHost,
   type EvaluationSubject,
   openTask,
   type SystemSource,
   type Task,
-  TaskDataError,
-  withRunFile,
 } from "@crossrank/eval";
 import { isFolderSource, openDataset } from "@crossrank/hub";
 import { backendNames, parseBackend } from "../backend-names.js";
@@ -104,13 +102,13 @@ export async function openTaskOf(
   const files = await openDataset(source, { offline, lockFile, signal }).catch((error: unknown) => {
     throw translateInputError(error, { source: "--task", "options.lockFile": "--lock" });
   });
-  const task = await openTask(files, { split, subset, signal, onProgress: progress.download });
-  if (candidates === undefined) return task;
   try {
-    return await withRunFile(task, candidates, signal);
+    const onProgress = progress.download;
+    return await openTask(files, { split, subset, run: candidates, signal, onProgress });
   } catch (error) {
-    await task[Symbol.asyncDispose]();
-    if (TaskDataError.isInstance(error) || signal?.aborted) throw error;
+    if (candidates === undefined || CrossrankError.isInstance(error) || signal?.aborted) throw error;
+    const { path } = error as NodeJS.ErrnoException;
+    if (path !== undefined && path !== candidates) throw error;
     throw new CommandError(`cannot read --candidates ${candidates}: ${describeSystemError(error)}`, {
       cause: error,
     });

@@ -17,6 +17,7 @@ import type {
 } from "../report/report-data.js";
 import { searchBm25 } from "../tasks/bm25.js";
 import { limitQueries } from "../tasks/candidates.js";
+import { refusePool } from "../tasks/pool.js";
 import type { CandidateList, Task } from "../tasks/task.js";
 import { type RunRows, writeRunFile } from "../tasks/trec-run.js";
 import { EvaluationSetupError } from "./errors.js";
@@ -108,7 +109,8 @@ interface Outcome {
  * Memory: eight bytes a pair and system for the logits, and for the score table of one candidate at a time some sixty
  * bytes a pair; no texts but those of one call. A search holds twelve bytes for each document kept.
  *
- * @throws {EvaluationSetupError}, {InvalidInputError}, {UnknownMetricError}, {GateRulesError} before anything is scored.
+ * @throws {EvaluationSetupError}, {InvalidInputError}, {UnknownMetricError}, {GateRulesError} before anything is scored;
+ *   {TaskDataError} where a pool would be searched.
  * @throws {ScoreIdentityError}, {ScoreStoreError}, {NonFiniteSystemScoreError}, what a system throws, and the signal's
  *   reason.
  */
@@ -183,6 +185,7 @@ function planOf(options: RunEvaluationOptions): Plan {
       `${whole.id} has no judgements, so that no ranking can be measured. Scores can be compared: crossrank compare.`,
     );
   }
+  if (search) refusePool(whole);
   const task = limit === undefined ? whole : limitQueries(whole, limit);
   const ordered = [...systems].sort(
     (left, right) => Number(right.name === reference) - Number(left.name === reference),

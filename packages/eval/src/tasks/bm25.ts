@@ -2,6 +2,7 @@ import { InvalidInputError } from "@crossrank/core";
 import { compareBytes } from "../metrics/ranking.js";
 import { createCandidates } from "./candidates.js";
 import type { DocumentStore } from "./document-store.js";
+import { refusePool } from "./pool.js";
 import { type CandidateList, candidateWarnings, type Task } from "./task.js";
 
 export interface FirstStageOptions {
@@ -24,9 +25,12 @@ export interface FirstStageOptions {
 /**
  * The task with BM25's best documents of every query as candidates, in place of its own if it has any. Dispose of the
  * original. A query without any term in the corpus gets no candidates.
+ *
+ * @throws {TaskDataError} for a pool, most of whose documents a search of these texts could not find.
  */
 export async function withFirstStage(task: Task, options: FirstStageOptions = {}): Promise<Task> {
   const { depth = 100, k1 = defaultK1, b = defaultB, excludeIdenticalIds = false } = options;
+  refusePool(task);
   const queries = await searchBm25(task.documents, task.queries, options);
   const without = excludeIdenticalIds ? ", identical ids excluded" : "";
   const missing = [...task.queries.keys()].filter((query) => !queries.has(query));

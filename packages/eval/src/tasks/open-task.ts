@@ -9,6 +9,7 @@ import { type DatasetCard, readCard } from "./dataset-card.js";
 import type { DocumentStore } from "./document-store.js";
 import { TaskDataError } from "./errors.js";
 import { findLayout, type Layout, type TaskParts } from "./layout.js";
+import { checkPool } from "./pool.js";
 import {
   type OpenDocuments,
   type Reading,
@@ -32,6 +33,12 @@ export interface OpenTaskOptions {
   readonly name?: string | undefined;
   /** Paths of the parts, where the files' names do not tell. */
   readonly parts?: TaskParts | undefined;
+  /**
+   * A TREC run file on this machine whose documents are the candidates, in place of the task's own. With candidates of
+   * either, judgements may be of documents that have no text here (a pool): they count in the ideal ranking, as in
+   * trec_eval, and a warning says how many there are.
+   */
+  readonly run?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Of downloads. */
   readonly onProgress?: ((progress: FileProgress) => void) | undefined;
@@ -66,7 +73,7 @@ export async function openTask(files: ModelFiles, options: OpenTaskOptions = {})
     throw error;
   }
   const { documents, queries, qrels, candidates } = parts;
-  return {
+  const task: Task = {
     id: files.id,
     name: options.name ?? card?.name ?? basename(files.id),
     kind: candidates === undefined ? "retrieval" : "reranking",
@@ -87,6 +94,13 @@ export async function openTask(files: ModelFiles, options: OpenTaskOptions = {})
     warnings: counter.list(),
     [Symbol.asyncDispose]: () => documents.remove(),
   };
+  if (options.run === undefined) return task;
+  try {
+    return await withRunFile(task, options.run, signal);
+  } catch (error) {
+    await documents.remove();
+    throw error;
+  }
 }
 
 /**
@@ -131,6 +145,11 @@ class TaskSource {
     this.#files = files;
     this.#list = new Map(list.map((file) => [file.path, file]));
     this.#options = options;
+  }
+
+  /** Whether the caller gives candidates. */
+  get hasRun(): boolean {
+    return this.#options.run !== undefined;
   }
 
   async card(): Promise<DatasetCard | undefined> {
@@ -196,7 +215,9 @@ async function openParts(source: TaskSource, layout: Layout, reading: Reading): 
   try {
     const all = await readQueries(await source.local(layout.queries, "queries"), reading);
     const qrelsFiles = await source.local(layout.qrels, "qrels");
-    const qrels = await readQrels(qrelsFiles, all.texts, documents.store, reading);
+    const judgements = await readQrels(qrelsFiles, all.texts, documents.store, reading);
+    const { qrels } = judgements;
+    counter.outOf("unknown-judged-documents", judgements.count);
     if (qrelsFiles.length === 0) counter.add("no-judgements");
     const queries = new Map<string, string>();
     for (const [id, text] of all.texts) {
@@ -216,6 +237,8 @@ async function openParts(source: TaskSource, layout: Layout, reading: Reading): 
       throw new TaskDataError({ fault: "empty", file: layout.queries[0] ?? "", problem: "holds no query" });
     }
     const candidates = await openCandidates(source, layout, queries, qrels, documents, reading);
+    const given = candidates !== undefined || source.hasRun;
+    checkPool(judgements, given ? "given" : "to be searched for");
     if (candidates !== undefined) noteMissingCandidates(queries, candidates.queries, counter);
     return { documents, queries, qrels, candidates };
   } catch (error) {

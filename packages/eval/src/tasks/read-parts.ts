@@ -189,23 +189,29 @@ function refuseInstruction(task: string, fields: Fields): void {
   });
 }
 
-/** Of the judgements, more than this share of unknown documents is another corpus, not a flaw of this one. */
-const toleratedUnknownShare = 0.05;
+export interface Judgements {
+  readonly qrels: Qrels;
+  /** Pairs of query and document. */
+  readonly count: number;
+  /** Those of them whose document has no text, and where the first one stands. */
+  readonly unknown: number;
+  readonly firstUnknown: { readonly file: string; readonly line: number; readonly id: string } | undefined;
+}
 
 /**
  * Judgements. Files of lines may be BEIR's (tab-separated query, document, grade, with or without a header) or TREC's
- * (query, iteration, document, grade).
+ * (query, iteration, document, grade). Whether documents without text may be judged is for {@link checkPool} to say.
  */
 export async function readQrels(
   files: readonly LocalFile[],
   queries: ReadonlyMap<string, string>,
   documents: FileDocumentStore,
   reading: Reading,
-): Promise<Qrels> {
+): Promise<Judgements> {
   const qrels = new Map<string, Map<string, number>>();
   let count = 0;
   let unknown = 0;
-  let firstUnknown: { file: string; line: number; id: string } | undefined;
+  let firstUnknown: Judgements["firstUnknown"];
   for (const file of files) {
     for await (const batch of readJudgementRows(file, reading.signal)) {
       for (const { value, line } of batch) {
@@ -222,36 +228,28 @@ export async function readQrels(
           });
         }
         const document = documents.intern(id);
-        count += 1;
-        if (document === undefined) {
-          unknown += 1;
-          firstUnknown ??= { file: file.path, line, id };
-          reading.counter.add("unknown-judged-documents", id);
-        }
         const row = qrels.get(query) ?? new Map<string, number>();
         qrels.set(query, row);
         const earlier = row.get(id);
         if (earlier !== undefined) {
           const code = earlier === grade ? "duplicate-judgements" : "contradictory-judgements";
           reading.counter.add(code, `${query} ${id}`);
+        } else {
+          count += 1;
+          if (document === undefined) {
+            unknown += 1;
+            firstUnknown ??= { file: file.path, line, id };
+            reading.counter.add("unknown-judged-documents", id);
+          }
         }
         row.set(document ?? id, grade);
       }
     }
   }
-  if (firstUnknown !== undefined && unknown > count * toleratedUnknownShare) {
-    throw new TaskDataError({
-      fault: "unknown-document",
-      file: firstUnknown.file,
-      line: firstUnknown.line,
-      problem: `the corpus has no document ${JSON.stringify(firstUnknown.id)}, and ${unknown} of ${count} judgements are such`,
-      fix: "Check that corpus and judgements are of one version of one data set.",
-    });
-  }
   if (files.length > 0 && count === 0) {
     throw new TaskDataError({ fault: "empty", file: files[0]?.path ?? "", problem: "holds no judgement" });
   }
-  return qrels;
+  return { qrels, count, unknown, firstUnknown };
 }
 
 async function* readJudgementRows(

@@ -84,9 +84,10 @@ export type TaskWarningCode =
   /** The same document twice, with one text (MIRACL again). */
   | "duplicate-documents"
   /**
-   * Judged documents that the corpus lacks, at most 5 % of the judgements: they stay judged and nobody can find them,
-   * as in MTEB (ArguAna, https://github.com/beir-cellar/beir/issues/101). More of them is an error: a corpus of
-   * another version (https://github.com/beir-cellar/beir/issues/11).
+   * Judgements of documents that the corpus lacks: they stay judged and count in the ideal ranking, as in trec_eval and
+   * MTEB (ArguAna, https://github.com/beir-cellar/beir/issues/101). More than 5 % of the judgements are a pool where
+   * candidates are given (TREC Deep Learning), and an error where they are not: a corpus of another version
+   * (https://github.com/beir-cellar/beir/issues/11).
    */
   | "unknown-judged-documents"
   /** The same query twice, with one text. */
@@ -132,6 +133,7 @@ export const candidateWarnings: ReadonlySet<TaskWarningCode> = new Set([
 /** Counts what is worth a warning. */
 export class WarningCounter {
   readonly #counts = new Map<TaskWarningCode, { count: number; examples: string[] }>();
+  readonly #totals = new Map<TaskWarningCode, number>();
 
   add(code: TaskWarningCode, example?: string): void {
     const entry = this.#counts.get(code) ?? { count: 0, examples: [] };
@@ -140,21 +142,27 @@ export class WarningCounter {
     this.#counts.set(code, entry);
   }
 
+  /** Of how many the counted ones are, where the sentence says it. */
+  outOf(code: TaskWarningCode, total: number): void {
+    this.#totals.set(code, total);
+  }
+
   list(): TaskWarning[] {
     return Array.from(this.#counts, ([code, { count, examples }]) => {
       const such = examples.length === 0 ? "" : ` (e.g. ${examples.join(", ")})`;
-      return { code, count, message: `${sentences[code](count)}${such}.` };
+      return { code, count, message: `${sentences[code](count, this.#totals.get(code) ?? count)}${such}.` };
     });
   }
 }
 
-const sentences: Readonly<Record<TaskWarningCode, (count: number) => string>> = {
+const sentences: Readonly<Record<TaskWarningCode, (count: number, total: number) => string>> = {
   "duplicate-candidates": (n) => `${n} candidates stand twice under one query; each counts once`,
   "duplicate-judgements": (n) => `${n} judgements stand twice with the same grade; each counts once`,
   "contradictory-judgements": (n) => `${n} judgements contradict an earlier one; the last one counts`,
   "duplicate-documents": (n) => `${n} documents stand twice with the same text; each counts once`,
   "duplicate-queries": (n) => `${n} queries stand twice with the same text; each counts once`,
-  "unknown-judged-documents": (n) => `${n} judged documents are not in the corpus, so nothing can find them`,
+  "unknown-judged-documents": (n, total) =>
+    `${n} of ${total} judgements are of documents that the corpus lacks: nothing can find these, and they count in the ideal ranking, as in trec_eval`,
   "empty-documents": (n) => `${n} documents have no text`,
   "queries-without-candidates": (n) => `${n} judged queries have no candidates and count 0`,
   "queries-without-relevant": (n) => `${n} queries have no relevant document and count 0 with every model`,
