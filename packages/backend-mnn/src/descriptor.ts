@@ -8,7 +8,7 @@ export const backends: readonly BackendDescriptor[] = [
   {
     name: "mnn",
     format: "mnn",
-    families: ["cross-encoder", "bi-encoder"],
+    families: ["cross-encoder", "bi-encoder", "late-interaction"],
     dtypes,
     artifacts: artifactsAmong,
     candidates: mnnPaths,

@@ -53,7 +53,7 @@ export function mnn(options: MnnOptions = {}): Backend {
   return {
     specificationVersion: "v1",
     name: "mnn",
-    families: ["cross-encoder", "bi-encoder"],
+    families: ["cross-encoder", "bi-encoder", "late-interaction"],
     load: (request) => load(options, request),
     diagnose,
   };
@@ -100,6 +100,7 @@ async function load(options: MnnOptions, request: LoadRequest): Promise<BackendS
         batchSize: { max: Number.MAX_SAFE_INTEGER },
         batchPreference,
         segmentIds: plan.inputs.includes("segmentIds"),
+        unattendedStates: plan.output.kind === "hidden-states",
         rowsAffectScores,
         // The second keeps a session busy while the first one's answer travels.
         concurrentRuns: 2 * placement.sessions,

@@ -10,7 +10,7 @@ export const backends: readonly BackendDescriptor[] = [
   {
     name: "onnx",
     format: "onnx",
-    families: ["cross-encoder", "bi-encoder", "causal-lm", "listwise"],
+    families: ["cross-encoder", "bi-encoder", "causal-lm", "listwise", "late-interaction"],
     dtypes,
     artifacts: (paths) => artifactsAmong(paths, thisProcessor()),
     candidates: onnxPaths,

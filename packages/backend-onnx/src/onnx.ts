@@ -38,7 +38,7 @@ export function onnx(options: OnnxOptions = {}): Backend {
   return {
     specificationVersion: "v1",
     name: "onnx",
-    families: ["cross-encoder", "bi-encoder", "causal-lm", "listwise"],
+    families: ["cross-encoder", "bi-encoder", "causal-lm", "listwise", "late-interaction"],
     load: (request) => load(options, request),
     declaredClasses: (request) => declaredClasses(options, request),
     diagnose,

@@ -63,6 +63,9 @@ export function capabilitiesOf(
     sequenceLengths: plan.columns === undefined ? "any" : [plan.columns],
     batchSize: plan.rows === undefined ? { max: Number.MAX_SAFE_INTEGER } : { exactly: plan.rows },
     segmentIds: plan.inputs.some((input) => input.source === "segmentIds"),
+    // A graph with a cache packs its rows by their lengths.
+    unattendedStates:
+      plan.output.kind === "hidden-states" && plan.inputs.every(({ source }) => source !== "emptyPast"),
     // The second keeps a worker busy while the first one's answer travels.
     concurrentRuns: 2 * workers,
     cancelsWithinBatch: false,

@@ -4,6 +4,7 @@ import { onnx } from "@crossrank/backend-onnx";
 import { type Head, readProfile } from "@crossrank/core";
 import { type GoldenScore, readGoldens } from "@crossrank/core/verify";
 import { expect, onTestFinished, test } from "vitest";
+import { sampleOf } from "../../../test/sample.js";
 import { load, makeBatch } from "./fixtures.js";
 import { folderFiles } from "./folder-files.js";
 
@@ -32,7 +33,7 @@ test("every fixture is here, or core computes its head", () => {
   expect(others.filter((name) => !/cosine|chain|listwise/.test(name))).toEqual([]);
 });
 
-test.each(Object.entries(models))(
+test.each(sampleOf(Object.entries(models), { name: "families", every: 2 }))(
   "%s: golden ids give golden logits, alone and in batches",
   async (name, model) => {
     const files = folderFiles(`${root}${name}`);

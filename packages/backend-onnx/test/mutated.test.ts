@@ -154,7 +154,7 @@ function hostileGraph(random: Random): { readonly graph: Graph; readonly what: s
 
 const tries = isLong
   ? { mutated: 1000, operators: 1000, weights: 500 }
-  : { mutated: 25, operators: 35, weights: 25 };
+  : { mutated: 12, operators: 16, weights: 10 };
 
 test("the file itself runs", async () => {
   expect(await attempt(whole, "the file itself")).toBe("ran");

@@ -67,7 +67,7 @@ export function web(options: WebOptions = {}): Backend {
   return {
     specificationVersion: "v1",
     name: "web",
-    families: ["cross-encoder", "bi-encoder", "causal-lm", "listwise"],
+    families: ["cross-encoder", "bi-encoder", "causal-lm", "listwise", "late-interaction"],
     load: (request) => load(options, request),
     declaredClasses: (request) => declaredClasses(options, request),
     diagnose: () => diagnose(options),

@@ -234,7 +234,7 @@ function itemsOf(goldens: Goldens, { family }: ModelProfile): Item[] {
   const rows = ({ ids, segmentIds, queryIds, queryOverflow }: GoldenScore): Row[] | undefined => {
     if (queryOverflow) return [];
     if (ids === undefined) return undefined;
-    if (family !== "bi-encoder") return [row(ids, segmentIds)];
+    if (family !== "bi-encoder" && family !== "late-interaction") return [row(ids, segmentIds)];
     return queryIds === undefined ? undefined : [row(queryIds), row(ids, segmentIds)];
   };
   const expected = (golden: GoldenScore | undefined): Expected | undefined =>

@@ -65,6 +65,7 @@ function isNames(wanted: readonly string[] | FixtureFilter): wanted is readonly 
 const familyByName: readonly (readonly [pattern: RegExp, family: Family])[] = [
   [/^(bert|qwen3)-cosine-/, "bi-encoder"],
   [/-listwise$/, "listwise"],
+  [/-late(-original)?$/, "late-interaction"],
   [/^(qwen|gemma)/, "causal-lm"],
 ];
 

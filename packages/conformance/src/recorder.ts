@@ -4,6 +4,8 @@ import type { Backend, BackendSession, Batch, LoadRequest } from "@crossrank/cor
 export interface Row {
   readonly ids: readonly number[];
   readonly segmentIds: readonly number[];
+  /** Ids at the end that no other token attends to. Default 0. */
+  readonly unattended?: number | undefined;
 }
 
 /** A backend that hands everything through to another and remembers what it was asked. */
@@ -35,6 +37,7 @@ export function record(inner: Backend): Recorder {
         attentionMask: batch.attentionMask.slice(),
         segmentIds: batch.segmentIds.slice(),
         lengths: batch.lengths.slice(),
+        ...(batch.extents === undefined ? {} : { extents: batch.extents.slice() }),
       });
       return session.run(batch, options);
     },
@@ -66,10 +69,12 @@ export function record(inner: Backend): Recorder {
 
 /** The sequences of a batch; padding rows are left out. */
 export function rowsOf(batch: Batch): Row[] {
-  return [...batch.lengths].flatMap((length, row) => {
+  return [...(batch.extents ?? batch.lengths)].flatMap((extent, row): Row[] => {
     const start = row * batch.columns;
-    const part = (array: Int32Array): number[] => [...array.subarray(start, start + length)];
-    return length === 0 ? [] : [{ ids: part(batch.inputIds), segmentIds: part(batch.segmentIds) }];
+    const part = (array: Int32Array): number[] => [...array.subarray(start, start + extent)];
+    const unattended = extent - (batch.lengths[row] as number);
+    const sequence = { ids: part(batch.inputIds), segmentIds: part(batch.segmentIds) };
+    return extent === 0 ? [] : [{ ...sequence, ...(unattended === 0 ? {} : { unattended }) }];
   });
 }
 
@@ -80,12 +85,17 @@ export function batchOf(slots: readonly (Row | undefined)[], columns: number, pa
   const attentionMask = new Int32Array(rows * columns);
   const segmentIds = new Int32Array(rows * columns);
   const lengths = new Int32Array(rows);
+  const extents = new Int32Array(rows);
   for (const [row, slot] of slots.entries()) {
     if (slot === undefined) continue;
     inputIds.set(slot.ids, row * columns);
     segmentIds.set(slot.segmentIds, row * columns);
-    attentionMask.fill(1, row * columns, row * columns + slot.ids.length);
-    lengths[row] = slot.ids.length;
+    const length = slot.ids.length - (slot.unattended ?? 0);
+    attentionMask.fill(1, row * columns, row * columns + length);
+    lengths[row] = length;
+    extents[row] = slot.ids.length;
   }
-  return { rows, columns, inputIds, attentionMask, segmentIds, lengths };
+  const isPlain = slots.every((slot) => (slot?.unattended ?? 0) === 0);
+  const batch = { rows, columns, inputIds, attentionMask, segmentIds, lengths };
+  return isPlain ? batch : { ...batch, extents };
 }

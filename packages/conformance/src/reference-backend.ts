@@ -54,7 +54,7 @@ export function referenceBackend(options: ReferenceBackendOptions = {}): Backend
   return {
     specificationVersion: "v1",
     name,
-    families: ["cross-encoder", "bi-encoder"],
+    families: ["cross-encoder", "bi-encoder", "late-interaction"],
     load: (request) => load(options, request),
     diagnose: async () => ({ available: true, runtime, detail: "nothing to install: plain TypeScript" }),
   };
@@ -101,6 +101,7 @@ async function load(options: ReferenceBackendOptions, request: LoadRequest): Pro
     batchPreference: options.batchPreference ?? { rows: 4, tokens: 1024, padding: 0.5 },
     segmentIds: model.readsSegments,
     rowsAffectScores: false,
+    unattendedStates: true,
     concurrentRuns: options.concurrentRuns ?? 1,
     cancelsWithinBatch: true,
   });
@@ -189,10 +190,11 @@ class ReferenceSession implements BackendSession {
     const tokens: ReferenceToken[] = [];
     for (let column = 0; column < batch.columns; column += 1) {
       const place = row * batch.columns + column;
-      // Softmax gives a masked token the weight 0 for all others, so it can be left out.
-      if (batch.attentionMask[place] !== 1) continue;
+      const isAttended = batch.attentionMask[place] === 1;
+      const extent = batch.extents?.[row] ?? 0;
+      if (!isAttended && column >= extent) continue;
       const segment = model.readsSegments ? (batch.segmentIds[place] as number) : 0;
-      tokens.push({ id: batch.inputIds[place] as number, segment, column });
+      tokens.push({ id: batch.inputIds[place] as number, segment, column, isAttended });
     }
     if (tokens.length === 0) return [];
     const hidden = model.encode(tokens);

@@ -23,6 +23,8 @@ export interface ReferenceToken {
   readonly segment: number;
   /** Column of the row that it stands in, from 0. BERT's position; RoBERTa counts tokens instead. */
   readonly column: number;
+  /** Whether other tokens attend to it; itself it attends to all that are attended. */
+  readonly isAttended: boolean;
 }
 
 /** The file does not describe a model that is written down here. */
@@ -74,7 +76,15 @@ export async function openReferenceModel(
     readsSegments: config.segments > 1,
     maxPositions: isRoberta ? positions - config.paddingId - 1 : positions,
     classify: classifier(read, file.names, prefix, isRoberta),
-    encode: (tokens) => layers.reduce((hidden, layer) => layer(hidden), embed(tokens)),
+    encode: (tokens) =>
+      layers.reduce(
+        (hidden, layer) =>
+          layer(
+            hidden,
+            tokens.map(({ isAttended }) => isAttended),
+          ),
+        embed(tokens),
+      ),
   };
 }
 
@@ -140,7 +150,7 @@ function encoderLayer(
   read: Read,
   name: string,
   { heads, epsilon }: Config,
-): (hidden: readonly Vector[]) => Vector[] {
+): (hidden: readonly Vector[], isAttended: readonly boolean[]) => Vector[] {
   const query = linear(read, `${name}.attention.self.query`);
   const key = linear(read, `${name}.attention.self.key`);
   const value = linear(read, `${name}.attention.self.value`);
@@ -149,12 +159,14 @@ function encoderLayer(
   const widen = linear(read, `${name}.intermediate.dense`);
   const narrow = linear(read, `${name}.output.dense`);
   const outputNorm = layerNorm(read, `${name}.output.LayerNorm`, epsilon);
-  return (hidden) => {
-    const keys = hidden.map(key);
-    const values = hidden.map(value);
+  return (hidden, isAttended) => {
+    // Softmax gives a masked token the weight 0 for all others, so it can be left out.
+    const attended = hidden.filter((_, token) => isAttended[token]);
+    const keys = attended.map(key);
+    const values = attended.map(value);
     return hidden.map((x) => {
-      const attended = attention(query(x), keys, values, heads);
-      const y = attentionNorm(add(x, afterAttention(attended)));
+      const mixed = attention(query(x), keys, values, heads);
+      const y = attentionNorm(add(x, afterAttention(mixed)));
       return outputNorm(add(y, narrow(widen(y).map(gelu))));
     });
   };

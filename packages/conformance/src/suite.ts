@@ -200,7 +200,9 @@ function requireMeaning(deviations: readonly Deviation[], contexts: readonly Fix
 /** Checks of the backend itself compare no numbers. */
 const noTerms: Terms = { items: [], tolerance: 0, batchTolerance: 0, repeatTolerance: 0 };
 
-const families: readonly string[] = ["cross-encoder", "bi-encoder", "causal-lm", "listwise"];
+const families: readonly string[] = [
+  ...["cross-encoder", "bi-encoder", "causal-lm", "listwise", "late-interaction"],
+];
 
 function checkIdentity(backend: Backend): void {
   assert.equal(backend.specificationVersion, "v1", "specificationVersion");

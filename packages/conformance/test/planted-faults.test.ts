@@ -9,6 +9,7 @@ import {
 import { openSafetensors } from "@crossrank/core/files";
 import type { GoldenScore, Goldens } from "@crossrank/core/verify";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { isLong, sampleOf } from "../../../test/sample.js";
 import { checks } from "../src/checks/index.js";
 import { copyWith, type ModelCopy } from "../src/fixtures.js";
 import {
@@ -20,7 +21,6 @@ import {
   referenceBackend,
 } from "../src/index.js";
 import { batchOf, type Row, rowsOf } from "../src/recorder.js";
-import { isLong } from "./sampled-runner.js";
 
 /**
  * Runs the suite by itself: name of every test, with the failure's message or undefined.
@@ -490,19 +490,27 @@ afterAll(() => {
   for (const port of leaked) port.close();
 });
 
+/**
+ * Checks that are named, what is no check of a model, and every sixth of the others, which are others for each number;
+ * all with CROSSRANK_LONG.
+ */
+function someChecks(number: number, named: readonly string[]): (check: string) => boolean {
+  return (check) => {
+    const place = everyCheck.indexOf(check);
+    return isLong || place === -1 || named.includes(check) || place % 6 === number % 6;
+  };
+}
+
 describe("the suite fails on", () => {
-  for (const [number, [name, make]] of Object.entries(planted).entries()) {
-    test(name, async () => {
-      const { fails, ...fault } = make();
-      // Those that must fail, and of those that must not every sixth, others for each fault; all with CROSSRANK_LONG.
-      const isWanted = (check: string): boolean =>
-        isLong || fails.includes(check) || everyCheck.indexOf(check) % 6 === number % 6;
-      expect(await failedChecks(faulty(fault), {}, isWanted)).toEqual(fails);
-    });
-  }
+  const faults = Object.entries(planted).map(([name, make], number) => ({ name, make, number }));
+  test.each(sampleOf(faults, { name: "faults", every: 2 }))("$name", async ({ make, number }) => {
+    const { fails, ...fault } = make();
+    expect(await failedChecks(faulty(fault), {}, someChecks(number, fails))).toEqual(fails);
+  });
 });
 
 describe("rows that affect each other's scores, and declare it,", () => {
+  const company = ["scores", "batching", "independentRows", "padding"];
   const affecting = (rows: number): (() => Backend) =>
     faulty({
       run: async (run, batch) => {
@@ -520,18 +528,17 @@ describe("rows that affect each other's scores, and declare it,", () => {
     });
 
   test("are not held to one by one", async () => {
-    expect(await failedChecks(affecting(4))).toEqual([]);
+    expect(await failedChecks(affecting(4), {}, someChecks(0, company))).toEqual([]);
   });
 
   test("score alike in any company where the preference is one row a batch", async () => {
-    expect(await failedChecks(affecting(1))).toEqual([]);
+    expect(await failedChecks(affecting(1), {}, someChecks(1, company))).toEqual([]);
   });
 });
 
 test("a failure ends with the deviation that could be declared", async () => {
-  const found = await outcomes({
-    backend: faulty({ run: async (run, batch) => mapOutput(await run(batch), sigmoid) }),
-  });
+  const backend = faulty({ run: async (run, batch) => mapOutput(await run(batch), sigmoid) });
+  const found = await outcomes({ backend }, (check) => check === "scores");
   expect(found.get("scores")).toMatch(
     /instead of [\s\S]*\nMend the backend; where its runtime cannot do better, declare a deviation: \{ check: "scores", fixture: "bert-logit", reason: "…", expect: \/…\/ \}$/,
   );
@@ -547,11 +554,16 @@ test("the suite fails on hidden states that are one token off", async () => {
     });
   };
   const fixtures = openFixtures(["bert-cosine-cls"]);
-  const failed = await failedChecks(faulty({ families: ["bi-encoder"], run: shift }), { fixtures });
+  const failed = await failedChecks(
+    faulty({ families: ["bi-encoder"], run: shift }),
+    { fixtures },
+    someChecks(2, ["scores"]),
+  );
   expect(failed).toEqual(["scores"]);
 });
 
 describe("what core sends is checked against the goldens, too:", () => {
+  const ofGoldens = ["ids", "truncation", "scores"];
   test("a separator dropped from the template", async () => {
     const fixture = await rewritten("tokenizer.json", (tokenizer: TokenizerJson) => {
       const { pair } = tokenizer.post_processor;
@@ -564,8 +576,8 @@ describe("what core sends is checked against the goldens, too:", () => {
         },
       };
     });
-    const failed = await failedChecks(faulty({}), { fixtures: [fixture] });
-    expect(failed).toEqual(["ids", "truncation", "scores"]);
+    const failed = await failedChecks(faulty({}), { fixtures: [fixture] }, someChecks(0, ofGoldens));
+    expect(failed).toEqual(ofGoldens);
   });
 
   test("a query that is not lower-cased", async () => {
@@ -574,7 +586,7 @@ describe("what core sends is checked against the goldens, too:", () => {
       ...settings,
       do_lower_case: false,
     }));
-    const failed = await failedChecks(faulty({}), { fixtures: [fixture] });
+    const failed = await failedChecks(faulty({}), { fixtures: [fixture] }, someChecks(1, ofGoldens));
     expect(failed).toEqual(expect.arrayContaining(["ids", "scores"]));
   });
 
@@ -589,7 +601,7 @@ describe("what core sends is checked against the goldens, too:", () => {
         },
       })),
     }));
-    const failed = await failedChecks(faulty({}), { fixtures: [fixture] });
+    const failed = await failedChecks(faulty({}), { fixtures: [fixture] }, someChecks(2, ofGoldens));
     expect(failed).toEqual(["truncation"]);
   });
 });
@@ -613,7 +625,7 @@ describe("a deviation", () => {
   };
 
   test("that happens as declared passes, and is named in the test", async () => {
-    const found = await outcomes({ backend: doubled, deviations: [deviation] });
+    const found = await outcomes({ backend: doubled, deviations: [deviation] }, someChecks(0, []));
     expect([...found.values()].filter((failure) => failure !== undefined)).toEqual([]);
     const title = `${checks.scores.title} (deviates: ${deviation.reason})`;
     expect(found.has(title)).toBe(true);
@@ -621,22 +633,25 @@ describe("a deviation", () => {
   });
 
   test("that does not happen any more fails, and says so", async () => {
-    const found = await outcomes({ backend: faulty({}), deviations: [deviation] });
+    const found = await outcomes({ backend: faulty({}), deviations: [deviation] }, someChecks(1, []));
     const failures = [...found.values()].filter((failure) => failure !== undefined);
     expect(failures).toEqual([`no longer deviates; remove the deviation "${deviation.reason}"`]);
   });
 
   test("that happens otherwise fails", async () => {
-    const found = await outcomes({ backend: shifted, deviations: [{ ...deviation, expect: /Infinity/ }] });
+    const deviations = [{ ...deviation, expect: /Infinity/ }];
+    const found = await outcomes({ backend: shifted, deviations }, someChecks(2, []));
     const failures = [...found.values()].filter((failure) => failure !== undefined);
     expect(failures).toEqual([expect.stringContaining("deviates in another way than declared")]);
   });
 
   test("of tolerance holds within the wider one, and only then", async () => {
     const wider = (tolerance: number): Deviation => ({ ...deviation, expect: { tolerance } });
-    expect(await failedChecks(shifted, { deviations: [wider(0.011)] })).toEqual([]);
-    expect(await failedChecks(shifted, { deviations: [wider(0.009)] })).toHaveLength(1);
-    expect(await failedChecks(faulty({}), { deviations: [wider(0.011)] })).toHaveLength(1);
+    const failed = (backend: () => Backend, tolerance: number): Promise<string[]> =>
+      failedChecks(backend, { deviations: [wider(tolerance)] }, someChecks(3, []));
+    expect(await failed(shifted, 0.011)).toEqual([]);
+    expect(await failed(shifted, 0.009)).toHaveLength(1);
+    expect(await failed(faulty({}), 0.011)).toHaveLength(1);
   });
 
   test("of single cases leaves the others to be checked", async () => {
@@ -654,11 +669,12 @@ describe("a deviation", () => {
     expect(cases.length).toBeGreaterThan(2);
     const all: Deviation = { check: "scores", cases, reason: "long ones", expect: /logit 0 instead of/ };
     const some: Deviation = { ...all, cases: cases.slice(1) };
-    const most = (await failedChecks(long, { deviations: [all] })).filter((name) => name === "scores");
-    expect(most).toEqual([]);
-    expect(await failedChecks(long, { deviations: [some] })).toContain("scores");
+    const failed = (...deviations: Deviation[]): Promise<string[]> =>
+      failedChecks(long, { deviations }, someChecks(4, ["scores"]));
+    expect((await failed(all)).filter((name) => name === "scores")).toEqual([]);
+    expect(await failed(some)).toContain("scores");
     const tooMany: Deviation = { ...all, cases: [...cases, "capitals"] };
-    const found = await outcomes({ backend: long, deviations: [tooMany] });
+    const found = await outcomes({ backend: long, deviations: [tooMany] }, someChecks(4, ["scores"]));
     expect([...found.values()]).toContain('no longer deviates; remove the deviation "long ones"');
   });
 

@@ -1,9 +1,9 @@
 import { afterAll, describe, test } from "vitest";
+import { isLong, placeOf, sampleOf } from "../../../test/sample.js";
 import { checks } from "../src/checks/index.js";
-import type { TestRunner } from "../src/index.js";
+import type { Fixture, TestRunner } from "../src/index.js";
 
-/** Whether every check runs with every fixture, and not a sample of the pairs. */
-export const isLong: boolean = process.env["CROSSRANK_LONG"] !== undefined;
+export { isLong };
 
 /** What a model's file decides, and not the code around it: tried with every fixture. */
 const ofTheModel: readonly string[] = (["loads", "scores"] as const).map((name) => checks[name].title);
@@ -28,8 +28,8 @@ export function sampledRunner({
   readonly every: number;
   readonly whole?: readonly string[];
 }): TestRunner {
-  // The name is the seed, so that suites of the same fixtures run different checks with them.
-  let fixtures = [...name].reduce((sum, letter) => sum + (letter.codePointAt(0) as number), 0);
+  // Suites of the same fixtures run different checks with them.
+  let fixtures = placeOf(name);
   let isWanted: (title: string) => boolean = () => true;
   return {
     describe(suite: string, define: () => void) {
@@ -55,5 +55,33 @@ export function sampledRunner({
       if (isWanted(title)) test(title, run);
     },
     afterAll,
+  };
+}
+
+/**
+ * A fixture with a third of its golden cases, and all of its lists. With CROSSRANK_LONG the fixture as it is.
+ *
+ * @param whole names of fixtures that keep all cases.
+ */
+export function sampledCases(fixture: Fixture, whole: readonly string[] = []): Fixture {
+  if (isLong || whole.includes(fixture.name)) return fixture;
+  const { files, name } = fixture;
+  return {
+    ...fixture,
+    files: {
+      id: files.id,
+      revision: files.revision,
+      list: (options) => files.list(options),
+      async readText(path, options) {
+        const text = await files.readText(path, options);
+        if (path !== "golden.json") return text;
+        const goldens = JSON.parse(text) as { readonly cases: readonly { readonly name: string }[] };
+        // Checks make texts of their own of the first case's words, and of the first query of one word.
+        const always = (one: { readonly name: string }): boolean => /^(short-match|one-word)/.test(one.name);
+        return JSON.stringify({ ...goldens, cases: sampleOf(goldens.cases, { name, every: 3, always }) });
+      },
+      readBytes: (path, range, options) => files.readBytes(path, range, options),
+      localPath: (path, options) => files.localPath(path, options),
+    },
   };
 }

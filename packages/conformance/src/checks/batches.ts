@@ -1,5 +1,5 @@
 import type { Pair } from "@crossrank/core";
-import { createPairEncoder, createTextTokenizer } from "@crossrank/core/encoding";
+import { createLateEncoder, createPairEncoder, createTextTokenizer } from "@crossrank/core/encoding";
 import { assert } from "../assert.js";
 import {
   columnsFor,
@@ -145,16 +145,19 @@ export const independentRows: Check = async (context, { batchTolerance }) => {
   }
 };
 
-/** Pairs by the length that their sequence (of a bi-encoder: the document's) would have without a limit. */
+/** Pairs by the length that their sequence (where texts are read apart: the document's) would have without a limit. */
 function pairsOfLength(context: FixtureContext): (length: number) => Pair | undefined {
   const { profile, tokenizerJson, fixture, items } = context;
-  const encoder = createPairEncoder(createTextTokenizer(tokenizerJson, fixture.name), {
-    ...profile,
-    maxLength: 1_000_000,
-  });
+  const tokenizer = createTextTokenizer(tokenizerJson, fixture.name);
+  const noLimit = 1_000_000;
+  const encoder = createPairEncoder(tokenizer, { ...profile, maxLength: noLimit });
+  const late =
+    profile.lateTemplate &&
+    createLateEncoder(tokenizer, { ...profile.lateTemplate, maxDocumentTokens: noLimit }, noLimit);
   const query = items.map(({ pairs }) => pairs[0]?.query ?? "").find((text) => /^\w+$/.test(text)) ?? "tea";
   const lengthOf = (document: string): number => {
     const text = profile.documentPrefix + document;
+    if (late !== undefined) return late.encodeDocument(text).ids.length;
     return profile.family === "bi-encoder"
       ? encoder.encodeSingle(text).ids.length
       : encoder.encodePair(encoder.encodeQuery(profile.queryPrefix + query, profile.instruction), text).ids

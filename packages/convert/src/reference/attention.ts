@@ -7,6 +7,8 @@ import type { Pace } from "./pace.js";
 export interface Span {
   readonly start: number;
   readonly length: number;
+  /** Tokens at the front that all others see. Default all. */
+  readonly attended?: number | undefined;
 }
 
 /**
@@ -60,7 +62,7 @@ function attendHead(
   key: Vectors,
   value: Vectors,
   context: Vectors,
-  { start, length }: Span,
+  { start, length, attended = length }: Span,
   head: number,
   { heads, keyValueHeads, headSize, scale, causal, reach = length }: Attention,
   bias: Bias | undefined,
@@ -71,7 +73,8 @@ function attendHead(
     const to = Math.min(length, from + queriesAtOnce);
     // All keys that one of these queries sees.
     const low = Math.max(0, from - reach);
-    const high = causal ? to : Math.min(length, to + reach);
+    const high = Math.min(attended, causal ? to : Math.min(length, to + reach));
+    if (from - reach >= attended || high <= low) throw noneSeen(reach);
     const queries = columnsOf(query, start + from, start + to, column, headSize);
     const keys = columnsOf(key, start + low, start + high, shared, headSize);
     const values = columnsOf(value, start + low, start + high, shared, headSize);
@@ -80,7 +83,8 @@ function attendHead(
     for (let i = from; i < to; i += 1) {
       const row = weights.data.subarray((i - from) * weights.width, (i - from + 1) * weights.width);
       const first = Math.max(low, i - reach) - low;
-      const last = (causal ? i : Math.min(high - 1, i + reach)) - low;
+      const last = Math.min(high - 1, causal ? i : i + reach) - low;
+      if (last < first) throw noneSeen(reach);
       if (bias !== undefined) {
         const queryAt = (start + i) * query.width + column;
         for (let j = first; j <= last; j += 1) {
@@ -90,13 +94,19 @@ function attendHead(
       }
       softmax(row, first, last, scale);
     }
-    const attended = vectors(to - from, headSize);
-    multiply(weights, transpose(values), attended, 0);
+    const mixed = vectors(to - from, headSize);
+    multiply(weights, transpose(values), mixed, 0);
     for (let i = from; i < to; i += 1) {
-      const vector = attended.data.subarray((i - from) * headSize, (i - from + 1) * headSize);
+      const vector = mixed.data.subarray((i - from) * headSize, (i - from + 1) * headSize);
       context.data.set(vector, (start + i) * context.width + column);
     }
   }
+}
+
+function noneSeen(reach: number): RangeError {
+  return new RangeError(
+    `a token that is not attended sees ${reach} places to either side, and no attended token is there`,
+  );
 }
 
 /** In place, of the numbers `first` to `last` times `scale`; the others become 0. */

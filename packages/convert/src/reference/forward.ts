@@ -7,6 +7,8 @@ import { Pace } from "./pace.js";
 export interface InputSequence {
   readonly ids: Int32Array;
   readonly segments: Int32Array;
+  /** Tokens at the end that no other token attends to. Default 0. */
+  readonly unattended?: number | undefined;
 }
 
 /** Last hidden states of all sequences, stacked, and where each is. */
@@ -34,11 +36,11 @@ export async function forward(
   const pace = new Pace(options.signal);
   await pace.rest();
   let start = 0;
-  const spans = sequences.map(({ ids: { length } }): Span => {
+  const spans = sequences.map(({ ids: { length }, unattended = 0 }): Span => {
     if (length > description.maxPositions)
       throw new RangeError(`a sequence of ${length} tokens, and the model takes ${description.maxPositions}`);
     start += length;
-    return { start: start - length, length };
+    return { start: start - length, length, attended: length - unattended };
   });
   const states = await embed(description.embeddings, sequences, spans, pace);
   const disentangled = description.layers
@@ -51,7 +53,7 @@ export async function forward(
 }
 
 async function embed(
-  { word, position, segment, norm, projection, scale = 1 }: Embeddings,
+  { word, position, segment, norm, projection, scale = 1, zeroPadding = false }: Embeddings,
   sequences: readonly InputSequence[],
   spans: readonly Span[],
   pace: Pace,
@@ -95,6 +97,8 @@ async function embed(
     }
   }
   if (norm !== undefined) await normalise(states, norm);
+  for (const { start, length, attended = length } of zeroPadding ? spans : [])
+    states.data.fill(0, (start + attended) * states.width, (start + length) * states.width);
   return projection === undefined ? states : project(states, projection, pace);
 }
 

@@ -43,7 +43,7 @@ export function sourceBackend(): Backend {
   return {
     specificationVersion: "v1",
     name,
-    families: ["cross-encoder", "bi-encoder", "causal-lm", "listwise"],
+    families: ["cross-encoder", "bi-encoder", "causal-lm", "listwise", "late-interaction"],
     load,
     diagnose: async () => ({ available: true, runtime, detail: "nothing to install: plain TypeScript" }),
   };
@@ -182,6 +182,7 @@ class SourceSession implements BackendSession {
       batchPreference: { rows: 64, tokens: tokensAtOnce, padding: 1 },
       segmentIds: (description.embeddings.segment?.shape[0] ?? 0) > 1,
       rowsAffectScores: false,
+      unattendedStates: true,
       concurrentRuns: 1,
       cancelsWithinBatch: true,
     };
@@ -270,9 +271,14 @@ class SourceSession implements BackendSession {
 }
 
 /** Padding is on the right, and nobody looks at it: it is left out. */
-function sequenceOf({ columns, inputIds, segmentIds, lengths }: Batch, row: number): InputSequence {
-  const [start, end] = [row * columns, row * columns + (lengths[row] as number)];
-  return { ids: inputIds.slice(start, end), segments: segmentIds.slice(start, end) };
+function sequenceOf(
+  { columns, inputIds, segmentIds, lengths, extents = lengths }: Batch,
+  row: number,
+): InputSequence {
+  const extent = extents[row] as number;
+  const [start, end] = [row * columns, row * columns + extent];
+  const unattended = extent - (lengths[row] as number);
+  return { ids: inputIds.slice(start, end), segments: segmentIds.slice(start, end), unattended };
 }
 
 /** One vector a used row; zeros for padding rows. */

@@ -15,6 +15,7 @@ import { type RunCount, runSequences } from "../run/run-sequences.js";
 import { warningsOf } from "./call-warnings.js";
 import type { Listener } from "./listener.js";
 
+import { lateFamily } from "../families/late.js";
 /** Milliseconds of tokenising after which the event loop gets a turn. */
 const encodeSlice = 8;
 
@@ -37,6 +38,7 @@ export interface ScoringResources extends Omit<FamilyResources, "instruction"> {
   readonly movedInCompany: () => number | undefined;
   readonly isDisposed: () => boolean;
 }
+  "late-interaction": lateFamily,
 
 /** What the caller wants of a call. */
 export interface ScoringOptions extends Pick<ScoreOptions, "signal" | "whenAborted" | "instruction"> {
@@ -225,6 +227,50 @@ export class ScoringCall implements CallProgress {
     try {
       stage.read(member, output, row);
     } catch (cause) {
+    if (query !== undefined) this.#cutQueries.set(query, (this.#cutQueries.get(query) ?? 0) + 1);
+  }
+
+  /** Documents that are too long become passages; what is scored then. */
+  async #cut(pairs: readonly CheckedPair[], chunking: Chunking): Promise<readonly CheckedPair[]> {
+    const { profile, pairEncoder, lateEncoder, instruction, texts } = this.#resources;
+    const { tokenizer, isInsideToken } = texts;
+    const cutter = new PassageCutter(
+      { profile, pairEncoder, lateEncoder, instruction, tokenizer, isInsideToken },
+      chunking,
+    );
+    const folded = new FoldedScores(chunking, profile);
+    const cut = function* (): Turns<void> {
+      for (const pair of pairs) {
+        folded.add(pair, yield* cutter.cut(pair.query, pair.text));
+        if (folded.pairs.length > mostPassages) {
+          throw new InvalidInputError(
+            "documents",
+            `have more than ${mostPassages} passages together. Send fewer of them in a call, or lower maxPassages`,
+          );
+        }
+        yield;
+      }
+    };
+    await this.#inTurns(cut());
+    // At once, so that a call that is cut short before has none.
+    this.#scores = new Array<PairScore | undefined>(folded.pairs.length).fill(undefined);
+    this.#left = pairs.map((_, owner) => folded.countOf(owner));
+    this.#folded = folded;
+    return folded.pairs;
+  }
+
+  /** Work on texts, counted as encoding. */
+  async #inTurns(work: Turns<void>): Promise<void> {
+    let sliceStart = performance.now();
+    while (work.next().done !== true) {
+      const now = performance.now();
+      if (now - sliceStart < encodeSlice) continue;
+      this.#encodeMilliseconds += now - sliceStart;
+      await new Promise<void>((resolve) => setTimeout(resolve, 0));
+      this.#check();
+      sliceStart = performance.now();
+    }
+    this.#encodeMilliseconds += performance.now() - sliceStart;
       if (CrossrankError.isInstance(cause)) throw cause;
       throw new BackendRunError(
         { backend: this.#resources.session.info.name, problem: (cause as Error).message },

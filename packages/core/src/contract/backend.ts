@@ -5,7 +5,8 @@ import type { Family, ModelProfile } from "./model-profile.js";
  * What core wants back for every sequence of a batch. Chosen by core from the profile's head, before loading.
  *
  * - `class-logits`: raw classifier outputs, no activation. Shape (rows, classes).
- * - `hidden-states`: last hidden state of every token. Shape (rows, columns, hidden).
+ * - `hidden-states`: last hidden state of every token. Shape (rows, columns, hidden). With `unattendedStates` also at the
+ *   columns that are in a row's `extents` and not in its attention mask.
  * - `pooled`: one vector a sequence, pooled by the runtime as the profile's head says, before the head's modules and
  *   not normalised. Shape (rows, hidden).
  * - `token-logits`: logits of `tokens`, in that order, after the last real token. Shape (rows, tokens.length).
@@ -39,6 +40,12 @@ export interface Batch {
 }
 
 /** Raw numbers of one batch, float32, row-major. Padding rows are included; core drops them. */
+  /**
+   * Tokens of each row that have hidden states. Those behind its length read the real ones, and no token reads them: a
+   * query's expansion that is not attended. Undefined where each is the row's length, as always without
+   * `unattendedStates`.
+   */
+  readonly extents?: Int32Array | undefined;
 export interface RawOutput {
   readonly kind: OutputKind;
   readonly data: Float32Array;
@@ -78,6 +85,11 @@ export interface Capabilities {
   /** How many `run` calls core may have under way at once; at least 1. */
   readonly concurrentRuns: number;
   /** Whether `run` stops within a batch when its signal aborts. Otherwise core stops between batches. */
+  /**
+   * Whether `hidden-states` has what the model computes at columns that the attention mask hides from others, as a graph
+   * does that computes every column. Undefined means no, and late-interaction models that need it are then refused.
+   */
+  readonly unattendedStates?: boolean | undefined;
   readonly cancelsWithinBatch: boolean;
 }
 

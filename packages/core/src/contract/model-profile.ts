@@ -5,8 +5,9 @@ import type { Calibration } from "../calibration/calibration.js";
  * - `bi-encoder`: query and document apart, pooled, compared by cosine.
  * - `causal-lm`: a prompt, and the logits of two answer tokens.
  * - `listwise`: one sequence holding many documents.
+ * - `late-interaction`: query and document apart, a vector a token, compared token by token (ColBERT).
  */
-export type Family = "cross-encoder" | "bi-encoder" | "causal-lm" | "listwise";
+export type Family = "cross-encoder" | "bi-encoder" | "causal-lm" | "listwise" | "late-interaction";
 
 /** Where a text of the caller goes. `instruction` says what counts as relevant, for models that take one. */
 export type TextSlot = "query" | "document" | "instruction";
@@ -48,6 +49,28 @@ export interface ListTemplate {
   readonly maxDocumentTokens: number;
   /** A longer query is an overflow. */
   readonly maxQueryTokens: number;
+}
+
+/**
+ * The sequences of a late-interaction model: a query's and a document's, each with a marker of its own. What a text has
+ * beyond its length is cut from the right.
+ */
+export interface LateTemplate {
+  /** `text: "query"` stands for the query. */
+  readonly query: readonly TemplatePiece[];
+  /** `text: "document"` stands for the document. */
+  readonly document: readonly TemplatePiece[];
+  /** Longest sequence of a query in tokens, the template's own and those of the expansion included. */
+  readonly maxQueryTokens: number;
+  /** The same of a document, without expansion. */
+  readonly maxDocumentTokens: number;
+  /**
+   * The token that every query is filled up with to `maxQueryTokens`. Each one has a vector that is compared as those of
+   * the query's words are. Not `attended`: it reads the query, and the query does not read it. Undefined: none.
+   */
+  readonly expansion?: { readonly token: number; readonly attended: boolean } | undefined;
+  /** Ids of tokens whose vectors are not compared where a document has them, e.g. those of punctuation. */
+  readonly skipped: readonly number[];
 }
 
 /**
@@ -98,6 +121,8 @@ export type HeadModule =
  * - `marker-cosine`: listwise. The vectors at the marker tokens, through `modules`, compared by cosine.
  */
 export type Head =
+ * - `max-sim`: late interaction. Token vectors of query and document, through `modules`, L2-normalised: the sum over the
+ *   query's tokens of the largest dot product that each has with one of the document's.
   | { readonly kind: "logit" }
   | { readonly kind: "two-class"; readonly positive: 0 | 1 }
   | {
@@ -127,7 +152,8 @@ export type Head =
       readonly query: number;
       readonly document: number;
       readonly modules?: readonly HeadModule[] | undefined;
-    };
+    }
+  | { readonly kind: "max-sim"; readonly modules?: readonly HeadModule[] | undefined };
 
 /**
  * What is cut when a pair is too long, always from the right.
@@ -159,6 +185,8 @@ export interface ModelProfile {
   readonly listTemplate?: ListTemplate | undefined;
   /** Whether the model has embeddings for segments; where not, the template's segments are of no consequence. */
   readonly readsSegments: boolean;
+  /** Late interaction: the sequences of a query and of a document. */
+  readonly lateTemplate?: LateTemplate | undefined;
   /** Longest input sequence in tokens, special tokens included. */
   readonly maxLength: number;
   readonly truncation: TruncationStrategy;
@@ -166,8 +194,8 @@ export interface ModelProfile {
   readonly paddingId: number;
   readonly head: Head;
   /**
-   * From logit to score: `identity` gives scale `logit` (or `cosine`), `sigmoid` gives scale `probability`, `tanh` gives
-   * scale `tanh`.
+   * From logit to score: `identity` gives scale `logit` (or `cosine`; of `max-sim` the logit divided by the number of the
+   * query's vectors), `sigmoid` gives scale `probability`, `tanh` gives scale `tanh`.
    */
   readonly activation: "identity" | "sigmoid" | "tanh";
   /** How logits become probabilities, for calls with `activation: "probability"`; the scores of other calls are without it. */

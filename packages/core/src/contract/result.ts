@@ -5,7 +5,8 @@ import type { CrossrankWarning } from "./warnings.js";
  * What `score` means.
  * - `logit`: unbounded, the same number as `logit`.
  * - `probability`: 0 to 1, the sigmoid of `logit`. In float64 here; it still reads 1 above about 36, so rank on `logit`.
- * - `cosine`: −1 to 1, the same number as `logit`.
+ * - `cosine`: −1 to 1, the same number as `logit`; of a late-interaction model, whose logit is a sum over the query's
+ *   tokens, their mean.
  * - `tanh`: −1 to 1, the hyperbolic tangent of `logit`. It reads 1 above about 19, so rank on `logit`.
  */
 export type Scale = "logit" | "probability" | "cosine" | "tanh";

@@ -12,6 +12,8 @@ export interface EncodedSequence {
   readonly ids: Int32Array;
   /** 0 or 1 for each id. */
   readonly segmentIds: Int32Array;
+  /** Ids at the end that no other token attends to: of a query's expansion. Undefined for none. */
+  readonly unattended?: number | undefined;
   /** Tokens cut from the document (of a pair), or from the text. */
   readonly truncatedTokens: number;
   readonly truncatedTokensIsMinimum: boolean;

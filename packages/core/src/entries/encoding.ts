@@ -1,4 +1,5 @@
 // @crossrank/core/encoding: texts → token ids, for those who look into a model or build a runtime's reference.
+export { createLateEncoder, type LateEncoder } from "../encoding/late-encoder.js";
 export {
   createListEncoder,
   type EncodedList,

@@ -1,6 +1,7 @@
 import type { RawOutput } from "../contract/backend.js";
 import type { ModelProfile } from "../contract/model-profile.js";
 import type { PairScore } from "../contract/result.js";
+import type { LateEncoder } from "../encoding/late-encoder.js";
 import type { ListEncoder } from "../encoding/list-encoder.js";
 import type { EncodedSequence, PairEncoder } from "../encoding/pair-encoder.js";
 import type { HeadChain } from "../score/head-modules.js";
@@ -17,6 +18,8 @@ export interface FamilyResources {
   readonly pairEncoder: PairEncoder;
   /** Of a listwise model. */
   readonly listEncoder: ListEncoder | undefined;
+  /** Of a late-interaction model. */
+  readonly lateEncoder: LateEncoder | undefined;
   readonly chain: HeadChain;
   /** `""` for none. */
   readonly instruction: string;

@@ -28,6 +28,7 @@ import type { ModelFiles } from "../contract/model-files.js";
 import type { ModelProfile, ProfileSources, TruncationStrategy } from "../contract/model-profile.js";
 import { createListEncoder } from "../encoding/list-encoder.js";
 import { createPairEncoder } from "../encoding/pair-encoder.js";
+import { createLateEncoder } from "../encoding/late-encoder.js";
 import { readProfile } from "../profile/read-profile.js";
 import { derive } from "../run/abort.js";
 import { mostCells, mostColumns, readBatchPreference } from "../run/limits.js";
@@ -167,6 +168,7 @@ export class SessionModel implements LoadedModel {
       const contents = await contentsOf(files, [...tokenizerFiles, ...weights], texts, stop.signal);
       await progress.settled(stop.signal);
       const { sources, disagreements } = reading;
+      requireUnattended(reading.profile, declared.capabilities, { model: model.id, backend: backend.name });
       return new SessionModel({
         ...{ model, profile: reading.profile, sources, tokenizer, session, declared, chain, contents },
         disagreements,
@@ -184,7 +186,7 @@ export class SessionModel implements LoadedModel {
   encoders(rules: Pick<ModelProfile, "maxLength" | "truncation">): Encoders {
     const { tokenizer } = this.#parts;
     const profile = { ...this.profile, ...rules };
-    const { listTemplate, maxLength } = profile;
+    const { listTemplate, lateTemplate, maxLength } = profile;
     return {
       pair: createPairEncoder(tokenizer, profile),
       list: listTemplate && createListEncoder(tokenizer, listTemplate, maxLength),
@@ -199,6 +201,7 @@ export class SessionModel implements LoadedModel {
     requireOptionType(wantsProbe, "boolean", "probe");
     const signal = readSignal(options.signal);
     const batches = options.batches && readBatchPreference(options.batches, "batches");
+      late: lateTemplate && createLateEncoder(tokenizer, lateTemplate, maxLength),
     // At the model's own length: what the caller shortens says nothing about the model.
     const whole = this.#bind({ maxLength: most, truncation: "document-only" }, {}, undefined);
     const least = whole.leastLength;
@@ -343,6 +346,21 @@ function longestSequence(profile: ModelProfile, capabilities: Capabilities): num
   const { maxSequenceLength, sequenceLengths, batchSize } = capabilities;
   const rows = "exactly" in batchSize ? batchSize.exactly : 1;
   return Math.min(
+/** @throws {IncompatibleModelError} where a query's expansion is not attended, and the session cannot have such tokens. */
+function requireUnattended(
+  { lateTemplate }: ModelProfile,
+  { unattendedStates }: Capabilities,
+  facts: { readonly model: string; readonly backend: string },
+): void {
+  if (lateTemplate?.expansion?.attended !== false || unattendedStates === true) return;
+  throw new IncompatibleModelError({
+    ...facts,
+    capability: "tokens",
+    wanted: "unattended",
+    supported: ["attended"],
+  });
+}
+
     profile.maxLength,
     mostColumns,
     Math.floor(mostCells / rows),

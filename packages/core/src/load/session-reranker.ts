@@ -32,7 +32,8 @@ import type {
   RerankOptions,
   ScoreOptions,
 } from "../contract/reranker.js";
-import type { Provenance, RerankResult, ScoreResult } from "../contract/result.js";
+import type { Provenance, RerankManyResult, RerankResult, ScoreResult } from "../contract/result.js";
+import type { LateEncoder } from "../encoding/late-encoder.js";
 import type { ListEncoder } from "../encoding/list-encoder.js";
 import type { PairEncoder } from "../encoding/pair-encoder.js";
 import type { CheckedPair } from "../families/family.js";
@@ -54,6 +55,8 @@ export interface RerankerFacts {
   readonly profile: ModelProfile;
   readonly sources: ProfileSources;
   /** Of the files of the tokenizer, for a warning. */
+  /** Of a late-interaction model. */
+  readonly late: LateEncoder | undefined;
   readonly disagreements: readonly string[];
   readonly session: RunnableSession;
   readonly encoders: Encoders;
@@ -100,7 +103,8 @@ export class SessionReranker implements Reranker {
   }
 
   get leastLength(): number {
-    return this.#resources.pairEncoder.leastLength;
+    const { pairEncoder, lateEncoder } = this.#resources;
+    return (lateEncoder ?? pairEncoder).leastLength;
   }
 
   async rerank<Document extends DocumentInput>(
@@ -111,6 +115,7 @@ export class SessionReranker implements Reranker {
     const { scores, ...rest } = await this.#answer(pairs, options);
     return { ...rest, results: rankedDocuments(scores, request) };
   }
+      lateEncoder: encoders.late,
 
   async score(given: readonly Pair[], givenOptions: ScoreOptions = {}): Promise<ScoreResult> {
     const options = readCallOptions(givenOptions);

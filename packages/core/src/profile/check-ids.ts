@@ -30,7 +30,7 @@ type NamedId = readonly [what: string, token: string, id: number];
 
 function* idsOfProfile(profile: ModelProfile): Generator<NamedId> {
   yield ["the padding", "", profile.paddingId];
-  const { listTemplate: list } = profile;
+  const { listTemplate: list, lateTemplate: late } = profile;
   const templates: readonly (readonly TemplatePiece[] | undefined)[] = [
     profile.pairTemplate,
     profile.instructedTemplate,
@@ -39,10 +39,13 @@ function* idsOfProfile(profile: ModelProfile): Generator<NamedId> {
     list?.item,
     list?.separator,
     list?.after,
+    late?.query,
+    late?.document,
   ];
   for (const piece of templates.flatMap((template) => template ?? [])) {
     if ("id" in piece) yield ["a template's", piece.token, piece.id];
   }
+  if (late?.expansion !== undefined) yield ["the expansion", "", late.expansion.token];
   for (const id of idsOfHead(profile.head)) yield ["the head's token", "", id];
 }
 

@@ -22,6 +22,7 @@ const headModule = z.discriminatedUnion("kind", [
     bias: z.optional(z.string()),
     activation: z.enum(["identity", "tanh", "relu", "gelu", "silu", "sigmoid"]),
     residual: z.optional(z.boolean()),
+    residualWeight: z.optional(z.string()),
   }),
   z.strictObject({
     kind: z.literal("layer-norm"),
@@ -66,6 +67,7 @@ const head = z.discriminatedUnion("kind", [
     document: tokenId,
     modules: z.optional(modules),
   }),
+  z.strictObject({ kind: z.literal("max-sim"), modules: z.optional(modules) }),
 ]);
 
 /** Checks a `crossrank.json`. The types and their meaning are in `contract/model-profile.ts`. */
@@ -73,7 +75,7 @@ export const crossrankJsonSchema: z.ZodMiniType<CrossrankJson> = z.partial(
   z.strictObject({
     $schema: z.string(),
     specificationVersion: z.literal("1"),
-    family: z.enum(["cross-encoder", "bi-encoder", "causal-lm", "listwise"]),
+    family: z.enum(["cross-encoder", "bi-encoder", "causal-lm", "listwise", "late-interaction"]),
     architecture: z.string(),
     pairTemplate: template,
     instructedTemplate: template,
@@ -87,6 +89,14 @@ export const crossrankJsonSchema: z.ZodMiniType<CrossrankJson> = z.partial(
       maxDocuments: positionCount,
       maxDocumentTokens: positionCount,
       maxQueryTokens: positionCount,
+    }),
+    lateTemplate: z.strictObject({
+      query: template,
+      document: template,
+      maxQueryTokens: positionCount,
+      maxDocumentTokens: positionCount,
+      expansion: z.optional(z.strictObject({ token: tokenId, attended: z.boolean() })),
+      skipped: z.array(tokenId).check(z.maxLength(mostPieces)),
     }),
     readsSegments: z.boolean(),
     maxLength: positionCount,

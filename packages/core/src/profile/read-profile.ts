@@ -18,6 +18,7 @@ import type { CatalogueAnswer } from "./catalogue.js";
 import { readChatTemplate } from "./chat-template.js";
 import { idBeyond } from "./check-ids.js";
 import { classNamed, labelsOf, relevantClass, shownLabels } from "./label-names.js";
+import { artifactMetadata, type LateFacts, lateTemplateOf, readOriginalColbert } from "./late-interaction.js";
 import { jinaForRanking } from "./listwise.js";
 import { type DeclaredLabels, labelsOfArtifact } from "./logits-shape.js";
 import { readsPairsOfItsTokenizer } from "./pair-encoders.js";
@@ -98,7 +99,9 @@ export async function readProfile(
     throw (isStated ? undefined : await betterRefusal(error, files, { signal })) ?? error;
   });
   await requireHeadTensors(files, reader.present, reading.profile, signal);
-  const belied = isStated ? undefined : await recogniseModel(files, { signal, certain: true });
+  // Of a model that was read as one of late interaction, nothing else is belied by that.
+  const isBelied = !isStated && reading.profile.family !== "late-interaction";
+  const belied = isBelied ? await recogniseModel(files, { signal, certain: true }) : undefined;
   if (belied !== undefined) throw refusalOf(files.id, belied);
   return reading;
 }
@@ -264,7 +267,13 @@ async function readConfig(facts: Reading): Promise<ConfigurationFacts> {
   put("architecture", architecture, "config.json model_type");
   const padding = config.pad_token_id ?? -1;
   put("paddingId", padding < 0 ? undefined : padding, "config.json pad_token_id");
-  readLimits(facts, config, tokenizerConfig);
+  const named = config.architectures?.[0];
+  const original =
+    named === "HF_ColBERT" && modules === undefined && reader.present.has(artifactMetadata)
+      ? await readOriginalColbert(reader)
+      : undefined;
+  const late = modules?.late ?? original?.late;
+  readLimits(facts, config, late === undefined ? tokenizerConfig : {}, late);
   const templates = readPostProcessor(reader, put, tokenizerJson);
   const inputs = tokenizerConfig.model_input_names;
   if (templates !== undefined && inputs && !inputs.includes("token_type_ids")) {
@@ -273,7 +282,6 @@ async function readConfig(facts: Reading): Promise<ConfigurationFacts> {
     put("pairTemplate", ofOneSegment(templates.pair), source);
     put("singleTemplate", ofOneSegment(templates.single), source);
   }
-  const named = config.architectures?.[0];
   const answer = await askForReranker(facts, config, tokenizerConfig, templates?.single);
   const reading: WholeReading = { ...facts, answer };
   const known = answer?.known?.reranker;
@@ -288,8 +296,14 @@ async function readConfig(facts: Reading): Promise<ConfigurationFacts> {
       const { putPrefixes } = await import("./read-catalogue.js");
       await putPrefixes(reading, config, modules);
     }
-    if (family === "bi-encoder") put("activation", "identity", "modules.json");
+    if (family === "bi-encoder" || family === "late-interaction")
+      put("activation", "identity", "modules.json");
     else readActivation(reading, config);
+  } else if (original !== undefined) {
+    family = "late-interaction";
+    put("family", family, "config.json architectures");
+    put("head", original.head, "the architecture HF_ColBERT");
+    put("activation", "identity", "the architecture HF_ColBERT");
   } else if (named === "JinaForRanking") {
     family = "listwise";
     const rules = reader.check("tokenizer.json", () => jinaForRanking(addedTokens(tokenizerJson)));
@@ -301,6 +315,10 @@ async function readConfig(facts: Reading): Promise<ConfigurationFacts> {
     family = await readClassifier(reading, config);
     if (modules !== undefined) readPrompts(put, modules, family);
   }
+  if (late !== undefined && given.lateTemplate === undefined) {
+    const tokenizer = { json: tokenizerJson, config: tokenizerConfig, single: templates?.single };
+    put("lateTemplate", await lateTemplateOf(reader, late, tokenizer), late.file);
+  }
   readSegments(put, config, tokenizerConfig, given.family ?? family);
 
   const final = given.family ?? family;
@@ -311,7 +329,7 @@ async function readConfig(facts: Reading): Promise<ConfigurationFacts> {
   ) {
     const { putKnownPrompt } = await import("./read-catalogue.js");
     await putKnownPrompt(reading, answer.known, known, tokenizerConfig);
-  } else if (modules?.chat !== undefined && final !== "bi-encoder" && given.pairTemplate === undefined) {
+  } else if (modules?.chat !== undefined && isPrompted(final) && given.pairTemplate === undefined) {
     await readChat(reading, modules, tokenizerConfig, final === "causal-lm");
   } else if (final === "causal-lm" && given.pairTemplate === undefined) {
     throw reader.problem(
@@ -337,21 +355,30 @@ async function readConfig(facts: Reading): Promise<ConfigurationFacts> {
   return { vocabularySize: config.vocab_size ?? undefined, tokenizerConfig: foundConfig, config };
 }
 
+/** Whether a pair may reach the model through a chat template. */
+function isPrompted(family: Family | undefined): boolean {
+  return family !== "bi-encoder" && family !== "late-interaction";
+}
+
+/** @param late has lengths of its own, in place of those of the tokenizer and of sentence-transformers. */
 function readLimits(
   { reader, put, modules }: Pick<Reading, "reader" | "put" | "modules">,
   config: Config,
   tokenizerConfig: TokenizerConfig,
+  late: LateFacts | undefined,
 ): void {
   const offset = offsetPositions.has(config.model_type ?? "") ? Math.max(config.pad_token_id ?? 1, 0) + 1 : 0;
   const positions = config.max_position_embeddings;
-  const limits = [
+  const limits: readonly (readonly [limit: number | null | undefined, source: string])[] = [
     [
       typeof positions === "number" ? positions - offset : undefined,
       `config.json max_position_embeddings${offset === 0 ? "" : ` less ${offset}`}`,
     ],
     [tokenizerConfig.model_max_length, "tokenizer_config.json model_max_length"],
-    [modules?.maxLength, "sentence_bert_config.json max_seq_length"],
-  ] as const;
+    late === undefined
+      ? [modules?.maxLength, "sentence_bert_config.json max_seq_length"]
+      : [Math.max(late.queryLength, late.documentLength), late.file],
+  ];
   if (typeof positions === "number" && positions <= offset) {
     throw reader.problem(
       "config.json",
@@ -389,7 +416,7 @@ function readSegments(
   family: Family | undefined,
 ): void {
   const size = config.type_vocab_size;
-  if (family !== "cross-encoder" && family !== "bi-encoder") {
+  if (family !== "cross-encoder" && family !== "bi-encoder" && family !== "late-interaction") {
     put("readsSegments", false, `family ${family ?? "unknown"}`);
   } else if (typeof size === "number") put("readsSegments", size > 1, "config.json type_vocab_size");
   else if (withoutSegments.has(config.model_type ?? "")) {
@@ -441,7 +468,10 @@ function readPrompts(
     if (query !== undefined) put("queryPrefix", prompts[query], source(query));
     if (document !== undefined) put("documentPrefix", prompts[document], source(document));
   } else if (defaultPrompt !== undefined && Object.hasOwn(prompts, defaultPrompt)) {
-    put(chat === undefined ? "queryPrefix" : "instruction", prompts[defaultPrompt], source(defaultPrompt));
+    // PyLate's `encode` puts it before texts of both kinds.
+    if (family === "late-interaction") put("documentPrefix", prompts[defaultPrompt], source(defaultPrompt));
+    const isPlain = chat === undefined || family === "late-interaction";
+    put(isPlain ? "queryPrefix" : "instruction", prompts[defaultPrompt], source(defaultPrompt));
   }
 }
 
@@ -708,6 +738,7 @@ const headsOf: Readonly<Record<Family, readonly Head["kind"][]>> = {
   "bi-encoder": ["cosine"],
   "causal-lm": ["answer-tokens"],
   listwise: ["marker-cosine"],
+  "late-interaction": ["max-sim"],
 };
 
 function complete(model: string, fields: Fields): ModelProfile {
@@ -718,6 +749,7 @@ function complete(model: string, fields: Fields): ModelProfile {
     "causal-lm": "pairTemplate",
     "bi-encoder": "singleTemplate",
     listwise: "listTemplate",
+    "late-interaction": "lateTemplate",
   };
   const template = fields.family === undefined ? undefined : fields[templates[fields.family]];
   if (
@@ -754,14 +786,39 @@ function complete(model: string, fields: Fields): ModelProfile {
       ? []
       : [["instructedTemplate", profile.instructedTemplate, ["query", "document", "instruction"]] as const]),
     ...(family === "bi-encoder" ? [["singleTemplate", profile.singleTemplate, ["query"]] as const] : []),
+    ...(family === "late-interaction" && profile.lateTemplate !== undefined
+      ? ([
+          ["lateTemplate.query", profile.lateTemplate.query, ["query"]],
+          ["lateTemplate.document", profile.lateTemplate.document, ["document"]],
+        ] as const)
+      : []),
   ];
   for (const [field, pieces, texts] of wanted) {
     const text = lacking(pieces, texts);
     if (text !== undefined)
       throw contradiction(`${field} has no place for the ${text}`, "Mend it in the crossrank.json");
   }
+  const unfit = family === "late-interaction" ? problemOfLate(profile) : undefined;
+  if (unfit !== undefined) throw contradiction(unfit, "Mend it in the crossrank.json");
   requireInstruction(profile.instruction ?? "", { id: model, profile });
   return profile;
+}
+
+/** What in a late template cannot be, as a sentence without its period. */
+function problemOfLate({ lateTemplate: template, maxLength }: ModelProfile): string | undefined {
+  if (template === undefined) return undefined;
+  const { query, document, maxQueryTokens, expansion, skipped } = template;
+  for (const [name, pieces] of Object.entries({ query, document })) {
+    const texts = pieces.filter((piece) => !("id" in piece));
+    if (texts.length !== 1) return `lateTemplate.${name} has other pieces than tokens and one text`;
+  }
+  const hidden = new Set(skipped);
+  if (!document.some((piece) => "id" in piece && !hidden.has(piece.id))) {
+    return "lateTemplate.skipped has all the tokens that every document has, so that one may have no vector left";
+  }
+  return expansion !== undefined && maxQueryTokens > maxLength
+    ? `queries are filled up to ${maxQueryTokens} tokens, and the model takes ${maxLength}`
+    : undefined;
 }
 
 /** tokenizer.json's own padding entry, for models whose config.json names no pad_token_id. */

@@ -1,6 +1,13 @@
 import * as z from "zod/mini";
 import type { Head, HeadModule, Pooling } from "../contract/model-profile.js";
 import type { ModelReader } from "../files/model-reader.js";
+import {
+  isLate,
+  type LateFacts,
+  type LateSettings,
+  lateFactsOf,
+  lateSettingsShape,
+} from "./late-interaction.js";
 import { positionCount, tokenId } from "./ranges.js";
 
 /** An entry of modules.json. */
@@ -9,14 +16,18 @@ interface ModuleEntry {
   readonly kind: string;
   /** Its folder, `""` for the model's own. */
   readonly path: string;
+  /** Its whole class path. */
+  readonly type: string;
 }
 
 /** What sentence-transformers' own files say about a model. */
 export interface SentenceTransformersFacts {
   /** `classifier`: the head is inside the Transformer, and config.json tells the rest. */
-  readonly family: "classifier" | "cross-encoder" | "causal-lm" | "bi-encoder";
+  readonly family: "classifier" | "cross-encoder" | "causal-lm" | "bi-encoder" | "late-interaction";
   readonly head: Head | undefined;
   readonly headSource: string;
+  /** Of a late-interaction model. */
+  readonly late: LateFacts | undefined;
   readonly maxLength: number | undefined;
   readonly lowerCase: boolean;
   /** How pairs reach a chat template; undefined when they are tokenised as two texts. */
@@ -41,10 +52,17 @@ const transformerSchema = z.object({
   ),
 });
 
-const settingsSchema = z.object({
+interface Settings extends LateSettings {
+  activation_fn?: string | null | undefined;
+  prompts?: Record<string, string | null | undefined> | null | undefined;
+  default_prompt_name?: string | null | undefined;
+}
+
+const settingsSchema: z.ZodMiniType<Settings> = z.object({
   activation_fn: z.nullish(z.string()),
   prompts: z.nullish(z.record(z.string(), z.nullish(z.string()))),
   default_prompt_name: z.nullish(z.string()),
+  ...lateSettingsShape,
 });
 
 /** Reads modules.json and what it refers to; undefined without it. */
@@ -54,20 +72,26 @@ export async function readSentenceTransformers(
   const entries = await reader.optional("modules.json", modulesSchema);
   if (entries === undefined) return undefined;
   const modules = entries.map(
-    ({ type, path }): ModuleEntry => ({ kind: type.slice(type.lastIndexOf(".") + 1), path }),
+    ({ type, path }): ModuleEntry => ({ kind: type.slice(type.lastIndexOf(".") + 1), path, type }),
   );
   const transformer = modules[0];
   if (transformer?.kind !== "Transformer" || transformer.path !== "") {
     throw unknownChain(reader, modules);
   }
   const own = (await reader.optional("sentence_bert_config.json", transformerSchema)) ?? {};
-  const settings = (await reader.optional("config_sentence_transformers.json", settingsSchema)) ?? {};
+  const settings: Settings =
+    (await reader.optional("config_sentence_transformers.json", settingsSchema)) ?? {};
+  const late = isLate(
+    modules.map(({ type }) => type),
+    settings,
+  );
   const message = own.modality_config?.["message"];
   const prompts = Object.entries(settings.prompts ?? {}).flatMap(([name, prompt]) =>
     typeof prompt === "string" ? [[name, prompt] as const] : [],
   );
   return {
-    ...(await readHead(reader, modules)),
+    ...(late ? await readLateHead(reader, modules) : await readHead(reader, modules)),
+    late: late ? lateFactsOf(settings) : undefined,
     maxLength: own.max_seq_length ?? undefined,
     lowerCase: own.do_lower_case === true,
     chat: message && {
@@ -134,6 +158,48 @@ async function readHead(
   };
 }
 
+/** PyLate: dense layers over every token's vector. */
+async function readLateHead(
+  reader: ModelReader,
+  modules: readonly ModuleEntry[],
+): Promise<Pick<SentenceTransformersFacts, "family" | "head" | "headSource">> {
+  const [, ...rest] = modules;
+  if (rest.length === 0 || rest.some(({ kind }) => kind !== "Dense")) throw unknownChain(reader, modules);
+  const chain: HeadModule[] = [];
+  for (const module of rest) chain.push(await readTokenDense(reader, module));
+  return {
+    family: "late-interaction",
+    head: { kind: "max-sim", modules: chain },
+    headSource: `modules.json ${modules.map(({ kind }) => kind).join(" → ")}`,
+  };
+}
+
+/** Of PyLate's class, and of sentence-transformers', which PyLate turns into its own. */
+async function readTokenDense(reader: ModelReader, { path }: ModuleEntry): Promise<HeadModule> {
+  const config = `${path}/config.json`;
+  const dense = await reader.required(
+    config,
+    z.object({
+      in_features: positionCount,
+      out_features: positionCount,
+      bias: z._default(z.boolean(), true),
+      activation_function: z.string(),
+      use_residual: z._default(z.boolean(), false),
+    }),
+    "Download the model again",
+  );
+  const { in_features: inputs, out_features: outputs, use_residual: residual } = dense;
+  return {
+    kind: "dense",
+    file: `${path}/model.safetensors`,
+    weight: "linear.weight",
+    ...(dense.bias ? { bias: "linear.bias" } : {}),
+    activation: activationOf(reader, config, dense.activation_function),
+    ...(residual ? { residual } : {}),
+    ...(residual && inputs !== outputs ? { residualWeight: "residual.weight" } : {}),
+  };
+}
+
 const poolings: Readonly<Record<string, Pooling>> = {
   cls: "cls",
   cls_token: "cls",
@@ -180,6 +246,22 @@ const activations: Readonly<Record<string, Extract<HeadModule, { kind: "dense" }
   Sigmoid: "sigmoid",
 };
 
+/** @throws {ModelProfileError} for a class that is not known. */
+function activationOf(
+  reader: ModelReader,
+  config: string,
+  named: string,
+): Extract<HeadModule, { kind: "dense" }>["activation"] {
+  const short = named.slice(named.lastIndexOf(".") + 1);
+  const activation = Object.hasOwn(activations, short) ? activations[short] : undefined;
+  if (activation !== undefined) return activation;
+  throw reader.problem(
+    config,
+    `activation ${named} is not supported`,
+    `Supported: ${Object.keys(activations).join(", ")}`,
+  );
+}
+
 async function readModule(
   reader: ModelReader,
   { kind, path }: ModuleEntry,
@@ -215,15 +297,10 @@ async function readModule(
       const input = dense.module_input_name ?? vector;
       // Without an entry sentence-transformers' Dense has Tanh.
       const named = dense.activation_function ?? "torch.nn.modules.activation.Tanh";
-      const short = named.slice(named.lastIndexOf(".") + 1);
-      const activation = Object.hasOwn(activations, short) ? activations[short] : undefined;
-      if (activation === undefined || input !== vector) {
-        throw reader.problem(
-          config,
-          input === vector ? `activation ${named} is not supported` : `input ${input} is not supported`,
-          `Supported: ${Object.keys(activations).join(", ")} on ${vector}`,
-        );
+      if (input !== vector) {
+        throw reader.problem(config, `input ${input} is not supported`, `Supported: ${vector}`);
       }
+      const activation = activationOf(reader, config, named);
       return {
         step: {
           kind: "dense",
@@ -245,6 +322,6 @@ function unknownChain(reader: ModelReader, modules: readonly ModuleEntry[]): Err
   return reader.problem(
     "modules.json",
     `the chain ${modules.map(({ kind }) => kind).join(" → ")} is not one that this version of crossrank computes`,
-    "Supported: Transformer alone, Transformer → LogitScore, and Transformer → Pooling followed by any of Dense, LayerNorm, Normalize",
+    "Supported: Transformer alone, Transformer → LogitScore, and Transformer → Pooling followed by any of Dense, LayerNorm, Normalize; of a late-interaction model Transformer → Dense and further Dense",
   );
 }

@@ -151,7 +151,16 @@ export const modelTellTales: readonly TellTale[] = [
     misleads: true,
     find: (evidence) => {
       const { paths, config, settings, modules } = evidence;
-      const what = "it is a late interaction model (ColBERT), which compares a vector a token by MaxSim";
+      // In one of the two forms that are read: what is wrong with it is said by whoever reads it.
+      const isRead =
+        modules.length === 0
+          ? config["model_type"] === "bert" && paths.includes("artifact.metadata")
+          : modules.length > 1 &&
+            modules.every((name, at) => name.endsWith(at === 0 ? ".Transformer" : ".Dense"));
+      if (isRead && (modules.length > 0 || hasArchitecture(evidence, /^HF_ColBERT$/))) return undefined;
+      const what =
+        "it is a late interaction model (ColBERT), which compares a vector a token by MaxSim, in a form that is not read: " +
+        "neither PyLate's (modules.json: Transformer, Dense) nor the original's (HF_ColBERT and artifact.metadata)";
       if (modules.some((name) => name.startsWith("pylate."))) return { files: ["modules.json"], what };
       const similarity = settings["similarity_fn_name"];
       if (

@@ -22,16 +22,20 @@ export function readCapabilities(declared: Capabilities): Capabilities {
   requireRecord(declared, "capabilities");
   const { output, maxSequenceLength, segmentIds, rowsAffectScores, concurrentRuns, cancelsWithinBatch } =
     declared;
+  const { unattendedStates = false } = declared;
   if (maxSequenceLength !== undefined)
     requireWhole(maxSequenceLength, "capabilities.maxSequenceLength", Number.MAX_SAFE_INTEGER);
   requireWhole(concurrentRuns, "capabilities.concurrentRuns", mostConcurrentRuns);
-  for (const [name, flag] of Object.entries({ segmentIds, rowsAffectScores, cancelsWithinBatch })) {
+  for (const [name, flag] of Object.entries({
+    ...{ segmentIds, rowsAffectScores, unattendedStates, cancelsWithinBatch },
+  })) {
     if (typeof flag !== "boolean")
       throw new InvalidInputError(`capabilities.${name}`, `must be true or false, not ${shown(flag)}`);
   }
   return {
     ...readLimits(declared, "capabilities."),
     ...{ output, maxSequenceLength, segmentIds, rowsAffectScores, concurrentRuns, cancelsWithinBatch },
+    ...(unattendedStates ? { unattendedStates } : {}),
   };
 }
 

@@ -65,15 +65,21 @@ export function fillBatch(
   const attentionMask = new Int32Array(rows * columns);
   const segmentIds = new Int32Array(rows * columns);
   const lengths = new Int32Array(rows);
+  const extents = new Int32Array(rows);
   plan.members.forEach((member, row) => {
     const sequence = at(sequences, member);
     const start = row * columns;
     inputIds.set(sequence.ids, start);
     segmentIds.set(sequence.segmentIds, start);
-    attentionMask.fill(1, start, start + sequence.ids.length);
-    lengths[row] = sequence.ids.length;
+    extents[row] = sequence.ids.length;
+    lengths[row] = sequence.ids.length - (sequence.unattended ?? 0);
+    attentionMask.fill(1, start, start + at(lengths, row));
   });
-  return { rows, columns, inputIds, attentionMask, segmentIds, lengths };
+  const isPlain = extents.every((extent, row) => extent === lengths[row]);
+  return {
+    ...{ rows, columns, inputIds, attentionMask, segmentIds, lengths },
+    ...(isPlain ? {} : { extents }),
+  };
 }
 
 function paddedLength(length: number, allowed: Capabilities["sequenceLengths"]): number {
@@ -92,6 +98,6 @@ function rowsFor(columns: number, { batchSize, batchPreference }: Limits): numbe
   return Math.max(1, Math.min(batchSize.max, batchPreference.rows, byTokens));
 }
 
-function at<T>(list: readonly T[], index: number): T {
+function at<T>(list: { readonly [index: number]: T }, index: number): T {
   return list[index] as T;
 }

@@ -62,19 +62,32 @@ export async function loadHeadChain(
     const [outputs = 0, inputs = 0] = weight.shape;
     if (weight.shape.length !== 2 || (bias !== undefined && bias.data.length !== outputs))
       throw misfit(`${module.weight} has shape ${weight.shape.join(" × ")} and does not fit its bias`);
-    if (module.residual && outputs !== inputs)
-      throw misfit(`a residual layer of ${inputs} inputs and ${outputs} outputs is not supported`);
+    const carried =
+      module.residualWeight === undefined ? undefined : await read(module.file, module.residualWeight);
+    if (carried !== undefined && (carried.shape[0] !== outputs || carried.shape[1] !== inputs))
+      throw misfit(
+        `${module.residualWeight} has shape ${carried.shape.join(" × ")}, not that of ${module.weight}`,
+      );
+    if (module.residual && carried === undefined && outputs !== inputs)
+      throw misfit(
+        `a residual layer of ${inputs} inputs and ${outputs} outputs has no weight for what it adds`,
+      );
     const activate = activations[module.activation];
     steps.push((vector) => {
       const x = checked(vector, inputs, module.kind);
       return Float64Array.from({ length: outputs }, (_, row) => {
-        const sum = dot(weight.data.subarray(row * inputs, (row + 1) * inputs), x);
+        const sum = rowTimes(weight, row, x);
         const value = activate(sum + (bias?.data[row] ?? 0));
-        return module.residual ? value + (x[row] as number) : value;
+        if (!module.residual) return value;
+        return value + (carried === undefined ? (x[row] as number) : rowTimes(carried, row, x));
       });
     });
   }
   return (vector) => steps.reduce((current, step) => step(current), vector);
+}
+
+function rowTimes({ data }: Tensor, row: number, x: Float64Array): number {
+  return dot(data.subarray(row * x.length, (row + 1) * x.length), x);
 }
 
 function checked(vector: Float64Array, width: number, kind: string): Float64Array {

@@ -19,6 +19,8 @@ export function outputsFor(head: Head): OutputRequest {
         kinds: ["token-logits"],
         tokens: head.negative === undefined ? [head.positive] : [head.positive, head.negative],
       };
+    case "max-sim":
+      return { kinds: ["hidden-states"] };
     case "marker-cosine":
       return { kinds: ["marked-states"], tokens: [head.query, head.document] };
   }
@@ -31,7 +33,7 @@ export function modulesOf(head: Head): readonly HeadModule[] {
 
 /** What a profile's scores mean. */
 export function scaleOf({ head, activation }: Pick<ModelProfile, "head" | "activation">): Scale {
-  if (head.kind === "cosine" || head.kind === "marker-cosine") return "cosine";
+  if (head.kind === "cosine" || head.kind === "marker-cosine" || head.kind === "max-sim") return "cosine";
   return ({ identity: "logit", sigmoid: "probability", tanh: "tanh" } as const)[activation];
 }
 
@@ -94,6 +96,20 @@ export function readVector(pooling: Pooling, output: RawOutput, row: number, len
       vector[i] = (vector[i] as number) + (output.data[offset + i] as number);
   }
   return vector.map((value) => value / (last - first));
+}
+
+/** The vectors of the first `count` tokens of one row, in float64. */
+export function readStates(output: RawOutput, row: number, count: number): Float64Array[] {
+  const [, columns = 0, width = 0] = output.shape;
+  if (output.kind !== "hidden-states" || output.shape.length !== 3 || columns < count) {
+    throw new RangeError(
+      `the model's output has shape (${output.shape.join(", ")}), and row ${row} of the batch has ${count} tokens`,
+    );
+  }
+  return Array.from({ length: count }, (_, token) => {
+    const start = (row * columns + token) * width;
+    return Float64Array.from(output.data.subarray(start, start + width));
+  });
 }
 
 /** The vectors at the first `count` marks of one row, in float64. */

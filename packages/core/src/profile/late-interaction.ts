@@ -1,0 +1,234 @@
+import * as z from "zod/mini";
+import type { Head, HeadModule, LateTemplate, TemplatePiece } from "../contract/model-profile.js";
+import type { ModelReader } from "../files/model-reader.js";
+import { positionCount } from "./ranges.js";
+import type { TokenizerConfig, TokenizerJson } from "./reading.js";
+
+/** What a late-interaction model's files say of its sequences, in words. */
+export interface LateFacts {
+  /** Spelling of the token that marks a query; `""` for none. */
+  readonly queryMarker: string;
+  readonly documentMarker: string;
+  readonly queryLength: number;
+  readonly documentLength: number;
+  readonly expands: boolean;
+  readonly attends: boolean;
+  readonly skippedWords: readonly string[];
+  /** The file that says it. */
+  readonly file: string;
+}
+
+/** Python's `string.punctuation`. */
+const punctuation: readonly string[] = [..."!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"];
+
+const word = z.string().check(z.maxLength(1000));
+
+/** The entries of config_sentence_transformers.json that PyLate writes. */
+export interface LateSettings {
+  similarity_fn_name?: string | null | undefined;
+  query_prefix?: string | null | undefined;
+  document_prefix?: string | null | undefined;
+  query_length?: number | null | undefined;
+  document_length?: number | null | undefined;
+  do_query_expansion?: boolean | null | undefined;
+  attend_to_expansion_tokens?: boolean | null | undefined;
+  skiplist_words?: string[] | null | undefined;
+}
+
+export const lateSettingsShape: {
+  readonly [Name in keyof LateSettings]-?: z.ZodMiniType<LateSettings[Name]>;
+} = {
+  similarity_fn_name: z.nullish(z.string()),
+  query_prefix: z.nullish(word),
+  document_prefix: z.nullish(word),
+  query_length: z.nullish(positionCount),
+  document_length: z.nullish(positionCount),
+  do_query_expansion: z.nullish(z.boolean()),
+  attend_to_expansion_tokens: z.nullish(z.boolean()),
+  skiplist_words: z.nullish(z.array(word).check(z.maxLength(1000))),
+};
+
+/** Whether sentence-transformers' files are those of PyLate. */
+export function isLate(moduleTypes: readonly string[], settings: LateSettings): boolean {
+  return (
+    moduleTypes.some((type) => type.startsWith("pylate.")) ||
+    settings.similarity_fn_name?.toLowerCase() === "maxsim" ||
+    "do_query_expansion" in settings ||
+    "skiplist_words" in settings
+  );
+}
+
+/** With PyLate's own defaults (1.6.0, `ColBERT.__init__`) for what is left out. */
+export function lateFactsOf(settings: LateSettings): LateFacts {
+  const expands = settings.do_query_expansion ?? true;
+  return {
+    queryMarker: settings.query_prefix ?? "[Q] ",
+    documentMarker: settings.document_prefix ?? "[D] ",
+    queryLength: settings.query_length ?? 32,
+    documentLength: settings.document_length ?? 180,
+    expands,
+    attends: expands && (settings.attend_to_expansion_tokens ?? false),
+    skippedWords: settings.skiplist_words ?? punctuation,
+    file: "config_sentence_transformers.json",
+  };
+}
+
+/** The file of a checkpoint that the original ColBERT wrote. */
+export const artifactMetadata = "artifact.metadata";
+
+const metadataSchema = z.object({
+  query_token_id: z._default(word, "[unused0]"),
+  doc_token_id: z._default(word, "[unused1]"),
+  query_maxlen: positionCount,
+  doc_maxlen: positionCount,
+  attend_to_mask_tokens: z._default(z.boolean(), false),
+  mask_punctuation: z._default(z.boolean(), true),
+  similarity: z._default(z.string(), "cosine"),
+  interaction: z._default(z.string(), "colbert"),
+});
+
+/**
+ * A checkpoint of the original ColBERT (`HF_ColBERT`): BERT's weights and a projection without bias in one file, and
+ * `artifact.metadata` beside it (PyLate 1.6.0, `ColBERT.__init__`; colbert-ai 0.2, `DocSettings`, `QuerySettings`).
+ */
+export async function readOriginalColbert(
+  reader: ModelReader,
+): Promise<{ readonly late: LateFacts; readonly head: Head }> {
+  const metadata = await reader.required(
+    artifactMetadata,
+    metadataSchema,
+    "It says how long queries and documents are: take it from the model's repository, or give family, head, activation and lateTemplate in a crossrank.json",
+  );
+  const { similarity, interaction } = metadata;
+  if (similarity !== "cosine" || interaction !== "colbert") {
+    const [name, value] = similarity === "cosine" ? ["interaction", interaction] : ["similarity", similarity];
+    throw reader.problem(
+      artifactMetadata,
+      `${name} is ${JSON.stringify(value.slice(0, 60))}, which is not computed`,
+      "Choose a model whose tokens are compared by cosine, as ColBERT does",
+    );
+  }
+  return {
+    late: {
+      queryMarker: metadata.query_token_id,
+      documentMarker: metadata.doc_token_id,
+      queryLength: metadata.query_maxlen,
+      documentLength: metadata.doc_maxlen,
+      expands: true,
+      attends: metadata.attend_to_mask_tokens,
+      skippedWords: metadata.mask_punctuation ? punctuation : [],
+      file: artifactMetadata,
+    },
+    head: { kind: "max-sim", modules: [originalProjection] },
+  };
+}
+
+const originalProjection: HeadModule = {
+  kind: "dense",
+  file: "model.safetensors",
+  weight: "linear.weight",
+  activation: "identity",
+};
+
+/**
+ * The sequences: the marker stands behind the template's first token, whatever that is.
+ *
+ * @param single the tokenizer's template of one text; undefined where it has none.
+ * @throws {ModelProfileError} where a marker is no token, or would stand inside the text.
+ */
+export async function lateTemplateOf(
+  reader: ModelReader,
+  facts: LateFacts,
+  tokenizer: {
+    readonly json: TokenizerJson;
+    readonly config: TokenizerConfig;
+    readonly single: readonly TemplatePiece[] | undefined;
+  },
+): Promise<LateTemplate> {
+  const idOf = tokenIds(tokenizer.json);
+  const { single = [{ text: "query", segment: 0 }] } = tokenizer;
+  const marked = (marker: string, text: "query" | "document", field: string): TemplatePiece[] => {
+    const template = single.map((piece): TemplatePiece => ("text" in piece ? { ...piece, text } : piece));
+    if (marker === "") return template;
+    const id = idOf(marker);
+    const [first] = template;
+    if (id === undefined || first === undefined || !("id" in first)) {
+      throw reader.problem(
+        facts.file,
+        id === undefined
+          ? `${field} ${JSON.stringify(marker.slice(0, 60))} is no token of tokenizer.json`
+          : `${field} ${JSON.stringify(marker.slice(0, 60))} stands behind the first token, and the tokenizer puts none before a text`,
+        "Take all files from the same revision of the model, or give lateTemplate in a crossrank.json",
+      );
+    }
+    return [first, { token: marker, id, segment: 0 }, ...template.slice(1)];
+  };
+  const isOriginal = facts.file === artifactMetadata;
+  const template: LateTemplate = {
+    query: marked(facts.queryMarker, "query", isOriginal ? "query_token_id" : "query_prefix"),
+    document: marked(facts.documentMarker, "document", isOriginal ? "doc_token_id" : "document_prefix"),
+    maxQueryTokens: facts.queryLength,
+    maxDocumentTokens: facts.documentLength,
+    skipped: skippedIds(facts.skippedWords, tokenizer.json, idOf),
+  };
+  if (!facts.expands) return template;
+  const token = await expansionId(reader, tokenizer, idOf);
+  if (token === undefined) {
+    throw reader.problem(
+      facts.file,
+      "queries are filled up with the mask token, and the tokenizer's files name neither that nor an end token",
+      "Give lateTemplate in a crossrank.json",
+    );
+  }
+  return { ...template, expansion: { token, attended: facts.attends } };
+}
+
+/** A word that is no token is the unknown token to transformers, and that is then what is skipped. */
+function skippedIds(
+  words: readonly string[],
+  { model }: TokenizerJson,
+  idOf: (token: string) => number | undefined,
+): number[] {
+  const { unk_token: token, unk_id: place } = model;
+  const unknown = typeof token === "string" ? idOf(token) : typeof place === "number" ? place : undefined;
+  const ids = words.map((one) => idOf(one) ?? unknown);
+  return [...new Set(ids.filter((id) => id !== undefined))].sort((a, b) => a - b);
+}
+
+/** The mask token, of a tokenizer without one its end token (PyLate 1.6.0, `ColBERT.__init__`). */
+async function expansionId(
+  reader: ModelReader,
+  { json, config }: { readonly json: TokenizerJson; readonly config: TokenizerConfig },
+  idOf: (token: string) => number | undefined,
+): Promise<number | undefined> {
+  const map = (await reader.optional("special_tokens_map.json", z.looseObject({}))) ?? {};
+  const named = (name: string): string | undefined =>
+    [config[name], map[name]].map(spelling).find((token) => token !== undefined);
+  // Where no file names it, it is the default of the tokenizer's class, which such a special token shows.
+  const usual = (json.added_tokens ?? []).find(
+    ({ content, special }) => special === true && (content === "[MASK]" || content === "<mask>"),
+  );
+  const mask = named("mask_token") ?? usual?.content;
+  const token = mask ?? named("eos_token") ?? named("pad_token");
+  return token === undefined ? undefined : idOf(token);
+}
+
+function spelling(token: unknown): string | undefined {
+  if (typeof token === "string") return token;
+  const content: unknown =
+    typeof token === "object" && token !== null ? Reflect.get(token, "content") : undefined;
+  return typeof content === "string" ? content : undefined;
+}
+
+/** As transformers' `convert_tokens_to_ids`, without the unknown token. */
+function tokenIds({ model, added_tokens: added }: TokenizerJson): (token: string) => number | undefined {
+  const { vocab } = model;
+  const ofAdded = new Map((added ?? []).map(({ content, id }) => [content, id]));
+  const list = Array.isArray(vocab) ? (vocab as readonly unknown[]) : undefined;
+  const ofList = new Map(list?.map((entry, id) => [Array.isArray(entry) ? String(entry[0]) : "", id]));
+  const table = list === undefined && typeof vocab === "object" && vocab !== null ? vocab : {};
+  return (token) => {
+    const found: unknown = Object.hasOwn(table, token) ? Reflect.get(table, token) : undefined;
+    return ofAdded.get(token) ?? ofList.get(token) ?? (typeof found === "number" ? found : undefined);
+  };
+}
