@@ -35,9 +35,11 @@ export {
   provenanceFile,
   type VerificationRecord,
 } from "./provenance.js";
+export { relativeRow } from "./reference/attention.js";
 export { sourceBackend } from "./reference/source-backend.js";
 export { sourceGoldens } from "./reference/source-goldens.js";
 export { describeModel } from "./source/describe-model.js";
+export { relativeBucket } from "./source/relative-bucket.js";
 export type * from "./source/description.js";
 export type { StoredWeight, Weight } from "./source/weight.js";
 export type { WriterDescriptor, WriterOption } from "./writer-descriptor.js";

@@ -1,0 +1,44 @@
+//! Compiles the shim and links MLX's library. Two variables, which scripts/build-native.mjs sets: MLX_ROOT, a folder with
+//! MLX's `include` and `lib`; and MLX_LIBRARIES, where the addon looks for its libraries when it is loaded, from its own
+//! place on.
+
+use std::path::PathBuf;
+
+fn main() {
+    napi_build::setup();
+    let root = PathBuf::from(std::env::var("MLX_ROOT").expect("MLX_ROOT is a folder with MLX's include and lib"));
+    let libraries = std::env::var("MLX_LIBRARIES").expect("MLX_LIBRARIES is a folder beside the addon");
+    let target = std::env::var("CARGO_CFG_TARGET_OS").expect("cargo names the target");
+
+    cc::Build::new()
+        .cpp(true)
+        .std("c++20")
+        .files(["shim/shim.cpp", "shim/interpreter.cpp"])
+        .include(root.join("include"))
+        // MLX's headers, not ours.
+        .flag_if_supported("-Wno-unused-parameter")
+        .define("MLX_LIBRARIES", Some(format!("\"{libraries}\"").as_str()))
+        .compile("mlx_shim");
+    println!("cargo:rerun-if-changed=shim");
+    println!("cargo:rerun-if-env-changed=MLX_ROOT");
+    println!("cargo:rerun-if-env-changed=MLX_LIBRARIES");
+
+    println!("cargo:rustc-link-search=native={}", root.join("lib").display());
+    match target.as_str() {
+        "linux" => {
+            // The wheel brings netlib's BLAS, which takes ten times as long. Whose symbols stand first in the order of
+            // loading is called: OpenBLAS before MLX. Not --as-needed, since the shim itself calls no BLAS.
+            for argument in ["-Wl,--no-as-needed", "-lopenblas", "-lmlx", "-Wl,--as-needed"] {
+                println!("cargo:rustc-cdylib-link-arg={argument}");
+            }
+            // RPATH and not RUNPATH: it holds for the libraries of MLX's library too.
+            println!("cargo:rustc-cdylib-link-arg=-Wl,--disable-new-dtags,-rpath,$ORIGIN/{libraries}");
+            println!("cargo:rustc-cdylib-link-arg=-Wl,--allow-shlib-undefined");
+        }
+        "macos" => {
+            println!("cargo:rustc-link-lib=dylib=mlx");
+            println!("cargo:rustc-cdylib-link-arg=-Wl,-rpath,@loader_path/{libraries}");
+        }
+        _ => println!("cargo:rustc-link-lib=dylib=mlx"),
+    }
+}

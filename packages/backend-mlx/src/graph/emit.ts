@@ -1,0 +1,252 @@
+import type {
+  Activation,
+  Attention,
+  AttentionPositions,
+  Embeddings,
+  FeedForward,
+  Layer,
+  Linear,
+  ModelDescription,
+  Norm,
+  Weight,
+} from "@crossrank/convert";
+import type { OutputKind } from "@crossrank/core";
+import { bucketTable, longestSequence, relativeTable, rotaryPeriods } from "./places.js";
+import { ProgramBuilder, type Value } from "./program.js";
+
+/** A weight of a program. */
+export type ProgramWeight =
+  /** Of the model. `isMatrix`: may be quantised. */
+  | { readonly kind: "model"; readonly weight: Weight; readonly isMatrix: boolean }
+  /** Some rows of a matrix, one below the other. */
+  | { readonly kind: "rows"; readonly weight: Weight; readonly rows: readonly number[] }
+  /** Numbers that follow from config.json. */
+  | { readonly kind: "constant"; readonly name: string; readonly data: Float32Array | Int32Array };
+
+export interface Graph {
+  readonly weights: readonly ProgramWeight[];
+  readonly program: Float64Array;
+}
+
+/** What a graph is to give. */
+export type GraphOutput = Extract<
+  OutputKind,
+  "class-logits" | "hidden-states" | "token-logits" | "marked-states"
+>;
+
+/**
+ * A model's graph as a program of the addon. What is read of the last hidden states stands in the batch's `places`.
+ *
+ * @param tokens of `token-logits`.
+ * @throws {RangeError} for a token that the vocabulary does not have.
+ */
+export function emitGraph(
+  description: ModelDescription,
+  output: GraphOutput,
+  tokens: readonly number[] = [],
+): Graph {
+  const builder = new ProgramBuilder<ProgramWeight>();
+  const emitter = new Emitter(builder, description);
+  return builder.finish(emitter.output(output, tokens), {
+    ids: description.vocabularySize,
+    segments: Math.max(1, description.embeddings.segment?.shape[0] ?? 1),
+    columns: longestSequence(description),
+  });
+}
+
+class Emitter {
+  readonly #builder: ProgramBuilder<ProgramWeight>;
+  readonly #description: ModelDescription;
+
+  constructor(builder: ProgramBuilder<ProgramWeight>, description: ModelDescription) {
+    this.#builder = builder;
+    this.#description = description;
+  }
+
+  output(kind: GraphOutput, tokens: readonly number[]): Value {
+    const { head } = this.#description;
+    const states = this.#states();
+    if (kind === "hidden-states") return states;
+    if (kind === "marked-states") return this.#picked(states);
+    if (kind === "token-logits" && head.kind === "vocabulary") {
+      const [vocabulary = 0] = head.projection.shape;
+      const unknown = tokens.find((token) => !(Number.isInteger(token) && token >= 0 && token < vocabulary));
+      if (unknown !== undefined)
+        throw new RangeError(`it has ${vocabulary} tokens, and ${unknown} is asked for`);
+      const rows = this.#builder.weight(`rows ${tokens.join()}`, () => ({
+        kind: "rows",
+        weight: head.projection,
+        rows: tokens,
+      }));
+      return this.#builder.add("linear", [this.#picked(states), rows]);
+    }
+    if (head.kind !== "classifier") throw new TypeError(`${kind} of a head ${head.kind}`);
+    let current =
+      head.pooling === "mean"
+        ? this.#builder.add("mean", [states, this.#builder.input("lengths")])
+        : this.#picked(states);
+    for (const step of head.steps) {
+      current =
+        step.kind === "norm"
+          ? this.#norm(current, step.norm)
+          : // A few rows that decide everything: not quantised.
+            this.#activate(step.activation, this.#linear(current, step.linear, false));
+    }
+    return current;
+  }
+
+  #picked(states: Value): Value {
+    return this.#builder.add("pick", [states, this.#builder.input("places")]);
+  }
+
+  #states(): Value {
+    const { embeddings, layers, finalNorm } = this.#description;
+    let current = this.#embed(embeddings);
+    for (const layer of layers) current = this.#layer(current, layer);
+    return finalNorm === undefined ? current : this.#norm(current, finalNorm);
+  }
+
+  #embed({ word, position, segment, norm, projection, scale, zeroPadding = false }: Embeddings): Value {
+    const builder = this.#builder;
+    let sum = builder.add("take", [this.#weight(word, true), builder.input("ids")]);
+    if (segment !== undefined) {
+      const rows = builder.add("take", [this.#weight(segment), builder.input("segments")]);
+      sum = builder.add("add", [sum, rows]);
+    }
+    if (position !== undefined) {
+      const rows = builder.add("rows", [this.#weight(position), builder.input("ids")]);
+      sum = builder.add("add", [sum, rows]);
+    }
+    if (scale !== undefined && scale !== 1) sum = builder.add("scale", [sum], [scale]);
+    if (norm !== undefined) sum = this.#norm(sum, norm);
+    if (zeroPadding) sum = builder.add("zero-padding", [sum, builder.input("lengths")]);
+    return projection === undefined ? sum : this.#linear(sum, projection);
+  }
+
+  #layer(x: Value, { placement, attention, attentionNorm, feedForward, feedForwardNorm }: Layer): Value {
+    const builder = this.#builder;
+    if (placement === "post") {
+      const attended = builder.add("add", [x, this.#attend(x, attention)]);
+      const first = attentionNorm === undefined ? attended : this.#norm(attended, attentionNorm);
+      return this.#norm(builder.add("add", [first, this.#feed(first, feedForward)]), feedForwardNorm);
+    }
+    const normed = attentionNorm === undefined ? x : this.#norm(x, attentionNorm);
+    const first = builder.add("add", [x, this.#attend(normed, attention)]);
+    return builder.add("add", [first, this.#feed(this.#norm(first, feedForwardNorm), feedForward)]);
+  }
+
+  #feed(x: Value, { gate, up, down, activation }: FeedForward): Value {
+    let inner = this.#activate(activation, this.#linear(x, gate ?? up));
+    if (gate !== undefined) inner = this.#builder.add("multiply", [inner, this.#linear(x, up)]);
+    return this.#linear(inner, down);
+  }
+
+  #attend(x: Value, attention: Attention): Value {
+    const builder = this.#builder;
+    const { heads, keyValueHeads, headSize, scale, positions, causal, reach, queryNorm, keyNorm } = attention;
+    const split = (linear: Linear, count: number, norm?: Norm): Value => {
+      const apart = builder.add("split-heads", [this.#linear(x, linear)], [count]);
+      const normed = norm === undefined ? apart : this.#norm(apart, norm);
+      if (positions.kind !== "rotary" || linear === attention.value) return normed;
+      return builder.add("rope", [normed, this.#periods(positions.theta, headSize)]);
+    };
+    const query = split(attention.query, heads, queryNorm);
+    const key = split(attention.key, keyValueHeads, keyNorm);
+    const value = split(attention.value, keyValueHeads);
+    const seen = builder.add(
+      "attention-mask",
+      [builder.input("lengths"), builder.input("extents")],
+      [Number(causal), reach ?? -1],
+    );
+    const added = this.#placed(attention, query, key);
+    const mask = added === undefined ? seen : builder.add("hide", [added, seen]);
+    const mixed = builder.add("attention", [query, key, value, mask], [scale]);
+    return this.#linear(builder.add("merge-heads", [mixed]), attention.output);
+  }
+
+  /** What positions add to the scaled products; undefined where they add nothing. */
+  #placed({ positions, heads, scale }: Attention, query: Value, key: Value): Value | undefined {
+    const builder = this.#builder;
+    if (positions.kind === "bucketed") {
+      const distances = this.#distances(`buckets ${positions.buckets} ${positions.maxDistance}`, {
+        table: () => bucketTable(positions, longestSequence(this.#description)),
+        below: positions.bias.shape[0] ?? 0,
+      });
+      const biases = builder.add("take", [this.#weight(positions.bias), distances]);
+      return builder.add("expand", [builder.add("transpose", [biases], [2, 0, 1])], [0]);
+    }
+    if (positions.kind !== "disentangled") return undefined;
+    return this.#disentangled(positions, { query, key, heads, scale });
+  }
+
+  /** DeBERTa's: query i · k(i − j) and key j · q(i − j), both scaled. */
+  #disentangled(
+    positions: Extract<AttentionPositions, { kind: "disentangled" }>,
+    {
+      query,
+      key,
+      heads,
+      scale,
+    }: { readonly query: Value; readonly key: Value } & Pick<Attention, "heads" | "scale">,
+  ): Value | undefined {
+    const builder = this.#builder;
+    const distances = this.#distances(
+      `relative ${positions.span} ${positions.buckets} ${positions.maxRelativePositions}`,
+      {
+        table: () => relativeTable(positions, longestSequence(this.#description)),
+        below: 2 * positions.span,
+      },
+    );
+    const rows = (linear: Linear): Value => {
+      const table = builder.add("expand", [this.#weight(positions.relative)], [0]);
+      const normed = positions.relativeNorm === undefined ? table : this.#norm(table, positions.relativeNorm);
+      return builder.add("split-heads", [this.#linear(normed, linear)], [heads]);
+    };
+    const parts: Value[] = [];
+    if (positions.key !== undefined) {
+      const products = builder.add("matmul", [query, rows(positions.key)]);
+      parts.push(builder.add("take-along", [products, distances]));
+    }
+    if (positions.query !== undefined) {
+      const products = builder.add("matmul", [key, rows(positions.query)]);
+      const byKey = builder.add("take-along", [products, builder.add("transpose", [distances], [1, 0])]);
+      parts.push(builder.add("transpose", [byKey], [0, 1, 3, 2]));
+    }
+    const [first, second] = parts;
+    if (first === undefined) return undefined;
+    const sum = second === undefined ? first : builder.add("add", [first, second]);
+    return builder.add("scale", [sum], [scale]);
+  }
+
+  #distances(key: string, given: { readonly table: () => Int32Array; readonly below: number }): Value {
+    const table = this.#builder.weight(key, () => ({ kind: "constant", name: key, data: given.table() }));
+    return this.#builder.add("distances", [table, this.#builder.input("ids")], [given.below]);
+  }
+
+  #periods(theta: number, headSize: number): Value {
+    const key = `rotary ${theta} ${headSize}`;
+    return this.#builder.weight(key, () => ({
+      kind: "constant",
+      name: key,
+      data: rotaryPeriods(theta, headSize),
+    }));
+  }
+
+  #linear(x: Value, { weight, bias }: Linear, isMatrix = true): Value {
+    const inputs = [x, this.#weight(weight, isMatrix), ...(bias === undefined ? [] : [this.#weight(bias)])];
+    return this.#builder.add("linear", inputs);
+  }
+
+  #norm(x: Value, { kind, weight, bias, epsilon }: Norm): Value {
+    const inputs = [x, this.#weight(weight), ...(bias === undefined ? [] : [this.#weight(bias)])];
+    return this.#builder.add(kind, inputs, [epsilon]);
+  }
+
+  #activate(activation: Activation, x: Value): Value {
+    return activation === "identity" ? x : this.#builder.add(activation, [x]);
+  }
+
+  #weight(weight: Weight, isMatrix = false): Value {
+    return this.#builder.weight(weight, () => ({ kind: "model", weight, isMatrix }));
+  }
+}

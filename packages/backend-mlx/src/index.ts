@@ -1,0 +1,3 @@
+export { backends } from "./descriptor.js";
+export { mlx } from "./mlx.js";
+export type { MlxOptions } from "./options.js";
