@@ -206,11 +206,13 @@ describe("options", () => {
       [
         "documents",
         "instruction",
+        "longDocuments",
         "onProgress",
         "query",
         "returnCacheKey",
         "returnDocuments",
         "signal",
+        "text",
         "timeBudget",
         "topN",
         "whenAborted",

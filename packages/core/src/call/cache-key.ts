@@ -1,4 +1,5 @@
 import type { BackendInfo, Settings } from "../contract/backend.js";
+import type { ChunkingProvenance } from "../contract/long-documents.js";
 import type { ModelFiles } from "../contract/model-files.js";
 import type { ModelProfile } from "../contract/model-profile.js";
 import type { Provenance } from "../contract/result.js";
@@ -12,6 +13,8 @@ export interface CacheKeyFacts {
   readonly profile: ModelProfile;
   /** The call's instruction, where it gave one. */
   readonly instruction?: string | undefined;
+  /** Of a call that scores long documents by passages, and the rules of Unicode by which these are found. */
+  readonly longDocuments?: (ChunkingProvenance & { readonly segmenter: string }) | undefined;
   /** Name in a chain of variants. */
   readonly variant?: string | undefined;
   /** Content of the files beside the artifact, where no revision stands for them. */
@@ -24,7 +27,7 @@ export interface CacheKeyFacts {
  * digest (a page that was not served securely) the key is the facts themselves.
  */
 export async function cacheKey(facts: CacheKeyFacts): Promise<string> {
-  const { backend, settings, variant, contents } = facts;
+  const { backend, settings, variant, contents, longDocuments } = facts;
   const { id, revision, artifact } = facts.model;
   const profile = scoredProfile(facts.profile);
   const instruction = facts.instruction ?? profile.instruction ?? "";
@@ -34,6 +37,7 @@ export async function cacheKey(facts: CacheKeyFacts): Promise<string> {
     artifact: { ...artifact, files },
     backend,
     settings,
+    longDocuments,
     variant,
     contents: contents === undefined ? undefined : [...contents].sort(),
     profile: { ...profile, instruction },

@@ -2,7 +2,9 @@ import type { Capabilities } from "../contract/backend.js";
 import type { ModelProfile } from "../contract/model-profile.js";
 import type { PairScore } from "../contract/result.js";
 import type { CrossrankWarning } from "../contract/warnings.js";
+import type { Chunking } from "../long/settings.js";
 import { rowsTogether } from "../run/scheduler.js";
+import type { FoundUnknown } from "./unknown-texts.js";
 
 /** What a call noticed about its texts. */
 export interface Noticed {
@@ -10,6 +12,8 @@ export interface Noticed {
   readonly illFormed: number;
   readonly emptyDocuments: number;
   readonly truncatedQueries: number;
+  /** Texts that the tokenizer hardly knows; undefined where there are none. */
+  readonly unknown: FoundUnknown | undefined;
 }
 
 /** What the caller should know although the call went well. */
@@ -19,6 +23,8 @@ export function warningsOf(
   facts: {
     readonly profile: ModelProfile;
     readonly capabilities: Capabilities;
+    /** Of a call that scores long documents by passages. */
+    readonly chunking?: Chunking | undefined;
     /** The session's. */
     readonly notes?: readonly string[] | undefined;
     /** The tokenizer's files'. */
@@ -27,22 +33,28 @@ export function warningsOf(
     readonly movedInCompany: number | undefined;
   },
 ): CrossrankWarning[] {
-  return [...ofTexts(scores, noticed, facts.profile), ...ofSession(facts)];
+  return [...warningsOfTexts(scores, noticed, facts), ...ofSession(facts)];
 }
 
-function ofTexts(
+/** Of the texts alone. */
+export function warningsOfTexts(
   scores: readonly PairScore[],
-  { illFormed, emptyDocuments, truncatedQueries }: Noticed,
-  { listTemplate, maxLength: most }: ModelProfile,
+  { illFormed, emptyDocuments, truncatedQueries, unknown }: Noticed,
+  { profile, chunking }: { readonly profile: ModelProfile; readonly chunking?: Chunking | undefined },
 ): CrossrankWarning[] {
-  const maxLength = listTemplate?.maxDocumentTokens ?? most;
+  const { listTemplate, lateTemplate, maxLength: most } = profile;
+  const maxLength =
+    listTemplate?.maxDocumentTokens ?? Math.min(most, lateTemplate?.maxDocumentTokens ?? most);
   const warnings: CrossrankWarning[] = [];
   const overflowing = scores.filter((score) => score.queryOverflow).length;
   const truncated = scores.filter((score) => score.truncatedTokens > 0 && !score.queryOverflow).length;
   if (truncated > 0) {
     warnings.push({
       code: "documents-truncated",
-      message: `${truncated} of ${scores.length} documents were cut to fit ${maxLength} tokens`,
+      message:
+        chunking === undefined
+          ? `${truncated} of ${scores.length} documents were cut to fit ${maxLength} tokens`
+          : `${truncated} of ${scores.length} documents were not read whole: they are longer than ${chunking.maxPassages} passages, or no passage can hold a part of them`,
       count: truncated,
       maxLength,
     });
@@ -57,13 +69,15 @@ function ofTexts(
     });
   }
   if (truncatedQueries > 0) {
+    const room = lateTemplate === undefined ? maxLength : Math.min(most, lateTemplate.maxQueryTokens);
     warnings.push({
       code: "query-truncated",
-      message: `the query was cut to fit ${maxLength} tokens (${truncatedQueries} times)`,
+      message: `the query was cut to fit ${room} tokens (${truncatedQueries} times)`,
       count: truncatedQueries,
-      maxLength,
+      maxLength: room,
     });
   }
+  if (unknown !== undefined) warnings.push(ofUnknown(unknown));
   if (illFormed > 0) {
     warnings.push({
       code: "ill-formed-unicode",
@@ -79,6 +93,24 @@ function ofTexts(
     });
   }
   return warnings;
+}
+
+function ofUnknown({ queries, documents, worst }: FoundUnknown): CrossrankWarning {
+  const percent = (share: number): string => `${Math.round(share * 100)} %`;
+  const plural = (count: number, one: string, many: string): string[] =>
+    count === 0 ? [] : [`${count} ${count === 1 ? one : many}`];
+  const texts = [...plural(queries, "query", "queries"), ...plural(documents, "document", "documents")].join(
+    " and ",
+  );
+  return {
+    code: "unknown-text",
+    message:
+      `the model's tokenizer does not know most of ${texts}: up to ${percent(worst.letters)} of the letters, ` +
+      `${percent(worst.tokens)} of the tokens. Scores of them mean nothing; choose a model of their language`,
+    ...{ queries, documents },
+    unknownLetters: worst.letters,
+    unknownTokens: worst.tokens,
+  };
 }
 
 function ofSession({

@@ -3,15 +3,20 @@ import type {
   DocumentInput,
   EmbedOptions,
   Pair,
+  RerankManyOptions,
   RerankOptions,
   ScoreOptions,
+  TextOf,
   TimeBudget,
 } from "../contract/reranker.js";
-import type { PairScore, RankedDocument } from "../contract/result.js";
+import type { PairScore, QueryRanking, RankedDocument, Status, TextSource } from "../contract/result.js";
 import type { CheckedPair } from "../families/family.js";
+import { type Chunking, readLongDocuments } from "../long/settings.js";
 import { rankByLogit } from "../score/order.js";
 import { type OptionNames, requireKnownOptions } from "./option-names.js";
 import { nameOf, requireOptionType } from "./option-types.js";
+import type { GroupNotes } from "./scoring-call.js";
+import { readTextOption } from "./text-fields.js";
 
 // A caller's arguments are read here and nowhere else: each property and each element once, while the call has not yet
 // given up the event loop. Whatever the caller does to them afterwards (an array that it fills again, a getter that
@@ -25,16 +30,19 @@ const scoreNames: OptionNames<ScoreOptions> = {
   whenAborted: true,
   timeBudget: true,
   instruction: true,
+  longDocuments: true,
   returnCacheKey: true,
   onProgress: true,
 };
-const rerankNames: OptionNames<RerankOptions<DocumentInput>> = {
-  query: true,
+const rankingNames: Omit<OptionNames<RerankOptions<DocumentInput>>, "query"> = {
   documents: true,
   topN: true,
   returnDocuments: true,
+  text: true,
   ...scoreNames,
 };
+const rerankNames: OptionNames<RerankOptions<DocumentInput>> = { query: true, ...rankingNames };
+const rerankManyNames: OptionNames<RerankManyOptions<DocumentInput>> = { queries: true, ...rankingNames };
 const embedNames: OptionNames<EmbedOptions> = {
   as: true,
   signal: true,
@@ -42,44 +50,99 @@ const embedNames: OptionNames<EmbedOptions> = {
   returnCacheKey: true,
 };
 const budgetNames: OptionNames<TimeBudget> = { milliseconds: true, whenExceeded: true };
-const keyNames: OptionNames<Pick<ScoreOptions, "instruction">> = { instruction: true };
+const keyNames: OptionNames<KeyOptions> = { instruction: true, longDocuments: true };
+
+type KeyOptions = Pick<ScoreOptions, "instruction" | "longDocuments">;
 
 /** The options of a call, as they were when it began. */
-export type CallOptions = Pick<
-  ScoreOptions,
-  "signal" | "whenAborted" | "timeBudget" | "instruction" | "returnCacheKey" | "onProgress"
->;
+export interface CallOptions
+  extends Pick<
+    ScoreOptions,
+    "signal" | "whenAborted" | "timeBudget" | "instruction" | "returnCacheKey" | "onProgress"
+  > {
+  readonly longDocuments: Chunking | "truncate" | undefined;
+}
 
-/** What a ranking is made of. */
-export interface RankRequest<Document> {
+/** What rankings are made of. */
+interface Ranking<Document> {
   readonly options: CallOptions;
-  readonly pairs: readonly CheckedPair[];
   readonly documents: readonly Document[];
+  /** Of the documents. */
+  readonly texts: readonly string[];
+  /** What a result says of the texts. */
+  readonly source: { readonly text?: TextSource };
   readonly topN: number | undefined;
   readonly returnDocuments: boolean;
 }
 
+export interface RankRequest<Document> extends Ranking<Document> {
+  readonly pairs: readonly CheckedPair[];
+}
+
+export interface RankManyRequest<Document> extends Ranking<Document> {
+  /** Those of the first query, then those of the next; a query that was there before has none. */
+  readonly pairs: readonly CheckedPair[];
+  /** Of each query, which of the queries that have pairs it is. */
+  readonly places: readonly number[];
+}
+
 /** @throws {InvalidInputError} */
-export function readRankRequest<Document extends DocumentInput>(
+export function readRankRequest<Document extends DocumentInput | object>(
   given: RerankOptions<Document>,
 ): RankRequest<Document> {
   requireKnownOptions(given, rerankNames, "rerank", undefined, "@({ query, documents })");
+  const { query } = given;
+  const ranking = readRanking(given, () => checkQuery(query, "query"));
+  return { ...ranking, pairs: ranking.texts.map((text) => ({ query, text })) };
+}
+
+/** @throws {InvalidInputError} */
+export function readRankManyRequest<Document extends DocumentInput | object>(
+  given: RerankManyOptions<Document>,
+): RankManyRequest<Document> {
+  requireKnownOptions(given, rerankManyNames, "rerankMany", undefined, "@({ queries, documents })");
+  const queries = readArray(given.queries, "queries", (query: string, path) => {
+    checkQuery(query, path);
+    return query;
+  });
+  const ranking = readRanking(given);
+  const { texts } = ranking;
+  const distinct = [...new Set(queries)];
+  if (distinct.length * texts.length > mostItems) {
+    throw new InvalidInputError(
+      "queries",
+      `are ${distinct.length}, and with ${texts.length} documents more than the ${mostItems} pairs of a call. Split them`,
+    );
+  }
+  const places = new Map(distinct.map((query, place) => [query, place]));
+  return {
+    ...ranking,
+    pairs: distinct.flatMap((query) => texts.map((text) => ({ query, text }))),
+    places: queries.map((query) => places.get(query) as number),
+  };
+}
+
+/** @param check of what is not in every ranking, before the documents. */
+function readRanking<Document extends DocumentInput | object>(
+  given: RerankOptions<Document> | RerankManyOptions<Document>,
+  check: () => void = () => undefined,
+): Ranking<Document> {
   const options = readStopOptions(given);
-  const { query, topN, returnDocuments = false } = given;
+  const { topN, returnDocuments = false, text } = given;
   requireOptionType(returnDocuments, "boolean", "returnDocuments");
-  if (typeof query !== "string")
-    throw new InvalidInputError("query", `must be a string, not ${nameOf(query)}`);
   if (topN !== undefined && !(Number.isInteger(topN) && topN > 0)) {
     throw new InvalidInputError("topN", `must be a whole number above 0, not ${String(topN)}`);
   }
-  checkQuery(query, "query");
-  const pairs: CheckedPair[] = [];
+  const reader = readTextOption(text as TextOf<never> | undefined);
+  check();
+  const texts: string[] = [];
   const documents = readArray(given.documents, "documents", (document: Document, path) => {
-    pairs.push({ query, text: textOf(document, path) });
+    texts.push(reader.read(document, path));
     return document;
   });
   return {
-    ...{ options, pairs, documents },
+    ...{ options, texts, documents },
+    source: reader.source === undefined ? {} : { text: reader.source },
     topN,
     returnDocuments,
   };
@@ -93,7 +156,7 @@ export function readCallOptions(given: ScoreOptions): CallOptions {
 
 /** @throws {InvalidInputError} */
 function readStopOptions(given: ScoreOptions): CallOptions {
-  const { signal, whenAborted, timeBudget, instruction, returnCacheKey, onProgress } = given;
+  const { signal, whenAborted, timeBudget, instruction, longDocuments, returnCacheKey, onProgress } = given;
   if (!["throw", "partial", undefined].includes(whenAborted)) {
     throw new InvalidInputError("whenAborted", `must be throw or partial, not ${String(whenAborted)}`);
   }
@@ -103,6 +166,7 @@ function readStopOptions(given: ScoreOptions): CallOptions {
     whenAborted,
     timeBudget: readTimeBudget(timeBudget),
     instruction,
+    longDocuments: readLongDocuments(longDocuments),
     returnCacheKey,
     onProgress: readCallback(onProgress, "onProgress"),
   };
@@ -125,15 +189,15 @@ export function readEmbedOptions(given: EmbedOptions): EmbedOptions {
 }
 
 /** Of a cache key. @throws {InvalidInputError} */
-export function readKeyOptions(given: Pick<ScoreOptions, "instruction">): Pick<ScoreOptions, "instruction"> {
+export function readKeyOptions(given: KeyOptions): Pick<CallOptions, "instruction" | "longDocuments"> {
   requireKnownOptions(given, keyNames, "cacheKey");
-  return { instruction: given.instruction };
+  return { instruction: given.instruction, longDocuments: readLongDocuments(given.longDocuments) };
 }
 
 /** Documents in order of their scores, with what the caller wants to see of them. */
-export function rankedDocuments<Document extends DocumentInput>(
+export function rankedDocuments<Document extends DocumentInput | object>(
   scores: readonly PairScore[],
-  { pairs, documents, topN, returnDocuments }: RankRequest<Document>,
+  { texts, documents, topN, returnDocuments }: Ranking<Document>,
 ): RankedDocument<Document>[] {
   return rankByLogit(scores)
     .slice(0, topN)
@@ -142,23 +206,44 @@ export function rankedDocuments<Document extends DocumentInput>(
         index,
         ...(scores[index] as PairScore),
         ...(returnDocuments
-          ? { document: asScored(documents[index] as Document, (pairs[index] as CheckedPair).text) }
+          ? { document: asScored(documents[index] as Document, texts[index] as string) }
           : {}),
       }),
     );
 }
 
+/** One ranking a query, in the caller's order. */
+export function rankingsOf<Document extends DocumentInput | object>(
+  { scores, status }: { readonly scores: readonly PairScore[]; readonly status: Status },
+  groups: readonly GroupNotes[],
+  request: RankManyRequest<Document>,
+): QueryRanking<Document>[] {
+  const { texts, places } = request;
+  const answered = new Set<number>();
+  return places.map((place) => {
+    const own = scores.slice(place * texts.length, (place + 1) * texts.length);
+    const scored = answered.has(place) ? [] : own.filter(({ logit }) => logit !== null);
+    answered.add(place);
+    return {
+      ...(groups[place] ?? { status, warnings: [] }),
+      results: rankedDocuments(own, request),
+      usage: {
+        documents: scored.length,
+        tokens: scored.reduce((sum, { tokens }) => sum + tokens, 0),
+      },
+    };
+  });
+}
+
 /** @throws {InvalidInputError} */
 export function readPairs(given: readonly Pair[]): CheckedPair[] {
+  const { read: textOf } = readTextOption(undefined);
   return readArray(given, "pairs", (pair: Pair, path): CheckedPair => {
     if (typeof pair !== "object" || pair === null) {
       throw new InvalidInputError(path, `must be an object, not ${nameOf(pair)}: write { query, document }`);
     }
     if (Array.isArray(pair)) throw new InvalidInputError(path, "is an array: write { query, document }");
     const { query, document } = pair;
-    if (typeof query !== "string") {
-      throw new InvalidInputError(`${path}.query`, `must be a string, not ${nameOf(query)}`);
-    }
     checkQuery(query, `${path}.query`);
     return { query, text: textOf(document, `${path}.document`) };
   });
@@ -226,27 +311,18 @@ function readTimeBudget(given: TimeBudget | null | undefined): TimeBudget | unde
   return { milliseconds, whenExceeded };
 }
 
-function checkQuery(query: string, path: string): void {
+function checkQuery(query: unknown, path: string): void {
+  if (typeof query !== "string") throw new InvalidInputError(path, `must be a string, not ${nameOf(query)}`);
   if (query.trim() === "") {
     throw new InvalidInputError(path, "is empty; there is nothing to rank by. Pass the user's question");
   }
-}
-
-function textOf(document: unknown, path: string): string {
-  if (typeof document === "string") return document;
-  if (typeof document === "object" && document !== null) {
-    const { text } = document as { text?: unknown };
-    if (typeof text === "string") return text;
-    throw new InvalidInputError(`${path}.text`, `must be a string, not ${nameOf(text)}`);
-  }
-  throw new InvalidInputError(path, `must be a string or an object with a text, not ${nameOf(document)}`);
 }
 
 /**
  * The caller's own document; a copy with the text that was scored where the caller has given it another one since. An
  * accessor is not asked again: it is the document's own business what it answers.
  */
-function asScored<Document extends DocumentInput>(document: Document, text: string): Document {
+function asScored<Document extends DocumentInput | object>(document: Document, text: string): Document {
   if (typeof document === "string") return document;
   const property = Object.getOwnPropertyDescriptor(document, "text");
   if (property === undefined || !("value" in property) || property.value === text) return document;

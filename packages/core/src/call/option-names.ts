@@ -33,6 +33,14 @@ const otherNames: Readonly<Record<string, string>> = {
   returnDocuments: "includedocuments returndocs withdocuments returntext returninput includetext",
   returnCacheKey: "includecachekey",
   query: "question search q",
+  queries: "questions searches query",
+  text: "textfield textfields fields rankfields textkey",
+  longDocuments: "longdocument longtexts chunk chunks chunking longdocs",
+  aggregate: "aggregation pooling",
+  passageTokens: "chunksize chunktokens chunklength maxtokens windowsize passagelength size",
+  overlapTokens: "overlap chunkoverlap stride",
+  maxPassages: "maxchunks maxchunksperdoc mostchunks mostpassages",
+  spans: "maxspans relevantspans",
   documents: "docs passages texts corpus candidates inputs sentences contents",
   dtype: "precision quantized quantised quantization quantisation quant torchdtype weightsdtype bits",
   backend: "engine device provider runtimename",
@@ -77,8 +85,10 @@ const otherNames: Readonly<Record<string, string>> = {
 
 /** Where an option belongs that is none of the call's. */
 const homes: readonly (readonly [names: string, where: string])[] = [
-  ["query documents topN returnDocuments", "rerank"],
+  ["query documents topN returnDocuments text", "rerank"],
+  ["queries", "rerankMany"],
   ["timeBudget whenAborted returnCacheKey signal", "rerank and score"],
+  ["longDocuments", "rerank, score and createReranker"],
   ["model dtype maxLength truncation profile probe instruction backend", "createReranker and openReranker"],
   ["revision offline cacheFolder", "openModel and openReranker"],
   ["whenExhausted onFallback", "openReranker with variants"],

@@ -221,6 +221,18 @@ export class DisposedError extends CrossrankError<"disposed"> {
   }
 }
 
+/** The reranker drains: it finishes the calls that it has, and takes no new ones. */
+export class DrainingError extends CrossrankError<"draining"> {
+  static override readonly code = "draining";
+
+  constructor(what = "reranker") {
+    super(
+      "draining",
+      `This ${what} drains and takes no new calls. Send the call to another one, or open one anew.`,
+    );
+  }
+}
+
 /** The backend was written for a version of the contract that this core does not have. */
 export class UnsupportedSpecificationError extends CrossrankError<"unsupported-specification"> {
   static override readonly code = "unsupported-specification";

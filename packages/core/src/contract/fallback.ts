@@ -1,7 +1,20 @@
 import type { Backend } from "./backend.js";
 import type { FileRequestOptions, ModelFiles } from "./model-files.js";
-import type { CreateRerankerOptions, DocumentInput, Pair, RerankOptions, ScoreOptions } from "./reranker.js";
-import type { FallbackRerankResult, FallbackScoreResult, StepDown } from "./result.js";
+import type {
+  CreateRerankerOptions,
+  DocumentInput,
+  DrainOptions,
+  Pair,
+  RerankManyOptions,
+  RerankOptions,
+  ScoreOptions,
+} from "./reranker.js";
+import type {
+  FallbackRerankManyResult,
+  FallbackRerankResult,
+  FallbackScoreResult,
+  StepDown,
+} from "./result.js";
 
 /** One way to run the model. The options mean what they mean for `createReranker`. */
 export interface Variant extends Omit<CreateRerankerOptions, "model" | "backend" | "signal"> {
@@ -71,16 +84,22 @@ export interface FallbackReranker extends AsyncDisposable {
    * @throws {VariantsExhaustedError} when none is left and `whenExhausted` is `"throw"`.
    * @throws otherwise as `Reranker.rerank` and {@link load} do.
    */
-  rerank<Document extends DocumentInput>(
+  rerank<Document extends DocumentInput | object>(
     options: RerankOptions<Document>,
   ): Promise<FallbackRerankResult<Document>>;
+  /** As `Reranker.rerankMany`, by one variant. Throws as `rerank` does. */
+  rerankMany<Document extends DocumentInput | object>(
+    options: RerankManyOptions<Document>,
+  ): Promise<FallbackRerankManyResult<Document>>;
   /** Scores pairs, in their own order. Throws as `rerank` does. */
   score(pairs: readonly Pair[], options?: ScoreOptions): Promise<FallbackScoreResult>;
   /**
    * As `Reranker.cacheKey`, of the variant that is loaded; null while there is none. Store scores under the result's
    * own key: a call may step down.
    */
-  cacheKey(options?: Pick<ScoreOptions, "instruction">): Promise<string | null>;
+  cacheKey(options?: Pick<ScoreOptions, "instruction" | "longDocuments">): Promise<string | null>;
+  /** As `Reranker.drain`. */
+  drain(options?: DrainOptions): Promise<void>;
   /** Stops loading, frees the model. Calls under way reject with `DisposedError`. Safe to call twice. */
   dispose(): Promise<void>;
 }

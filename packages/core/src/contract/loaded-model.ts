@@ -10,7 +10,10 @@ export type LoadModelOptions = Pick<
 
 /** How one reranker uses a loaded model. The options mean what they mean for `createReranker`. */
 export interface LoadedRerankerOptions
-  extends Pick<CreateRerankerOptions, "maxLength" | "truncation" | "instruction" | "probe"> {
+  extends Pick<
+    CreateRerankerOptions,
+    "maxLength" | "truncation" | "instruction" | "longDocuments" | "probe"
+  > {
   /** Batches of this form, one at a time, instead of those that the session prefers. */
   readonly batches?: BatchPreference | undefined;
   /** Stops the probe. */

@@ -1,7 +1,8 @@
 import type { Backend, SessionFacts } from "./backend.js";
+import type { LongDocuments } from "./long-documents.js";
 import type { FileProgress, ModelFiles } from "./model-files.js";
 import type { CrossrankJson, ModelProfile, ProfileSources, TruncationStrategy } from "./model-profile.js";
-import type { Provenance, RerankResult, ScoreResult, Usage } from "./result.js";
+import type { Provenance, RerankManyResult, RerankResult, ScoreResult, Usage } from "./result.js";
 
 /** How long a call may take, and what it answers when that is over. */
 export interface TimeBudget {
@@ -35,6 +36,8 @@ export interface CreateRerankerOptions {
   readonly truncation?: TruncationStrategy | undefined;
   /** The instruction of calls that give none. Default: the model's own. `""` for none. */
   readonly instruction?: string | undefined;
+  /** What calls that give none do with documents that are longer than the model. Default `"truncate"`. */
+  readonly longDocuments?: LongDocuments | undefined;
   /** Facts about the model that override its files, in the form of a crossrank.json. */
   readonly profile?: CrossrankJson | undefined;
   /** Score a few fixed pairs after loading and refuse a model that does not behave like a reranker. Default true. */
@@ -74,6 +77,12 @@ export interface ScoreOptions {
    * model's own; `""` for none.
    */
   readonly instruction?: string | undefined;
+  /**
+   * What is done with documents that are longer than the model: cut (`"truncate"`), or scored passage by passage
+   * (`"chunk"`, or settings). A document that fits has the score that it has without the option. Not for listwise
+   * models. Default: that of `createReranker`.
+   */
+  readonly longDocuments?: LongDocuments | undefined;
   /** Put the call's `cacheKey` into the result. Default false. */
   readonly returnCacheKey?: boolean | undefined;
   /**
@@ -90,15 +99,42 @@ export interface EmbedOptions extends Pick<ScoreOptions, "signal" | "onProgress"
 /** Vectors and how they came about. */
 export type EmbedResult = Embedding & Omit<Provenance, "scale" | "scoring">;
 
-export interface RerankOptions<Document extends DocumentInput> extends ScoreOptions {
-  /** Not empty, and not white space alone. */
-  readonly query: string;
+/**
+ * The text of a document: fields, joined with a space between those that are there and not blank; or what a function
+ * gives for it.
+ */
+export type TextOf<Document> = readonly string[] | ((document: Document) => string);
+
+/** Documents to rank, and what is wanted of them. */
+interface RankingOptions<Document> extends ScoreOptions {
   /** At most 2²⁴; none gives an empty result. Read once, when the call begins. */
   readonly documents: readonly Document[];
   /** Return the best n only; all are scored. Default: all. */
   readonly topN?: number | undefined;
   /** Put the caller's document into each result. Default false. */
   readonly returnDocuments?: boolean | undefined;
+}
+
+/** A document has its text itself, or the option `text` says where it is. */
+type TextOption<Document> = [Document] extends [DocumentInput]
+  ? { readonly text?: TextOf<Document> | undefined }
+  : { readonly text: TextOf<Document> };
+
+export type RerankOptions<Document> = RankingOptions<Document> &
+  TextOption<Document> & {
+    /** Not empty, and not white space alone. */
+    readonly query: string;
+  };
+
+export type RerankManyOptions<Document> = RankingOptions<Document> &
+  TextOption<Document> & {
+    /** As the query of `rerank`. Queries times documents are at most 2²⁴. */
+    readonly queries: readonly string[];
+  };
+
+export interface DrainOptions {
+  /** Ends the wait; the reranker goes on draining. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** A model on a backend, ready to score. Calls may overlap; they share the backend's capacity. */
@@ -118,7 +154,16 @@ export interface Reranker extends AsyncDisposable {
    * @throws {TimeBudgetExceededError} where the time budget says so.
    * @throws the signal's reason, once aborted.
    */
-  rerank<Document extends DocumentInput>(options: RerankOptions<Document>): Promise<RerankResult<Document>>;
+  rerank<Document extends DocumentInput | object>(
+    options: RerankOptions<Document>,
+  ): Promise<RerankResult<Document>>;
+  /**
+   * Ranks the same documents for each of many queries, as `rerank` does one by one: with the same scores, and batches
+   * that are filled across queries. Budget, signal and progress are those of the whole call. Throws as `rerank` does.
+   */
+  rerankMany<Document extends DocumentInput | object>(
+    options: RerankManyOptions<Document>,
+  ): Promise<RerankManyResult<Document>>;
   /** Scores pairs, in their own order. Throws as `rerank` does. */
   score(pairs: readonly Pair[], options?: ScoreOptions): Promise<ScoreResult>;
   /**
@@ -131,9 +176,17 @@ export interface Reranker extends AsyncDisposable {
   /**
    * A short string for everything that the scores of calls with these options depend on beside the texts: model files
    * (by content, wherever they lie), artifact, settings, backend, runtime version, template, head, maximum length,
-   * truncation and instruction. For a cache of scores. Of a folder and of a repository the keys differ.
+   * truncation, instruction, and how long documents are scored. For a cache of scores. Of a folder and of a repository
+   * the keys differ.
    */
-  cacheKey(options?: Pick<ScoreOptions, "instruction">): Promise<string>;
+  cacheKey(options?: Pick<ScoreOptions, "instruction" | "longDocuments">): Promise<string>;
+  /**
+   * Waits for the calls under way, and refuses new ones with {@link DrainingError}. The model stays in memory until
+   * `dispose`. Safe to call twice.
+   *
+   * @throws the signal's reason, once aborted.
+   */
+  drain(options?: DrainOptions): Promise<void>;
   /**
    * Frees the model. Calls under way reject with {@link DisposedError} after the batch they are in; resolves when
    * nothing runs any more, and waits 10 s for batches before the runtime is told to end them. Safe to call twice.

@@ -1,4 +1,5 @@
 import type { ArtifactInfo, BackendInfo, Settings } from "./backend.js";
+import type { ChunkingProvenance, RelevantSpan } from "./long-documents.js";
 import type { CrossrankWarning } from "./warnings.js";
 
 /**
@@ -26,7 +27,7 @@ export interface PairScore {
   readonly logit: number | null;
   /** `logit` on the result's scale. Null exactly when `logit` is. */
   readonly score: number | null;
-  /** Tokens the model was given for this pair, special tokens included, padding not. */
+  /** Tokens the model was given for this pair, special tokens included, padding not; of passages their sum. */
   readonly tokens: number;
   /** Document tokens that were cut off; 0 when it fitted. */
   readonly truncatedTokens: number;
@@ -34,6 +35,13 @@ export interface PairScore {
   readonly truncatedTokensIsMinimum?: true;
   /** The query leaves no room for a document, so the pair was not scored. */
   readonly queryOverflow?: true;
+  /** How many passages of the document were scored; only of a call that scores long documents by passages. */
+  readonly passages?: number;
+  /**
+   * The passages that decided, the best first (of the aggregate `first`, the first first); the whole document where it
+   * fits. Only of a call that scores long documents by passages.
+   */
+  readonly relevantSpans?: readonly RelevantSpan[];
   /** The call ended before this pair's turn (status `partial`), or nothing was to be scored (`passthrough`). */
   readonly notScored?: true;
 }
@@ -77,6 +85,8 @@ export interface Provenance {
    * query together, so that a score also depends on the others and on their order; compare within one result only.
    */
   readonly scoring: "pointwise" | "listwise";
+  /** How documents that are longer than the model were scored; only where they were not cut. */
+  readonly longDocuments?: ChunkingProvenance;
   /**
    * A short string for everything that these scores depend on beside the texts, for a cache of scores; as
    * `Reranker.cacheKey` gives it. Only with `returnCacheKey`. Of a `listwise` model the other documents of the call, in
@@ -85,12 +95,40 @@ export interface Provenance {
   readonly cacheKey?: string;
 }
 
+/**
+ * Where the texts of the documents came from: fields of theirs, those that are there and not blank, in this order, with
+ * the separator between them; or a function of the caller's.
+ */
+export type TextSource =
+  | { readonly kind: "fields"; readonly fields: readonly string[]; readonly separator: " " }
+  | { readonly kind: "function" };
+
 export interface RerankResult<Document> extends Provenance {
   readonly status: Status;
+  /** Only of a call with the option `text`. */
+  readonly text?: TextSource;
   /** Best first; all documents, or the first `topN`. */
   readonly results: readonly RankedDocument<Document>[];
   readonly warnings: readonly CrossrankWarning[];
   readonly usage: Usage;
+}
+
+/** The ranking of one query among many. */
+export interface QueryRanking<Document>
+  extends Pick<RerankResult<Document>, "status" | "results" | "warnings"> {
+  /** Of a query that was asked before in the same call: 0, since it was scored once. */
+  readonly usage: {
+    /** Pairs that have a score. */
+    readonly documents: number;
+    /** Tokens that the model was given for them. */
+    readonly tokens: number;
+  };
+}
+
+/** Rankings of the same documents for many queries. */
+export interface RerankManyResult<Document> extends Omit<RerankResult<Document>, "results"> {
+  /** One a query, in their order. Their warnings are of their texts. */
+  readonly rankings: readonly QueryRanking<Document>[];
 }
 
 export interface ScoreResult extends Provenance {
@@ -120,8 +158,9 @@ export interface StepDown {
  */
 export type VariantProvenance =
   | (Provenance & { readonly variant: string })
-  | ({ readonly [Field in Exclude<keyof Provenance, "cacheKey"> | "variant"]: null } & {
+  | ({ readonly [Field in Exclude<keyof Provenance, "cacheKey" | "longDocuments"> | "variant"]: null } & {
       readonly cacheKey?: never;
+      readonly longDocuments?: never;
     });
 
 interface Fallbacks {
@@ -133,6 +172,11 @@ interface Fallbacks {
 export type FallbackRerankResult<Document> = VariantProvenance &
   Fallbacks &
   Omit<RerankResult<Document>, keyof Provenance>;
+
+/** What a chain of variants answers. */
+export type FallbackRerankManyResult<Document> = VariantProvenance &
+  Fallbacks &
+  Omit<RerankManyResult<Document>, keyof Provenance>;
 
 /** What a chain of variants answers. */
 export type FallbackScoreResult = VariantProvenance & Fallbacks & Omit<ScoreResult, keyof Provenance>;

@@ -4,7 +4,10 @@
  */
 export type CrossrankWarning =
   | {
-      /** Documents were cut to fit the model's maximum length. */
+      /**
+       * Documents were cut to fit the model's maximum length; of a call that scores passages, documents that have more
+       * passages than the call takes.
+       */
       readonly code: "documents-truncated";
       readonly message: string;
       /** How many documents. */
@@ -38,6 +41,23 @@ export type CrossrankWarning =
       readonly code: "empty-documents";
       readonly message: string;
       readonly count: number;
+    }
+  | {
+      /**
+       * The model's tokenizer does not know most of a text: its letters become the token for what is unknown, or
+       * nothing, as a script's that the model was not made for. The first 512 UTF-16 code units of a text are looked
+       * at, and of long calls the first texts.
+       */
+      readonly code: "unknown-text";
+      readonly message: string;
+      /** How many queries. */
+      readonly queries: number;
+      /** How many documents. */
+      readonly documents: number;
+      /** Share of the letters, 0 to 1, of the text that is worst. */
+      readonly unknownLetters: number;
+      /** Share of that text's tokens. */
+      readonly unknownTokens: number;
     }
   | {
       /** The artifact takes no segment ids although the template uses segment 1. */

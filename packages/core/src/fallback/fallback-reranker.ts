@@ -1,11 +1,14 @@
 import { type Deadline, withDeadline } from "../call/deadline.js";
+import { Doorway } from "../call/doorway.js";
 import {
   type CallOptions,
   rankedDocuments,
+  rankingsOf,
   readArray,
   readCallback,
   readCallOptions,
   readPairs,
+  readRankManyRequest,
   readRankRequest,
 } from "../call/input.js";
 import { requireBackend, requireModelFiles } from "../call/input-model.js";
@@ -17,8 +20,16 @@ import { snapshot } from "../call/snapshot.js";
 import { InvalidInputError } from "../contract/errors.js";
 import type { FallbackOptions, FallbackReranker, Variant } from "../contract/fallback.js";
 import { VariantsExhaustedError } from "../contract/fallback-errors.js";
-import type { DocumentInput, Pair, RerankOptions, ScoreOptions } from "../contract/reranker.js";
 import type {
+  DocumentInput,
+  DrainOptions,
+  Pair,
+  RerankManyOptions,
+  RerankOptions,
+  ScoreOptions,
+} from "../contract/reranker.js";
+import type {
+  FallbackRerankManyResult,
   FallbackRerankResult,
   FallbackScoreResult,
   StepDown,
@@ -26,6 +37,8 @@ import type {
 } from "../contract/result.js";
 import type { CrossrankWarning } from "../contract/warnings.js";
 import type { CheckedPair } from "../families/family.js";
+import type { GroupedScoreResult } from "../load/session-reranker.js";
+import { readLongDocuments } from "../long/settings.js";
 import { untilAborted } from "../run/abort.js";
 import { type LoadedVariant, VariantChain } from "./variant-chain.js";
 
@@ -39,6 +52,7 @@ const variantNames: OptionNames<Variant> = {
   maxLength: true,
   truncation: true,
   instruction: true,
+  longDocuments: true,
   profile: true,
   probe: true,
   onProgress: true,
@@ -92,9 +106,10 @@ function readVariants(given: FallbackOptions["variants"]): Variant[] {
     requireOptionType(probe, "boolean", `${path}.probe`);
     requireOptionType(profile, "object", `${path}.profile`);
     const own = snapshot(profile, `${path}.profile`);
+    const longDocuments = readLongDocuments(variant.longDocuments, `${path}.longDocuments`);
     const calls = readCallback(onProgress, `${path}.onProgress`);
     return {
-      ...{ name, model, backend, dtype, maxLength, truncation, instruction, probe },
+      ...{ name, model, backend, dtype, maxLength, truncation, instruction, longDocuments, probe },
       profile: own,
       onProgress: calls,
     };
@@ -103,6 +118,7 @@ function readVariants(given: FallbackOptions["variants"]): Variant[] {
 
 class ChainReranker implements FallbackReranker {
   readonly #chain: VariantChain;
+  readonly #doorway = new Doorway();
   readonly #whenExhausted: "throw" | "passthrough";
 
   constructor({ variants, whenExhausted, onFallback }: FallbackOptions) {
@@ -123,21 +139,35 @@ class ChainReranker implements FallbackReranker {
     return ready?.name ?? null;
   }
 
-  async rerank<Document extends DocumentInput>(
+  async rerank<Document extends DocumentInput | object>(
     given: RerankOptions<Document>,
   ): Promise<FallbackRerankResult<Document>> {
     const request = readRankRequest(given);
-    const { scores, ...rest } = await this.#answer(request.pairs, request.options);
-    return { ...rest, results: rankedDocuments(scores, request) };
+    const { groups: _groups, scores, ...rest } = await this.#answer(request.pairs, request.options);
+    return { ...rest, ...request.source, results: rankedDocuments(scores, request) };
+  }
+
+  async rerankMany<Document extends DocumentInput | object>(
+    given: RerankManyOptions<Document>,
+  ): Promise<FallbackRerankManyResult<Document>> {
+    const request = readRankManyRequest(given);
+    const { pairs, options, texts, source } = request;
+    const { groups, scores, ...rest } = await this.#answer(pairs, options, texts.length);
+    return { ...rest, ...source, rankings: rankingsOf({ scores, status: rest.status }, groups, request) };
   }
 
   async score(given: readonly Pair[], givenOptions: ScoreOptions = {}): Promise<FallbackScoreResult> {
     const options = readCallOptions(givenOptions);
-    return this.#answer(readPairs(given), options);
+    const { groups: _groups, ...result } = await this.#answer(readPairs(given), options);
+    return result;
   }
 
-  async cacheKey(options?: Pick<ScoreOptions, "instruction">): Promise<string | null> {
+  async cacheKey(options?: Pick<ScoreOptions, "instruction" | "longDocuments">): Promise<string | null> {
     return (await this.#chain.loaded?.reranker.cacheKey(options)) ?? null;
+  }
+
+  drain(options?: DrainOptions): Promise<void> {
+    return this.#doorway.drain(options);
   }
 
   dispose(): Promise<void> {
@@ -157,15 +187,23 @@ class ChainReranker implements FallbackReranker {
     return ready;
   }
 
-  #answer(pairs: readonly CheckedPair[], options: CallOptions): Promise<FallbackScoreResult> {
-    return unwrapped(withDeadline(options, async (deadline) => this.#score(pairs, options, deadline)));
+  #answer(
+    pairs: readonly CheckedPair[],
+    options: CallOptions,
+    groupSize?: number,
+  ): Promise<GroupedFallbackResult> {
+    return this.#doorway.through(() =>
+      unwrapped(
+        withDeadline(options, async (deadline) => this.#score(pairs, { ...options, groupSize }, deadline)),
+      ),
+    );
   }
 
   async #score(
     pairs: readonly CheckedPair[],
-    options: CallOptions,
+    options: CallOptions & { readonly groupSize: number | undefined },
     deadline: Deadline,
-  ): Promise<FallbackScoreResult> {
+  ): Promise<GroupedFallbackResult> {
     const progress = new Listener(options.onProgress);
     for (;;) {
       let ready: LoadedVariant | undefined;
@@ -194,7 +232,7 @@ class ChainReranker implements FallbackReranker {
     }
   }
 
-  #unscored(count: number, status: "partial" | "passthrough", deadline: Deadline): FallbackScoreResult {
+  #unscored(count: number, status: "partial" | "passthrough", deadline: Deadline): GroupedFallbackResult {
     const { fallbacks } = this;
     const scores = scoresOfNone(count);
     const total = performance.now() - deadline.started;
@@ -203,6 +241,7 @@ class ChainReranker implements FallbackReranker {
       fallbacks,
       status,
       scores,
+      groups: [],
       warnings: [...deadline.warnings(scores), ...fallbackWarnings(null, fallbacks)],
       usage: {
         sequences: 0,
@@ -214,6 +253,8 @@ class ChainReranker implements FallbackReranker {
     };
   }
 }
+
+type GroupedFallbackResult = FallbackScoreResult & Pick<GroupedScoreResult, "groups">;
 
 const nothing: Extract<VariantProvenance, { readonly variant: null }> = {
   variant: null,

@@ -2,6 +2,7 @@ import { unwrapped } from "../call/listener.js";
 import { type OptionNames, requireKnownOptions } from "../call/option-names.js";
 import { requireOptionType } from "../call/option-types.js";
 import type { CreateRerankerOptions, Reranker } from "../contract/reranker.js";
+import { readLongDocuments } from "../long/settings.js";
 import { loadModelNames, SessionModel } from "./loaded-model.js";
 import type { SessionReranker } from "./session-reranker.js";
 
@@ -10,6 +11,7 @@ const names: OptionNames<CreateRerankerOptions> = {
   maxLength: true,
   truncation: true,
   instruction: true,
+  longDocuments: true,
   probe: true,
 };
 
@@ -39,6 +41,7 @@ export async function loadReranker(
 ): Promise<SessionReranker> {
   requireKnownOptions(options, names, "createReranker", undefined, "@({ model, backend })");
   const { profile: given, truncation, instruction, maxLength, probe, signal } = options;
+  const longDocuments = readLongDocuments(options.longDocuments);
   requireOptionType(given, "object", "profile");
   requireOptionType(probe, "boolean", "probe");
   // Facts about the model to the profile, which refuses what does not go with it before anything is loaded.
@@ -50,7 +53,7 @@ export async function loadReranker(
   const { model, backend, dtype, onProgress } = options;
   const loaded = await SessionModel.load({ model, backend, dtype, profile, signal, onProgress });
   try {
-    return await loaded.createReranker({ maxLength, probe, signal }, { variant, owns: true });
+    return await loaded.createReranker({ maxLength, longDocuments, probe, signal }, { variant, owns: true });
   } catch (error) {
     await loaded.dispose().catch(() => undefined);
     throw error;

@@ -6,6 +6,8 @@ import { Listener, unwrapped } from "../call/listener.js";
 import { type OptionNames, requireKnownOptions } from "../call/option-names.js";
 import { requireOptionType } from "../call/option-types.js";
 import { lastPatience, settledWithin } from "../call/patience.js";
+import { requireChunkable, type TextResources } from "../call/scoring-call.js";
+import { createUnknownTextMeter } from "../call/unknown-text.js";
 import {
   type Backend,
   type BackendSession,
@@ -26,9 +28,11 @@ import { requireInstruction } from "../contract/instruction.js";
 import type { LoadedModel, LoadedRerankerOptions, LoadModelOptions } from "../contract/loaded-model.js";
 import type { ModelFiles } from "../contract/model-files.js";
 import type { ModelProfile, ProfileSources, TruncationStrategy } from "../contract/model-profile.js";
+import { createLateEncoder } from "../encoding/late-encoder.js";
 import { createListEncoder } from "../encoding/list-encoder.js";
 import { createPairEncoder } from "../encoding/pair-encoder.js";
-import { createLateEncoder } from "../encoding/late-encoder.js";
+import { insideAddedToken } from "../long/added-tokens.js";
+import { type Chunking, readLongDocuments } from "../long/settings.js";
 import { readProfile } from "../profile/read-profile.js";
 import { derive } from "../run/abort.js";
 import { mostCells, mostColumns, readBatchPreference } from "../run/limits.js";
@@ -56,6 +60,7 @@ interface LoadedParts {
   readonly profile: ModelProfile;
   readonly sources: ProfileSources;
   readonly tokenizer: TextTokenizer;
+  readonly texts: TextResources;
   /** To be disposed. */
   readonly session: BackendSession;
   /** What the session declares, checked. */
@@ -94,6 +99,7 @@ const rerankerNames: OptionNames<LoadedRerankerOptions> = {
   maxLength: true,
   truncation: true,
   instruction: true,
+  longDocuments: true,
   probe: true,
   batches: true,
   signal: true,
@@ -162,16 +168,21 @@ export class SessionModel implements LoadedModel {
         throw (await withoutArtifact(error, files, stop.signal)) ?? error;
       });
       const declared = readSession(session, { model: model.id, backend: backend.name, output });
+      requireUnattended(reading.profile, declared.capabilities, { model: model.id, backend: backend.name });
       const modules = declared.capabilities.output === "class-logits" ? [] : modulesOf(head);
       const chain = await loadHeadChain(files, modules, options);
       const weights = modules.flatMap((module) => ("file" in module ? [module.file] : []));
       const contents = await contentsOf(files, [...tokenizerFiles, ...weights], texts, stop.signal);
       await progress.settled(stop.signal);
       const { sources, disagreements } = reading;
-      requireUnattended(reading.profile, declared.capabilities, { model: model.id, backend: backend.name });
       return new SessionModel({
         ...{ model, profile: reading.profile, sources, tokenizer, session, declared, chain, contents },
         disagreements,
+        texts: {
+          tokenizer,
+          isInsideToken: insideAddedToken(reading.tokenizerJson),
+          unknownTexts: createUnknownTextMeter(tokenizer, reading.tokenizerJson),
+        },
       });
     } catch (error) {
       if (session !== undefined) await freed(session).catch(() => undefined);
@@ -190,6 +201,7 @@ export class SessionModel implements LoadedModel {
     return {
       pair: createPairEncoder(tokenizer, profile),
       list: listTemplate && createListEncoder(tokenizer, listTemplate, maxLength),
+      late: lateTemplate && createLateEncoder(tokenizer, lateTemplate, maxLength),
     };
   }
 
@@ -200,8 +212,10 @@ export class SessionModel implements LoadedModel {
     const { truncation, instruction, maxLength = most, probe: wantsProbe = true } = options;
     requireOptionType(wantsProbe, "boolean", "probe");
     const signal = readSignal(options.signal);
+    const longDocuments = readLongDocuments(options.longDocuments);
+    const chunking = longDocuments === "truncate" ? undefined : longDocuments;
+    requireChunkable(chunking, { model: this.id, family: this.profile.family });
     const batches = options.batches && readBatchPreference(options.batches, "batches");
-      late: lateTemplate && createLateEncoder(tokenizer, lateTemplate, maxLength),
     // At the model's own length: what the caller shortens says nothing about the model.
     const whole = this.#bind({ maxLength: most, truncation: "document-only" }, {}, undefined);
     const least = whole.leastLength;
@@ -211,7 +225,7 @@ export class SessionModel implements LoadedModel {
         `must be a whole number from ${least} to ${most}, not ${maxLength}`,
       );
     }
-    const reranker = this.#bind({ maxLength, truncation, instruction }, bond, batches);
+    const reranker = this.#bind({ maxLength, truncation, instruction }, bond, batches, chunking);
     if (wantsProbe) await this.#probe(whole, signal);
     if (this.#disposing !== undefined) throw new DisposedError("model");
     if (bond.owns !== true) this.#rerankers.add(reranker);
@@ -237,8 +251,9 @@ export class SessionModel implements LoadedModel {
     rules: Pick<LoadedRerankerOptions, "truncation" | "instruction"> & { readonly maxLength: number },
     { variant, owns = false }: Bond,
     batches: BatchPreference | undefined,
+    chunking?: Chunking | undefined,
   ): SessionReranker {
-    const { model, disagreements, chain, contents } = this.#parts;
+    const { model, disagreements, texts, chain, contents } = this.#parts;
     const { profile, sources } = withRules(this, rules);
     const reranker: SessionReranker = new SessionReranker({
       model,
@@ -247,6 +262,7 @@ export class SessionModel implements LoadedModel {
       disagreements,
       session: batches === undefined ? this.session : inBatches(this.session, batches),
       encoders: this.encoders(profile),
+      ...{ texts, chunking },
       chain,
       limit: this.#limit,
       movedInCompany: () => this.#movedInCompany,
@@ -330,6 +346,21 @@ function requireFamily({ family }: ModelProfile, model: ModelFiles, backend: Bac
   });
 }
 
+/** @throws {IncompatibleModelError} where a query's expansion is not attended, and the session cannot have such tokens. */
+function requireUnattended(
+  { lateTemplate }: ModelProfile,
+  { unattendedStates }: Capabilities,
+  facts: { readonly model: string; readonly backend: string },
+): void {
+  if (lateTemplate?.expansion?.attended !== false || unattendedStates === true) return;
+  throw new IncompatibleModelError({
+    ...facts,
+    capability: "tokens",
+    wanted: "unattended",
+    supported: ["attended"],
+  });
+}
+
 /** @throws {UnsupportedSpecificationError} */
 function requireSpecification({ name, specificationVersion: found }: Backend): void {
   if (!supportedSpecificationVersions.includes(found)) {
@@ -346,21 +377,6 @@ function longestSequence(profile: ModelProfile, capabilities: Capabilities): num
   const { maxSequenceLength, sequenceLengths, batchSize } = capabilities;
   const rows = "exactly" in batchSize ? batchSize.exactly : 1;
   return Math.min(
-/** @throws {IncompatibleModelError} where a query's expansion is not attended, and the session cannot have such tokens. */
-function requireUnattended(
-  { lateTemplate }: ModelProfile,
-  { unattendedStates }: Capabilities,
-  facts: { readonly model: string; readonly backend: string },
-): void {
-  if (lateTemplate?.expansion?.attended !== false || unattendedStates === true) return;
-  throw new IncompatibleModelError({
-    ...facts,
-    capability: "tokens",
-    wanted: "unattended",
-    supported: ["attended"],
-  });
-}
-
     profile.maxLength,
     mostColumns,
     Math.floor(mostCells / rows),

@@ -1,23 +1,29 @@
 import type { LimitFunction } from "p-limit";
 import { cacheKey } from "../call/cache-key.js";
 import { type Deadline, withDeadline } from "../call/deadline.js";
+import { Doorway } from "../call/doorway.js";
 import {
   type CallOptions,
   rankedDocuments,
+  rankingsOf,
   readCallOptions,
   readEmbedOptions,
   readKeyOptions,
   readPairs,
+  readRankManyRequest,
   readRankRequest,
   readTexts,
 } from "../call/input.js";
 import { Listener, unwrapped } from "../call/listener.js";
 import { patience, settledWithin } from "../call/patience.js";
 import {
+  type GroupNotes,
+  requireChunkable,
   type Scoring,
   ScoringCall,
   type ScoringOptions,
   type ScoringResources,
+  type TextResources,
 } from "../call/scoring-call.js";
 import type { BackendSession, SessionFacts } from "../contract/backend.js";
 import { DisposedError, InvalidInputError } from "../contract/errors.js";
@@ -25,10 +31,12 @@ import type { ModelFiles } from "../contract/model-files.js";
 import type { ModelProfile, ProfileSources } from "../contract/model-profile.js";
 import type {
   DocumentInput,
+  DrainOptions,
   EmbedOptions,
   EmbedResult,
   Pair,
   Reranker,
+  RerankManyOptions,
   RerankOptions,
   ScoreOptions,
 } from "../contract/reranker.js";
@@ -37,6 +45,8 @@ import type { LateEncoder } from "../encoding/late-encoder.js";
 import type { ListEncoder } from "../encoding/list-encoder.js";
 import type { PairEncoder } from "../encoding/pair-encoder.js";
 import type { CheckedPair } from "../families/family.js";
+import { segmenterVersion } from "../long/clusters.js";
+import { type Chunking, provenanceOf } from "../long/settings.js";
 import { scaleOf } from "../score/head.js";
 import type { HeadChain } from "../score/head-modules.js";
 
@@ -45,6 +55,8 @@ export interface Encoders {
   readonly pair: PairEncoder;
   /** Of a listwise model. */
   readonly list: ListEncoder | undefined;
+  /** Of a late-interaction model. */
+  readonly late: LateEncoder | undefined;
 }
 
 /** A session that can be run, and is not this reranker's to dispose. */
@@ -55,11 +67,12 @@ export interface RerankerFacts {
   readonly profile: ModelProfile;
   readonly sources: ProfileSources;
   /** Of the files of the tokenizer, for a warning. */
-  /** Of a late-interaction model. */
-  readonly late: LateEncoder | undefined;
   readonly disagreements: readonly string[];
   readonly session: RunnableSession;
   readonly encoders: Encoders;
+  readonly texts: TextResources;
+  /** Of calls that say nothing of long documents. */
+  readonly chunking: Chunking | undefined;
   readonly chain: HeadChain;
   /** Shared by all rerankers of one session. */
   readonly limit: LimitFunction;
@@ -72,6 +85,11 @@ export interface RerankerFacts {
   readonly release: () => Promise<void>;
 }
 
+/** What a call came to, and what is to be said of each query by itself. */
+export interface GroupedScoreResult extends ScoreResult {
+  readonly groups: readonly GroupNotes[];
+}
+
 export class SessionReranker implements Reranker {
   readonly profile: ModelProfile;
   readonly sources: ProfileSources;
@@ -79,10 +97,11 @@ export class SessionReranker implements Reranker {
   readonly #facts: RerankerFacts;
   readonly #resources: ScoringResources;
   readonly #calls = new Set<Promise<unknown>>();
+  readonly #doorway = new Doorway();
   #disposing: Promise<void> | undefined;
 
   constructor(facts: RerankerFacts) {
-    const { model, profile, session, disagreements, encoders, chain, limit, movedInCompany } = facts;
+    const { model, profile, session, disagreements, encoders, texts, chain, limit, movedInCompany } = facts;
     this.#facts = facts;
     this.profile = profile;
     this.sources = facts.sources;
@@ -95,7 +114,9 @@ export class SessionReranker implements Reranker {
       disagreements,
       pairEncoder: encoders.pair,
       listEncoder: encoders.list,
+      lateEncoder: encoders.late,
       chain,
+      texts,
       limit,
       movedInCompany,
       isDisposed: () => this.#disposing !== undefined,
@@ -107,25 +128,41 @@ export class SessionReranker implements Reranker {
     return (lateEncoder ?? pairEncoder).leastLength;
   }
 
-  async rerank<Document extends DocumentInput>(
+  async rerank<Document extends DocumentInput | object>(
     given: RerankOptions<Document>,
   ): Promise<RerankResult<Document>> {
     const request = readRankRequest(given);
-    const { options, pairs } = request;
-    const { scores, ...rest } = await this.#answer(pairs, options);
-    return { ...rest, results: rankedDocuments(scores, request) };
+    const { groups: _groups, scores, ...rest } = await this.#answer(request.pairs, request.options);
+    return { ...rest, ...request.source, results: rankedDocuments(scores, request) };
   }
-      lateEncoder: encoders.late,
+
+  async rerankMany<Document extends DocumentInput | object>(
+    given: RerankManyOptions<Document>,
+  ): Promise<RerankManyResult<Document>> {
+    const request = readRankManyRequest(given);
+    const { pairs, options, texts, source } = request;
+    const { groups, scores, ...rest } = await this.#answer(pairs, options, texts.length);
+    const rankings = rankingsOf({ scores, status: rest.status }, groups, request);
+    return { ...rest, ...source, rankings };
+  }
 
   async score(given: readonly Pair[], givenOptions: ScoreOptions = {}): Promise<ScoreResult> {
     const options = readCallOptions(givenOptions);
-    return this.#answer(readPairs(given), options);
+    const { groups: _groups, ...result } = await this.#answer(readPairs(given), options);
+    return result;
   }
 
-  #answer(pairs: readonly CheckedPair[], options: CallOptions): Promise<ScoreResult> {
-    return unwrapped(
-      withDeadline(options, async (deadline) =>
-        this.scoreWithin(pairs, { ...options, progress: new Listener(options.onProgress) }, deadline),
+  #answer(
+    pairs: readonly CheckedPair[],
+    options: CallOptions,
+    groupSize?: number,
+  ): Promise<GroupedScoreResult> {
+    return this.#doorway.through(() =>
+      unwrapped(
+        withDeadline(options, async (deadline) => {
+          const progress = new Listener(options.onProgress);
+          return this.scoreWithin(pairs, { ...options, progress, groupSize }, deadline);
+        }),
       ),
     );
   }
@@ -138,12 +175,14 @@ export class SessionReranker implements Reranker {
    */
   async scoreWithin(
     pairs: readonly CheckedPair[],
-    options: ScoringOptions & Pick<ScoreOptions, "returnCacheKey">,
+    options: Omit<ScoringOptions, "chunking"> & Pick<CallOptions, "returnCacheKey" | "longDocuments">,
     deadline: Deadline,
     onLateFailure?: (error: unknown) => void,
-  ): Promise<ScoreResult> {
+  ): Promise<GroupedScoreResult> {
     const { progress } = options;
-    const call = new ScoringCall(this.#resources, { ...options, signal: deadline.signal }, deadline.started);
+    const chunking = this.#chunkingOf(options);
+    const { signal, started } = deadline;
+    const call = new ScoringCall(this.#resources, { ...options, chunking, signal }, started);
     let finished: Scoring | undefined;
     const work = async (): Promise<Scoring> => {
       const scoring = await this.#tracked(() => call.score(pairs));
@@ -176,16 +215,31 @@ export class SessionReranker implements Reranker {
     const options = readEmbedOptions(givenOptions);
     const texts = readTexts(given);
     const progress = new Listener(options.onProgress);
-    const embedding = await unwrapped(
-      withDeadline({ signal: options.signal }, async ({ signal }) => {
-        const call = new ScoringCall(this.#resources, { signal, progress });
-        const found = await this.#tracked(() => call.embed(texts, options.as));
-        await progress.settled(signal);
-        return found;
-      }),
+    const embedding = await this.#doorway.through(() =>
+      unwrapped(
+        withDeadline({ signal: options.signal }, async ({ signal }) => {
+          const call = new ScoringCall(this.#resources, { signal, progress });
+          const found = await this.#tracked(() => call.embed(texts, options.as));
+          await progress.settled(signal);
+          return found;
+        }),
+      ),
     );
-    const { scale: _scale, scoring: _scoring, ...provenance } = await this.#provenance(options);
+    // A vector is of one text, which is cut.
+    const { returnCacheKey } = options;
+    const {
+      scale: _scale,
+      scoring: _scoring,
+      ...provenance
+    } = await this.#provenance({
+      returnCacheKey,
+      longDocuments: "truncate",
+    });
     return { ...provenance, ...embedding };
+  }
+
+  drain(options?: DrainOptions): Promise<void> {
+    return this.#doorway.drain(options);
   }
 
   dispose(): Promise<void> {
@@ -228,24 +282,41 @@ export class SessionReranker implements Reranker {
     }
   }
 
-  async cacheKey(given: Pick<ScoreOptions, "instruction"> = {}): Promise<string> {
-    const { instruction } = readKeyOptions(given);
+  async cacheKey(given: Pick<ScoreOptions, "instruction" | "longDocuments"> = {}): Promise<string> {
+    return this.#cacheKey(readKeyOptions(given));
+  }
+
+  #cacheKey(options: Pick<CallOptions, "instruction" | "longDocuments">): Promise<string> {
     const { variant, contents } = this.#facts;
     const { profile, session } = this;
     const { info: backend, settings } = session;
-    return cacheKey({ model: this.#model(), backend, settings, profile, instruction, variant, contents });
+    const chunking = this.#chunkingOf(options);
+    requireChunkable(chunking, { model: this.#facts.model.id, family: profile.family });
+    return cacheKey({
+      ...{ model: this.#model(), backend, settings, profile, variant, contents },
+      instruction: options.instruction,
+      longDocuments: chunking && { ...provenanceOf(chunking), segmenter: segmenterVersion() },
+    });
   }
 
-  async #provenance(options: Pick<ScoreOptions, "instruction" | "returnCacheKey">): Promise<Provenance> {
+  /** How the call scores long documents; undefined where it cuts them. */
+  #chunkingOf({ longDocuments }: Pick<CallOptions, "longDocuments">): Chunking | undefined {
+    const asked = longDocuments ?? this.#facts.chunking;
+    return asked === "truncate" ? undefined : asked;
+  }
+
+  async #provenance(
+    options: Pick<ScoreOptions, "instruction" | "returnCacheKey"> & Pick<CallOptions, "longDocuments">,
+  ): Promise<Provenance> {
+    const chunking = this.#chunkingOf(options);
     return {
       model: this.#model(),
       backend: this.session.info,
       settings: this.session.settings,
       scale: scaleOf(this.profile),
       scoring: this.profile.family === "listwise" ? "listwise" : "pointwise",
-      ...(options.returnCacheKey === true
-        ? { cacheKey: await this.cacheKey({ instruction: options.instruction }) }
-        : {}),
+      ...(chunking === undefined ? {} : { longDocuments: provenanceOf(chunking) }),
+      ...(options.returnCacheKey === true ? { cacheKey: await this.#cacheKey(options) } : {}),
     };
   }
 
