@@ -5,7 +5,7 @@ import { basename } from "node:path";
 import type { FileProgress, ModelFile, ModelFiles } from "@crossrank/core";
 import type { Qrels } from "../metrics/trec-data.js";
 import { createCandidates } from "./candidates.js";
-import { type DatasetCard, readCard } from "./dataset-card.js";
+import type { DatasetCard } from "./dataset-card.js";
 import type { DocumentStore } from "./document-store.js";
 import { TaskDataError } from "./errors.js";
 import { findLayout, type Layout, type TaskParts } from "./layout.js";
@@ -155,7 +155,10 @@ class TaskSource {
   async card(): Promise<DatasetCard | undefined> {
     if (!this.#list.has("README.md")) return undefined;
     const [file] = await this.local(["README.md"], "card");
-    return file === undefined ? undefined : readCard(await this.#files.readText("README.md"));
+    if (file === undefined) return undefined;
+    // Loaded where there is a card: a parser of YAML takes longer to load than most processes have need of.
+    const { readCard } = await import("./dataset-card.js");
+    return readCard(await this.#files.readText("README.md"));
   }
 
   async local(paths: readonly string[], role: TaskFile["role"]): Promise<LocalFile[]> {

@@ -3,8 +3,6 @@ import { createReadStream } from "node:fs";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream";
 import { createGunzip } from "node:zlib";
-import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from "hyparquet";
-import { compressors } from "hyparquet-compressors";
 import { TaskDataError } from "./errors.js";
 
 /** A file of a task, found and on this machine. */
@@ -161,6 +159,9 @@ export async function* readRows(
  * `line` is the row's number.
  */
 async function* readParquet(file: LocalFile, signal: AbortSignal | undefined): AsyncGenerator<Row<Fields>[]> {
+  // Loaded where there is such a file: many processes read none.
+  const [{ asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects }, { compressors }] =
+    await Promise.all([import("hyparquet"), import("hyparquet-compressors")]);
   const buffer = await asyncBufferFromFile(file.localPath);
   const damaged = (error: unknown): TaskDataError =>
     malformed(file.path, undefined, `cannot be read as parquet (${reasonOf(error)})`, error);
