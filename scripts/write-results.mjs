@@ -1,21 +1,35 @@
 // Puts what the command itself says about real models and tasks into docs/measured.md, between the markers of each
-// section; and the table of backends into README.md, from the report of nano-scifact-backends. Needs the folders that lab/ makes (see docs/measured.md), and tasks in eval/ of the folder that CROSSRANK_DATA names. After a build:
+// section; and the table of backends into README.md, from the report of nano-scifact-backends. Needs the folders that
+// lab/ makes (see docs/measured.md) and tasks in eval/ of the folder that CROSSRANK_DATA names; real models lie in
+// real/ of CROSSRANK_LAB (default ~/.cache/crossrank-lab). After a build:
 //   node scripts/write-results.mjs [SECTION …]
 // Scores are kept in lab/runs/reports, so that a run that was cut off goes on, and a second one costs seconds.
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const file = `${root}docs/measured.md`;
 /** As it stands in the document, whichever folder it is. */
 const data = "$CROSSRANK_DATA";
+const lab = "$CROSSRANK_LAB";
+/** What the names stand for on this machine. */
+const places = {
+  [data]: process.env["CROSSRANK_DATA"] ?? data,
+  [lab]: process.env["CROSSRANK_LAB"] || join(homedir(), ".cache/crossrank-lab"),
+};
 const tasks = ["scifact", "feedbackqa", "xquad-en", "liveqa-med", "noveleval"];
 const onnx = ["onnx:fp32", "onnx:fp16", "onnx:int8"];
 const llamacpp = ["llamacpp:F32", "llamacpp:F16", "llamacpp:Q8_0"];
 const mnn = ["mnn:fp32", "mnn:fp16", "mnn:int8"];
 const coreml = ["coreml:reference:fp16", "coreml:reference-half:fp16"];
+/** The columns of the first seed, and ours beside them. */
+const everyRuntime = [
+  ...["onnx:fp32", "onnx:fp16", "onnx:int8", "llamacpp:F16", "llamacpp:Q8_0", "llamacpp:Q4_K_M"],
+  ...["mnn:fp32", "mnn:int8", "coreml:reference:fp16", ...runtimes()],
+];
 /** First queries of tasks that would take two cores hours. */
 const limits = { scifact: 80, feedbackqa: 60, "xquad-en": 300 };
 
@@ -25,7 +39,7 @@ function limitOf(queries) {
 }
 
 /** @param {{ name: string, task: string, model: string, backends: readonly string[], more?: readonly string[] }} facts */
-const evaluation = ({ name, task, model, backends, more = [] }) => ({
+const evaluation = ({ name, task, model, backends, more = [], report = `lab/runs/reports/${name}` }) => ({
   name,
   needs: [model, `${data}/eval/${task}`],
   arguments: [
@@ -33,8 +47,40 @@ const evaluation = ({ name, task, model, backends, more = [] }) => ({
     ...["--task", `${data}/eval/${task}`, "--model", model],
     ...backends.flatMap((backend) => ["--backend", backend]),
     ...more,
-    ...["--report", `lab/runs/reports/${name}`, "--format", "markdown"],
+    ...["--report", report, "--format", "markdown"],
   ],
+});
+
+/**
+ * A real model on a task, on every runtime.
+ *
+ * @param {{ model: string, task: string, backends?: readonly string[], limit?: number }} facts
+ */
+const realEvaluation = ({ model, task, backends = everyRuntime, limit }) => {
+  const name = `real-${model}-${task}`;
+  const report = `${lab}/real/reports/${model}-${task}`;
+  const more = ["--gate", "0.005", ...limitOf(limit)];
+  return {
+    ...evaluation({ name, task, model: `${lab}/real/${model}`, backends, more, report }),
+    summary: report,
+  };
+};
+
+/**
+ * The first seed's query and documents, as its tables have them.
+ *
+ * @param {string} model
+ */
+const seedTable = (model, backends = everyRuntime) => ({
+  name: `seed-${model}`,
+  needs: [`${lab}/real/${model}`],
+  arguments: [
+    "compare",
+    ...["--pairs", "lab/real/seed.jsonl", "--model", `${lab}/real/${model}`],
+    ...backends.flatMap((backend) => ["--backend", backend]),
+    ...["--format", "json"],
+  ],
+  render: renderSeedTable,
 });
 
 const sections = [
@@ -102,6 +148,11 @@ const sections = [
     backends: ["onnx:fp32"],
     more: ["--retrieve"],
   }),
+  ...["ms-marco-MiniLM-L-12-v2", "bge-small-en", "bge-small-en-v1.5", "all-MiniLM-L6-v2"].map((model) =>
+    seedTable(model),
+  ),
+  realEvaluation({ model: "ms-marco-MiniLM-L-12-v2", task: "noveleval" }),
+  realEvaluation({ model: "ms-marco-MiniLM-L-12-v2", task: "liveqa-med", limit: 8 }),
 ];
 
 /** Its report is README.md's table. */
@@ -113,7 +164,7 @@ if (unknown !== undefined) {
   console.error(`There is no section ${unknown}. Known: ${sections.map(({ name }) => name).join(", ")}.`);
   process.exit(2);
 }
-for (const { name, needs, arguments: argv } of sections) {
+for (const { name, needs, arguments: argv, render, summary } of sections) {
   if (wanted.length > 0 && !wanted.includes(name)) continue;
   const missing = needs.find((path) => !existsSync(resolve(root, here(path))));
   if (missing !== undefined) {
@@ -138,7 +189,8 @@ for (const { name, needs, arguments: argv } of sections) {
     process.exitCode = 1;
     continue;
   }
-  write(name, argv, stdout.trim().replaceAll(here(data), data), status);
+  const head = summary === undefined ? "" : `${renderSummary(`${here(summary)}/report.json`)}\n\n`;
+  write(name, argv, head + there(render === undefined ? stdout.trim() : render(stdout)), status);
   if (name === tableSource) writeReadme();
   console.log(`${name}: ${((performance.now() - started) / 1000).toFixed(0)} s, exit code ${status}`);
 }
@@ -149,7 +201,100 @@ for (const { name, needs, arguments: argv } of sections) {
  * @param {string} text
  */
 function here(text) {
-  return text.replace(data, () => process.env["CROSSRANK_DATA"] ?? data);
+  return Object.entries(places).reduce((result, [name, place]) => result.replaceAll(name, () => place), text);
+}
+
+/**
+ * As it stands in the document.
+ *
+ * @param {string} text
+ */
+function there(text) {
+  return Object.entries(places).reduce((result, [name, place]) => result.replaceAll(place, () => name), text);
+}
+
+/** Backends of packages that not every checkout has built. */
+function runtimes() {
+  return ["ctranslate2:int8", "mlx:fp32"].filter((backend) =>
+    existsSync(new URL(`../packages/backend-${backend.split(":")[0]}/dist/index.js`, import.meta.url)),
+  );
+}
+
+/**
+ * A row a document and a column a runtime, as in the seed; the logit in brackets where the score is a probability of
+ * it.
+ *
+ * @param {string} json of `crossrank compare`
+ */
+function renderSeedTable(json) {
+  const { systems, pairs } = JSON.parse(json);
+  const isCosine = systems[0].model.scale === "cosine";
+  const cell = (logit) => {
+    if (logit === null) return "–";
+    if (isCosine) return logit.toFixed(5);
+    return `${(1 / (1 + Math.exp(-logit))).toPrecision(5)} (${logit.toFixed(3).replace("-", "−")})`;
+  };
+  const order = ["1", "4", "3", "2"];
+  const rows = order.map((id) => {
+    const { logits } = pairs.find(({ document }) => document.id === id);
+    return [`\`${Number(id) - 1}\``, ...logits.map(cell)];
+  });
+  const largest = systems.map((_, column) =>
+    column === 0
+      ? ""
+      : Math.max(...pairs.map(({ logits }) => Math.abs(logits[column] - logits[0]))).toPrecision(2),
+  );
+  const what = isCosine ? "cosine" : "logit";
+  return tableOf([
+    ["", ...systems.map(({ name }) => `\`${name}\``)],
+    ["---", ...systems.map(() => "---:")],
+    ...rows,
+    [`largest \\|Δ ${what}\\|`, ...largest],
+  ]);
+}
+
+/**
+ * Of each system what a reader looks for first.
+ *
+ * @param {string} path of a report.json
+ */
+function renderSummary(path) {
+  const { systems } = JSON.parse(readFileSync(path, "utf8"));
+  const rows = systems.map(({ name, role, metrics, scores, gates = [] }) => {
+    const [ndcg] = metrics;
+    const { interval, change } = ndcg;
+    const range = interval == null ? "" : `${interval.lower.toFixed(4)} to ${interval.upper.toFixed(4)}`;
+    const delta = scores?.delta;
+    const tau = scores?.kendall.withinQueries ?? scores?.kendall.pooled;
+    return [
+      role === "reference" ? `\`${name}\` (reference)` : `\`${name}\``,
+      ndcg.expected.toFixed(4),
+      range,
+      change == null ? "" : signed(change.mean),
+      change?.lowerBound == null ? "" : signed(change.lowerBound),
+      delta == null ? "" : delta.maximum.toPrecision(2),
+      delta == null ? "" : delta.median.toPrecision(2),
+      tau == null ? "" : tau.toFixed(4),
+      gates.length === 0 ? "" : gates.every(({ passed }) => passed) ? "passed" : "failed",
+    ];
+  });
+  const heading = [
+    "",
+    "nDCG@10",
+    "95 % interval",
+    "Δ",
+    "lower bound of Δ",
+    "largest \\|Δ logit\\|",
+    "median",
+    "τ-b",
+    "gate",
+  ];
+  return tableOf([heading, ["---", ...heading.slice(1).map(() => "---:")], ...rows]);
+}
+
+/** @param {readonly (readonly string[])[]} rows */
+function tableOf(rows) {
+  return rows.map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 }
 
 /** One row a system: how far its logits, its order and its nDCG@10 are from the reference's. */
@@ -174,12 +319,10 @@ function writeReadme() {
     ];
   });
   const heading = ["backend", "runtime", "nDCG@10", "Δ", "largest \\|Δ logit\\|", "τ-b", "top-10 overlap"];
-  const lines = [heading, ["---", "---", ...Array(5).fill("---:")], ...rows].map(
-    (cells) => `| ${cells.join(" | ")} |`,
-  );
+  const table = tableOf([heading, ["---", "---", ...Array(5).fill("---:")], ...rows]);
   const { task, settings } = report;
   const facts = `${task.name}, ${settings.limit ?? "all"} queries, 100 candidates each; ${report.created.slice(0, 10)}.`;
-  replaceBlock(`${root}README.md`, "backends", `${lines.join("\n")}\n\n${facts}`);
+  replaceBlock(`${root}README.md`, "backends", `${table}\n\n${facts}`);
 }
 
 /** @param {number} value */
@@ -195,7 +338,11 @@ function signed(value) {
  * @param {number} status
  */
 function write(name, argv, output, status) {
-  const body = argv.includes("markdown") ? output.replace(/^### /gm, "#### ") : `\`\`\`\n${output}\n\`\`\``;
+  const body = argv.includes("json")
+    ? output
+    : argv.includes("markdown")
+      ? output.replace(/^### /gm, "#### ")
+      : `\`\`\`\n${output}\n\`\`\``;
   const block = `\`\`\`sh\ncrossrank ${argv.join(" ")}\n\`\`\`\n\nExit code ${status}.\n\n${body}`;
   replaceBlock(file, name, block);
 }
