@@ -2,7 +2,8 @@ import { llamacpp } from "@crossrank/backend-llamacpp";
 import { defineConformanceSuite, openFixtureFolder, openFixtures } from "@crossrank/conformance";
 import { readGoldens, verify } from "@crossrank/core/verify";
 import { describe, expect, test } from "vitest";
-import { isLong, sampledRunner } from "../../conformance/test/sampled-runner.js";
+import { sampleOf } from "../../../test/sample.js";
+import { isLong, sampledCases, sampledRunner } from "../../conformance/test/sampled-runner.js";
 import { convertedFolder, openFolder } from "./fixtures.js";
 
 const dtypes = ["F32", "F16", "Q8_0"];
@@ -32,26 +33,42 @@ const models: Record<string, Record<string, number>> = {
   "xlm-roberta-logit": withGelu,
 };
 
-const folders = new Map<string, string>();
-for (const name of Object.keys(models)) folders.set(name, await convertedFolder(name, dtypes));
-const fixture = (name: string): ReturnType<typeof openFixtureFolder> =>
-  openFixtureFolder(folders.get(name) as string, name);
-
 /** Without CROSSRANK_LONG, of the smaller precisions: one of every family, of either activation. */
 const sample = ["bert-logit", "bert-cosine-mean", "gemma-yes", "qwen3-cosine-last", "qwen3-yes-no"];
 const isTried = (name: string, dtype: string): boolean => isLong || dtype === "F32" || sample.includes(name);
+const verified = sampleOf(
+  Object.keys(models).flatMap((name) => ["F16", "Q8_0"].map((dtype) => [name, dtype] as const)),
+  { name: "verify", every: 5 },
+);
 
-/** One of every family: of these every check. */
-const whole = ["bert-logit", "bert-cosine-mean", "qwen3-yes-no"];
+const folders = new Map<string, string>();
+for (const name of Object.keys(models)) {
+  const wanted = dtypes.filter(
+    (dtype) => isTried(name, dtype) || verified.some(([model, other]) => model === name && other === dtype),
+  );
+  folders.set(name, await convertedFolder(name, wanted));
+}
+const fixture = (name: string): ReturnType<typeof openFixtureFolder> =>
+  openFixtureFolder(folders.get(name) as string, name);
+
+/** Every check with a decoder here, and half of them in a child; other backends' suites have the other families. */
+const whole = ["qwen3-yes-no"];
 
 // In this process, where a model loads in milliseconds: all families in every precision.
 for (const dtype of dtypes) {
   for (const tolerance of [withGelu, withSilu]) {
     const names = Object.keys(models).filter((name) => models[name] === tolerance && isTried(name, dtype));
     await defineConformanceSuite({
-      runner: sampledRunner({ name: dtype, every: 12, whole: dtype === "F32" ? whole : [] }),
+      runner: sampledRunner({
+        name: dtype,
+        every: 21,
+        whole: dtype === "F32" ? whole : [],
+        diagnoses: dtype === "F32" && tolerance === withSilu,
+      }),
       backend: () => llamacpp({ isolation: "thread" }),
-      fixtures: [...names.map(fixture), ...openFixtures(["qwen3-listwise"])],
+      fixtures: [...names.map(fixture), ...openFixtures(["qwen3-listwise"])].map((one) =>
+        sampledCases(one, dtype === "F32" ? whole : []),
+      ),
       tolerance: tolerance[dtype] as number,
       dtype,
       // A family of which one of the two lists has no model is tried by the other.
@@ -65,22 +82,15 @@ for (const dtype of dtypes) {
 
 // In a child process, as by default: it is one for every model, and starts anew with each load.
 await defineConformanceSuite({
-  runner: sampledRunner({ name: "child", every: 12, whole: ["bert-logit"] }),
+  runner: sampledRunner({ name: "child", every: 6 }),
   backend: () => llamacpp(),
-  fixtures: ["bert-logit", "qwen3-yes-no", "bert-cosine-mean"].map(fixture),
+  fixtures: ["bert-logit", "qwen3-yes-no", "bert-cosine-mean"].map((name) => sampledCases(fixture(name))),
   tolerance: 1e-2,
   dtype: "F32",
 });
 
 describe("within the bounds of verify", () => {
-  // Without CROSSRANK_LONG each model in one of the two.
-  const pairs = Object.keys(models).flatMap((name, index) =>
-    ["F16", "Q8_0"]
-      .filter((_, dtype) => isLong || dtype === index % 2)
-      .map((dtype) => [name, dtype] as const),
-  );
-
-  test.each(pairs)("%s in %s", async (name, dtype) => {
+  test.each(verified)("%s in %s", async (name, dtype) => {
     const model = openFolder(folders.get(name) as string, name);
     const goldens = await readGoldens(model);
     if (goldens === undefined) throw new Error("no goldens");

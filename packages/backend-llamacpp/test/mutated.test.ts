@@ -8,7 +8,7 @@ import { convertedFolder, folderWith, goldenSequences, load, makeBatch } from ".
 
 const models = ["bert-logit", "qwen3-yes-no"];
 const deadlines = { load: 15_000, run: 5000, close: 2000 };
-const tries = isLong ? 500 : 15;
+const tries = isLong ? 500 : 8;
 
 test.each(models)(
   "mutated files of %s end in a result or a typed error, and in time",

@@ -1,6 +1,7 @@
 import { llamacpp } from "@crossrank/backend-llamacpp";
 import type { BackendSession, LoadRequest } from "@crossrank/core";
 import { describe, expect, test } from "vitest";
+import { sampleOf } from "../../../test/sample.js";
 import { load, makeBatch } from "./fixtures.js";
 import { type PublishedModel, publishedFolder, publishedModel } from "./published.js";
 
@@ -42,7 +43,7 @@ function differences(
 }
 
 describe.each(["xlm-roberta", "qwen3"])("%s by llama.cpp's own converter and quantiser", (name) => {
-  test.each(Object.keys(bounds))(
+  test.each(sampleOf(Object.keys(bounds), { name, every: 2 }))(
     "%s loads under its own name and scores",
     { timeout: 120_000 },
     async (dtype) => {

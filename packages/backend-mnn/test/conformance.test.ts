@@ -5,7 +5,7 @@ import { defineConformanceSuite, openFixtures } from "@crossrank/conformance";
 import { readGoldens, verify } from "@crossrank/core/verify";
 import { openModel } from "@crossrank/hub";
 import { expect, test } from "vitest";
-import { sampledRunner } from "../../conformance/test/sampled-runner.js";
+import { sampledCases, sampledRunner } from "../../conformance/test/sampled-runner.js";
 import { describeNative, fixture, fixtureFolder, hasAddon, mnnBytes } from "./fixtures.js";
 
 const one = { sessions: 1, threads: 1 } as const;
@@ -26,8 +26,9 @@ if (hasAddon) {
     await defineConformanceSuite({
       runner: sampledRunner({
         name: dtype,
-        every: 8,
-        whole: dtype === "fp32" ? ["bert-logit", "bert-cosine-mean"] : [],
+        every: 21,
+        diagnoses: dtype === "fp32",
+        whole: dtype === "fp32" ? ["bert-cosine-mean"] : [],
       }),
       backend: () => mnn({ ...one, isolation: "thread" }),
       fixtures: [
@@ -35,7 +36,7 @@ if (hasAddon) {
         ...(dtype === "fp32" ? [fixture("bert-cosine-mean")] : []),
         // Families that this backend does not have.
         ...openFixtures(["qwen3-yes-no", "qwen3-listwise"]),
-      ],
+      ].map((one) => sampledCases(one)),
       tolerance,
       dtype,
       deviations:
@@ -47,9 +48,9 @@ if (hasAddon) {
 
   // In a child process, with a second session beside the first, as by default.
   await defineConformanceSuite({
-    runner: sampledRunner({ name: "child", every: 8, whole: ["bert-logit"] }),
+    runner: sampledRunner({ name: "child", every: 4 }),
     backend: () => mnn({ sessions: 2 }),
-    fixtures: [fixture("bert-logit"), fixture("bert-cosine-mean")],
+    fixtures: [fixture("bert-logit"), fixture("bert-cosine-mean")].map((one) => sampledCases(one)),
     tolerance: 2e-3,
   });
 }

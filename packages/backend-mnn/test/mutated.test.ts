@@ -7,7 +7,7 @@ import { Counts, isLong, mutate, outcomeOf, randomOf } from "../../backend-kit/t
 import { batchOf, fixtureFolder, load, mnnBytes, testNative } from "./fixtures.js";
 
 const deadlines = { load: 15_000, run: 5000, close: 2000 };
-const tries = isLong ? 700 : 25;
+const tries = isLong ? 700 : 12;
 
 testNative(
   "mutated files end in a result or a typed error, and in time",

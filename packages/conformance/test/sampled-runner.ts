@@ -18,15 +18,18 @@ const titles = Object.values(checks).map(({ title }) => title);
  * @param options.name stands before each suite's own.
  * @param options.every how many checks one stands for, from 1.
  * @param options.whole fixtures that run all checks.
+ * @param options.diagnoses whether the backend itself is asked about, which another suite of it may have done.
  */
 export function sampledRunner({
   name,
   every,
   whole = [],
+  diagnoses = true,
 }: {
   readonly name: string;
   readonly every: number;
   readonly whole?: readonly string[];
+  readonly diagnoses?: boolean;
 }): TestRunner {
   // Suites of the same fixtures run different checks with them.
   let fixtures = placeOf(name);
@@ -35,6 +38,7 @@ export function sampledRunner({
     describe(suite: string, define: () => void) {
       // The backend itself comes first; a fixture's suite ends in its name.
       const fixture = /: (.+)$/.exec(suite)?.[1];
+      if (fixture === undefined && !diagnoses && !isLong) return;
       const runsAll = isLong || fixture === undefined || whole.includes(fixture);
       const remainder = runsAll ? 0 : fixtures++ % every;
       describe(name === "" ? suite : `${name}, ${suite}`, () => {

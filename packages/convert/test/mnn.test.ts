@@ -4,6 +4,7 @@ import { type Backend, type Batch, InvalidInputError, type RawOutput, readProfil
 import { readGoldens, verify } from "@crossrank/core/verify";
 import { openModel } from "@crossrank/hub";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { sampleOf } from "../../../test/sample.js";
 import { type ConvertOptions, convert } from "../src/convert.js";
 import {
   ConversionNotFaithfulError,
@@ -373,12 +374,13 @@ describeWithPython("the gate", () => {
 });
 
 describeWithConverter("a model by MNN's own converter", () => {
-  it.each([
+  const converted: readonly (readonly [name: string, dtypes: readonly string[]])[] = [
     ["bert-logit", ["fp32", "fp16", "int8"]],
     ["bert-cosine-mean", ["fp32"]],
     ["modernbert-mean", ["fp16"]],
     ["xlm-roberta-logit", ["int8"]],
-  ])("%s in %s", async (name, dtypes) => {
+  ];
+  it.each(sampleOf(converted, { name: "converted", every: 2 }))("%s in %s", async (name, dtypes) => {
     let goldens: ConvertOptions["goldens"];
     for (const dtype of dtypes) {
       const file = `mnn/model${dtype === "fp32" ? "" : `_${dtype}`}.mnn`;

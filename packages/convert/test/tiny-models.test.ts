@@ -5,6 +5,7 @@ import { onnx } from "@crossrank/backend-onnx";
 import { type Backend, type ModelProfile, ModelProfileError } from "@crossrank/core";
 import { openModel } from "@crossrank/hub";
 import { describe, expect, test } from "vitest";
+import { sampleOf } from "../../../test/sample.js";
 import type { ArtifactWriter } from "../src/artifact-writer.js";
 import { UnsupportedConversionError } from "../src/errors.js";
 import { ggufWriter } from "../src/gguf/write-gguf.js";
@@ -27,7 +28,8 @@ test.each(tinyModels)("$name: the reference gives transformers' logits", async (
 });
 
 describe.each<OnnxTarget>(["onnxruntime", "plain"])("an ONNX graph for %s", (target) => {
-  test.each(target === "plain" ? ofEachKind : tinyModels)("$name", async (model) => {
+  const models = sampleOf(target === "plain" ? ofEachKind : tinyModels, { name: target, every: 2 });
+  test.each(models)("$name", async (model) => {
     expect(
       await worstIn(createOnnxWriter({ target }), onnx({ isolation: "thread", threads: 1 }), model),
     ).toBeLessThan(1e-5);
@@ -35,7 +37,7 @@ describe.each<OnnxTarget>(["onnxruntime", "plain"])("an ONNX graph for %s", (tar
 });
 
 describeWithConverter("a .mnn file", () => {
-  test.each(ofEachKind)("$name", async (model) => {
+  test.each(sampleOf(ofEachKind, { name: "mnn", every: 2 }))("$name", async (model) => {
     expect(await worstIn(createMnnWriter(), mnnBackend(), model)).toBeLessThan(1e-5);
   });
 });

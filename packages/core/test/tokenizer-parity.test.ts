@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { sampleOf } from "../../../test/sample.js";
 import { createTextTokenizer } from "../src/entries/encoding.js";
 import { createNormalizer } from "../src/tokenizer/normalizer.js";
 import { createPreTokenizer } from "../src/tokenizer/pre-tokenizer.js";
@@ -83,7 +84,8 @@ describe.each(table.tokenizers.map((row) => [row.path.split("/").slice(1, -1).jo
       expect(wrong).toEqual([]);
     });
 
-    it.each(table.long.units.map(([name, unit], index) => [name, unit, index] as const))(
+    const units = table.long.units.map(([name, unit], index) => [name, unit, index] as const);
+    it.each(sampleOf(units, { name: path, every: 4 }))(
       `are Rust's for ${table.long.characters} characters without a space, and come soon: %s`,
       (_name, unit, index) => {
         const text = [...unit.repeat(table.long.characters)].slice(0, table.long.characters).join("");
@@ -188,7 +190,13 @@ describe("steps", () => {
     const isSwept = expected.length > strings.length;
     expect(expected).toHaveLength(strings.length + (isSwept ? blocks.length : 0));
     const texts = isSwept && engine >= 16 ? [...strings, ...blocks] : strings;
+    const tried = new Set(
+      sampleOf([...blocks.keys()], { name: kind + JSON.stringify(step), every: 4 }).map(
+        (block) => block + strings.length,
+      ),
+    );
     const wrong = texts.flatMap((text, index) => {
+      if (index >= strings.length && !tried.has(index)) return [];
       const pieces = text === "" && kind === "pre_tokenizer" ? [] : run(text);
       if (digest(piecesText(pieces)) === expected[index]) return [];
       const block = components.blocks[index - strings.length];
