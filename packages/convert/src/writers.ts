@@ -1,5 +1,6 @@
 import { InvalidInputError } from "@crossrank/core";
 import type { ArtifactWriter } from "./artifact-writer.js";
+import { ctranslate2Descriptor } from "./ctranslate2/descriptor.js";
 import { ggufDescriptor } from "./gguf/descriptor.js";
 import { mlpackageDescriptor } from "./mlpackage/descriptor.js";
 import { mnnDescriptor } from "./mnn/descriptor.js";
@@ -16,6 +17,7 @@ export const writers: readonly WriterDescriptor[] = [
   ggufDescriptor,
   mnnDescriptor,
   mlpackageDescriptor,
+  ctranslate2Descriptor,
 ];
 
 /**

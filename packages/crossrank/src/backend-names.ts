@@ -10,6 +10,8 @@ interface RegistryLine {
   readonly format: string;
   /** What its backends are called behind its own name, as in `coreml:reference`. */
   readonly modes?: readonly string[];
+  /** It runs the weights that every format is made of, so a model is never taken to be for it: only who names it gets it. */
+  readonly onlyByName?: true;
 }
 
 /**
@@ -25,7 +27,14 @@ const registry: Readonly<Record<string, RegistryLine>> = {
     format: "mlpackage",
     modes: ["reference", "reference-half"],
   },
+  mlx: { install: ["@crossrank/backend-mlx"], format: "safetensors", onlyByName: true },
+  ctranslate2: { install: ["@crossrank/backend-ctranslate2"], format: "ctranslate2" },
 };
+
+/** Whether a backend is taken only where it is named. */
+export function isOnlyByName(name: string): boolean {
+  return registry[name]?.onlyByName === true;
+}
 
 /** Names of the packages' own backends, without those of their modes. */
 export const registeredNames: readonly string[] = Object.keys(registry);

@@ -1,0 +1,10 @@
+import type { Options } from "tsup";
+import { library } from "../../tsup.base.js";
+
+const config: Options = library({
+  // The child process is a file of its own beside index.js: index.js starts it by URL.
+  entry: ["src/index.ts", "src/worker.ts"],
+  types: ["src/index.ts"],
+});
+
+export default config;
