@@ -26,6 +26,9 @@ export type Calibration = (
   readonly fit?: CalibrationFit | undefined;
 };
 
+/** Greatest of a calibration's numbers, and 1 / greatest the least above 0: beyond it a line is no sensible one. */
+export const greatest = 1e100;
+
 /** Which probabilities stand in a result. */
 export interface AppliedCalibration {
   /** `sigmoid`: the model has no calibration, and the probability is the sigmoid of its logit. */

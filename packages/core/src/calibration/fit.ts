@@ -2,7 +2,7 @@ import { readArray } from "../call/input.js";
 import { type OptionNames, requireKnownOptions } from "../call/option-names.js";
 import { nameOf, requireOptionType } from "../call/option-types.js";
 import { InvalidInputError } from "../contract/errors.js";
-import { type Calibration, lineOf, sigmoid } from "./calibration.js";
+import { type Calibration, greatest, lineOf, sigmoid } from "./calibration.js";
 import { CalibrationError } from "./errors.js";
 import { type Line, minimise } from "./newton.js";
 
@@ -177,7 +177,10 @@ function fitLine(pairs: readonly JudgedLogit[], method: Calibration["method"]): 
     return fail("no-convergence", `no minimum was found for ${found}`, "Use other pairs, or another method");
   }
   const { slope, intercept } = line;
-  if (!(slope > 0 && Number.isFinite(slope) && Number.isFinite(intercept) && Number.isFinite(1 / slope))) {
+  if (!(Math.abs(slope) < greatest && Math.abs(intercept) < greatest)) {
+    fail("no-convergence", `the logits of ${found}, are too small for a fit`, "Look at the model's scores");
+  }
+  if (!(slope * greatest > 1)) {
     fail(
       "no-order",
       `the relevant ones of ${found}, do not score above the others`,

@@ -1,8 +1,8 @@
 import * as z from "zod/mini";
-import type { Calibration } from "./calibration.js";
+import { type Calibration, greatest } from "./calibration.js";
 
-const positive = z.number().check(z.gte(1e-300), z.lte(1e300));
-const bounded = z.number().check(z.gte(-1e300), z.lte(1e300));
+const positive = z.number().check(z.gte(1 / greatest), z.lte(greatest));
+const bounded = z.number().check(z.gte(-greatest), z.lte(greatest));
 const count = z.int().check(z.gte(0), z.lte(2 ** 32));
 const text = z.string().check(z.maxLength(1000));
 
