@@ -4,6 +4,7 @@ import { readProfile, type TemplatePiece } from "@crossrank/core";
 import { createListEncoder, createPairEncoder, createTextTokenizer } from "@crossrank/core/encoding";
 import { openModel } from "@crossrank/hub";
 import { describe, expect, it } from "vitest";
+import { sampleOf } from "../../../test/sample.js";
 import { conformanceFixture, crossrankInTurn as crossrank, fixture, temporaryFolder } from "./run-command.js";
 
 const folder = temporaryFolder();
@@ -240,7 +241,7 @@ describe("inspect of every family", () => {
     expect(families.length).toBeGreaterThanOrEqual(17);
   });
 
-  it.each(families)(
+  it.each(sampleOf(families, { name: "families", every: 2 }))(
     "shows %s: profile, sources, and an example with the ids that the model gets",
     async (name) => {
       const model = conformanceFixture(name);
@@ -370,6 +371,7 @@ describe("doctor", () => {
           available: true,
           runtime: { name: expect.stringMatching(/^Core ML reference \(on onnxruntime-node/) },
         })),
+        { name: "mlx", package: "@crossrank/backend-mlx", detail: expect.any(String) },
       ],
     });
     expect(report["cores"]).toBeGreaterThan(0);

@@ -6,10 +6,10 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createRandom } from "@crossrank/eval";
 import { beforeAll, describe, expect, it } from "vitest";
+import { isLong, sampleOf } from "../../../test/sample.js";
 import { tinyModel, writeTask } from "./evaluation-scene.js";
 import { binary, crossrank, temporaryFolder } from "./run-command.js";
 
-const isLong = process.env["CROSSRANK_LONG"] !== undefined;
 /** Folders that are begun anew, and kills of each before it is let finish. */
 const [folders, kills] = isLong ? [50, 10] : [1, 2];
 
@@ -81,33 +81,36 @@ async function killAfter(args: readonly string[], milliseconds: number): Promise
   return signal === "SIGKILL";
 }
 
-describe.each(Object.entries(commands))("crossrank %s that is killed at any moment", (name, command) => {
-  it("ends with what it would have had", { timeout: isLong ? 6_000_000 : 600_000 }, async () => {
-    const undisturbed = folder.path(`${name}-undisturbed`);
-    const started = performance.now();
-    const whole = await crossrank(command(undisturbed));
-    const duration = performance.now() - started;
-    expect(whole.code, whole.stderr).toBe(0);
-    const expected = contentOf(undisturbed);
-    const random = createRandom(17);
-    let killed = 0;
-    let ended = 0;
-    for (let round = 0; round < folders; round += 1) {
-      const report = folder.path(`${name}-${round}`);
-      for (let kill = 0; kill < kills; kill += 1) {
-        // Past the start of Node, where nothing happens yet, up to the end.
-        if (await killAfter(command(report), duration * (0.1 + 0.9 * (random.below(1000) / 1000))))
-          killed += 1;
-        else ended += 1;
+describe.each(sampleOf(Object.entries(commands), { name: "kills", every: 2 }))(
+  "crossrank %s that is killed at any moment",
+  (name, command) => {
+    it("ends with what it would have had", { timeout: isLong ? 6_000_000 : 600_000 }, async () => {
+      const undisturbed = folder.path(`${name}-undisturbed`);
+      const started = performance.now();
+      const whole = await crossrank(command(undisturbed));
+      const duration = performance.now() - started;
+      expect(whole.code, whole.stderr).toBe(0);
+      const expected = contentOf(undisturbed);
+      const random = createRandom(17);
+      let killed = 0;
+      let ended = 0;
+      for (let round = 0; round < folders; round += 1) {
+        const report = folder.path(`${name}-${round}`);
+        for (let kill = 0; kill < kills; kill += 1) {
+          // Past the start of Node, where nothing happens yet, up to the end.
+          if (await killAfter(command(report), duration * (0.1 + 0.9 * (random.below(1000) / 1000))))
+            killed += 1;
+          else ended += 1;
+        }
+        const last = await crossrank(command(report));
+        expect(last.code, last.stderr).toBe(0);
+        expect(last.stderr).not.toContain("damaged");
+        expect(contentOf(report), `round ${round}`).toEqual(expected);
+        await rm(report, { recursive: true });
       }
-      const last = await crossrank(command(report));
-      expect(last.code, last.stderr).toBe(0);
-      expect(last.stderr).not.toContain("damaged");
-      expect(contentOf(report), `round ${round}`).toEqual(expected);
-      await rm(report, { recursive: true });
-    }
-    console.log(`${name}: ${killed} killed, ${ended} had ended before, in ${folders} folders`);
-    expect(killed + ended).toBe(folders * kills);
-    expect(killed).toBeGreaterThan(0);
-  });
-});
+      console.log(`${name}: ${killed} killed, ${ended} had ended before, in ${folders} folders`);
+      expect(killed + ended).toBe(folders * kills);
+      expect(killed).toBeGreaterThan(0);
+    });
+  },
+);

@@ -8,6 +8,7 @@ import { mnn } from "@crossrank/backend-mnn";
 import { onnx } from "@crossrank/backend-onnx";
 import { type Backend, CrossrankError, type Reranker } from "@crossrank/core";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { sampleOf } from "../../../test/sample.js";
 import {
   gitFile,
   type HubServer,
@@ -34,7 +35,7 @@ let hub: HubServer | undefined;
 
 beforeAll(async () => {
   const wanted = new Map(
-    cases.filter(({ hub: isHub }) => isHub).map((one) => [repositoryOf(one), one.layout] as const),
+    tried.filter(({ hub: isHub }) => isHub).map((one) => [repositoryOf(one), one.layout] as const),
   );
   hub = await startHub(
     ...(await Promise.all(
@@ -83,6 +84,12 @@ async function repositoryFiles(root: string): Promise<Record<string, RepositoryF
 }
 
 const cases = forms.flatMap((form) => form.cases.map((one) => ({ id: form.id, ...one })));
+
+/** Every case is tried in `.ci/long`. */
+const tried = sampleOf(
+  cases.filter(({ layout }) => needsMnn || layout !== "mnn-alone"),
+  { name: "published", every: 3 },
+);
 
 function titleOf({
   id,
@@ -162,11 +169,7 @@ async function expectRefusal(one: Case, { code, says }: Refusal): Promise<void> 
 }
 
 describe("models as they are published", () => {
-  it.each(
-    cases
-      .filter(({ layout }) => needsMnn || layout !== "mnn-alone")
-      .map((one) => [titleOf(one), one] as const),
-  )("%s", async (_, one) => {
+  it.each(tried.map((one) => [titleOf(one), one] as const))("%s", async (_, one) => {
     // A form that does not work yet is refused in a typed way; when it works, this says so.
     if (one.notYet !== undefined) await expectRefusal(one, one.notYet);
     else if (one.refuses !== undefined) await expectRefusal(one, one.refuses);
