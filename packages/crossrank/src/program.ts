@@ -17,6 +17,7 @@ const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
   convert: async () => (await import("./commands/convert/command.js")).addConvertCommand,
   compare: async () => (await import("./commands/compare/command.js")).addCompareCommand,
   eval: async () => (await import("./commands/eval/command.js")).addEvalCommand,
+  bench: async () => (await import("./commands/bench/command.js")).addBenchCommand,
   ci: async () => (await import("./commands/ci/command.js")).addCiCommand,
   serve: async () => (await import("./commands/serve/command.js")).addServeCommand,
   residency: async () => (await import("./commands/residency/command.js")).addResidencyCommand,
@@ -25,7 +26,7 @@ const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
 };
 
 /** Commands that compare backends, and read the descriptors of all. */
-const comparing: readonly string[] = ["compare", "eval", "ci"];
+const comparing: readonly string[] = ["compare", "eval", "bench", "ci"];
 
 /** @param argv decides which commands are loaded. */
 export async function createProgram(argv: readonly string[], context: Context): Promise<Command> {

@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import type { FileProgress, ScoringProgress, TruncationStrategy } from "@crossrank/core";
 import type { Scorer, ScorerDescription } from "@crossrank/eval";
+import type { Timing, TimingRequest } from "./bench/cell.js";
 import { CommandError, UsageError } from "./failure.js";
 import type { ModelOptions } from "./model.js";
 
@@ -27,6 +28,7 @@ export type ScoringRequest =
   | { readonly ask: "open"; readonly target: ScoringTarget }
   | { readonly ask: "score"; readonly pairs: Parameters<Scorer["score"]>[0] }
   | { readonly ask: "embed"; readonly texts: readonly string[]; readonly as: "query" | "document" }
+  | { readonly ask: "time"; readonly request: TimingRequest }
   | { readonly ask: "memory" }
   | { readonly ask: "close" };
 
@@ -69,6 +71,32 @@ export async function openScoringProcess(
       description,
       score: (pairs, { onProgress }) => child.ask({ ask: "score", pairs }, { scoring: onProgress }),
       embed: (texts, { as, onProgress }) => child.ask({ ask: "embed", texts, as }, { scoring: onProgress }),
+      memory: () => child.ask({ ask: "memory" }),
+      close: () => child.close(),
+    };
+  } catch (error) {
+    await child.close();
+    throw error;
+  }
+}
+
+/** A model in a process of its own whose calls are timed there. */
+export interface BenchProcess extends Pick<Scorer, "description" | "memory" | "close"> {
+  time(request: TimingRequest): Promise<Timing>;
+}
+
+/** As {@link openScoringProcess}, for `bench`. */
+export async function openBenchProcess(
+  target: ScoringTarget,
+  options: Parameters<typeof openScoringProcess>[1],
+): Promise<BenchProcess> {
+  const child = new ScoringProcess(options.signal);
+  try {
+    const request = { ask: "open", target } as const;
+    const description = await child.ask<ScorerDescription>(request, { download: options.onProgress });
+    return {
+      description,
+      time: (request) => child.ask({ ask: "time", request }),
       memory: () => child.ask({ ask: "memory" }),
       close: () => child.close(),
     };

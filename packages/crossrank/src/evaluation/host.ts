@@ -14,7 +14,12 @@ import { defaultModel, openModelFiles, readProfileFile } from "../model.js";
 import { openBackend } from "../open-reranker.js";
 import type { Progress } from "../progress.js";
 import { declaredClassesOf } from "../registry.js";
-import { openScoringProcess } from "../scoring-process.js";
+import {
+  type BenchProcess,
+  openBenchProcess,
+  openScoringProcess,
+  type ScoringTarget,
+} from "../scoring-process.js";
 import { environmentOf, versionsBehind } from "./versions.js";
 
 /** Opens tasks and models as the command does: from folders or the hub, each model in a process of its own. */
@@ -29,30 +34,50 @@ export function createHost(progress: Progress): EvaluationHost {
 
 /** In a process of its own, when its turn comes. */
 export function systemOf(subject: Subject, backend: string, progress: Progress): SystemSource {
+  return {
+    name: backend,
+    packages: versionsBehind(nameIn(backend).name),
+    open: async ({ signal }) =>
+      openScoringProcess(await targetOf(subject, backend, progress, signal), {
+        signal,
+        onProgress: progress.download,
+      }),
+  };
+}
+
+/** In a process of its own, whose calls are timed. */
+export async function benchProcessOf(
+  subject: Subject,
+  backend: string,
+  progress: Progress,
+  signal: AbortSignal | undefined,
+): Promise<BenchProcess> {
+  const target = await targetOf(subject, backend, progress, signal);
+  return openBenchProcess(target, { signal, onProgress: progress.download });
+}
+
+/** What the process loads; a model that has weights alone is converted before. */
+async function targetOf(
+  subject: Subject,
+  backend: string,
+  progress: Progress,
+  signal: AbortSignal | undefined,
+): Promise<ScoringTarget> {
   const { model, revision, offline, base, convert, profile } = subject.model;
   const { maxLength, truncation, instruction, threads, workers } = subject.model;
   const { name, dtype } = nameIn(backend);
+  await convertBefore(subject, { name, dtype }, progress, signal);
   return {
-    name: backend,
-    packages: versionsBehind(name),
-    open: async ({ signal }) => {
-      await convertBefore(subject, { name, dtype }, progress, signal);
-      return openScoringProcess(
-        {
-          model,
-          modelOptions: { revision, offline, lock: await lockOfModel(subject), base, convert },
-          profile,
-          backend: name,
-          dtype,
-          maxLength,
-          truncation,
-          instruction,
-          threads,
-          workers,
-        },
-        { signal, onProgress: progress.download },
-      );
-    },
+    model,
+    modelOptions: { revision, offline, lock: await lockOfModel(subject), base, convert },
+    profile,
+    backend: name,
+    dtype,
+    maxLength,
+    truncation,
+    instruction,
+    threads,
+    workers,
   };
 }
 

@@ -1,4 +1,6 @@
 import { createScorer, type Scorer } from "@crossrank/eval";
+import type { Timing, TimingRequest } from "../bench/cell.js";
+import { createCellTimer } from "../bench/time-cell.js";
 import { CommandError, translateInputError } from "../failure.js";
 import { openModelFiles, readProfileFile } from "../model.js";
 import { type OpenRerankerOptions, openReranker } from "../open-reranker.js";
@@ -24,6 +26,7 @@ export async function serve(): Promise<void> {
   const memory = watchMemory();
   const before = await memory.peak();
   let scorer: Scorer | undefined;
+  let time: ((request: TimingRequest) => Promise<Timing>) | undefined;
   await new Promise<void>((resolve) => {
     // Nobody is left to answer: also when the other side was killed.
     process.once("disconnect", () => process.exit(0));
@@ -59,6 +62,9 @@ export async function serve(): Promise<void> {
         });
         return { vectors, truncatedTokens, usage };
       }
+      case "time":
+        time ??= createCellTimer(opened());
+        return time(request.request);
       case "memory": {
         const peak = await memory.peak();
         if (peak === undefined || before === undefined) return undefined;
