@@ -86,6 +86,11 @@ export interface BackendDescriptor {
   readonly alsoUses?: readonly string[] | undefined;
   /** The only system where it runs, and what to say on the others. */
   readonly only?: { readonly platform: string; readonly elsewhere: string } | undefined;
+  /**
+   * Why it is taken only where it is named itself, as what is said of its artifacts: `"is the weights of which every format
+   * is made"`.
+   */
+  readonly onlyByName?: string | undefined;
   /** Computes the artifacts of another backend, to judge them: taken only where it is asked for by name. */
   readonly isReference?: boolean | undefined;
   /** Makes the backend. Loads no runtime before `load` or `diagnose`. */

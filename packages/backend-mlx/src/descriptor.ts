@@ -15,6 +15,7 @@ export const backends: readonly BackendDescriptor[] = [
     install: ["@crossrank/backend-mlx"],
     // What a model computes is read by it.
     alsoUses: ["@crossrank/convert"],
+    onlyByName: "is the model's own weights, of which every format is made",
     create: ({ threads, file }) => mlx({ threads, file }),
   },
 ];

@@ -12,6 +12,7 @@ import {
   fileUrl,
   formatOf,
   installOf,
+  isOnlyByName,
   nameAmong,
   packageFolder,
   parseOutsider,
@@ -234,7 +235,7 @@ function runsHere({ only }: BackendDescriptor): boolean {
 
 /** By what the registry knows, each once. */
 function registeredArtifacts(name: string, paths: readonly string[]): readonly string[] {
-  return endingWith(formatOf(name) ?? name, paths);
+  return isOnlyByName(name) ? [] : endingWith(formatOf(name) ?? name, paths);
 }
 
 function endingWith(format: string, paths: readonly string[]): readonly string[] {

@@ -16,12 +16,14 @@ import { ProgramBuilder, type Value } from "./program.js";
 
 /** A weight of a program. */
 export type ProgramWeight =
-  /** Of the model. `isMatrix`: may be quantised. */
-  | { readonly kind: "model"; readonly weight: Weight; readonly isMatrix: boolean }
+  | { readonly kind: "model"; readonly weight: Weight; readonly use: WeightUse }
   /** Some rows of a matrix, one below the other. */
   | { readonly kind: "rows"; readonly weight: Weight; readonly rows: readonly number[] }
   /** Numbers that follow from config.json. */
   | { readonly kind: "constant"; readonly name: string; readonly data: Float32Array | Int32Array };
+
+/** `matrix`: may be quantised. `head`: stays float32, since few numbers decide everything there. */
+export type WeightUse = "matrix" | "head" | "other";
 
 export interface Graph {
   readonly weights: readonly ProgramWeight[];
@@ -88,9 +90,8 @@ class Emitter {
     for (const step of head.steps) {
       current =
         step.kind === "norm"
-          ? this.#norm(current, step.norm)
-          : // A few rows that decide everything: not quantised.
-            this.#activate(step.activation, this.#linear(current, step.linear, false));
+          ? this.#norm(current, step.norm, "head")
+          : this.#activate(step.activation, this.#linear(current, step.linear, "head"));
     }
     return current;
   }
@@ -108,7 +109,7 @@ class Emitter {
 
   #embed({ word, position, segment, norm, projection, scale, zeroPadding = false }: Embeddings): Value {
     const builder = this.#builder;
-    let sum = builder.add("take", [this.#weight(word, true), builder.input("ids")]);
+    let sum = builder.add("take", [this.#weight(word, "matrix"), builder.input("ids")]);
     if (segment !== undefined) {
       const rows = builder.add("take", [this.#weight(segment), builder.input("segments")]);
       sum = builder.add("add", [sum, rows]);
@@ -232,13 +233,18 @@ class Emitter {
     }));
   }
 
-  #linear(x: Value, { weight, bias }: Linear, isMatrix = true): Value {
-    const inputs = [x, this.#weight(weight, isMatrix), ...(bias === undefined ? [] : [this.#weight(bias)])];
+  #linear(x: Value, { weight, bias }: Linear, use: WeightUse = "matrix"): Value {
+    const others = use === "matrix" ? "other" : use;
+    const inputs = [
+      x,
+      this.#weight(weight, use),
+      ...(bias === undefined ? [] : [this.#weight(bias, others)]),
+    ];
     return this.#builder.add("linear", inputs);
   }
 
-  #norm(x: Value, { kind, weight, bias, epsilon }: Norm): Value {
-    const inputs = [x, this.#weight(weight), ...(bias === undefined ? [] : [this.#weight(bias)])];
+  #norm(x: Value, { kind, weight, bias, epsilon }: Norm, use: WeightUse = "other"): Value {
+    const inputs = [x, this.#weight(weight, use), ...(bias === undefined ? [] : [this.#weight(bias, use)])];
     return this.#builder.add(kind, inputs, [epsilon]);
   }
 
@@ -246,7 +252,7 @@ class Emitter {
     return activation === "identity" ? x : this.#builder.add(activation, [x]);
   }
 
-  #weight(weight: Weight, isMatrix = false): Value {
-    return this.#builder.weight(weight, () => ({ kind: "model", weight, isMatrix }));
+  #weight(weight: Weight, use: WeightUse = "other"): Value {
+    return this.#builder.weight(weight, () => ({ kind: "model", weight, use }));
   }
 }

@@ -28,7 +28,9 @@ export function planWeights(
   return {
     paths,
     weights: weights.map((weight): AddonWeight => {
-      const usual = { target: options.compute, plus: 0, bits: 0, group: 0, unfold: false } as const;
+      const isHead = weight.kind === "rows" || (weight.kind === "model" && weight.use === "head");
+      const target = isHead ? "float32" : options.compute;
+      const usual = { target, plus: 0, bits: 0, group: 0, unfold: false } as const;
       if (weight.kind === "constant") {
         const { name, data } = weight;
         const type = data instanceof Float32Array ? "F32" : "I32";
@@ -42,13 +44,13 @@ export function planWeights(
       const { quantisation } = options;
       if (packed !== undefined) {
         const { bits, group } = packed;
-        const isMatrix = weight.kind === "model" && weight.isMatrix;
+        const isMatrix = weight.kind === "model" && weight.use === "matrix";
         return { ...usual, name: source.name, tensors, bits, group, unfold: !isMatrix };
       }
       const isQuantised =
         quantisation !== undefined &&
         weight.kind === "model" &&
-        weight.isMatrix &&
+        weight.use === "matrix" &&
         source.shape.length === 2 &&
         (source.shape[1] as number) % quantisation.group === 0;
       return { ...usual, name: source.name, tensors, plus, ...(isQuantised ? quantisation : {}) };

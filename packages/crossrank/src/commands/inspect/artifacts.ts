@@ -218,6 +218,9 @@ function standingOf(
   if (only !== undefined && only.platform !== process.platform) {
     return { taken: "never", reason: only.elsewhere };
   }
+  if (descriptor.onlyByName !== undefined) {
+    return { taken: "file", reason: `it ${descriptor.onlyByName}; --backend ${backend}` };
+  }
   if (path === asked) return { taken: "asked", reason: undefined };
   if (precision === chosen && asked === undefined) return { taken: "default", reason: undefined };
   const named = `--file ${path}`;
