@@ -1,5 +1,6 @@
 import {
   type HeadModule,
+  type LateTemplate,
   type ModelProfile,
   type ProfileSources,
   scaleOf,
@@ -16,7 +17,7 @@ export function describeProfile(
   sources: ProfileSources,
   spell: (id: number) => string,
 ): Fact[] {
-  const { family, head, activation, expectations, listTemplate } = profile;
+  const { family, head, activation, expectations, listTemplate, lateTemplate } = profile;
   const fact = (name: string, value: string, field: keyof ModelProfile): Fact => [
     name,
     value,
@@ -43,6 +44,7 @@ export function describeProfile(
             "listTemplate",
           ),
         ]),
+    ...(lateTemplate === undefined ? [] : describeLate(lateTemplate, sources.lateTemplate ?? "", spell)),
     fact("truncation", profile.truncation, "truncation"),
     fact("padding id", String(profile.paddingId), "paddingId"),
     fact("segments", profile.readsSegments ? "read" : "not read", "readsSegments"),
@@ -83,6 +85,28 @@ export function describeProfile(
           ),
         ]),
   ];
+}
+
+/** How texts are read apart, and which of their tokens are compared. */
+function describeLate(
+  { query, document, maxQueryTokens, maxDocumentTokens, expansion, skipped }: LateTemplate,
+  source: string,
+  spell: (id: number) => string,
+): Fact[] {
+  const filled =
+    expansion === undefined
+      ? "none"
+      : `with ${spell(expansion.token)} ${expansion.token} to ${formatCount(maxQueryTokens)} tokens, ` +
+        `${expansion.attended ? "which the query attends to" : "which the query does not attend to"}`;
+  const shown = skipped.slice(0, 40).map((id) => JSON.stringify(spell(id)));
+  const more = skipped.length > shown.length ? ` and ${skipped.length - shown.length} more` : "";
+  const rows: readonly (readonly [string, string])[] = [
+    ["query template", `${inline(query)}, at most ${formatCount(maxQueryTokens)} tokens`],
+    ["query expansion", filled],
+    ["document template", `${inline(document)}, at most ${formatCount(maxDocumentTokens)} tokens`],
+    ["not compared", skipped.length === 0 ? "nothing" : `of a document: ${shown.join(" ")}${more}`],
+  ];
+  return rows.map(([name, value]): Fact => [name, value, source]);
 }
 
 /** The templates that are too long for a row, a piece a row. */
@@ -142,6 +166,7 @@ function isPrompt(template: readonly TemplatePiece[]): boolean {
 }
 
 function ownTokens({ pairTemplate, singleTemplate, family }: ModelProfile): string {
+  if (family === "late-interaction") return "";
   const template = family === "bi-encoder" ? singleTemplate : pairTemplate;
   if (template.length === 0 || isPrompt(template)) return "";
   return `, ${template.filter((piece) => "id" in piece).length} of them special`;
@@ -164,6 +189,8 @@ function describeHead({ head }: ModelProfile, spell: (id: number) => string): st
     }
     case "cosine":
       return `cosine: of ${head.pooling}-pooled vectors`;
+    case "max-sim":
+      return "max-sim: for each vector of the query the largest cosine with one of the document, summed; the score is their mean";
     case "marker-cosine":
       return (
         `marker-cosine: of the vectors at ${spell(head.query)} ${head.query} (query) and ` +
@@ -179,7 +206,7 @@ function describeModule(module: HeadModule): string {
     case "layer-norm":
       return `layer-norm, epsilon ${module.epsilon}; ${weights(module)}`;
     case "dense":
-      return `dense, ${module.activation}${module.residual ? ", plus its input" : ""}; ${weights(module)}`;
+      return `dense, ${module.activation}${module.residual ? (module.residualWeight === undefined ? ", plus its input" : `, plus its input times ${module.residualWeight}`) : ""}; ${weights(module)}`;
   }
 }
 

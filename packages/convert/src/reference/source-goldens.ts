@@ -8,6 +8,7 @@ import {
   type ScoringProgress,
 } from "@crossrank/core";
 import {
+  createLateEncoder,
   createListEncoder,
   createPairEncoder,
   createTextTokenizer,
@@ -106,8 +107,14 @@ export function goldenEncoder(
   tokenizer: TextTokenizer,
 ): (pair: Pick<GoldenCase, "query" | "document" | "instruction">) => GoldenTokens {
   const encoder = createPairEncoder(tokenizer, profile);
+  const { lateTemplate, maxLength } = profile;
+  const late = lateTemplate && createLateEncoder(tokenizer, lateTemplate, maxLength);
   const { family, queryPrefix, documentPrefix, instruction: own } = profile;
   return ({ query, document, instruction = own }) => {
+    if (late !== undefined) {
+      const ofQuery = late.encodeQuery(queryPrefix + query);
+      return { ...tokensOf(late.encodeDocument(documentPrefix + document)), queryIds: [...ofQuery.ids] };
+    }
     if (family === "bi-encoder") {
       const ofQuery = encoder.encodeSingle(queryPrefix + query);
       return { ...tokensOf(encoder.encodeSingle(documentPrefix + document)), queryIds: [...ofQuery.ids] };

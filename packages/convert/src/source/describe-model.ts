@@ -192,6 +192,7 @@ function leaveModulesOut(weights: SourceWeights, { head }: ModelProfile): void {
     if (module.kind === "normalize" || !weights.files.paths.includes(module.file)) continue;
     weights.leaveOut(module.weight);
     if (module.bias !== undefined) weights.leaveOut(module.bias);
+    if (module.kind === "dense" && module.residualWeight !== undefined) weights.leaveOut(module.residualWeight);
   }
 }
 

@@ -19,7 +19,7 @@ export interface LateEncoder {
 }
 
 /**
- * The rules are PyLate's (1.6.0, `ColBERT.tokenize`): white space at both ends of a text goes, text and template are cut together to the length of their kind, and
+ * The rules are PyLate's (1.6.0, `ColBERT.tokenize`): text and template are cut together to the length of their kind, and
  * a query is filled up with the expansion's token behind its template's last one.
  *
  * @throws {InvalidInputError} when `maxLength` leaves no room for a text, or for a query with its expansion: fewer
@@ -49,10 +49,10 @@ export function createLateEncoder(
   const documents = single(document, maxDocumentTokens);
   const inTurns: LateEncoder["inTurns"] = {
     *encodeQuery(text) {
-      const encoded = yield* queries.inTurns.encodeSingle(stripLikePython(text));
+      const encoded = yield* queries.inTurns.encodeSingle(trimmed(query, text));
       return expansion === undefined ? encoded : expanded(encoded, maxQueryTokens, expansion);
     },
-    encodeDocument: (text) => documents.inTurns.encodeSingle(stripLikePython(text)),
+    encodeDocument: (text) => documents.inTurns.encodeSingle(trimmed(document, text)),
   };
   return {
     leastLength,
@@ -60,6 +60,10 @@ export function createLateEncoder(
     encodeDocument: (text) => finish(inTurns.encodeDocument(text)),
     inTurns,
   };
+}
+
+function trimmed(template: readonly TemplatePiece[], text: string): string {
+  return template.some((piece) => "text" in piece && piece.trim === true) ? stripLikePython(text) : text;
 }
 
 function ownTokens(template: readonly TemplatePiece[]): number {
@@ -76,5 +80,6 @@ function expanded(
   ids.set(sequence.ids);
   segmentIds.set(sequence.segmentIds);
   const added = length - sequence.ids.length;
-  return { ...sequence, ids, segmentIds, ...(attended || added === 0 ? {} : { unattended: added }) };
+  if (added === 0) return sequence;
+  return { ...sequence, ids, segmentIds, expansion: added, ...(attended ? {} : { unattended: added }) };
 }

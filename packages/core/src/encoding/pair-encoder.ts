@@ -12,7 +12,9 @@ export interface EncodedSequence {
   readonly ids: Int32Array;
   /** 0 or 1 for each id. */
   readonly segmentIds: Int32Array;
-  /** Ids at the end that no other token attends to: of a query's expansion. Undefined for none. */
+  /** Ids at the end that a query of late interaction is filled up with. Undefined for none. */
+  readonly expansion?: number | undefined;
+  /** Of these, how many the query's own tokens do not attend to: all or none. Undefined for none. */
   readonly unattended?: number | undefined;
   /** Tokens cut from the document (of a pair), or from the text. */
   readonly truncatedTokens: number;
@@ -400,7 +402,7 @@ pythonSpace.fill(1, 0x2000, 0x200b);
  * Python's `str.strip`, which jinja's `trim` is; JavaScript's `trim` knows other white space. Each end by itself: an
  * expression for both takes the square of the longest run of white space inside.
  */
-function stripLikePython(text: string): string {
+export function stripLikePython(text: string): string {
   let start = 0;
   let end = text.length;
   while (start < end && pythonSpace[text.charCodeAt(start)] === 1) start += 1;

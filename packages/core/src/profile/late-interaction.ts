@@ -131,7 +131,8 @@ const originalProjection: HeadModule = {
 };
 
 /**
- * The sequences: the marker stands behind the template's first token, whatever that is.
+ * The sequences: the marker stands behind the template's first token, whatever that is, and white space at both ends of
+ * a text goes (sentence-transformers 5.3.0, `Transformer.tokenize`).
  *
  * @param single the tokenizer's template of one text; undefined where it has none.
  * @throws {ModelProfileError} where a marker is no token, or would stand inside the text.
@@ -148,7 +149,9 @@ export async function lateTemplateOf(
   const idOf = tokenIds(tokenizer.json);
   const { single = [{ text: "query", segment: 0 }] } = tokenizer;
   const marked = (marker: string, text: "query" | "document", field: string): TemplatePiece[] => {
-    const template = single.map((piece): TemplatePiece => ("text" in piece ? { ...piece, text } : piece));
+    const template = single.map(
+      (piece): TemplatePiece => ("text" in piece ? { ...piece, text, trim: true } : piece),
+    );
     if (marker === "") return template;
     const id = idOf(marker);
     const [first] = template;

@@ -126,6 +126,7 @@ export const configSchema: z.ZodMiniType<Config> = z.object({
   label2id: z.optional(z.unknown()),
   num_labels: z.nullish(fewKinds),
   max_position_embeddings: z.nullish(positionCount),
+  local_attention: z.nullish(positionCount),
   type_vocab_size: z.nullish(fewKinds),
   // −1 is transformers' old way to say that there is none.
   pad_token_id: z.nullish(z.union([tokenId, z.literal(-1)])),
@@ -143,6 +144,7 @@ export interface Config {
   label2id?: unknown;
   num_labels?: number | null | undefined;
   max_position_embeddings?: number | null | undefined;
+  local_attention?: number | null | undefined;
   type_vocab_size?: number | null | undefined;
   pad_token_id?: number | null | undefined;
   vocab_size?: number | null | undefined;

@@ -6,6 +6,7 @@ import type {
   CrossrankJson,
   Family,
   Head,
+  LateTemplate,
   ModelProfile,
   ProfileSources,
   TemplatePiece,
@@ -125,8 +126,9 @@ async function requireHeadTensors(
     const names =
       opened.get(module.file) ?? new Set((await openSafetensors(files, module.file, { signal })).names);
     opened.set(module.file, names);
-    const missing = [module.weight, ...(module.bias === undefined ? [] : [module.bias])].find(
-      (name) => !names.has(name),
+    const residual = module.kind === "dense" ? module.residualWeight : undefined;
+    const missing = [module.weight, module.bias, residual].find(
+      (name) => name !== undefined && !names.has(name),
     );
     if (missing === undefined) continue;
     throw new ModelProfileError({
@@ -317,7 +319,9 @@ async function readConfig(facts: Reading): Promise<ConfigurationFacts> {
   }
   if (late !== undefined && given.lateTemplate === undefined) {
     const tokenizer = { json: tokenizerJson, config: tokenizerConfig, single: templates?.single };
-    put("lateTemplate", await lateTemplateOf(reader, late, tokenizer), late.file);
+    const template = await lateTemplateOf(reader, late, tokenizer);
+    requireSeenExpansion(reader, template, config);
+    put("lateTemplate", template, late.file);
   }
   readSegments(put, config, tokenizerConfig, given.family ?? family);
 
@@ -802,6 +806,31 @@ function complete(model: string, fields: Fields): ModelProfile {
   if (unfit !== undefined) throw contradiction(unfit, "Mend it in the crossrank.json");
   requireInstruction(profile.instruction ?? "", { id: model, profile });
   return profile;
+}
+
+/** ModernBERT's window where config.json does not say (transformers 5.23, `configuration_modernbert.py`). */
+const usualWindow = 128;
+
+/**
+ * A token of the expansion that is not attended has to see one of the query's: where the model's window ends before, what
+ * it gets is the runtime's choice. The shortest query has three tokens.
+ *
+ * @throws {ModelProfileError}
+ */
+function requireSeenExpansion(
+  reader: ModelReader,
+  { maxQueryTokens, expansion }: LateTemplate,
+  { model_type: model, local_attention: window }: Config,
+): void {
+  if (model !== "modernbert" || expansion?.attended !== false) return;
+  const reach = Math.floor((window ?? usualWindow) / 2);
+  if (maxQueryTokens - 3 <= reach) return;
+  throw reader.problem(
+    "config_sentence_transformers.json",
+    `queries are filled up to ${maxQueryTokens} tokens that the query does not attend to, and the model's tokens see ${reach} ` +
+      "places (config.json local_attention): behind a short query they see nothing, and what that gives is up to each runtime",
+    "Give lateTemplate in a crossrank.json, with maxQueryTokens within the window or expansion.attended true, as far as the model was trained for it",
+  );
 }
 
 /** What in a late template cannot be, as a sentence without its period. */

@@ -6,12 +6,12 @@ import { english, explain, ModelReader } from "../files/model-reader.js";
 
 /** What a reference implementation gave for one pair. */
 export interface GoldenScore {
-  /** Token ids of the sequence (of a bi-encoder: of the document's); `[]` for a query overflow. Undefined where the
+  /** Token ids of the sequence (where query and document are read apart: of the document's); `[]` for a query overflow. Undefined where the
    * source published scores alone. */
   readonly ids?: readonly number[] | undefined;
   /** Undefined when all are 0. */
   readonly segmentIds?: readonly number[] | undefined;
-  /** Bi-encoder: token ids of the query's sequence. */
+  /** Where query and document are read apart: token ids of the query's sequence, a query's expansion included. */
   readonly queryIds?: readonly number[] | undefined;
   /** Document tokens that were cut. */
   readonly truncatedTokens?: number | undefined;

@@ -73,14 +73,16 @@ export function boundFor(facts: {
   readonly scale: Scale;
   readonly measure: VerifiedCase["measure"];
   readonly reference: number | undefined;
+  /** Of late interaction: how many cosines a logit is the sum of. */
+  readonly summed?: number | undefined;
   /** What the session declares of its runtime's arithmetic. */
   readonly own?: NumericBounds | undefined;
 }): Bound {
-  const { dtype, scale, measure, reference = 0, own } = facts;
+  const { dtype, scale, measure, reference = 0, own, summed = 1 } = facts;
   const known = precisionClassOf(dtype);
   const { maximum, median, signMargin } =
     numericBounds[known ?? "fp32"][scale === "cosine" ? "cosine" : "logit"];
-  const factor = measure === "score" && scale === "probability" ? steepestSigmoid : 1;
+  const factor = measure === "logit" ? summed : scale === "probability" ? steepestSigmoid : 1;
   const widened = (value: number): number => Math.max(value * factor, reference);
   const allowed = maximum === undefined ? undefined : Math.max(maximum, ownBound(own, scale));
   return {

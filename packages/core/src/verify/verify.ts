@@ -8,7 +8,7 @@ import type { ModelProfile, TruncationStrategy } from "../contract/model-profile
 import type { Pair, Reranker, ScoringProgress } from "../contract/reranker.js";
 import type { PairScore, Provenance } from "../contract/result.js";
 import type { EncodedList, ListEncoder } from "../encoding/list-encoder.js";
-import type { EncodedSequence, PairEncoder } from "../encoding/pair-encoder.js";
+import type { EncodedSequence } from "../encoding/pair-encoder.js";
 import { loadModelNames, SessionModel } from "../load/loaded-model.js";
 import type { Encoders } from "../load/session-reranker.js";
 import { readBatchPreference } from "../run/limits.js";
@@ -168,6 +168,7 @@ async function holdAgainst(model: SessionModel, request: VerifyLoadedOptions): P
       ? boundFor({
           dtype: session.artifact.dtype,
           own: session.bounds,
+          summed: profile.lateTemplate?.maxQueryTokens,
           scale,
           measure: cases.every(({ measure }) => measure === "score") ? "score" : "logit",
           reference: goldens.tolerance,
@@ -219,7 +220,7 @@ async function verifyPairs(
     const expected = golden.expected[truncation];
     return expected === undefined ? [] : [{ golden, expected }];
   });
-  const encode = pairEncoding(reranker.profile, encoders.pair);
+  const encode = pairEncoding(reranker.profile, encoders);
   const actual = new Map<GoldenCase, Measured>();
   for (const instruction of new Set(given.map(({ golden }) => golden.instruction))) {
     const group = given.map(({ golden }) => golden).filter((golden) => golden.instruction === instruction);
@@ -239,15 +240,24 @@ async function verifyPairs(
   });
 }
 
-/** What a bi-encoder's query and a pair have in common. */
+/** What a pair and two texts that are read apart have in common. */
 interface EncodedCase {
   readonly sequence: EncodedSequence;
-  /** Bi-encoder only. */
+  /** Bi-encoder and late interaction only. */
   readonly query: EncodedSequence | undefined;
 }
 
-function pairEncoding(profile: ModelProfile, encoder: PairEncoder): (golden: GoldenCase) => EncodedCase {
+function pairEncoding(
+  profile: ModelProfile,
+  { pair: encoder, late }: Encoders,
+): (golden: GoldenCase) => EncodedCase {
   const { family, queryPrefix, documentPrefix, instruction: own } = profile;
+  if (late !== undefined) {
+    return ({ query, document }) => ({
+      sequence: late.encodeDocument(documentPrefix + document),
+      query: late.encodeQuery(queryPrefix + query),
+    });
+  }
   return ({ query, document, instruction = own }) =>
     family === "bi-encoder"
       ? {

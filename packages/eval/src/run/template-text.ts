@@ -6,7 +6,11 @@ import type { ModelProfile, TemplatePiece } from "@crossrank/core";
  * it.
  */
 export function templateText(profile: ModelProfile): string {
-  const { family, instruction, instructedTemplate, listTemplate } = profile;
+  const { family, instruction, instructedTemplate, listTemplate, lateTemplate } = profile;
+  if (lateTemplate !== undefined) {
+    const { query, document, expansion } = lateTemplate;
+    return `${textOf(query)}${expansion === undefined ? "" : "…"} | ${textOf(document)}`;
+  }
   if (family === "bi-encoder") return textOf(profile.singleTemplate).replace("{query}", "{text}");
   if (family === "listwise" && listTemplate !== undefined) {
     const { before, item, separator, after } = listTemplate;

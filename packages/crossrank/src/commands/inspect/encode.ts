@@ -1,5 +1,11 @@
-import { InvalidInputError, type ProfileReading, type TemplatePiece } from "@crossrank/core";
 import {
+  InvalidInputError,
+  type LateTemplate,
+  type ProfileReading,
+  type TemplatePiece,
+} from "@crossrank/core";
+import {
+  createLateEncoder,
   createListEncoder,
   createPairEncoder,
   createTextTokenizer,
@@ -34,6 +40,8 @@ export interface ShownToken {
   readonly kind: PieceKind;
   /** Position of that piece in the sequence, from 0: two pieces may have one name. */
   readonly position: number;
+  /** False of a query's expansion that the query's tokens do not attend to. Default true. */
+  readonly isAttended?: boolean | undefined;
 }
 
 /** What was cut from one text. */
@@ -105,6 +113,7 @@ class SequenceViewer {
     const { profile } = this.#reading;
     const own = instruction ?? profile.instruction ?? "";
     if (profile.family === "listwise") return this.#lists(query, documents);
+    if (profile.lateTemplate !== undefined) return this.#apart(profile.lateTemplate, query, documents);
     const encoder = createPairEncoder(this.#tokenizer, profile);
     if (profile.family === "bi-encoder") {
       const single = (encodes: "query" | "document", text: string, at?: number): ShownSequence => {
@@ -133,6 +142,39 @@ class SequenceViewer {
         at,
       ]);
     });
+  }
+
+  /** Of a late-interaction model. */
+  #apart(template: LateTemplate, query: string, documents: readonly string[]): ShownSequence[] {
+    const { maxLength, queryPrefix, documentPrefix } = this.#reading.profile;
+    const encoder = createLateEncoder(this.#tokenizer, template, maxLength);
+    // What is cut is shown as a document's is, and then called the query's.
+    const ofQuery = fill(template.query, { query: queryPrefix + query, document: "", instruction: "" }).map(
+      (piece): FilledPiece => (piece.kind === "query" ? { ...piece, kind: "document" } : piece),
+    );
+    const sequence = encoder.encodeQuery(queryPrefix + query);
+    const own = sequence.ids.length - (sequence.expansion ?? 0);
+    const shown = asQuery(
+      this.#show("query", ofQuery, { ...sequence, ids: sequence.ids.subarray(0, own) }, []),
+    );
+    const isAttended = (sequence.unattended ?? 0) === 0;
+    const expansion = [...sequence.ids.subarray(own)].map(
+      (id): ShownToken => ({
+        ...{ token: this.#spellings.get(id) ?? "", id, segment: 0, piece: "expansion", kind: "special" },
+        position: ofQuery.length,
+        ...(isAttended ? {} : { isAttended }),
+      }),
+    );
+    return [
+      { ...shown, tokens: [...shown.tokens, ...expansion] },
+      ...documents.map((document, at) => {
+        const text = documentPrefix + document;
+        const pieces = fill(template.document, { query: "", document: text, instruction: "" }).map(
+          (piece): FilledPiece => (piece.kind === "document" ? { ...piece, document: at } : piece),
+        );
+        return this.#show("document", pieces, encoder.encodeDocument(text), [at]);
+      }),
+    ];
   }
 
   #lists(query: string, documents: readonly string[]): ShownSequence[] {

@@ -110,7 +110,7 @@ function sequenceJson({ tokens, prompt, note, ...sequence }: ShownSequence): obj
     ids: tokens.map(({ id }) => id),
     tokens: tokens.map(({ token }) => token),
     segmentIds: tokens.map(({ segment }) => segment),
-    attentionMask: tokens.map(() => 1),
+    attentionMask: tokens.map(({ isAttended = true }) => (isAttended ? 1 : 0)),
     parts: partsOf(tokens),
     prompt: prompt ?? null,
     note: note ?? null,
@@ -268,7 +268,7 @@ function sequenceLines(sequence: ShownSequence, { documents }: Texts): string[] 
       : [
           ["ids", tokens.map(({ id }) => id).join(" ")],
           ["segments", runs(tokens.map(({ segment }) => segment))],
-          ["attention", runs(tokens.map(() => 1))],
+          ["attention", runs(tokens.map(({ isAttended = true }) => (isAttended ? 1 : 0)))],
         ]),
     ...(cuts.length === 0
       ? [["cut", "nothing"]]
