@@ -222,6 +222,20 @@ describe("in a result", () => {
     });
   });
 
+  test("the passages that decided have it too", () => {
+    const relevantSpans = [
+      { start: 0, end: 4, codePointStart: 0, codePointEnd: 4, logit: 10, score: 10 },
+      { start: 5, end: 9, codePointStart: 5, codePointEnd: 9, logit: 0, score: 0 },
+    ];
+    const calibration = { method: "temperature", temperature: 5 } as const;
+    const applied = calibrationOf({ ...logit, calibration }, {});
+    const given = [{ ...(scores[0] as (typeof scores)[0]), relevantSpans: relevantSpans as never }];
+    expect(withProbabilities({ scores: given }, applied).scores[0]?.relevantSpans).toEqual([
+      { ...relevantSpans[0], score: 1 / (1 + Math.exp(-2)) },
+      { ...relevantSpans[1], score: 0.5 },
+    ]);
+  });
+
   test("without one it is the sigmoid of a logit, and says so; of a cosine it is refused", () => {
     expect(calibrationOf({ ...logit, calibration: undefined }, {})).toMatchObject({
       method: "sigmoid",

@@ -95,9 +95,16 @@ export function withProbabilities<Result extends { readonly scores: readonly Pai
   readonly calibration: AppliedCalibration;
 } {
   const { slope, intercept } = calibration;
-  const scores = result.scores.map(
-    (score): PairScore =>
-      score.logit === null ? score : { ...score, score: sigmoid(slope * score.logit + intercept) },
-  );
+  const probability = (logit: number): number => sigmoid(slope * logit + intercept);
+  const scores = result.scores.map((score): PairScore => {
+    const { logit, relevantSpans } = score;
+    if (logit === null) return score;
+    return {
+      ...{ ...score, score: probability(logit) },
+      ...(relevantSpans === undefined
+        ? {}
+        : { relevantSpans: relevantSpans.map((span) => ({ ...span, score: probability(span.logit) })) }),
+    };
+  });
   return { ...result, scores, scale: "probability", calibration };
 }
