@@ -2,14 +2,32 @@
 export { BackendNotInstalledError, RuntimeStartError } from "@crossrank/backend-kit";
 export type {
   Backend,
+  Calibration,
   FallbackReranker,
+  FusedDocument,
+  FusionEntry,
+  FusionList,
+  FusionOptions,
+  MemoryScoreCache,
+  MemoryScoreCacheOptions,
   ModelFiles,
   Reranker,
   RerankResult,
+  ScoreCache,
   ScoreResult,
   TimeBudget,
 } from "@crossrank/core";
-export { CrossrankError, DisposedError, InvalidInputError, requireKnownOptions } from "@crossrank/core";
+export {
+  CalibrationError,
+  CrossrankError,
+  createMemoryScoreCache,
+  DisposedError,
+  defaultRankConstant,
+  fuse,
+  InvalidInputError,
+  reciprocalRank,
+  requireKnownOptions,
+} from "@crossrank/core";
 export { DocumentNotScoredError, requireScore, toUnitScore } from "./adapter-scores.js";
 export type {
   AutoConversionOptions,

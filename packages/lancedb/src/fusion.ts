@@ -1,4 +1,4 @@
-import { InvalidInputError } from "crossrank";
+import { defaultRankConstant, InvalidInputError, reciprocalRank } from "crossrank";
 
 /** Reciprocal rank fusion: each list adds `weight / (k + rank)`, the rank counted from 1. */
 export interface RankFusion {
@@ -44,8 +44,6 @@ export interface Scored extends Places {
   readonly unit: number;
 }
 
-const defaultK = 60;
-
 /** @throws {InvalidInputError} */
 export function checkFusion(fusion: Fusion): Fusion {
   if (fusion === "none") return fusion;
@@ -61,7 +59,7 @@ export function checkFusion(fusion: Fusion): Fusion {
     throw new InvalidInputError("fusion", 'must be "none", or have the method "rrf" or "weighted"');
   }
   requireFields(fusion, ["method", "k", "weights"], "fusion");
-  const { k = defaultK, weights: given = {} } = fusion;
+  const { k = defaultRankConstant, weights: given = {} } = fusion;
   if (!(isNumber(k) && k > 0)) {
     throw new InvalidInputError("fusion.k", `must be a number above 0, not ${shown(k)}`);
   }
@@ -105,7 +103,7 @@ function requireFields(value: object, names: readonly string[], path: string): v
 }
 
 /** The order of the two searches together, for the candidates before the model has seen them. */
-export function firstStage({ vector, fullText }: Places, k: number = defaultK): number {
+export function firstStage({ vector, fullText }: Places, k: number = defaultRankConstant): number {
   return term(vector, k) + term(fullText, k);
 }
 
@@ -121,12 +119,12 @@ export function fuse(fusion: Fusion, candidates: readonly Scored[]): number[] {
       return weight * unit + (1 - weight) * share;
     });
   }
-  const { k = defaultK, weights: { reranker = 1, vector = 1, fullText = 1 } = {} } = fusion;
+  const { k = defaultRankConstant, weights: { reranker = 1, vector = 1, fullText = 1 } = {} } = fusion;
   return candidates.map(
     (one) => reranker * term(one.rank, k) + vector * term(one.vector, k) + fullText * term(one.fullText, k),
   );
 }
 
 function term(rank: number | undefined, k: number): number {
-  return rank === undefined ? 0 : 1 / (k + rank);
+  return rank === undefined ? 0 : reciprocalRank(rank, k);
 }
