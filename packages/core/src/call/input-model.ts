@@ -1,7 +1,19 @@
 import type { Backend } from "../contract/backend.js";
 import { InvalidInputError } from "../contract/errors.js";
 import type { ModelFiles } from "../contract/model-files.js";
+import type { ScoreCache } from "../score-cache/score-cache.js";
 import { nameOf } from "./option-types.js";
+
+/** @throws {InvalidInputError} */
+export function requireScoreCache(cache: ScoreCache | undefined, path: string): void {
+  if (cache === undefined) return;
+  const isCache =
+    typeof cache === "object" &&
+    cache !== null &&
+    typeof cache.getMany === "function" &&
+    typeof cache.setMany === "function";
+  if (!isCache) throw new InvalidInputError(path, "must be a score cache: write createMemoryScoreCache()");
+}
 
 /** @throws {InvalidInputError} that says how files are had, by what was given in their place. */
 export function requireModelFiles(model: ModelFiles, path = "model"): void {

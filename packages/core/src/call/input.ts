@@ -9,7 +9,14 @@ import type {
   TextOf,
   TimeBudget,
 } from "../contract/reranker.js";
-import type { PairScore, QueryRanking, RankedDocument, Status, TextSource } from "../contract/result.js";
+import type {
+  PairScore,
+  QueryRanking,
+  RankedDocument,
+  RerankResult,
+  Status,
+  TextSource,
+} from "../contract/result.js";
 import type { CheckedPair } from "../families/family.js";
 import { type Chunking, readLongDocuments } from "../long/settings.js";
 import { rankByLogit } from "../score/order.js";
@@ -31,6 +38,7 @@ const scoreNames: OptionNames<ScoreOptions> = {
   timeBudget: true,
   instruction: true,
   longDocuments: true,
+  activation: true,
   returnCacheKey: true,
   onProgress: true,
 };
@@ -38,6 +46,7 @@ const rankingNames: Omit<OptionNames<RerankOptions<DocumentInput>>, "query"> = {
   documents: true,
   topN: true,
   returnDocuments: true,
+  threshold: true,
   text: true,
   ...scoreNames,
 };
@@ -58,7 +67,7 @@ type KeyOptions = Pick<ScoreOptions, "instruction" | "longDocuments">;
 export interface CallOptions
   extends Pick<
     ScoreOptions,
-    "signal" | "whenAborted" | "timeBudget" | "instruction" | "returnCacheKey" | "onProgress"
+    "signal" | "whenAborted" | "timeBudget" | "instruction" | "activation" | "returnCacheKey" | "onProgress"
   > {
   readonly longDocuments: Chunking | "truncate" | undefined;
 }
@@ -72,6 +81,7 @@ interface Ranking<Document> {
   /** What a result says of the texts. */
   readonly source: { readonly text?: TextSource };
   readonly topN: number | undefined;
+  readonly threshold: number | undefined;
   readonly returnDocuments: boolean;
 }
 
@@ -128,10 +138,17 @@ function readRanking<Document extends DocumentInput | object>(
   check: () => void = () => undefined,
 ): Ranking<Document> {
   const options = readStopOptions(given);
-  const { topN, returnDocuments = false, text } = given;
+  const { topN, threshold, returnDocuments = false, text } = given;
   requireOptionType(returnDocuments, "boolean", "returnDocuments");
   if (topN !== undefined && !(Number.isInteger(topN) && topN > 0)) {
     throw new InvalidInputError("topN", `must be a whole number above 0, not ${String(topN)}`);
+  }
+  if (threshold !== undefined && !(typeof threshold === "number" && Number.isFinite(threshold))) {
+    const found = typeof threshold === "number" ? threshold : nameOf(threshold);
+    throw new InvalidInputError(
+      "threshold",
+      `must be a finite number on the scale of the scores, not ${found}`,
+    );
   }
   const reader = readTextOption(text as TextOf<never> | undefined);
   check();
@@ -143,8 +160,7 @@ function readRanking<Document extends DocumentInput | object>(
   return {
     ...{ options, texts, documents },
     source: reader.source === undefined ? {} : { text: reader.source },
-    topN,
-    returnDocuments,
+    ...{ topN, threshold, returnDocuments },
   };
 }
 
@@ -156,14 +172,26 @@ export function readCallOptions(given: ScoreOptions): CallOptions {
 
 /** @throws {InvalidInputError} */
 function readStopOptions(given: ScoreOptions): CallOptions {
-  const { signal, whenAborted, timeBudget, instruction, longDocuments, returnCacheKey, onProgress } = given;
+  const {
+    signal,
+    whenAborted,
+    timeBudget,
+    instruction,
+    longDocuments,
+    activation,
+    returnCacheKey,
+    onProgress,
+  } = given;
   if (!["throw", "partial", undefined].includes(whenAborted)) {
     throw new InvalidInputError("whenAborted", `must be throw or partial, not ${String(whenAborted)}`);
   }
+  if (!["model", "probability", undefined].includes(activation)) {
+    throw new InvalidInputError("activation", `must be model or probability, not ${String(activation)}`);
+  }
   requireOptionType(returnCacheKey, "boolean", "returnCacheKey");
   return {
+    ...{ activation, whenAborted },
     signal: readSignal(signal),
-    whenAborted,
     timeBudget: readTimeBudget(timeBudget),
     instruction,
     longDocuments: readLongDocuments(longDocuments),
@@ -197,9 +225,12 @@ export function readKeyOptions(given: KeyOptions): Pick<CallOptions, "instructio
 /** Documents in order of their scores, with what the caller wants to see of them. */
 export function rankedDocuments<Document extends DocumentInput | object>(
   scores: readonly PairScore[],
-  { texts, documents, topN, returnDocuments }: Ranking<Document>,
-): RankedDocument<Document>[] {
-  return rankByLogit(scores)
+  { texts, documents, topN, threshold, returnDocuments }: Ranking<Document>,
+): Pick<RerankResult<Document>, "results" | "belowThreshold"> {
+  const isBelow = ({ score }: PairScore): boolean =>
+    threshold !== undefined && score !== null && score < threshold;
+  const results = rankByLogit(scores)
+    .filter((index) => !isBelow(scores[index] as PairScore))
     .slice(0, topN)
     .map(
       (index): RankedDocument<Document> => ({
@@ -210,6 +241,10 @@ export function rankedDocuments<Document extends DocumentInput | object>(
           : {}),
       }),
     );
+  return {
+    results,
+    ...(threshold === undefined ? {} : { belowThreshold: scores.filter(isBelow).length }),
+  };
 }
 
 /** One ranking a query, in the caller's order. */
@@ -226,7 +261,7 @@ export function rankingsOf<Document extends DocumentInput | object>(
     answered.add(place);
     return {
       ...(groups[place] ?? { status, warnings: [] }),
-      results: rankedDocuments(own, request),
+      ...rankedDocuments(own, request),
       usage: {
         documents: scored.length,
         tokens: scored.reduce((sum, { tokens }) => sum + tokens, 0),

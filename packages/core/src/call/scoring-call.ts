@@ -23,6 +23,7 @@ import { FoldedScores } from "../long/folded-scores.js";
 import { PassageCutter } from "../long/passages.js";
 import type { Chunking } from "../long/settings.js";
 import { type RunCount, runSequences } from "../run/run-sequences.js";
+import type { CallCache } from "../score-cache/call-cache.js";
 import type { TextTokenizer } from "../tokenizer/tokenizer.js";
 import type { Turns } from "../tokenizer/turns.js";
 import { type Noticed, warningsOf, warningsOfTexts } from "./call-warnings.js";
@@ -69,6 +70,7 @@ export interface ScoringOptions extends Pick<ScoreOptions, "signal" | "whenAbort
   readonly progress?: Listener<ScoringProgress> | undefined;
   /** Where documents that are longer than the model are scored by passages. */
   readonly chunking?: Chunking | undefined;
+  readonly cache?: CallCache | undefined;
   /** How many pairs that stand together are of one query, where the call answers for each query by itself. */
   readonly groupSize?: number | undefined;
 }
@@ -98,6 +100,10 @@ export class ScoringCall implements CallProgress {
   /** By position of a pair, or of a passage where there are some; undefined until scored. */
   #scores: (PairScore | undefined)[] = [];
   #pairs: readonly CheckedPair[] = [];
+  /** What is scored: the pairs, or passages. */
+  #parts: readonly CheckedPair[] = [];
+  /** That a family has told of. */
+  #lastQuery = "";
   /** Pairs of the call, or texts. */
   #total = 0;
   #completed = 0;
@@ -166,7 +172,7 @@ export class ScoringCall implements CallProgress {
       this.#check();
       await this.#inTurns(this.#unknown.look(pairs));
       const parts = chunking === undefined ? pairs : await this.#cut(pairs, chunking);
-      await this.#take(families[this.#resources.profile.family](parts, this.#resources, this));
+      await this.#takeParts(parts);
     } catch (error) {
       const aborted = signal?.aborted && error === signal.reason;
       if (!aborted || whenAborted !== "partial") throw error;
@@ -222,12 +228,43 @@ export class ScoringCall implements CallProgress {
   }
 
   noteQuery({ illFormed }: Pick<EncodedSequence, "illFormed">, text: string): void {
+    this.#lastQuery = text;
     if (illFormed) this.#illFormed.add(text);
   }
 
-  noteTruncatedQuery(query?: string): void {
+  noteTruncatedQuery(position?: number): void {
     this.#truncatedQueries += 1;
-    if (query !== undefined) this.#cutQueries.set(query, (this.#cutQueries.get(query) ?? 0) + 1);
+    const query = position === undefined ? this.#lastQuery : (this.#parts[position]?.query ?? "");
+    this.#cutQueries.set(query, (this.#cutQueries.get(query) ?? 0) + 1);
+    if (position !== undefined) this.#options.cache?.noteTruncatedQuery(position);
+  }
+
+  /** Scores what the cache does not have. */
+  async #takeParts(parts: readonly CheckedPair[]): Promise<void> {
+    const { cache, signal, progress } = this.#options;
+    this.#parts = parts;
+    const score = families[this.#resources.profile.family];
+    if (cache === undefined) return this.#take(score(parts, this.#resources, this));
+    const hits = await cache.take(parts, signal);
+    this.#check();
+    for (const { position, score: kept, queryTruncated } of hits) {
+      const { query, text } = parts[position] as CheckedPair;
+      this.put(position, kept);
+      this.noteQuery({ illFormed: !query.isWellFormed() }, query);
+      this.noteDocument({ illFormed: !text.isWellFormed() }, text);
+      if (queryTruncated) this.noteTruncatedQuery(position);
+    }
+    this.advance(hits.length);
+    if (hits.length > 0) progress?.tell({ completed: this.#completed, total: this.#total });
+    const known = new Set(hits.map(({ position }) => position));
+    const missing = parts.flatMap((_, position) => (known.has(position) ? [] : position));
+    const others = missing.map((position) => parts[position] as CheckedPair);
+    try {
+      await this.#take(score(others, this.#resources, progressAt(this, missing)));
+    } finally {
+      // Also what came before an abort or a failure: those numbers are as good.
+      await cache.keep(this.#scores);
+    }
   }
 
   /** Documents that are too long become passages; what is scored then. */
@@ -366,7 +403,7 @@ export class ScoringCall implements CallProgress {
     const facts = { profile, capabilities, notes, disagreements, chunking, movedInCompany: movedInCompany() };
     return {
       ...{ status, scores },
-      warnings: warningsOf(scores, noticed, facts),
+      warnings: [...warningsOf(scores, noticed, facts), ...(this.#options.cache?.warnings ?? [])],
       usage: this.#usage(),
       groups: this.#groups(status, scores),
     };
@@ -403,8 +440,10 @@ export class ScoringCall implements CallProgress {
 
   #usage(): Usage {
     const now = performance.now();
+    const { cache } = this.#options;
     return {
       ...this.#count,
+      ...(cache === undefined ? {} : { cached: cache.hits }),
       milliseconds: {
         encode: this.#encodeMilliseconds,
         run: this.#runMilliseconds + (this.#runStarted === undefined ? 0 : now - this.#runStarted),
@@ -412,6 +451,20 @@ export class ScoringCall implements CallProgress {
       },
     };
   }
+}
+
+/** For a family that is given some of the pairs, and counts positions among these. */
+function progressAt(progress: CallProgress, positions: readonly number[]): CallProgress {
+  const of = (position: number): number => (position < 0 ? position : (positions[position] as number));
+  return {
+    put: (position, score) => progress.put(of(position), score),
+    advance: (count) => progress.advance(count),
+    requireFinite: (value, position, text) => progress.requireFinite(value, of(position), text),
+    noteDocument: (sequence, text) => progress.noteDocument(sequence, text),
+    noteQuery: (sequence, text) => progress.noteQuery(sequence, text),
+    noteTruncatedQuery: (position) =>
+      progress.noteTruncatedQuery(position === undefined ? undefined : of(position)),
+  };
 }
 
 /** Passages of a call: beyond what any call is worth, and within memory. */

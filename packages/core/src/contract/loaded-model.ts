@@ -12,7 +12,7 @@ export type LoadModelOptions = Pick<
 export interface LoadedRerankerOptions
   extends Pick<
     CreateRerankerOptions,
-    "maxLength" | "truncation" | "instruction" | "longDocuments" | "probe"
+    "maxLength" | "truncation" | "instruction" | "longDocuments" | "scoreCache" | "probe"
   > {
   /** Batches of this form, one at a time, instead of those that the session prefers. */
   readonly batches?: BatchPreference | undefined;

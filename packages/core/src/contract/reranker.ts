@@ -1,3 +1,5 @@
+import type { ActivationChoice } from "../calibration/calibration.js";
+import type { ScoreCache } from "../score-cache/score-cache.js";
 import type { Backend, SessionFacts } from "./backend.js";
 import type { LongDocuments } from "./long-documents.js";
 import type { FileProgress, ModelFiles } from "./model-files.js";
@@ -38,6 +40,8 @@ export interface CreateRerankerOptions {
   readonly instruction?: string | undefined;
   /** What calls that give none do with documents that are longer than the model. Default `"truncate"`. */
   readonly longDocuments?: LongDocuments | undefined;
+  /** Scores of pairs, kept from call to call. Not disposed with the reranker. Default: none. */
+  readonly scoreCache?: ScoreCache | undefined;
   /** Facts about the model that override its files, in the form of a crossrank.json. */
   readonly profile?: CrossrankJson | undefined;
   /** Score a few fixed pairs after loading and refuse a model that does not behave like a reranker. Default true. */
@@ -83,6 +87,12 @@ export interface ScoreOptions {
    * models. Default: that of `createReranker`.
    */
   readonly longDocuments?: LongDocuments | undefined;
+  /**
+   * What the scores are. `model`, the default: as the model's activation gives them. `probability`: from 0 to 1, by the
+   * profile's `calibration`, else the sigmoid of the logit; the result says which in `calibration`. The order is the
+   * same.
+   */
+  readonly activation?: ActivationChoice | undefined;
   /** Put the call's `cacheKey` into the result. Default false. */
   readonly returnCacheKey?: boolean | undefined;
   /**
@@ -111,6 +121,11 @@ interface RankingOptions<Document> extends ScoreOptions {
   readonly documents: readonly Document[];
   /** Return the best n only; all are scored. Default: all. */
   readonly topN?: number | undefined;
+  /**
+   * Leave out documents whose score is below it, on the result's scale; `belowThreshold` of the result says how many.
+   * Documents without a score stay. Default: none is left out.
+   */
+  readonly threshold?: number | undefined;
   /** Put the caller's document into each result. Default false. */
   readonly returnDocuments?: boolean | undefined;
 }

@@ -1,3 +1,4 @@
+import type { AppliedCalibration } from "../calibration/calibration.js";
 import type { ArtifactInfo, BackendInfo, Settings } from "./backend.js";
 import type { ChunkingProvenance, RelevantSpan } from "./long-documents.js";
 import type { CrossrankWarning } from "./warnings.js";
@@ -65,6 +66,8 @@ export interface Usage {
   /** Tokens the runtime computed, padding included; the difference to `tokens` is waste. */
   readonly paddedTokens: number;
   readonly batches: number;
+  /** Pairs, or passages of long documents, whose score came from the score cache; only where there is one. */
+  readonly cached?: number;
   /** Wall-clock milliseconds by step. `run` includes waiting for the runtime. */
   readonly milliseconds: { readonly encode: number; readonly run: number; readonly total: number };
 }
@@ -85,6 +88,8 @@ export interface Provenance {
    * query together, so that a score also depends on the others and on their order; compare within one result only.
    */
   readonly scoring: "pointwise" | "listwise";
+  /** Which probabilities the scores are; only of calls with `activation: "probability"`. */
+  readonly calibration?: AppliedCalibration;
   /** How documents that are longer than the model were scored; only where they were not cut. */
   readonly longDocuments?: ChunkingProvenance;
   /**
@@ -107,15 +112,17 @@ export interface RerankResult<Document> extends Provenance {
   readonly status: Status;
   /** Only of a call with the option `text`. */
   readonly text?: TextSource;
-  /** Best first; all documents, or the first `topN`. */
+  /** Best first; all documents, or the first `topN`, without those below the `threshold`. */
   readonly results: readonly RankedDocument<Document>[];
+  /** Documents that `threshold` has left out; only where it was given. */
+  readonly belowThreshold?: number;
   readonly warnings: readonly CrossrankWarning[];
   readonly usage: Usage;
 }
 
 /** The ranking of one query among many. */
 export interface QueryRanking<Document>
-  extends Pick<RerankResult<Document>, "status" | "results" | "warnings"> {
+  extends Pick<RerankResult<Document>, "status" | "results" | "belowThreshold" | "warnings"> {
   /** Of a query that was asked before in the same call: 0, since it was scored once. */
   readonly usage: {
     /** Pairs that have a score. */
@@ -126,7 +133,8 @@ export interface QueryRanking<Document>
 }
 
 /** Rankings of the same documents for many queries. */
-export interface RerankManyResult<Document> extends Omit<RerankResult<Document>, "results"> {
+export interface RerankManyResult<Document>
+  extends Omit<RerankResult<Document>, "results" | "belowThreshold"> {
   /** One a query, in their order. Their warnings are of their texts. */
   readonly rankings: readonly QueryRanking<Document>[];
 }
@@ -158,10 +166,12 @@ export interface StepDown {
  */
 export type VariantProvenance =
   | (Provenance & { readonly variant: string })
-  | ({ readonly [Field in Exclude<keyof Provenance, "cacheKey" | "longDocuments"> | "variant"]: null } & {
-      readonly cacheKey?: never;
-      readonly longDocuments?: never;
+  | ({ readonly [Field in Exclude<keyof Provenance, keyof Optional> | "variant"]: null } & {
+      readonly [Field in keyof Optional]?: never;
     });
+
+/** What not every result says. */
+type Optional = Pick<Provenance, "cacheKey" | "longDocuments" | "calibration">;
 
 interface Fallbacks {
   /** The variants before this one that fell out, in order, in this call or an earlier one. */

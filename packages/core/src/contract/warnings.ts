@@ -1,8 +1,11 @@
+import type { ScoreCacheWarning } from "../score-cache/score-cache.js";
+
 /**
  * Something the caller should know although the call went well. At most one of each code in a result; per
  * document facts stand in the results themselves.
  */
 export type CrossrankWarning =
+  | ScoreCacheWarning
   | {
       /**
        * Documents were cut to fit the model's maximum length; of a call that scores passages, documents that have more

@@ -11,7 +11,7 @@ import {
   readRankManyRequest,
   readRankRequest,
 } from "../call/input.js";
-import { requireBackend, requireModelFiles } from "../call/input-model.js";
+import { requireBackend, requireModelFiles, requireScoreCache } from "../call/input-model.js";
 import { Listener, unwrapped } from "../call/listener.js";
 import { type OptionNames, requireKnownOptions } from "../call/option-names.js";
 import { requireOptionType } from "../call/option-types.js";
@@ -53,6 +53,7 @@ const variantNames: OptionNames<Variant> = {
   truncation: true,
   instruction: true,
   longDocuments: true,
+  scoreCache: true,
   profile: true,
   probe: true,
   onProgress: true,
@@ -105,11 +106,24 @@ function readVariants(given: FallbackOptions["variants"]): Variant[] {
     requireOptionType(dtype, "name", `${path}.dtype`);
     requireOptionType(probe, "boolean", `${path}.probe`);
     requireOptionType(profile, "object", `${path}.profile`);
+    const { scoreCache } = variant;
+    requireScoreCache(scoreCache, `${path}.scoreCache`);
     const own = snapshot(profile, `${path}.profile`);
     const longDocuments = readLongDocuments(variant.longDocuments, `${path}.longDocuments`);
     const calls = readCallback(onProgress, `${path}.onProgress`);
     return {
-      ...{ name, model, backend, dtype, maxLength, truncation, instruction, longDocuments, probe },
+      ...{
+        name,
+        model,
+        backend,
+        dtype,
+        maxLength,
+        truncation,
+        instruction,
+        longDocuments,
+        scoreCache,
+        probe,
+      },
       profile: own,
       onProgress: calls,
     };
@@ -144,7 +158,7 @@ class ChainReranker implements FallbackReranker {
   ): Promise<FallbackRerankResult<Document>> {
     const request = readRankRequest(given);
     const { groups: _groups, scores, ...rest } = await this.#answer(request.pairs, request.options);
-    return { ...rest, ...request.source, results: rankedDocuments(scores, request) };
+    return { ...rest, ...request.source, ...rankedDocuments(scores, request) };
   }
 
   async rerankMany<Document extends DocumentInput | object>(

@@ -59,7 +59,8 @@ export interface CallProgress {
   requireFinite(value: number, position: number, text: string): void;
   noteDocument(sequence: Pick<EncodedSequence, "illFormed">, text: string): void;
   noteQuery(sequence: Pick<EncodedSequence, "illFormed">, text: string): void;
-  noteTruncatedQuery(): void;
+  /** @param position of the pair; of a query by itself nothing, right after `noteQuery`. */
+  noteTruncatedQuery(position?: number): void;
 }
 
 /** Pairs that are encoded, run and delivered together. Bounds memory whatever the number of documents. */

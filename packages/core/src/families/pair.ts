@@ -53,7 +53,7 @@ function pairStage(
           yield undefined;
           continue;
         }
-        if (sequence.truncatedQueryTokens > 0) progress.noteTruncatedQuery();
+        if (sequence.truncatedQueryTokens > 0) progress.noteTruncatedQuery(start + offset);
         sequences.push(sequence);
         positions.push(start + offset);
         yield sequence;

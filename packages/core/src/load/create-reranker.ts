@@ -1,3 +1,4 @@
+import { requireScoreCache } from "../call/input-model.js";
 import { unwrapped } from "../call/listener.js";
 import { type OptionNames, requireKnownOptions } from "../call/option-names.js";
 import { requireOptionType } from "../call/option-types.js";
@@ -12,6 +13,7 @@ const names: OptionNames<CreateRerankerOptions> = {
   truncation: true,
   instruction: true,
   longDocuments: true,
+  scoreCache: true,
   probe: true,
 };
 
@@ -50,10 +52,14 @@ export async function loadReranker(
     ...(truncation === undefined ? {} : { truncation }),
     ...(instruction === undefined ? {} : { instruction }),
   };
-  const { model, backend, dtype, onProgress } = options;
+  const { model, backend, dtype, scoreCache, onProgress } = options;
+  requireScoreCache(scoreCache, "scoreCache");
   const loaded = await SessionModel.load({ model, backend, dtype, profile, signal, onProgress });
   try {
-    return await loaded.createReranker({ maxLength, longDocuments, probe, signal }, { variant, owns: true });
+    return await loaded.createReranker(
+      { maxLength, longDocuments, scoreCache, probe, signal },
+      { variant, owns: true },
+    );
   } catch (error) {
     await loaded.dispose().catch(() => undefined);
     throw error;

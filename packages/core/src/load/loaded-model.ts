@@ -1,7 +1,7 @@
 import pLimit, { type LimitFunction } from "p-limit";
 import { contentsOf } from "../call/cache-key.js";
 import { readCallback, readSignal } from "../call/input.js";
-import { requireBackend, requireModelFiles } from "../call/input-model.js";
+import { requireBackend, requireModelFiles, requireScoreCache } from "../call/input-model.js";
 import { Listener, unwrapped } from "../call/listener.js";
 import { type OptionNames, requireKnownOptions } from "../call/option-names.js";
 import { requireOptionType } from "../call/option-types.js";
@@ -32,7 +32,7 @@ import { createLateEncoder } from "../encoding/late-encoder.js";
 import { createListEncoder } from "../encoding/list-encoder.js";
 import { createPairEncoder } from "../encoding/pair-encoder.js";
 import { insideAddedToken } from "../long/added-tokens.js";
-import { type Chunking, readLongDocuments } from "../long/settings.js";
+import { readLongDocuments } from "../long/settings.js";
 import { readProfile } from "../profile/read-profile.js";
 import { derive } from "../run/abort.js";
 import { mostCells, mostColumns, readBatchPreference } from "../run/limits.js";
@@ -100,6 +100,7 @@ const rerankerNames: OptionNames<LoadedRerankerOptions> = {
   truncation: true,
   instruction: true,
   longDocuments: true,
+  scoreCache: true,
   probe: true,
   batches: true,
   signal: true,
@@ -214,6 +215,8 @@ export class SessionModel implements LoadedModel {
     const signal = readSignal(options.signal);
     const longDocuments = readLongDocuments(options.longDocuments);
     const chunking = longDocuments === "truncate" ? undefined : longDocuments;
+    const { scoreCache } = options;
+    requireScoreCache(scoreCache, "scoreCache");
     requireChunkable(chunking, { model: this.id, family: this.profile.family });
     const batches = options.batches && readBatchPreference(options.batches, "batches");
     // At the model's own length: what the caller shortens says nothing about the model.
@@ -225,7 +228,10 @@ export class SessionModel implements LoadedModel {
         `must be a whole number from ${least} to ${most}, not ${maxLength}`,
       );
     }
-    const reranker = this.#bind({ maxLength, truncation, instruction }, bond, batches, chunking);
+    const reranker = this.#bind({ maxLength, truncation, instruction }, bond, batches, {
+      chunking,
+      scoreCache,
+    });
     if (wantsProbe) await this.#probe(whole, signal);
     if (this.#disposing !== undefined) throw new DisposedError("model");
     if (bond.owns !== true) this.#rerankers.add(reranker);
@@ -251,7 +257,7 @@ export class SessionModel implements LoadedModel {
     rules: Pick<LoadedRerankerOptions, "truncation" | "instruction"> & { readonly maxLength: number },
     { variant, owns = false }: Bond,
     batches: BatchPreference | undefined,
-    chunking?: Chunking | undefined,
+    { chunking, scoreCache }: Partial<Pick<RerankerFacts, "chunking" | "scoreCache">> = {},
   ): SessionReranker {
     const { model, disagreements, texts, chain, contents } = this.#parts;
     const { profile, sources } = withRules(this, rules);
@@ -262,7 +268,7 @@ export class SessionModel implements LoadedModel {
       disagreements,
       session: batches === undefined ? this.session : inBatches(this.session, batches),
       encoders: this.encoders(profile),
-      ...{ texts, chunking },
+      ...{ texts, chunking, scoreCache },
       chain,
       limit: this.#limit,
       movedInCompany: () => this.#movedInCompany,

@@ -1,4 +1,5 @@
 import type { LimitFunction } from "p-limit";
+import { calibrationOf, withProbabilities } from "../calibration/calibration.js";
 import { cacheKey } from "../call/cache-key.js";
 import { type Deadline, withDeadline } from "../call/deadline.js";
 import { Doorway } from "../call/doorway.js";
@@ -49,6 +50,8 @@ import { segmenterVersion } from "../long/clusters.js";
 import { type Chunking, provenanceOf } from "../long/settings.js";
 import { scaleOf } from "../score/head.js";
 import type { HeadChain } from "../score/head-modules.js";
+import { CallCache } from "../score-cache/call-cache.js";
+import type { ScoreCache } from "../score-cache/score-cache.js";
 
 /** The texts of a model become sequences by these. */
 export interface Encoders {
@@ -71,6 +74,7 @@ export interface RerankerFacts {
   readonly session: RunnableSession;
   readonly encoders: Encoders;
   readonly texts: TextResources;
+  readonly scoreCache: ScoreCache | undefined;
   /** Of calls that say nothing of long documents. */
   readonly chunking: Chunking | undefined;
   readonly chain: HeadChain;
@@ -133,7 +137,7 @@ export class SessionReranker implements Reranker {
   ): Promise<RerankResult<Document>> {
     const request = readRankRequest(given);
     const { groups: _groups, scores, ...rest } = await this.#answer(request.pairs, request.options);
-    return { ...rest, ...request.source, results: rankedDocuments(scores, request) };
+    return { ...rest, ...request.source, ...rankedDocuments(scores, request) };
   }
 
   async rerankMany<Document extends DocumentInput | object>(
@@ -175,14 +179,19 @@ export class SessionReranker implements Reranker {
    */
   async scoreWithin(
     pairs: readonly CheckedPair[],
-    options: Omit<ScoringOptions, "chunking"> & Pick<CallOptions, "returnCacheKey" | "longDocuments">,
+    options: Omit<ScoringOptions, "chunking" | "cache"> &
+      Pick<CallOptions, "returnCacheKey" | "longDocuments" | "activation">,
     deadline: Deadline,
     onLateFailure?: (error: unknown) => void,
   ): Promise<GroupedScoreResult> {
     const { progress } = options;
     const chunking = this.#chunkingOf(options);
+    // Before anything is scored: a model may have no probabilities.
+    const calibration =
+      options.activation === "probability" ? calibrationOf(this.profile, this.sources) : undefined;
     const { signal, started } = deadline;
-    const call = new ScoringCall(this.#resources, { ...options, chunking, signal }, started);
+    const cache = this.#callCache(options);
+    const call = new ScoringCall(this.#resources, { ...options, chunking, cache, signal }, started);
     let finished: Scoring | undefined;
     const work = async (): Promise<Scoring> => {
       const scoring = await this.#tracked(() => call.score(pairs));
@@ -202,7 +211,20 @@ export class SessionReranker implements Reranker {
       },
       onLateFailure,
     );
-    return { ...(await this.#provenance(options)), ...scoring };
+    const result = { ...(await this.#provenance(options)), ...scoring };
+    return calibration === undefined ? result : withProbabilities(result, calibration);
+  }
+
+  #callCache({ instruction }: Pick<ScoreOptions, "instruction">): CallCache | undefined {
+    const { scoreCache } = this.#facts;
+    if (scoreCache === undefined) return undefined;
+    return new CallCache({
+      cache: scoreCache,
+      // A passage is a text like another.
+      session: () => this.cacheKey({ instruction, longDocuments: "truncate" }),
+      profile: this.profile,
+      capabilities: this.session.capabilities,
+    });
   }
 
   async embed(given: readonly string[], givenOptions: EmbedOptions): Promise<EmbedResult> {
