@@ -120,12 +120,28 @@ describe("a kind of model that is not read is named", () => {
       /artifact\.metadata.*late interaction/,
     ],
     [
-      "ColBERT by pylate",
+      "ColBERT by pylate, without a projection",
       bert(
         { architectures: ["BertModel"] },
-        { "modules.json": modules(`${st}.Transformer`, "pylate.models.Dense.Dense") },
+        { "modules.json": modules(`${st}.Transformer`, "pylate.models.Pooling") },
       ),
       /modules\.json.*late interaction/,
+    ],
+    [
+      "ColBERT by pylate, with another's tokenizer",
+      bert(
+        { architectures: ["BertModel"] },
+        {
+          "modules.json": modules(`${st}.Transformer`, "pylate.models.Dense.Dense"),
+          "1_M/config.json": {
+            in_features: 32,
+            out_features: 8,
+            bias: false,
+            activation_function: "torch.nn.modules.linear.Identity",
+          },
+        },
+      ),
+      /query_prefix "\[Q\] " is no token.*late interaction/,
     ],
     [
       "ColPali",

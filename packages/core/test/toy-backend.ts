@@ -23,7 +23,7 @@ export function toyBackend(options: ToyOptions = {}): ToyBackend {
   return {
     specificationVersion: "v1",
     name: "toy",
-    families: ["cross-encoder", "bi-encoder", "causal-lm", "listwise"],
+    families: ["cross-encoder", "bi-encoder", "causal-lm", "listwise", "late-interaction"],
     counts,
     diagnose: async () => ({ available: true, detail: "arithmetic" }),
     load: async ({ output: { kinds, tokens = [] } }) => {

@@ -154,13 +154,14 @@ export async function lateTemplateOf(
     );
     if (marker === "") return template;
     const id = idOf(marker);
+    const spelled = `${field} ${JSON.stringify(marker.slice(0, 60))}`;
     const [first] = template;
     if (id === undefined || first === undefined || !("id" in first)) {
       throw reader.problem(
         facts.file,
         id === undefined
-          ? `${field} ${JSON.stringify(marker.slice(0, 60))} is no token of tokenizer.json`
-          : `${field} ${JSON.stringify(marker.slice(0, 60))} stands behind the first token, and the tokenizer puts none before a text`,
+          ? `${spelled} is no token of tokenizer.json, and a late interaction model (ColBERT) marks its texts by it`
+          : `${spelled} stands behind the first token of a late interaction model (ColBERT), and the tokenizer puts none before a text`,
         "Take all files from the same revision of the model, or give lateTemplate in a crossrank.json",
       );
     }
