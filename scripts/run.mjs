@@ -102,7 +102,9 @@ function cloneElsewhere() {
     "--directory",
   )
     .split("\0")
-    .filter((file) => /^packages\/[^/]+\/(dist\/|native\/[^/]+\.node)$/.test(file));
+    .filter((file) =>
+      /^packages\/[^/]+\/(dist\/|native\/[^/]+(\.node|-(linux|darwin|win32)-[^/]+\/))$/.test(file),
+    );
   for (const file of [...new Set([...own, ...built])]) {
     // Named by git, and deleted here.
     if (file === "" || !existsSync(path.join(root, file))) continue;
@@ -223,6 +225,8 @@ const commands = {
       build();
       // A file that is named runs, whatever it is.
       const isNamed = process.argv.length > 3;
+      // test/cores.mjs says why.
+      environment.CROSSRANK_TEST_CORES ??= "1";
       process.exit(test(launcher(process.execPath), { excluded: isNamed ? [] : readers }));
     },
   },

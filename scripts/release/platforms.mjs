@@ -1,7 +1,15 @@
-// Packages of one platform each: ONNX Runtime's library, and the addons for MNN and Core ML. The packages that need
+// Packages of one platform each: ONNX Runtime's library, and the addons for the other runtimes. The packages that need
 // them name them as optional dependencies, and a package manager takes the one that fits by `os`, `cpu` and `libc`.
 import { createHash } from "node:crypto";
-import { copyFileSync, existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  writeFileSync,
+} from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -25,7 +33,8 @@ export const isHere = ({ os, cpu }) => os === process.platform && cpu === proces
 /**
  * The platform packages that a package names, whether or not what is in them is there.
  *
- * @param {{ name: string, version: string, napi?: { binaryName: string, targets: string[] } }} manifest of ours
+ * @param {{ name: string, version: string, napi?: { binaryName: string, targets: string[], libraries?: string } }} manifest
+ *   of ours
  * @returns {{ name: string, version: string, os: string, cpu: string, libc?: string, key: string }[]}
  */
 export function platformPackages({ name, version, napi }) {
@@ -135,13 +144,25 @@ export function addonFile(owner, platform, folders) {
   return folders.map((one) => path.join(one, file)).find((one) => existsSync(one));
 }
 
-/** An addon as napi-rs' own tool packs it: one file. */
+/**
+ * An addon as napi-rs' own tool packs it: one file. Beside it the folder of the libraries that it is linked to, where
+ * the package.json's `napi.libraries` gives the folder's name, which the platform's follows (`mlx-linux-x64-gnu`).
+ */
 function writeAddon({ folder, owner, platform, addons }) {
   const source = addonFile(owner, platform, addons);
   if (source === undefined) return false;
   const file = path.basename(source);
   mkdirSync(folder, { recursive: true });
   copyFileSync(source, path.join(folder, file));
+  const files = [file];
+  if (owner.napi.libraries !== undefined) {
+    const libraries = `${owner.napi.libraries}-${platform.key}`;
+    const found = path.join(path.dirname(source), libraries);
+    // The addon alone would not load.
+    if (!existsSync(found)) throw new Error(`${owner.name}: ${file} has no folder ${libraries} beside it.`);
+    cpSync(found, path.join(folder, libraries), { recursive: true });
+    files.push(libraries);
+  }
   writeFileSync(
     path.join(folder, "README.md"),
     `# ${platform.name}\n\nThe addon of \`${owner.name}\` for ${platform.key}. That package depends on it.\n`,
@@ -152,7 +173,7 @@ function writeAddon({ folder, owner, platform, addons }) {
       description: `The addon of ${owner.name} for ${platform.key}.`,
       license: owner.license,
       main: file,
-      files: [file],
+      files,
       engines: owner.engines,
     }),
   );
