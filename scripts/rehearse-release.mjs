@@ -21,6 +21,7 @@ import {
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
+import { isBuilt } from "./built-files.mjs";
 import { execute, plainEnvironment, pnpm, repository, succeed } from "./release/commands.mjs";
 import { startRegistry } from "./release/registry.mjs";
 import { publicPackages } from "./release/stage.mjs";
@@ -70,6 +71,20 @@ const backends = [
     most: { packages: 180, megabytes: 900 },
     program: programOf('import { llamacpp } from "@crossrank/backend-llamacpp";', "llamacpp()"),
     model: "gguf",
+  },
+  {
+    name: "mlx",
+    packages: ["@crossrank/core", "@crossrank/hub", "@crossrank/backend-mlx"],
+    most: { packages: 60, megabytes: 60 },
+    program: programOf('import { mlx } from "@crossrank/backend-mlx";', "mlx()"),
+    model: "packages/conformance/fixtures/bert-logit",
+  },
+  {
+    name: "ctranslate2",
+    packages: ["@crossrank/core", "@crossrank/hub", "@crossrank/backend-ctranslate2"],
+    most: { packages: 30, megabytes: 110 },
+    program: programOf('import { ctranslate2 } from "@crossrank/backend-ctranslate2";', "ctranslate2()"),
+    model: "ctranslate2",
   },
 ];
 
@@ -140,9 +155,7 @@ async function cloneInto(folder) {
   const listed = async (...args) =>
     (await succeed("git", ["ls-files", "-z", ...args], { cwd: repository })).stdout.split("\0");
   const own = await listed("--cached", "--others", "--exclude-standard");
-  const built = (await listed("--others", "--ignored", "--exclude-standard", "--directory")).filter((file) =>
-    /^packages\/[^/]+\/(dist\/|native\/[^/]+\.node)$/.test(file),
-  );
+  const built = (await listed("--others", "--ignored", "--exclude-standard", "--directory")).filter(isBuilt);
   for (const file of new Set([...own, ...built])) {
     if (file === "" || !existsSync(path.join(repository, file))) continue;
     cpSync(path.join(repository, file), path.join(folder, file), { recursive: true });
@@ -252,6 +265,7 @@ async function makeModels(clone, folder) {
   for (const [format, dtype] of [
     ["gguf", "F32"],
     ["mlpackage", "fp32"],
+    ["ctranslate2", "fp32"],
   ]) {
     const args = [
       "convert",

@@ -5,6 +5,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, write
 import { homedir, tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { isBuilt } from "./built-files.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const { packageManager } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
@@ -102,9 +103,7 @@ function cloneElsewhere() {
     "--directory",
   )
     .split("\0")
-    .filter((file) =>
-      /^packages\/[^/]+\/(dist\/|native\/[^/]+(\.node|-(linux|darwin|win32)-[^/]+\/))$/.test(file),
-    );
+    .filter(isBuilt);
   for (const file of [...new Set([...own, ...built])]) {
     // Named by git, and deleted here.
     if (file === "" || !existsSync(path.join(root, file))) continue;
