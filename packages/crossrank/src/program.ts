@@ -18,6 +18,7 @@ const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
   compare: async () => (await import("./commands/compare/command.js")).addCompareCommand,
   eval: async () => (await import("./commands/eval/command.js")).addEvalCommand,
   bench: async () => (await import("./commands/bench/command.js")).addBenchCommand,
+  calibrate: async () => (await import("./commands/calibrate/command.js")).addCalibrateCommand,
   ci: async () => (await import("./commands/ci/command.js")).addCiCommand,
   serve: async () => (await import("./commands/serve/command.js")).addServeCommand,
   residency: async () => (await import("./commands/residency/command.js")).addResidencyCommand,
@@ -49,6 +50,7 @@ Examples:
   $ crossrank convert ./my-model --to onnx --dtype int8
   $ crossrank verify ./my-model --backend onnx:fp32
   $ crossrank eval --task ./scifact --backend onnx:fp32 --backend onnx:int8
+  $ crossrank calibrate ./my-model --pairs judged.jsonl
   $ crossrank ci --config crossrank.config.json
   $ crossrank serve --port 8080
   $ crossrank doctor
