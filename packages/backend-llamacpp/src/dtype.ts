@@ -161,7 +161,7 @@ function fileTypeOf(dtype: string): number | undefined {
 
 interface Used {
   readonly name: string;
-  /** Of all weights that were counted. */
+  /** Of all weights in blocks, or of those of this type. */
   readonly bitsPerWeight: number;
 }
 
@@ -172,16 +172,23 @@ interface Used {
 function mostUsed(tensors: ReadonlyMap<string, GgufTensor>): Used | undefined {
   const matrices = [...tensors].filter(([, { dimensions }]) => dimensions.length > 1);
   const layers = matrices.filter(([name]) => name.startsWith("blk."));
+  const counted = layers.length > 0 ? layers : matrices;
   const weights = new Map<string, number>();
-  let [bytes, numbers] = [0, 0];
-  for (const [, { dimensions, type, byteLength }] of layers.length > 0 ? layers : matrices) {
-    const count = dimensions.reduce((product, size) => product * size, 1);
-    weights.set(type.name, (weights.get(type.name) ?? 0) + count);
-    bytes += byteLength;
-    numbers += count;
+  for (const [, { dimensions, type }] of counted) {
+    weights.set(type.name, (weights.get(type.name) ?? 0) + sizeOf(dimensions));
   }
   const [most] = [...weights].sort(([, left], [, right]) => right - left);
-  return most === undefined ? undefined : { name: most[0], bitsPerWeight: (8 * bytes) / numbers };
+  if (most === undefined) return undefined;
+  const [name] = most;
+  // What was left as it is, for its rows fill no blocks, says nothing of how the others were rounded.
+  const inBlocks = counted.filter(([, { type }]) => type.blockNumbers > 1 || type.name === name);
+  const bytes = inBlocks.reduce((sum, [, { byteLength }]) => sum + byteLength, 0);
+  const numbers = inBlocks.reduce((sum, [, { dimensions }]) => sum + sizeOf(dimensions), 0);
+  return { name, bitsPerWeight: (8 * bytes) / numbers };
+}
+
+function sizeOf(dimensions: readonly number[]): number {
+  return dimensions.reduce((product, size) => product * size, 1);
 }
 
 /**

@@ -6,16 +6,20 @@ import { expect, test } from "vitest";
 import { Counts, isLong, mutate, outcomeOf, randomOf } from "../../backend-kit/test/mutations.js";
 import { convertedFolder, folderWith, goldenSequences, load, makeBatch } from "./fixtures.js";
 
-const models = ["bert-logit", "qwen3-yes-no"];
-const deadlines = { load: 15_000, run: 5000, close: 2000 };
+const models: readonly (readonly [string, string])[] = [
+  ["bert-logit", "F32"],
+  ["bert-logit", "Q4_K_M"],
+  ["qwen3-yes-no", "F32"],
+];
+const deadlines = { load: 60_000, run: 5000, close: 2000 };
 const tries = isLong ? 500 : 8;
 
 test.each(models)(
-  "mutated files of %s end in a result or a typed error, and in time",
+  "mutated files of %s in %s end in a result or a typed error, and in time",
   { timeout: 7_200_000 },
-  async (name) => {
-    const source = await convertedFolder(name);
-    const whole = await readFile(join(source, "gguf/model-F32.gguf"));
+  async (name, dtype) => {
+    const source = await convertedFolder(name, [dtype]);
+    const whole = await readFile(join(source, `gguf/model-${dtype}.gguf`));
     const [golden] = await goldenSequences(source);
     const folder = await folderWith(name, (bytes) => bytes);
     const backend = llamacpp({ contexts: 1, threads: 1, deadlines });
@@ -42,7 +46,7 @@ test.each(models)(
       if (seed < 0) expect(outcome).toBe("ran");
       else counts.add(outcome);
     }
-    console.log(`mutated .gguf files of ${name}, ${counts}`);
+    console.log(`mutated .gguf files of ${name} in ${dtype}, ${counts}`);
     expect(counts.total).toBe(tries);
   },
 );

@@ -154,6 +154,16 @@ describe("what the file holds decides what it is shown as", () => {
   ])("%s", async (_, written, value, path, dtype) => {
     expect(await shown(written, fileType(value), path)).toBe(dtype);
   });
+
+  test.each(["Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "Q4_K_S"])(
+    "%s of our own, though no row of it fills a block of 256",
+    async (dtype) => {
+      const folder = await convertedFolder("bert-logit", [dtype]);
+      const session = await load(backend, folder);
+      onTestFinished(() => session.dispose());
+      expect(session.artifact.dtype).toBe(dtype);
+    },
+  );
 });
 
 describe("a file in parts", () => {

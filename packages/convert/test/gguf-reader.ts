@@ -19,7 +19,17 @@ export interface GgufTensor {
 }
 
 /** Numbers per block and bytes per block, by `ggml_type`. */
-const blocks: Record<number, readonly [number, number]> = { 0: [1, 4], 1: [1, 2], 2: [32, 18], 8: [32, 34] };
+const blocks: Record<number, readonly [number, number]> = {
+  0: [1, 4],
+  1: [1, 2],
+  2: [32, 18],
+  6: [32, 22],
+  7: [32, 24],
+  8: [32, 34],
+  12: [256, 144],
+  13: [256, 176],
+  14: [256, 210],
+};
 
 export async function readGguf(path: string): Promise<GgufFile> {
   const file = await readFile(path);

@@ -188,7 +188,7 @@ describe("a precision in blocks", () => {
     "is refused where most rows do not fit: %i wide, feed-forward %i",
     async (hidden, intermediate, widths) => {
       const description = bert(intermediate, hidden);
-      for (const dtype of ["Q8_0", "Q4_0"]) {
+      for (const dtype of ["Q8_0", "Q4_0", "Q6_K", "Q4_K_M"]) {
         const refused = `rows of ${widths} are no multiple of 32: most weights of the file would be F16. Take F16`;
         expect(() => ggufWriter.check(description, profile, dtype)).toThrow(UnsupportedConversionError);
         expect(() => ggufWriter.check(description, profile, dtype)).toThrow(refused);
@@ -236,6 +236,42 @@ test("Q4_0 holds the table of embeddings as Q8_0", async () => {
   const { tensors } = await write({ dtype: "Q4_0", description: bert(128) });
   expect(tensors.get("token_embd.weight")?.type).toBe(8);
   expect(tensors.get("blk.0.ffn_down.weight")?.type).toBe(2);
+});
+
+test.each([
+  // token_embd, attn_q, attn_v, ffn_down of one layer, which is both the first and the last
+  ["Q6_K", 18, [14, 14, 14, 14]],
+  ["q5_k_m", 17, [14, 13, 14, 14]],
+  ["Q5_K_S", 16, [14, 13, 13, 13]],
+  ["Q4_K_M", 15, [14, 12, 14, 14]],
+  ["q4_k_s", 14, [14, 12, 13, 12]],
+] as const)("%s is llama.cpp's mixture, and its head F32", async (dtype, fileType, types) => {
+  const stored: StoredTensorFacts[] = [];
+  const { tensors, metadata } = await write({
+    dtype,
+    description: bert(512, 256),
+    onTensor: (tensor) => stored.push(tensor),
+  });
+  const names = ["token_embd", "blk.0.attn_q", "blk.0.attn_v", "blk.0.ffn_down"];
+  expect(names.map((name) => tensors.get(`${name}.weight`)?.type)).toEqual(types);
+  for (const name of ["cls.weight", "cls.output.weight", "position_embd.weight"])
+    expect(tensors.get(name)?.type).toBe(0);
+  expect(metadata.get("general.file_type")).toBe(fileType);
+  expect(metadata.get("crossrank.dtype")).toBe(dtype.toUpperCase());
+  expect(metadata.has("crossrank.kept_tensors")).toBe(false);
+  expect(stored.find(({ name }) => name === "blk.0.attn_k.weight")?.dtype).toBe(
+    `Q${fileType === 18 ? 6 : fileType > 15 ? 5 : 4}_K`,
+  );
+});
+
+test("Q4_K_M of rows that are no multiple of 256 takes llama.cpp's fallback types, and F16 of 32", async () => {
+  const { tensors, metadata } = await write({ dtype: "Q4_K_M" });
+  const typeOf = (name: string): number | undefined => tensors.get(`${name}.weight`)?.type;
+  expect(typeOf("token_embd")).toBe(8);
+  expect(typeOf("blk.0.attn_q")).toBe(6);
+  expect(typeOf("blk.0.attn_v")).toBe(8);
+  expect(typeOf("blk.0.ffn_down")).toBe(1);
+  expect(metadata.get("crossrank.kept_tensors")).toEqual(["blk.0.ffn_down.weight"]);
 });
 
 test("a weight beyond half precision is an error, and not an infinity", async () => {
@@ -353,6 +389,9 @@ describe("what is refused", () => {
       }
     }
     expect(problems).toEqual({
+      "bert-late": expect.stringContaining("all tokens"),
+      "bert-late-original": expect.stringContaining("all tokens"),
+      "modernbert-late": expect.stringContaining("all tokens"),
       "deberta-v2-logit": expect.stringContaining("DeBERTa"),
       "modernbert-cls": expect.stringContaining("first token's vector"),
       "qwen3-listwise": expect.stringContaining("several tokens"),

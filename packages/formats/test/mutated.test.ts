@@ -91,11 +91,11 @@ async function smallGguf(path: string): Promise<void> {
     ["tokenizer.ggml.precompiled", { type: "uint8[]", value: Uint8Array.of(1, 2, 3) }],
     ["crossrank.version", { type: "string", value: "1" }],
   ]);
-  const tensors = (["F32", "F16", "Q8_0", "Q4_0"] as const).map(
+  const tensors = (["F32", "F16", "Q8_0", "Q6_K", "Q5_K", "Q5_1", "Q5_0", "Q4_K", "Q4_0"] as const).map(
     (type): FileTensor => ({
       name: `blk.0.${type}.weight`,
       type,
-      weight: { shape: [4, 64], rows: async (from, to) => new Float32Array((to - from) * 64).fill(0.5) },
+      weight: { shape: [2, 256], rows: async (from, to) => new Float32Array((to - from) * 256).fill(0.5) },
     }),
   );
   await writeGgufFile(path, metadata, tensors);

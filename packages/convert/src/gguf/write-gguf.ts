@@ -34,6 +34,11 @@ export const ggufWriter: ArtifactWriter = {
 function planGguf(description: ModelDescription, profile: ModelProfile): GgufPlan {
   if (profile.family === "listwise")
     throw refusal(description, "a listwise model wants the vectors of several tokens of one sequence");
+  if (profile.head.kind === "max-sim")
+    throw refusal(
+      description,
+      "late interaction wants the vectors of all tokens, and llama.cpp's bindings give one of a sequence",
+    );
   switch (description.architecture) {
     case "bert":
     case "roberta":
