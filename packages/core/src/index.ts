@@ -1,6 +1,7 @@
 // @crossrank/core: what an application needs to rerank, and what the author of a backend needs to be one.
 export * from "./calibration/index.js";
 export { scoredProfile } from "./call/cache-key.js";
+export { Doorway } from "./call/doorway.js";
 export { requireBackend, requireModelFiles } from "./call/input-model.js";
 export { type OptionNames, requireKnownOptions } from "./call/option-names.js";
 export type { OptionType } from "./call/option-types.js";

@@ -1,12 +1,17 @@
 import {
   DisposedError,
   type DocumentInput,
+  Doorway,
+  type DrainOptions,
   type FallbackReranker,
+  type FallbackRerankManyResult,
   type FallbackRerankResult,
   type FallbackScoreResult,
   InvalidInputError,
   type Pair,
   type Reranker,
+  type RerankManyOptions,
+  type RerankManyResult,
   type RerankOptions,
   type RerankResult,
   requireKnownOptions,
@@ -46,11 +51,17 @@ export interface LazyReranker extends AsyncDisposable {
    */
   load(): Promise<void>;
   /** As `Reranker.rerank`. An abort ends the wait for the opening, which goes on for the other calls. */
-  rerank<Document extends DocumentInput>(
+  rerank<Document extends DocumentInput | object>(
     options: RerankOptions<Document>,
   ): Promise<RerankResult<Document> | FallbackRerankResult<Document>>;
+  /** As `Reranker.rerankMany`. */
+  rerankMany<Document extends DocumentInput | object>(
+    options: RerankManyOptions<Document>,
+  ): Promise<RerankManyResult<Document> | FallbackRerankManyResult<Document>>;
   /** As `Reranker.score`. */
   score(pairs: readonly Pair[], options?: ScoreOptions): Promise<ScoreResult | FallbackScoreResult>;
+  /** As `Reranker.drain`, of the calls made here; a reranker that was given goes on taking those of others. */
+  drain(options?: DrainOptions): Promise<void>;
   /** Frees the model that was opened here; a reranker that was given stays the caller's. Safe to call twice. */
   dispose(): Promise<void>;
 }
@@ -142,6 +153,7 @@ function isReranker(value: unknown): value is AnyReranker {
 class OnceOpened implements LazyReranker {
   readonly #open: (signal: AbortSignal) => Promise<AnyReranker>;
   readonly #isOwn: boolean;
+  readonly #doorway = new Doorway();
   readonly #stop = new AbortController();
   #opened: Promise<AnyReranker> | undefined;
   #disposal: Promise<void> | undefined;
@@ -156,19 +168,36 @@ class OnceOpened implements LazyReranker {
     if ("load" in reranker) await reranker.load();
   }
 
-  async rerank<Document extends DocumentInput>(
+  async rerank<Document extends DocumentInput | object>(
     options: RerankOptions<Document>,
   ): Promise<RerankResult<Document> | FallbackRerankResult<Document>> {
-    const reranker = await this.#ready(options?.signal);
-    return reranker.rerank(options);
+    return this.#doorway.through(async () => {
+      const reranker = await this.#ready(options?.signal);
+      return reranker.rerank(options);
+    });
+  }
+
+  async rerankMany<Document extends DocumentInput | object>(
+    options: RerankManyOptions<Document>,
+  ): Promise<RerankManyResult<Document> | FallbackRerankManyResult<Document>> {
+    return this.#doorway.through(async () => {
+      const reranker = await this.#ready(options?.signal);
+      return reranker.rerankMany(options);
+    });
   }
 
   async score(
     pairs: readonly Pair[],
     options: ScoreOptions = {},
   ): Promise<ScoreResult | FallbackScoreResult> {
-    const reranker = await this.#ready(options?.signal);
-    return reranker.score(pairs, options);
+    return this.#doorway.through(async () => {
+      const reranker = await this.#ready(options?.signal);
+      return reranker.score(pairs, options);
+    });
+  }
+
+  drain(options?: DrainOptions): Promise<void> {
+    return this.#doorway.drain(options);
   }
 
   dispose(): Promise<void> {

@@ -1,5 +1,6 @@
 import { BackendNotInstalledError, type CommonBackendOptions } from "@crossrank/backend-kit";
 import {
+  type ActivationChoice,
   type Backend,
   type CreateRerankerOptions,
   createFallbackReranker,
@@ -11,6 +12,7 @@ import {
   type ModelFiles,
   type OptionNames,
   type Reranker,
+  readLongDocuments,
   requireBackend,
   requireKnownOptions,
   requireModelFiles,
@@ -49,6 +51,8 @@ export interface OpenRerankerOptions
     Pick<CreateRerankerOptions, "onProgress"> {
   /** Of every call that gives none. Default: no limit. */
   readonly timeBudget?: TimeBudget | undefined;
+  /** Of every call that gives none. Default `"model"`. */
+  readonly activation?: ActivationChoice | undefined;
 }
 
 /** One way to run a model. What it leaves out is as in the options around it. */
@@ -103,11 +107,11 @@ export async function openReranker(
     options.variants !== undefined
   ) {
     requireKnownOptions(options, chainNames, "openReranker with variants");
-    requireBudget(options.timeBudget);
+    requireDefaults(options);
     return openChain(model, options);
   }
   requireKnownOptions(options, { ...openNames, variants: true }, "openReranker");
-  requireBudget(options.timeBudget);
+  requireDefaults(options);
   requireBackendOption(options.backend, "backend");
   return openOne(model, options);
 }
@@ -118,6 +122,8 @@ const runNames: OptionNames<RunOptions> = {
   maxLength: true,
   truncation: true,
   instruction: true,
+  longDocuments: true,
+  scoreCache: true,
   profile: "object",
   probe: "boolean",
   threads: true,
@@ -134,6 +140,7 @@ const openNames: OptionNames<OpenRerankerOptions> = {
   cacheFolder: "string",
   convert: "boolean",
   timeBudget: true,
+  activation: true,
   signal: "AbortSignal",
   onProgress: "function",
   onNotice: "function",
@@ -177,8 +184,16 @@ function requireModel(model: string | ModelFiles, path: string): void {
   requireModelFiles(model, path);
 }
 
-/** Calls read it again; here nothing is loaded before it is told. @throws {InvalidInputError} */
-function requireBudget(budget: TimeBudget | null | undefined): void {
+/** Calls read them again; here nothing is loaded before it is told. @throws {InvalidInputError} */
+function requireDefaults({
+  timeBudget: budget,
+  activation,
+  longDocuments,
+}: Pick<OpenRerankerOptions, "timeBudget" | "activation" | "longDocuments">): void {
+  if (!["model", "probability", undefined].includes(activation)) {
+    throw new InvalidInputError("activation", `must be model or probability, not ${String(activation)}`);
+  }
+  readLongDocuments(longDocuments);
   if (budget === undefined || budget === null) return;
   const form = '{ milliseconds: 500, whenExceeded: "partial" }';
   requireKnownOptions(budget, budgetNames, "a time budget", "timeBudget", form);
@@ -303,7 +318,7 @@ async function onlyFile(
 }
 
 async function openOne(model: string | ModelFiles, options: OpenRerankerOptions): Promise<Reranker> {
-  const { signal, onProgress, timeBudget } = options;
+  const { signal, onProgress, timeBudget, activation } = options;
   const source = await openFiles(model, options);
   const { files, backend, dtype } = await openBackend(source, options, signal);
   const reranker = await createReranker({
@@ -314,14 +329,14 @@ async function openOne(model: string | ModelFiles, options: OpenRerankerOptions)
     signal,
     onProgress,
   });
-  return wrapped(reranker, { timeBudget, base: originOf(source)?.taken });
+  return wrapped(reranker, { timeBudget, activation, base: originOf(source)?.taken });
 }
 
 async function openChain(
   model: string | ModelFiles,
   options: OpenFallbackOptions,
 ): Promise<FallbackReranker> {
-  const { variants, whenExhausted, onFallback, onProgress, timeBudget, ...shared } = options;
+  const { variants, whenExhausted, onFallback, onProgress, timeBudget, activation, ...shared } = options;
   requireBackendOption(shared.backend, "backend");
   if (!Array.isArray(variants)) {
     throw new InvalidInputError(
@@ -345,7 +360,7 @@ async function openChain(
       })),
     ),
   });
-  return wrapped(chain, { timeBudget });
+  return wrapped(chain, { timeBudget, activation });
 }
 
 async function toVariant(
@@ -392,34 +407,38 @@ async function dtypeIn(backend: string): Promise<string | undefined> {
   }
 }
 
-/** The same reranker, whose calls have a budget where they give none, and whose results say which base was taken. */
+/** What calls have that give none of their own. */
+type CallDefaults = Pick<OpenRerankerOptions, "timeBudget" | "activation">;
+
+/** The same reranker, whose calls have defaults, and whose results say which base was taken. */
 function wrapped<Opened extends Reranker | FallbackReranker>(
   opened: Opened,
-  {
-    timeBudget,
-    base,
-  }: { readonly timeBudget?: TimeBudget | undefined; readonly base?: TakenBase | undefined },
+  { base, ...defaults }: CallDefaults & { readonly base?: TakenBase | undefined },
 ): Opened {
-  if (timeBudget === undefined && base === undefined) return opened;
-  const limited = <Options extends { readonly timeBudget?: TimeBudget | undefined }>(
-    options: Options,
-  ): Options =>
-    timeBudget === undefined ? options : { ...options, timeBudget: options.timeBudget ?? timeBudget };
+  const { timeBudget, activation } = defaults;
+  if (timeBudget === undefined && activation === undefined && base === undefined) return opened;
+  const withDefaults = <Options extends CallDefaults>(options: Options): Options => ({
+    ...options,
+    ...(timeBudget === undefined ? {} : { timeBudget: options.timeBudget ?? timeBudget }),
+    ...(activation === undefined ? {} : { activation: options.activation ?? activation }),
+  });
   const told = <Result>(result: Result): Result => {
     const model: unknown = Reflect.get(result as object, "model");
     return base === undefined || typeof model !== "object"
       ? result
       : { ...result, model: { ...model, base } };
   };
-  const calls: Pick<Reranker, "rerank" | "score"> = {
+  const calls: Pick<Reranker, "rerank" | "rerankMany" | "score"> = {
     rerank: async (options) =>
-      told(await (opened.rerank(limited(options)) as ReturnType<typeof calls.rerank<never>>)),
+      told(await (opened.rerank(withDefaults(options)) as ReturnType<typeof calls.rerank<never>>)),
+    rerankMany: async (options) =>
+      told(await (opened.rerankMany(withDefaults(options)) as ReturnType<typeof calls.rerankMany<never>>)),
     score: async (pairs, options = {}) =>
-      told(await (opened.score(pairs, limited(options)) as ReturnType<Reranker["score"]>)),
+      told(await (opened.score(pairs, withDefaults(options)) as ReturnType<Reranker["score"]>)),
   };
   return new Proxy(opened, {
     get(target, property) {
-      if (property === "rerank" || property === "score") return calls[property];
+      if (property === "rerank" || property === "rerankMany" || property === "score") return calls[property];
       const value: unknown = Reflect.get(target, property, target);
       // Bound, since private fields are the target's.
       return typeof value === "function" ? value.bind(target) : value;
@@ -429,8 +448,8 @@ function wrapped<Opened extends Reranker | FallbackReranker>(
 
 /** Of core's options those that are neither model nor backend. */
 function loadOptions(options: RunOptions): Omit<RunOptions, "backend" | "threads" | "workers" | "file"> {
-  const { dtype, maxLength, truncation, instruction, profile, probe } = options;
-  return { dtype, maxLength, truncation, instruction, profile, probe };
+  const { dtype, maxLength, truncation, instruction, longDocuments, scoreCache, profile, probe } = options;
+  return { dtype, maxLength, truncation, instruction, longDocuments, scoreCache, profile, probe };
 }
 
 async function openFiles(model: string | ModelFiles, options: ModelSourceOptions): Promise<ModelFiles> {
