@@ -18,7 +18,8 @@ const index = "model.safetensors.index.json";
 export function weightPaths(paths: readonly string[]): readonly string[] {
   const isWhole = (path: string): boolean =>
     /^[^/]+\.safetensors$/.test(path) && !/-\d+-of-\d+\.safetensors$|^adapter/.test(path);
-  return paths.filter((path) => path === index || isWhole(path)).sort();
+  const hasSingle = paths.includes(single);
+  return paths.filter((path) => (path === index && !hasSingle) || isWhole(path)).sort();
 }
 
 /** The model's weights in every precision, which is made when they are loaded. */

@@ -20,6 +20,7 @@ import {
 import { type Choice, chooseWeights } from "./artifact.js";
 import { openHost } from "./client.js";
 import { diagnose } from "./diagnose.js";
+import { boundsOf } from "./dtype.js";
 import { modelLoadError } from "./load-error.js";
 import { checkOptions, type MlxOptions } from "./options.js";
 import { MlxSession } from "./session.js";
@@ -92,6 +93,7 @@ async function load(options: MlxOptions, request: LoadRequest): Promise<BackendS
         device: loaded.onGpu ? "gpu" : "cpu",
         group: quantisation === undefined ? undefined : String(quantisation.group),
       }),
+      bounds: boundsOf(choice.compute),
       client,
       plan,
     });
