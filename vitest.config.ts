@@ -51,9 +51,10 @@ const config: ViteUserConfig = {
     // One more than the processor has threads: many tests wait for a process, a timer or a server of their own.
     maxWorkers: availableParallelism() + 1,
     sequence: { sequencer: LongestFirst },
-    // Real runtimes on two shared cores: a slow machine must not look like a failure.
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    setupFiles: [fileURLToPath(new URL("test/cores.mjs", import.meta.url))],
+    // Real runtimes on two cores that others may share: a slow machine must not look like a failure.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     projects: [
       {
         extends: true,
