@@ -113,15 +113,20 @@ function cloneElsewhere() {
   return { parent, folder, home };
 }
 
-/**
- * Programs of minutes, each of which installs, converts and ranks as a reader does: `npm run test:reader` runs them,
- * in a step of CI of its own.
- */
-const readers = [
+/** What the documents show, the projects of examples/, and the benches: programs of minutes, as a reader runs them. */
+const shown = [
   "test/reader.test.ts",
   "test/examples.test.ts",
   "bench/test/run.test.ts",
   "bench/test/formats.test.ts",
+];
+
+/** Those, and what else a reader makes: pages in a browser, bundles, a backend. `npm run test:reader` runs them. */
+const readers = [
+  ...shown,
+  "packages/backend-web/test/conformance.test.ts",
+  "packages/crossrank/test/bundles.test.ts",
+  "packages/crossrank/test/outsider.test.ts",
 ];
 
 /**
@@ -139,7 +144,7 @@ const placeless = [
   "packages/crossrank/test/{kills,published}.test.ts",
   "packages/eval/test/{compare,metrics,run-corruption,run-limits,statistics,ties}.test.ts",
   "packages/formats/test/mlpackage-hostile.test.ts",
-  ...readers,
+  ...shown,
 ];
 
 /**
@@ -230,7 +235,7 @@ const commands = {
     },
   },
   "test-reader": {
-    help: "build, and run what the documents show, the projects of examples/, and the benches",
+    help: "build, and run what a reader does: documents, examples, benches, pages, bundles, an own backend",
     run() {
       install();
       build();

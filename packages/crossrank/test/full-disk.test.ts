@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import { beforeAll, describe, expect, it } from "vitest";
+import { sampleOf } from "../../../test/sample.js";
 import { tinyModel, writeTask } from "./evaluation-scene.js";
 import { binary, crossrank, temporaryFolder } from "./run-command.js";
 
@@ -28,7 +29,7 @@ const check = `const fs = require("node:fs");
 
 describe.runIf(canMount)("a report on a disk that is full", () => {
   // Full while scores are stored, at report.json, and at a file behind it.
-  it.each([8, 24, 64])(
+  it.each(sampleOf([8, 24, 64], { name: "disk", every: 3 }))(
     "of %d KiB is an error with the path and what to do, and no file is cut",
     async (size) => {
       const report = folder.path(`report-${size}`);

@@ -10,7 +10,7 @@ import { excludingOthers, tryExclude } from "../src/index.js";
 const built = pathToFileURL(join(import.meta.dirname, "..", "dist", "index.js")).href;
 const holder = join(import.meta.dirname, "holder.mjs");
 /** Rounds of many processes: CROSSRANK_LONG runs them all. */
-const rounds = process.env["CROSSRANK_LONG"] === undefined ? 4 : 40;
+const rounds = process.env["CROSSRANK_LONG"] === undefined ? 2 : 40;
 const timeout = 60_000 * rounds;
 let folder = "";
 let path = "";
