@@ -12,6 +12,7 @@ type AddCommand = (program: Command, context: Context, version: string) => void;
 /** In the order of `--help`. Each is loaded when it is asked for, or when all are listed. */
 const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
   rerank: async () => (await import("./commands/rerank/command.js")).addRerankCommand,
+  pull: async () => (await import("./commands/pull/command.js")).addPullCommand,
   inspect: async () => (await import("./commands/inspect/command.js")).addInspectCommand,
   verify: async () => (await import("./commands/verify/command.js")).addVerifyCommand,
   convert: async () => (await import("./commands/convert/command.js")).addConvertCommand,
