@@ -20,6 +20,9 @@ const formats = {
   ctranslate2: ["fp32", "int8"],
 };
 
+/** One row a prediction: the reference that computes a package where there is no Core ML then computes no padding. */
+const more = { mlpackage: ["--batch", "1"] };
+
 const [model, ...wanted] = process.argv.slice(2);
 const unknown = wanted.find((format) => !(format in formats));
 if (model === undefined || unknown !== undefined) {
@@ -41,7 +44,7 @@ for (const [format, dtypes] of Object.entries(formats)) {
   for (const dtype of missing) {
     const { status } = spawnSync(
       process.execPath,
-      [command, "convert", "--model", folder, "--to", format, "--dtype", dtype],
+      [command, "convert", "--model", folder, "--to", format, "--dtype", dtype, ...(more[format] ?? [])],
       { stdio: ["ignore", "inherit", "inherit"] },
     );
     if (status === 0) continue;

@@ -19,6 +19,9 @@ export interface SystemChoice {
   readonly dtype: string | undefined;
 }
 
+const longDocumentsChoices = ["truncate", "chunk"] as const;
+export type LongDocumentsChoice = (typeof longDocumentsChoices)[number];
+
 /** What `eval` and `compare` have in common. */
 export interface EvaluationOptions extends ProfiledModelOptions {
   readonly task?: string;
@@ -32,6 +35,7 @@ export interface EvaluationOptions extends ProfiledModelOptions {
   readonly limit?: number;
   readonly maxLength?: number;
   readonly truncation?: TruncationStrategy;
+  readonly longDocuments?: readonly LongDocumentsChoice[];
   readonly instruction?: string;
   readonly threads?: number;
   readonly workers?: number;
@@ -41,10 +45,13 @@ export interface EvaluationOptions extends ProfiledModelOptions {
 export function subjectOf(options: EvaluationOptions, task: string): EvaluationSubject {
   const { revision, offline, lock, base, convert, profile, maxLength, truncation, instruction } = options;
   const { model, threads, workers, split, subset, candidates, limit } = options;
+  // Of several choices each system has its own.
+  const [longDocuments, ...others] = options.longDocuments ?? [];
   return {
     model: {
       ...{ model, revision, offline, lock, base, convert, profile },
       ...{ maxLength, truncation, instruction, threads, workers },
+      ...(longDocuments === undefined || others.length > 0 ? {} : { longDocuments }),
     },
     task: { task, split, subset, candidates, limit },
   };
@@ -79,6 +86,19 @@ export function addSystemOptions(command: Command): Command {
         "what to cut when a pair is too long (default: document-only)",
       ).choices(["document-only", "longest-first"]),
     )
+    .addOption(
+      new Option(
+        "--long-documents <how>",
+        "truncate, or chunk: score a document that is longer than the model by passages, the best one counts; both, to hold them against each other (default: truncate)",
+      ).argParser((value: string, before: readonly LongDocumentsChoice[] | undefined) => {
+        const how = longDocumentsChoices.find((one) => one === value);
+        if (how === undefined) {
+          throw new InvalidArgumentError(`Known: ${longDocumentsChoices.join(", ")}.`);
+        }
+        if (before?.includes(how)) throw new InvalidArgumentError(`${how} is given twice.`);
+        return [...(before ?? []), how];
+      }),
+    )
     .option("--limit <n>", "only the first n queries, in the task's order", wholeNumber)
     .option("--threads <n>", "threads of each worker (default: from the machine)", wholeNumber)
     .option("--workers <n>", "workers of a backend (default: from the model)", wholeNumber);
@@ -94,11 +114,39 @@ function parseSystem(value: string): SystemChoice {
 }
 
 /**
- * The reference first; it need not be among the backends.
+ * The reference first; it need not be among the backends. Of several ways with long documents each backend has one
+ * system.
  *
  * @param chooseDefault the backend to take where none is named.
  */
 export async function systemsOf(
+  options: EvaluationOptions,
+  chooseDefault: () => Promise<string>,
+): Promise<{ readonly systems: readonly SystemChoice[]; readonly reference: string }> {
+  const { systems, reference } = await backendsOf(options, chooseDefault);
+  const { longDocuments = [] } = options;
+  if (longDocuments.length < 2) return { systems, reference };
+  const each = systems.flatMap((system) =>
+    longDocuments.map((how) => ({ ...system, label: withLongDocuments(system.label, how) })),
+  );
+  return { systems: each, reference: withLongDocuments(reference, longDocuments[0] ?? "truncate") };
+}
+
+const chunked = " in passages";
+
+/** Name of a system where a backend stands once for each way with long documents. */
+function withLongDocuments(label: string, how: LongDocumentsChoice): string {
+  return how === "chunk" ? `${label}${chunked}` : label;
+}
+
+/** The backend in a system's name, and what its name says of long documents. */
+export function readSystemName(name: string): { readonly backend: string; readonly longDocuments?: "chunk" } {
+  return name.endsWith(chunked)
+    ? { backend: name.slice(0, -chunked.length), longDocuments: "chunk" }
+    : { backend: name };
+}
+
+async function backendsOf(
   { backend = [], reference, file }: EvaluationOptions,
   chooseDefault: () => Promise<string>,
 ): Promise<{ readonly systems: readonly SystemChoice[]; readonly reference: string }> {

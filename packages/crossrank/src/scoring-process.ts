@@ -1,5 +1,5 @@
 import { type ChildProcess, fork } from "node:child_process";
-import type { FileProgress, ScoringProgress, TruncationStrategy } from "@crossrank/core";
+import type { FileProgress, LongDocuments, ScoringProgress, TruncationStrategy } from "@crossrank/core";
 import type { Scorer, ScorerDescription } from "@crossrank/eval";
 import type { Timing, TimingRequest } from "./bench/cell.js";
 import { CommandError, UsageError } from "./failure.js";
@@ -18,6 +18,7 @@ export interface ScoringTarget {
   readonly dtype: string | undefined;
   readonly maxLength: number | undefined;
   readonly truncation: TruncationStrategy | undefined;
+  readonly longDocuments?: LongDocuments | undefined;
   readonly instruction: string | undefined;
   readonly threads: number | undefined;
   readonly workers: number | undefined;

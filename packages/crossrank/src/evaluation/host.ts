@@ -9,6 +9,7 @@ import {
 import { isFolderSource, openDataset } from "@crossrank/hub";
 import { backendNames, parseBackend } from "../backend-names.js";
 import { chooseBackend } from "../backends.js";
+import { readSystemName } from "../evaluation-options.js";
 import { CommandError, describeSystemError, translateInputError } from "../failure.js";
 import { defaultModel, openModelFiles, readProfileFile } from "../model.js";
 import { openBackend } from "../open-reranker.js";
@@ -66,6 +67,7 @@ async function targetOf(
   const { model, revision, offline, base, convert, profile } = subject.model;
   const { maxLength, truncation, instruction, threads, workers } = subject.model;
   const { name, dtype } = nameIn(backend);
+  const longDocuments = readSystemName(backend).longDocuments ?? subject.model.longDocuments;
   await convertBefore(subject, { name, dtype }, progress, signal);
   return {
     model,
@@ -75,6 +77,7 @@ async function targetOf(
     dtype,
     maxLength,
     truncation,
+    longDocuments,
     instruction,
     threads,
     workers,
@@ -169,7 +172,7 @@ async function lockOfModel({ model: { lock, model }, task }: Subject): Promise<s
 }
 
 function nameIn(backend: string): { readonly name: string; readonly dtype: string | undefined } {
-  const parsed = parseBackend(backend);
+  const parsed = parseBackend(readSystemName(backend).backend);
   if (parsed !== undefined) return parsed;
   throw new CommandError(`${backend} is no backend; known: ${backendNames.join(", ")}`);
 }

@@ -84,7 +84,7 @@ export async function serve(): Promise<void> {
 
 async function load(target: ScoringTarget, onProgress: OpenRerankerOptions["onProgress"]): Promise<Scorer> {
   const started = performance.now();
-  const { model, modelOptions, profile, ...options } = target;
+  const { model, modelOptions, profile, longDocuments, ...options } = target;
   const overrides = await readProfileFile(profile);
   const files = await openModelFiles(model, modelOptions, new AbortController().signal, () => undefined);
   const reranker = await openReranker(files, { ...options, profile: overrides, onProgress }).catch(
@@ -97,5 +97,5 @@ async function load(target: ScoringTarget, onProgress: OpenRerankerOptions["onPr
       });
     },
   );
-  return createScorer(files, reranker, performance.now() - started);
+  return createScorer(files, reranker, performance.now() - started, longDocuments);
 }

@@ -63,6 +63,8 @@ export interface ModelEntry {
   /** Tokens. */
   readonly maxLength?: number | undefined;
   readonly truncation?: TruncationStrategy | undefined;
+  /** Default `"truncate"`. `"chunk"` scores a document that is longer than the model by passages, with core's settings. */
+  readonly longDocuments?: "truncate" | "chunk" | undefined;
   /** `""` for none. */
   readonly instruction?: string | undefined;
   readonly threads?: number | undefined;

@@ -23,6 +23,7 @@ const model = z.strictObject({
   profile: text.optional(),
   maxLength: count.optional(),
   truncation: z.enum(["document-only", "longest-first"]).optional(),
+  longDocuments: z.enum(["truncate", "chunk"]).optional(),
   instruction: z.string().optional(),
   threads: count.optional(),
   workers: count.optional(),

@@ -62,6 +62,8 @@ export interface BaselineInput {
   readonly template: string;
   readonly maxLength: number;
   readonly truncation: string;
+  /** How long documents were scored by passages, as JSON; left out where they were cut. */
+  readonly longDocuments?: string | undefined;
   readonly instruction: string | null;
   readonly queryPrefix: string;
   readonly documentPrefix: string;
@@ -287,6 +289,7 @@ function systemOf(system: SystemReport, role: "reference" | "candidate", ran: Sy
       template: ran.template,
       maxLength: ran.maxLength,
       truncation: ran.truncation,
+      ...(ran.longDocuments === undefined ? {} : { longDocuments: canonicalJson(ran.longDocuments) }),
       instruction: ran.instruction,
       queryPrefix: ran.queryPrefix,
       documentPrefix: ran.documentPrefix,
@@ -431,6 +434,7 @@ function systemObstacles(
   differ("input", "template", before.input.template, after.input.template);
   differ("input", "maximum length", before.input.maxLength, after.input.maxLength);
   differ("input", "truncation", before.input.truncation, after.input.truncation);
+  differ("input", "way with long documents", before.input.longDocuments, after.input.longDocuments);
   differ("input", "instruction", before.input.instruction, after.input.instruction);
   differ("input", "prefix of queries", before.input.queryPrefix, after.input.queryPrefix);
   differ("input", "prefix of documents", before.input.documentPrefix, after.input.documentPrefix);

@@ -32,6 +32,7 @@ import {
   queryChanges,
   roleTitles,
   scope,
+  showLength,
   verdictOf,
 } from "./reading.js";
 import type { EvaluationReport, GateReport, SystemReport } from "./report-data.js";
@@ -453,7 +454,7 @@ function systemDetails(system: SystemReport): Markup {
       model.tokenizerSha256 === null ? "part of the artifact" : hash(model.tokenizerSha256),
     ],
     ["template", html`<code>${model.template}</code>`],
-    ["maximum length", `${showCount(model.maxLength)} tokens, ${model.truncation}`],
+    ["maximum length", `${showCount(model.maxLength)} tokens, ${showLength(model)}`],
     ["instruction", model.instruction === null || model.instruction === "" ? "none" : model.instruction],
     ["scale", `${model.scale}, ${model.scoring}`],
     ...(memory === null

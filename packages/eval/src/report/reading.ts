@@ -1,6 +1,6 @@
 import { compareBytes } from "../metrics/ranking.js";
 import type { BaselineComparison, BaselineSystemComparison } from "./baseline.js";
-import type { EvaluationReport, GateReport, MetricReport, SystemReport } from "./report-data.js";
+import type { EvaluationReport, GateReport, MetricReport, SystemModel, SystemReport } from "./report-data.js";
 
 /** What several renderers ask of a report. */
 
@@ -127,4 +127,12 @@ export function baselineProblem(system: BaselineSystemComparison): string | unde
     return `cannot be compared with the baseline: ${system.obstacles.map(({ sentence }) => sentence).join(" ")}`;
   }
   return system.gate?.outcome === "failed" ? `against the baseline: ${system.gate.sentence}` : undefined;
+}
+
+/** What is done with a document that is longer than the model. */
+export function showLength({ truncation, longDocuments }: SystemModel): string {
+  if (longDocuments === undefined) return truncation;
+  const { aggregate, top, passageTokens, overlapTokens } = longDocuments;
+  const passages = passageTokens === undefined ? "passages" : `passages of ${passageTokens} tokens`;
+  return `longer documents in ${passages} that share ${overlapTokens}, ${aggregate}${top === undefined ? "" : ` ${top}`}`;
 }

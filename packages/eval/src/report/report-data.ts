@@ -1,4 +1,12 @@
-import type { ArtifactInfo, BackendInfo, Family, Scale, Settings, TruncationStrategy } from "@crossrank/core";
+import type {
+  ArtifactInfo,
+  BackendInfo,
+  ChunkingProvenance,
+  Family,
+  Scale,
+  Settings,
+  TruncationStrategy,
+} from "@crossrank/core";
 import type { DiagnosisKind } from "../compare/diagnosis.js";
 import type { GateResult, PrecisionClass } from "../compare/gates.js";
 import type { TaskLayout } from "../tasks/task.js";
@@ -164,6 +172,8 @@ export interface SystemModel {
   /** Tokens, as it was run. */
   readonly maxLength: number;
   readonly truncation: TruncationStrategy;
+  /** How documents that are longer than the model were scored by passages; left out where they were cut. */
+  readonly longDocuments?: ChunkingProvenance | undefined;
   readonly instruction: string | null;
   readonly queryPrefix: string;
   readonly documentPrefix: string;

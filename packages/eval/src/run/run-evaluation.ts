@@ -3,6 +3,7 @@ import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { InvalidInputError, type TruncationStrategy } from "@crossrank/core";
 import { removeUnfinished } from "@crossrank/disk";
+import { canonicalJson } from "../canonical.js";
 import type { ScoreComparison } from "../compare/compare-scores.js";
 import { type Metric, parseMetric } from "../metrics/metric-names.js";
 import { showSettings } from "../report/figures.js";
@@ -222,6 +223,8 @@ function systemIdentity({ system, profileSha256 }: ScorerDescription, packages: 
     template: system.template,
     "maximum length": String(system.maxLength),
     truncation: system.truncation,
+    // Left out where documents are cut: scores of versions that knew nothing else go on.
+    ...(system.longDocuments === undefined ? {} : { "long documents": canonicalJson(system.longDocuments) }),
     instruction: system.instruction ?? "none",
     "query prefix": system.queryPrefix,
     "document prefix": system.documentPrefix,

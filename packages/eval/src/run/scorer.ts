@@ -4,6 +4,7 @@ import {
   type EmbedOptions,
   type EmbedResult,
   type Family,
+  type LongDocuments,
   type ModelFiles,
   type Pair,
   type Reranker,
@@ -16,6 +17,7 @@ import { canonicalJson } from "../canonical.js";
 import { precisionClassOf } from "../compare/gates.js";
 import { UnknownPrecisionError } from "../errors.js";
 import type { MemoryReport, SystemModel } from "../report/report-data.js";
+import { EvaluationSetupError } from "./errors.js";
 import { templateText } from "./template-text.js";
 
 /** What a scorer is. Plain data, so that it can come from another process. */
@@ -58,16 +60,20 @@ export interface Scorer {
 /**
  * A reranker of this process as a scorer, which owns it from here on. It says nothing of memory: the process holds
  * the task and the other systems' scores as well.
+ *
+ * @param longDocuments in place of what the reranker does with documents that are longer than the model.
  */
 export async function createScorer(
   model: ModelFiles,
   reranker: Reranker,
   loadMilliseconds: number,
+  longDocuments?: LongDocuments,
 ): Promise<Scorer> {
-  const description = await describeReranker(model, reranker, loadMilliseconds);
+  const description = await describeReranker(model, reranker, loadMilliseconds, longDocuments);
+  const long = longDocuments === undefined ? {} : { longDocuments };
   return {
     description,
-    score: (pairs, options) => reranker.score(pairs, options),
+    score: (pairs, options) => reranker.score(pairs, { ...options, ...long }),
     embed: (texts, options) => reranker.embed(texts, options),
     memory: async () => undefined,
     close: () => reranker.dispose(),
@@ -78,9 +84,17 @@ export async function describeReranker(
   model: ModelFiles,
   reranker: Reranker,
   loadMilliseconds: number,
+  longDocuments?: LongDocuments,
 ): Promise<ScorerDescription> {
   const { profile, session } = reranker;
   const scored = scoredProfile(profile);
+  // Only a result says what a reranker does by default, and the settings in full.
+  const none = await reranker.score([], longDocuments === undefined ? {} : { longDocuments });
+  if (none.longDocuments !== undefined && profile.family === "bi-encoder") {
+    throw new EvaluationSetupError(
+      `${model.id} is a bi-encoder, whose texts are embedded whole. Long documents are scored by passages with a cross-encoder.`,
+    );
+  }
   return {
     model: { id: model.id, revision: model.revision ?? null },
     family: profile.family,
@@ -93,6 +107,7 @@ export async function describeReranker(
       template: templateText(profile),
       maxLength: profile.maxLength,
       truncation: profile.truncation,
+      ...(none.longDocuments === undefined ? {} : { longDocuments: none.longDocuments }),
       instruction: profile.instruction ?? null,
       queryPrefix: profile.queryPrefix,
       documentPrefix: profile.documentPrefix,
