@@ -25,15 +25,11 @@ fn main() {
     println!("cargo:rerun-if-changed=shim");
 
     let os = std::env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
-    if os == "windows" {
-        // An import library, made by the script.
-        println!("cargo:rustc-link-arg={}", library.display());
-        return;
-    }
     println!("cargo:rustc-cdylib-link-arg={}", library.display());
-    // The library lies beside the addon, wherever that is.
+    // The libraries lie in a folder beside the addon, wherever that is.
     let origin = if os == "macos" { "@loader_path" } else { "$ORIGIN" };
-    println!("cargo:rustc-cdylib-link-arg=-Wl,-rpath,{origin}");
+    let folder = told("CROSSRANK_CTRANSLATE2_FOLDER");
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-rpath,{origin}/{}", folder.display());
     if os == "linux" {
         // libgomp has a name of the wheel's own, and is found beside the library by the library's own rpath.
         println!("cargo:rustc-cdylib-link-arg=-Wl,--allow-shlib-undefined");

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Builds the addon from source: native/crossrank-backend-ctranslate2.<platform>.node, and beside it the libraries of
-// CTranslate2 that it is linked to. CTranslate2 itself is not compiled: its library is that of the Python package's
+// Builds the addon from source: native/crossrank-backend-ctranslate2.<platform>.node, and in ctranslate2-<platform>/
+// beside it the libraries that it is linked to. CTranslate2 itself is not compiled: its library is that of the Python package's
 // wheel (scripts/native-sources.mjs), its headers those of the crate ct2rs. docs/decisions/0016-ctranslate2.md says why.
 //
 //   node scripts/build-native.mjs           builds where something has changed
@@ -9,7 +9,7 @@
 // CARGO_TARGET_DIR moves the build folder, e.g. to where CI keeps it between runs; the wheel is kept in it. PYTHON names
 // a Python 3 with pip.
 import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { fetchLibraries, findHeaders, platformName, python, wheels } from "./native-sources.mjs";
@@ -31,7 +31,8 @@ if (process.argv.includes("--check")) {
 }
 
 const include = findHeaders(native);
-const { library, all, linked } = fetchLibraries(join(target, "wheel"));
+const folderName = `ctranslate2-${platformName()}`;
+const { library, all } = fetchLibraries(join(target, "wheel"));
 
 const jobs = process.env.CARGO_BUILD_JOBS === undefined ? [] : ["--jobs", process.env.CARGO_BUILD_JOBS];
 const built = spawnSync("cargo", ["build", "--release", "--locked", "--target-dir", target, ...jobs], {
@@ -40,7 +41,8 @@ const built = spawnSync("cargo", ["build", "--release", "--locked", "--target-di
   env: {
     ...process.env,
     CROSSRANK_CTRANSLATE2_INCLUDE: include,
-    CROSSRANK_CTRANSLATE2_LIBRARY: linked ?? library,
+    CROSSRANK_CTRANSLATE2_LIBRARY: library,
+    CROSSRANK_CTRANSLATE2_FOLDER: folderName,
   },
 });
 if (built.status !== 0) {
@@ -52,13 +54,13 @@ const libraries = {
   darwin: "libcrossrank_backend_ctranslate2.dylib",
   win32: "crossrank_backend_ctranslate2.dll",
 };
+const folder = join(native, folderName);
+mkdirSync(folder, { recursive: true });
 // Libraries of another version would stay otherwise.
 const current = new Set(all.map((path) => basename(path)));
-for (const file of readdirSync(native)) {
-  if (/\.(so|dylib|dll)(\.|$)/.test(file) && !current.has(file)) rmSync(join(native, file));
-}
+for (const file of readdirSync(folder)) if (!current.has(file)) rmSync(join(folder, file));
 for (const path of all) {
-  if (!existsSync(join(native, basename(path)))) place(path, join(native, basename(path)));
+  if (!existsSync(join(folder, basename(path)))) place(path, join(folder, basename(path)));
 }
 const addon = join(native, `crossrank-backend-ctranslate2.${platformName()}.node`);
 place(join(target, "release", libraries[process.platform] ?? libraries.linux), addon);

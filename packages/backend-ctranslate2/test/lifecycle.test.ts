@@ -1,0 +1,184 @@
+import { ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { fileURLToPath } from "node:url";
+import { type CTranslate2Options, ctranslate2 } from "@crossrank/backend-ctranslate2";
+import { BackendRunError, type BackendSession, DisposedError } from "@crossrank/core";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { batchOf, describeNative, fixtureFolder, load, rejection } from "./fixtures.js";
+
+const reason = new Error("enough");
+const script = (name: string): string => fileURLToPath(new URL(`../scripts/${name}`, import.meta.url));
+
+async function loadSession(options: CTranslate2Options = {}): Promise<BackendSession> {
+  const session = await load(
+    ctranslate2({ sessions: 1, threads: 1, ...options }),
+    fixtureFolder("bert-logit"),
+  );
+  onTestFinished(() => session.dispose());
+  return session;
+}
+
+describeNative.each([{ isolation: "thread" }, { isolation: "process" }] as const)("with %j", (isolation) => {
+  test("every input is filled for every run: the same batch gives the same numbers, whatever ran between", async () => {
+    const session = await loadSession(isolation);
+    const first = await session.run(batchOf(2, 12));
+    await session.run(batchOf(5, 33, 400));
+    await session.run(batchOf(2, 12, 77));
+    expect([...(await session.run(batchOf(2, 12))).data]).toEqual([...first.data]);
+    expect(first.data[0]).not.toBe(first.data[1]);
+  });
+
+  test("abort before a run rejects with the reason; during one too", async () => {
+    const session = await loadSession(isolation);
+    const early = session.run(batchOf(1, 8), { signal: AbortSignal.abort(reason) });
+    expect(await rejection(early)).toBe(reason);
+    const controller = new AbortController();
+    const running = rejection(session.run(batchOf(200, 64), { signal: controller.signal }));
+    controller.abort(reason);
+    expect(await running).toBe(reason);
+  });
+
+  test("abort before and during a load rejects with the reason", async () => {
+    const backend = ctranslate2({ ...isolation, sessions: 1, threads: 1 });
+    const folder = fixtureFolder("bert-logit");
+    expect(await rejection(load(backend, folder, { signal: AbortSignal.abort(reason) }))).toBe(reason);
+    const controller = new AbortController();
+    const loading = load(backend, folder, { signal: controller.signal });
+    setTimeout(() => controller.abort(reason), 5);
+    const outcome = await loading.catch((error: unknown) => error);
+    if (outcome === reason) return;
+    // Loaded within five milliseconds after all.
+    await (outcome as BackendSession).dispose();
+  });
+
+  test("dispose waits for the batches under way, and later ones are refused", async () => {
+    const session = await loadSession(isolation);
+    const finished: string[] = [];
+    const runs = Array.from({ length: 4 }, async () => {
+      const { shape } = await session.run(batchOf(150, 64));
+      finished.push("run");
+      return shape[0];
+    });
+    const disposing = session.dispose().then(() => finished.push("dispose"));
+    expect(await rejection(session.run(batchOf(1, 8)))).toBeInstanceOf(DisposedError);
+    await Promise.all([disposing, session.dispose(), session[Symbol.asyncDispose]()]);
+    expect(await Promise.all(runs)).toEqual([150, 150, 150, 150]);
+    expect(finished).toEqual(["run", "run", "run", "run", "dispose"]);
+  });
+
+  test("the event loop keeps turning while batches run", async () => {
+    const session = await loadSession(isolation);
+    const delay = monitorEventLoopDelay({ resolution: 5 });
+    delay.enable();
+    const begin = performance.now();
+    await session.run(batchOf(1500, 64));
+    const took = performance.now() - begin;
+    delay.disable();
+    expect(took).toBeGreaterThan(100);
+    expect(delay.max / 1e6).toBeLessThan(took / 2);
+  });
+});
+
+describeNative("threads", () => {
+  test("give the numbers that one thread gives", async () => {
+    const one = await loadSession({ isolation: "process" });
+    const two = await loadSession({ isolation: "process", threads: 2 });
+    const [first, second] = [await one.run(batchOf(4, 40)), await two.run(batchOf(4, 40))];
+    for (const [index, value] of first.data.entries()) expect(second.data[index]).toBeCloseTo(value, 4);
+  });
+
+  test("sessions share the weights and give the same", async () => {
+    const session = await loadSession({ isolation: "thread", sessions: 3 });
+    const runs = await Promise.all(Array.from({ length: 6 }, () => session.run(batchOf(3, 20))));
+    for (const { data } of runs) expect([...data]).toEqual([...(runs[0]?.data ?? [])]);
+  });
+});
+
+describeNative("the child process", () => {
+  test("when it dies, its runs fail with the cause, and the next one starts another", async () => {
+    const spy = vi.spyOn(ChildProcess.prototype, "unref");
+    const session = await loadSession({ isolation: "process" });
+    const child = spy.mock.contexts.at(-1) as ChildProcess;
+    vi.restoreAllMocks();
+    const alone = [...(await session.run(batchOf(2, 8))).data];
+    const running = rejection(session.run(batchOf(1500, 64)));
+    child.kill("SIGKILL");
+    expect(await running).toBeInstanceOf(BackendRunError);
+    expect((await running).message).toMatch(/CTranslate2's process was ended by SIGKILL/);
+    expect([...(await session.run(batchOf(2, 8))).data]).toEqual(alone);
+  });
+
+  test("an abort rejects with its reason at once, and the session lives on", async () => {
+    const session = await loadSession({ isolation: "process" });
+    const controller = new AbortController();
+    const running = rejection(session.run(batchOf(1500, 64), { signal: controller.signal }));
+    controller.abort(reason);
+    expect(await running).toBe(reason);
+    expect((await session.run(batchOf(2, 8))).shape).toEqual([2, 1]);
+  });
+});
+
+describeNative("memory", () => {
+  test("does not grow with runs, loads and refused loads", () => {
+    const file = join(fixtureFolder("bert-logit"), "ctranslate2/model.ctranslate2/model.bin");
+    const given = ["--expose-gc", script("measure-leaks.mjs"), "--runs", "4000", "--loads", "60", file];
+    const { status, stdout } = spawnSync(process.execPath, given, { encoding: "utf8" });
+    expect(status).toBe(0);
+    const grown = [...stdout.matchAll(/(-?\d+) bytes each at the end/g)].map(([, bytes]) => Number(bytes));
+    expect(grown).toHaveLength(3);
+    const [run, opened, refused] = grown as [number, number, number];
+    // One batch's inputs or outputs kept would be some hundred bytes a run; a model kept, hundreds of thousands.
+    expect(run).toBeLessThan(1500);
+    expect(opened).toBeLessThan(60_000);
+    expect(refused).toBeLessThan(60_000);
+  });
+});
+
+describeNative("a program", () => {
+  const program = (ending: string, isolation: string): string => `
+    import { createRequire } from "node:module";
+    import { ctranslate2 } from ${JSON.stringify(new URL("../dist/index.js", import.meta.url).href)};
+    import { openFixtureFolder } from ${JSON.stringify(new URL("../../conformance/dist/index.js", import.meta.url).href)};
+    const { files } = openFixtureFolder(${JSON.stringify(fixtureFolder("bert-logit"))});
+    const session = await ctranslate2({ isolation: "${isolation}", sessions: 2, threads: 1 }).load({
+      files, profile: { head: { kind: "logit" } }, output: { kinds: ["class-logits"] },
+    });
+    const batch = (rows, columns) => ({
+      rows, columns, inputIds: new Int32Array(rows * columns).fill(9),
+      attentionMask: new Int32Array(rows * columns).fill(1), segmentIds: new Int32Array(rows * columns),
+      lengths: new Int32Array(rows).fill(columns),
+    });
+    await session.run(batch(1, 8));
+    console.log("scored");
+    if ("${ending}" !== "idle") {
+      for (let run = 0; run < 4; run += 1) session.run(batch(1500, 60)).catch(() => undefined);
+      setTimeout(() => {
+        if ("${ending}" === "exit") process.exit(7);
+        throw new Error("a mistake of the program");
+      }, 30);
+    }
+  `;
+
+  test.each([
+    ["idle", "thread", 0],
+    ["idle", "process", 0],
+    ["exit", "thread", 7],
+    ["exit", "process", 7],
+    ["throw", "thread", 1],
+  ])("that ends by %s, isolation %s, ends so", async (ending, isolation, code) => {
+    const child = spawn(process.execPath, ["--input-type=module", "-e", program(ending, isolation)], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let output = "";
+    child.stdout.on("data", (text) => {
+      output += text;
+    });
+    const timer = setTimeout(() => child.kill("SIGKILL"), 60_000);
+    const [status, signal] = await once(child, "close");
+    clearTimeout(timer);
+    expect(output).toBe("scored\n");
+    expect({ status, signal }).toEqual({ status: code, signal: null });
+  });
+});
