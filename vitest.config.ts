@@ -23,15 +23,17 @@ const alone = here === "" ? [`packages/!(${loadedOnce.join("|")})`, "!(packages|
  */
 const slowest = [
   "test/reader.test.ts",
-  "packages/backend-llamacpp/test/conformance.test.ts",
   "packages/crossrank/test/ci.test.ts",
-  "packages/convert/test/reference.test.ts",
   "packages/crossrank/test/auto-conversion.test.ts",
+  "packages/backend-web/test/conformance.test.ts",
+  "packages/backend-llamacpp/test/conformance.test.ts",
   "packages/crossrank/test/eval.test.ts",
   "packages/crossrank/test/convert.test.ts",
-  "packages/conformance/test/planted-faults.test.ts",
-  "packages/crossrank/test/published.test.ts",
-  "packages/backend-llamacpp/test/wrong-files.test.ts",
+  "packages/backend-onnx/test/conformance.test.ts",
+  "packages/backend-kit/test/host.test.ts",
+  "packages/backend-mnn/test/conformance.test.ts",
+  "packages/backend-onnx/test/lifecycle.test.ts",
+  "packages/convert/test/reference.test.ts",
 ];
 
 class LongestFirst extends BaseSequencer {
@@ -55,6 +57,8 @@ const config: ViteUserConfig = {
     // Real runtimes on two cores that others may share: a slow machine must not look like a failure.
     testTimeout: 300_000,
     hookTimeout: 300_000,
+    // By then every result is written: what still holds the process has held nothing else.
+    teardownTimeout: 3000,
     projects: [
       {
         extends: true,
