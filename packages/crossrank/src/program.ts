@@ -13,6 +13,7 @@ type AddCommand = (program: Command, context: Context, version: string) => void;
 const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
   rerank: async () => (await import("./commands/rerank/command.js")).addRerankCommand,
   pull: async () => (await import("./commands/pull/command.js")).addPullCommand,
+  models: async () => (await import("./commands/models/command.js")).addModelsCommand,
   inspect: async () => (await import("./commands/inspect/command.js")).addInspectCommand,
   verify: async () => (await import("./commands/verify/command.js")).addVerifyCommand,
   convert: async () => (await import("./commands/convert/command.js")).addConvertCommand,
