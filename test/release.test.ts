@@ -128,7 +128,7 @@ describe("ONNX Runtime's packages of one platform", () => {
   });
 });
 
-test.each(["backend-mnn", "backend-coreml"])("%s names a package for each of its targets", (name) => {
+test.each(["backend-mnn", "backend-coreml", "backend-ctranslate2"])("%s names a package for each of its targets", (name) => {
   const manifest = manifestOf(name) as {
     readonly name: string;
     readonly napi: { readonly targets: readonly string[] };
