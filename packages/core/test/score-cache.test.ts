@@ -141,7 +141,7 @@ describe("in a call", () => {
     const cache = createMemoryScoreCache();
     const first = callOf(cache);
     expect(await first.take(pairs, undefined)).toEqual([]);
-    first.noteTruncatedQuery(4);
+    first.noteTruncatedQuery("q1", 4);
     await first.keep(scores);
     const second = callOf(cache);
     const hits = await second.take(pairs, undefined);

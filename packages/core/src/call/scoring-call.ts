@@ -236,7 +236,7 @@ export class ScoringCall implements CallProgress {
     this.#truncatedQueries += 1;
     const query = position === undefined ? this.#lastQuery : (this.#parts[position]?.query ?? "");
     this.#cutQueries.set(query, (this.#cutQueries.get(query) ?? 0) + 1);
-    if (position !== undefined) this.#options.cache?.noteTruncatedQuery(position);
+    this.#options.cache?.noteTruncatedQuery(query, position);
   }
 
   /** Scores what the cache does not have. */

@@ -38,8 +38,11 @@ export class CallCache {
   readonly #session: () => Promise<string>;
   readonly #unused: ReturnType<typeof whyNotCached>;
   /** Of the pairs that are to be scored, by position. */
-  readonly #keys = new Map<number, string>();
-  readonly #truncatedQueries = new Set<number>();
+  readonly #missing = new Map<number, { readonly key: string; readonly query: string }>();
+  /** Positions of pairs whose query was cut in their sequence. */
+  readonly #cutPairs = new Set<number>();
+  /** Queries that were cut in a sequence of their own. */
+  readonly #cutQueries = new Set<string>();
   #hits = 0;
   #failure: unknown;
   #failed = false;
@@ -84,7 +87,7 @@ export class CallCache {
    * @throws the signal's reason, once aborted.
    */
   async take(pairs: readonly CheckedPair[], signal: AbortSignal | undefined): Promise<CacheHit[]> {
-    const hits: CacheHit[] = [];
+    const hits: (CacheHit & { readonly sharesQuery: boolean })[] = [];
     if (this.#unused !== undefined || pairs.length === 0) return hits;
     await this.#attempt(signal, async () => {
       const { subtle } = globalThis.crypto ?? {};
@@ -98,7 +101,8 @@ export class CallCache {
         for (const [index, key] of keys.entries()) {
           const position = start + index;
           const kept: unknown = found.get(key);
-          if (kept === undefined) this.#keys.set(position, key);
+          const { query } = window[index] as CheckedPair;
+          if (kept === undefined) this.#missing.set(position, { key, query });
           else if (!isCachedScore(kept)) throw new Error("it holds something that is no score");
           else hits.push(hitOf(position, kept));
         }
@@ -107,12 +111,17 @@ export class CallCache {
     // Part of the pairs may have been found before the cache failed: none of them is taken.
     if (this.#failed) hits.length = 0;
     this.#hits = hits.length;
-    return hits;
+    return this.#tellOnce(hits, pairs);
   }
 
-  /** That the query of a pair was cut, which its score does not say. */
-  noteTruncatedQuery(position: number): void {
-    this.#truncatedQueries.add(position);
+  /**
+   * That a query was cut, which no score says.
+   *
+   * @param position of the pair in whose sequence it was; undefined where it has a sequence of its own.
+   */
+  noteTruncatedQuery(query: string, position: number | undefined): void {
+    if (position === undefined) this.#cutQueries.add(query);
+    else this.#cutPairs.add(position);
   }
 
   /**
@@ -124,11 +133,12 @@ export class CallCache {
     if (this.#unused !== undefined || this.#failed) return;
     await this.#attempt(undefined, async () => {
       let entries = new Map<string, CachedScore>();
-      for (const [position, key] of this.#keys) {
+      for (const [position, { key, query }] of this.#missing) {
         const score = scores[position];
         if (score === undefined || score.logit === null || score.score === null) continue;
         const { logit, score: own, tokens, truncatedTokens } = score;
-        entries.set(key, { logit, score: own, tokens, truncatedTokens, flags: this.#flags(position, score) });
+        const flags = this.#flags(position, query, score);
+        entries.set(key, { logit, score: own, tokens, truncatedTokens, flags });
         if (entries.size < mostCachedAtOnce) continue;
         await this.#cache.setMany(entries);
         entries = new Map();
@@ -137,11 +147,26 @@ export class CallCache {
     });
   }
 
-  #flags(position: number, { truncatedTokensIsMinimum }: PairScore): number {
+  #flags(position: number, query: string, { truncatedTokensIsMinimum }: PairScore): number {
     return (
       (truncatedTokensIsMinimum === true ? cachedFlags.truncatedTokensIsMinimum : 0) |
-      (this.#truncatedQueries.has(position) ? cachedFlags.queryTruncated : 0)
+      (this.#cutPairs.has(position) ? cachedFlags.queryTruncated : 0) |
+      (this.#cutQueries.has(query) ? cachedFlags.sharedQueryTruncated : 0)
     );
+  }
+
+  /** A query with a sequence of its own is told of once, and by the family where that runs it. */
+  #tellOnce(
+    hits: readonly (CacheHit & { readonly sharesQuery: boolean })[],
+    pairs: readonly CheckedPair[],
+  ): CacheHit[] {
+    const told = new Set([...this.#missing.values()].map(({ query }) => query));
+    return hits.map(({ sharesQuery, ...hit }) => {
+      const { query } = pairs[hit.position] as CheckedPair;
+      const isNew = sharesQuery && !told.has(query);
+      if (isNew) told.add(query);
+      return { ...hit, queryTruncated: hit.queryTruncated || isNew };
+    });
   }
 
   async #attempt(signal: AbortSignal | undefined, work: () => Promise<void>): Promise<void> {
@@ -155,7 +180,10 @@ export class CallCache {
   }
 }
 
-function hitOf(position: number, { logit, score, tokens, truncatedTokens, flags }: CachedScore): CacheHit {
+function hitOf(
+  position: number,
+  { logit, score, tokens, truncatedTokens, flags }: CachedScore,
+): CacheHit & { readonly sharesQuery: boolean } {
   const isMinimum = (flags & cachedFlags.truncatedTokensIsMinimum) !== 0;
   return {
     position,
@@ -164,5 +192,6 @@ function hitOf(position: number, { logit, score, tokens, truncatedTokens, flags 
       ...(isMinimum ? { truncatedTokensIsMinimum: true } : {}),
     },
     queryTruncated: (flags & cachedFlags.queryTruncated) !== 0,
+    sharesQuery: (flags & cachedFlags.sharedQueryTruncated) !== 0,
   };
 }

@@ -8,12 +8,18 @@ export interface CachedScore {
   readonly tokens: number;
   /** Document tokens that were cut off. */
   readonly truncatedTokens: number;
-  /** As bits of {@link cachedFlags}. */
+  /** What else is said of the pair: bits that core alone reads, 0 to 7. */
   readonly flags: number;
 }
 
 /** What else a call says of a pair, in its result and in its warnings, as bits. */
-export const cachedFlags = { truncatedTokensIsMinimum: 1, queryTruncated: 2 } as const;
+export const cachedFlags = {
+  truncatedTokensIsMinimum: 1,
+  /** In this pair, whose sequence holds both. */
+  queryTruncated: 2,
+  /** In its own sequence, which all pairs of the query share. */
+  sharedQueryTruncated: 4,
+} as const;
 
 /** Whether a cache gives what it may: a number that is none, or a count below 0, makes no score. */
 export function isCachedScore(value: unknown): value is CachedScore {
@@ -30,7 +36,7 @@ export function isCachedScore(value: unknown): value is CachedScore {
     isCount(tokens) &&
     isCount(truncatedTokens) &&
     isCount(flags) &&
-    (flags as number) <= 3
+    (flags as number) <= 7
   );
 }
 
