@@ -38,8 +38,9 @@ export interface RowSource {
 /** Tensors begin at multiples of this, the format's own default. */
 const alignment = 32;
 
-/** Numbers of a tensor in memory at a time, unless a single row has more. */
+/** Numbers of a tensor in memory at a time, unless a single row has more; fewer where each takes long to encode. */
 const chunkNumbers = 1 << 20;
+const slowChunkNumbers = 1 << 17;
 
 /**
  * Writes a GGUF file, version 3, little-endian: magic, counts, metadata, the tensors' places, padding, the tensors
@@ -74,7 +75,8 @@ export async function writeGgufFile(
     await write(header);
     for (const [index, { name, type, weight }] of tensors.entries()) {
       const [rows = 1] = weight.shape;
-      const chunk = Math.max(1, Math.floor(chunkNumbers / (sizeOf(weight) / rows)));
+      const most = layouts[type].block > 32 ? slowChunkNumbers : chunkNumbers;
+      const chunk = Math.max(1, Math.floor(most / (sizeOf(weight) / rows)));
       for (let from = 0; from < rows; from += chunk) {
         signal?.throwIfAborted();
         const numbers = await weight.rows(from, Math.min(rows, from + chunk));
