@@ -2,9 +2,13 @@ import { randomBytes } from "node:crypto";
 import { copyFile, mkdir, readFile, realpath, rename, rm, stat, symlink } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
 import { FileWriteError, writeWholeFile } from "@crossrank/disk";
-import { getRepoFolderName } from "@huggingface/hub";
 import { CacheError } from "./errors.js";
 import type { RepositoryKind } from "./repository-kind.js";
+
+/** As every client of the hub names the folder of a repository, e.g. `models--BAAI--bge-reranker-base`. */
+function folderNameOf(kind: RepositoryKind, name: string): string {
+  return [`${kind}s`, ...name.split("/")].join("--");
+}
 
 /** A full commit hash, the only revision that never moves. */
 export function isCommit(revision: string): boolean {
@@ -39,7 +43,7 @@ export class RepositoryCache {
     this.kind = facts.kind;
     this.cacheFolder = resolve(facts.cacheFolder);
     const { kind: type, model: name } = facts;
-    this.repositoryFolder = join(this.cacheFolder, getRepoFolderName({ type, name }));
+    this.repositoryFolder = join(this.cacheFolder, folderNameOf(type, name));
     this.#symlinks = facts.symlinks;
   }
 

@@ -1,5 +1,4 @@
 import { createHash } from "node:crypto";
-import { datasetInfo, listFiles, modelInfo } from "@huggingface/hub";
 import { isCommit, type RepositoryCache, readIfThere } from "./cache.js";
 import { type Connection, createApiFetch } from "./connection.js";
 import { HubError, HubNotFoundError, HubResponseError } from "./errors.js";
@@ -19,7 +18,8 @@ export async function fetchCommit(
 ): Promise<string> {
   const { kind, model, endpoint } = connection;
   const place = `/${apiPath(kind, model)}/revision`;
-  const info = await asking(connection, place, () => {
+  const info = await asking(connection, place, async () => {
+    const { datasetInfo, modelInfo } = await hubClient();
     const question = {
       name: model,
       revision,
@@ -62,6 +62,11 @@ export async function fetchListing(
   }
 }
 
+/** Loaded where the hub is asked: most processes read what is on the disk. */
+function hubClient(): Promise<typeof import("@huggingface/hub")> {
+  return import("@huggingface/hub");
+}
+
 async function fetchTree(
   connection: Connection,
   commit: string,
@@ -70,6 +75,7 @@ async function fetchTree(
   const files = new Map<string, ListedFile>();
   const place = `/${apiPath(connection.kind, connection.model)}/tree/${commit}`;
   await asking(connection, place, async () => {
+    const { listFiles } = await hubClient();
     const entries = listFiles({
       repo: { type: connection.kind, name: connection.model },
       revision: commit,
