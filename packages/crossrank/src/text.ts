@@ -1,7 +1,13 @@
 // Text on its way to a terminal: what of foreign text must not get there, how wide it is, and numbers.
 import type { Scale } from "@crossrank/core";
 
-const segmenter = new Intl.Segmenter("en", { granularity: "grapheme" });
+let segmenter: Intl.Segmenter | undefined;
+
+/** Made where a line needs it: its tables take longer to load than most commands have need of. */
+function graphemesOf(line: string): Iterable<Intl.SegmentData> {
+  segmenter ??= new Intl.Segmenter("en", { granularity: "grapheme" });
+  return segmenter.segment(line);
+}
 
 /** East Asian wide characters and pictures, which take two columns. */
 const wide =
@@ -19,7 +25,7 @@ export function toSingleLine(text: string): string {
 export function displayWidth(line: string): number {
   if (/^[ -~]*$/.test(line)) return line.length;
   let width = 0;
-  for (const { segment } of segmenter.segment(line)) width += widthOf(segment);
+  for (const { segment } of graphemesOf(line)) width += widthOf(segment);
   return width;
 }
 
@@ -31,7 +37,7 @@ export function fitToWidth(text: string, columns: number): string {
   if (text.length <= most && displayWidth(line) <= columns) return line;
   let kept = "";
   let width = 0;
-  for (const { segment } of segmenter.segment(line)) {
+  for (const { segment } of graphemesOf(line)) {
     width += widthOf(segment);
     if (width > columns - 1) break;
     kept += segment;
