@@ -143,6 +143,52 @@ CASES = {
         2,
         PLAIN,
     ),
+    "llama-scaled-positions": (
+        {
+            "model_type": "llama",
+            **DECODER,
+            "head_dim": 16,
+            "pad_token_id": None,
+            "rope_theta": 10000.0,
+            "max_position_embeddings": 512,
+            "rope_scaling": {
+                "rope_type": "llama3",
+                "factor": 8.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 64,
+            },
+        },
+        1,
+        LONG,
+    ),
+    "qwen2-linear-positions": (
+        {
+            **QWEN2,
+            "pad_token_id": None,
+            "max_position_embeddings": 512,
+            "rope_scaling": {"type": "linear", "factor": 4.0},
+        },
+        1,
+        LONG,
+    ),
+    "llama-bidirectional": (
+        {"model_type": "llama_bidirec", **DECODER, "pad_token_id": 3, "pooling": "avg", "temperature": 1.0},
+        1,
+        PLAIN,
+    ),
+    "llama-bidirectional-temperature": (
+        {
+            "model_type": "llama_bidirec",
+            **DECODER,
+            "num_key_value_heads": 4,
+            "pad_token_id": 3,
+            "pooling": "avg",
+            "temperature": 0.25,
+        },
+        2,
+        PLAIN,
+    ),
     "mpnet-one-label": (MPNET, 1, LONG),
     "mpnet-two-labels": ({**MPNET, "relative_attention_num_buckets": 40}, 2, LONG),
 }
@@ -162,12 +208,44 @@ def numbers(name: str, count: int) -> torch.Tensor:
     return torch.tensor(values, dtype=torch.float64).float()
 
 
+class Bidirectional(torch.nn.Module):
+    """NVIDIA's rule, written down: Llama whose masks hide padding alone, the mean of all tokens, a temperature.
+
+    NeMo AutoModel, `components/models/llama_bidirectional/model.py` at 04fb006. `is_causal` is what masks of transformers
+    5.24.0 go by (`masking_utils.py`, create_causal_mask).
+    """
+
+    def __init__(self, config: transformers.PretrainedConfig, pooling: str, temperature: float) -> None:
+        super().__init__()
+        assert pooling == "avg"
+        config.is_causal = False
+        self.config, self.temperature = config, temperature
+        self.model = transformers.LlamaModel(config)
+        for layer in self.model.layers:
+            layer.self_attn.is_causal = False
+        self.score = torch.nn.Linear(config.hidden_size, config.num_labels, bias=False)
+
+    def forward(self, ids: torch.Tensor, attention_mask: torch.Tensor, **more: torch.Tensor) -> object:
+        states = self.model(ids, attention_mask=attention_mask, **more).last_hidden_state
+        mask = attention_mask[..., None].to(states.dtype)
+        logits = self.score((states * mask).sum(1) / mask.sum(1)) / self.temperature
+        return transformers.modeling_outputs.SequenceClassifierOutput(logits=logits)
+
+
 def model_of(settings: dict, labels: int) -> torch.nn.Module:
     given = dict(settings)
     kind = given.pop("model_type")
-    config = transformers.AutoConfig.for_model(kind, **given, num_labels=labels)
-    config._attn_implementation = "eager"
-    model = transformers.AutoModelForSequenceClassification.from_config(config)
+    if kind == "llama_bidirec":
+        pooled = {name: given.pop(name) for name in ("pooling", "temperature")}
+        config = transformers.AutoConfig.for_model("llama", **given, num_labels=labels)
+        config._attn_implementation = "eager"
+        model = Bidirectional(config, **pooled)
+        states = [model.model(torch.tensor([ids])).last_hidden_state[0, 0] for ids in ([5, 6, 7], [5, 6, 8])]
+        assert (states[0] - states[1]).abs().max() > 0, "the first token does not see the last"
+    else:
+        config = transformers.AutoConfig.for_model(kind, **given, num_labels=labels)
+        config._attn_implementation = "eager"
+        model = transformers.AutoModelForSequenceClassification.from_config(config)
     tensors = {}
     for name, tensor in model.state_dict().items():
         values = numbers(name, tensor.numel()).reshape(tensor.shape)

@@ -1,7 +1,7 @@
 // Builds packages/backend-mnn/test/fixtures: conformance fixtures as .mnn files, with the clean ONNX of
 // @crossrank/convert (built) in between.
 //
-//   node lab/mnn/build-fixtures.mjs PYTHON
+//   node lab/mnn/build-fixtures.mjs PYTHON [NAME…]     # default: all of them
 //
 // bert-logit_torch-export.mnn is not built again: mnnconvert 3.6.1 made it of bert-logit/onnx/model.onnx, torch's own
 // export, without a complaint, and it scores wrongly by up to 6.9. The same command again, at random, makes that file or
@@ -12,7 +12,7 @@
 // on each run it installs a further package with pip and reports the conversion to its makers (MNN/tools/utils/log.py
 // of 3.6.1). The native function that it wraps does neither.
 import { execFileSync } from "node:child_process";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -20,7 +20,7 @@ import { openFixtures } from "../../packages/conformance/dist/index.js";
 import { createOnnxWriter, describeModel } from "../../packages/convert/dist/index.js";
 import { readProfile } from "../../packages/core/dist/index.js";
 
-const [, , python = "python3"] = process.argv;
+const [, , python = "python3", ...only] = process.argv;
 const target = fileURLToPath(new URL("../../packages/backend-mnn/test/fixtures/", import.meta.url));
 
 const dtypes = {
@@ -31,6 +31,7 @@ const dtypes = {
 const wanted = {
   "bert-logit": ["fp32", "fp16", "int8"],
   "bert-cosine-mean": ["fp32"],
+  "bert-late": ["fp32"],
   "roberta-logit": ["fp32"],
   "xlm-roberta-logit": ["fp32"],
   // Which the backend refuses: wrong in the batches after one of a single row.
@@ -38,9 +39,11 @@ const wanted = {
 };
 
 const folder = await mkdtemp(join(tmpdir(), "crossrank-mnn-"));
-const facts = {};
+const origin = join(target, "origin.json");
+const facts = JSON.parse(await readFile(origin, "utf8"));
 try {
   for (const [name, precisions] of Object.entries(wanted)) {
+    if (only.length > 0 && !only.includes(name)) continue;
     const [{ files }] = openFixtures([name]);
     const { profile } = await readProfile(files);
     const description = await describeModel(files, profile, {});
@@ -56,7 +59,7 @@ try {
 } finally {
   await rm(folder, { recursive: true });
 }
-await writeFile(join(target, "origin.json"), `${JSON.stringify(facts, undefined, 2)}\n`);
+await writeFile(origin, `${JSON.stringify(facts, undefined, 2)}\n`);
 
 async function convert(onnx, name, extra) {
   await mkdir(target, { recursive: true });

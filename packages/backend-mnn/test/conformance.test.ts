@@ -33,7 +33,7 @@ if (hasAddon) {
       backend: () => mnn({ ...one, isolation: "thread" }),
       fixtures: [
         ...names.map((name) => fixture(name, [dtype])),
-        ...(dtype === "fp32" ? [fixture("bert-cosine-mean")] : []),
+        ...(dtype === "fp32" ? [fixture("bert-cosine-mean"), fixture("bert-late")] : []),
         // Families that this backend does not have.
         ...openFixtures(["qwen3-yes-no", "qwen3-listwise"]),
       ].map((one) => sampledCases(one)),
@@ -42,7 +42,13 @@ if (hasAddon) {
       deviations:
         dtype === "fp32"
           ? []
-          : [{ check: "coverage", reason: "bi-encoders are tried in fp32", expect: /bi-encoder/ }],
+          : [
+              {
+                check: "coverage",
+                reason: "other families are tried in fp32",
+                expect: /bi-encoder, late-interaction/,
+              },
+            ],
     });
   }
 
@@ -50,7 +56,7 @@ if (hasAddon) {
   await defineConformanceSuite({
     runner: sampledRunner({ name: "child", every: 4 }),
     backend: () => mnn({ sessions: 2 }),
-    fixtures: [fixture("bert-logit"), fixture("bert-cosine-mean")].map((one) => sampledCases(one)),
+    fixtures: ["bert-logit", "bert-cosine-mean", "bert-late"].map((name) => sampledCases(fixture(name))),
     tolerance: 2e-3,
   });
 }

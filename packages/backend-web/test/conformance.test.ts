@@ -6,7 +6,14 @@ import { fixtureFolder, gpuArguments, listFolder, openScene } from "./browser/sc
 // The suite runs in a page of a real Chromium without a screen, and vitest asks it for one test after the other.
 
 /** One of every family, and a head of several modules. */
-const someOfAll = ["bert-logit", "bert-cosine-mean", "modernbert-chain", "qwen3-yes-no", "qwen3-listwise"];
+const someOfAll = [
+  "bert-logit",
+  "bert-cosine-mean",
+  "modernbert-chain",
+  "qwen3-yes-no",
+  "qwen3-listwise",
+  "bert-late",
+];
 
 const variants = [
   {

@@ -78,19 +78,19 @@ const shapes: Readonly<Record<string, Shape>> = {
     batchSize: { exactly: 3 },
     sequenceLengths: [16, 32, 64],
     concurrentRuns: 3,
-    fixtures: ["bert-logit", "bert-cosine-mean"],
+    fixtures: ["bert-logit", "bert-cosine-mean", "bert-late"],
   },
   "buckets shorter than the model": {
     batchSize: { max: 2 },
     sequenceLengths: [24, 48],
-    fixtures: ["xlm-roberta-logit", "bert-cosine-cls"],
+    fixtures: ["xlm-roberta-logit", "bert-cosine-cls", "bert-late"],
   },
   "one row, at most 40 tokens": {
     batchSize: { max: 1 },
     batchPreference: { rows: 1, tokens: 64, padding: 0 },
     maxSequenceLength: 40,
     concurrentRuns: 2,
-    fixtures: ["bert-two-class", "bert-cosine-mean"],
+    fixtures: ["bert-two-class", "bert-cosine-mean", "bert-late-original"],
   },
 };
 

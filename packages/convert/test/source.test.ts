@@ -860,6 +860,7 @@ test("the architectures are those that are said", () => {
     "qwen2",
     "gemma",
     "llama",
+    "llama_bidirec",
     "mistral",
   ]);
 });

@@ -57,6 +57,70 @@ async function worstIn(writer: ArtifactWriter, backend: Backend, model: TinyMode
   }
 }
 
+describe("Llama without a causal mask", () => {
+  const model = tinyModel("llama-bidirectional");
+  const describing = (more: Readonly<Record<string, unknown>>) =>
+    describeModel(filesOfTiny(model, more), profileOfTiny(model));
+  const code = (name: string) => ({
+    architectures: [name],
+    auto_map: { AutoModelForSequenceClassification: `llama_bidirectional_model.${name}` },
+  });
+
+  test("is what NVIDIA's code computes, and no other code of a repository", async () => {
+    const own = code("LlamaBidirectionalForSequenceClassification");
+    const { head, layers } = await describing({ ...own, is_causal: false });
+    expect(head).toMatchObject({ pooling: "mean", classes: 1 });
+    expect(layers.map(({ attention }) => attention.causal)).toEqual([false, false]);
+    await expect(describing(code("LlamaBidirectionalModel"))).rejects.toThrow(/auto_map/);
+  });
+
+  test.each<[Readonly<Record<string, unknown>>, RegExp]>([
+    [{ pooling: "last" }, /pooling "last"/],
+    [{ pooling: "cls" }, /pooling "cls"/],
+    [{ temperature: 0 }, /temperature/],
+    [{ is_causal: true }, /is_causal true/],
+    [{ sliding_window: 16 }, /sliding_window/],
+  ])("refuses %j", async (more, message) => {
+    await expect(describing(more)).rejects.toThrow(message);
+  });
+});
+
+describe("scaled positions", () => {
+  const model = tinyModel("llama-scaled-positions");
+  const given = model.config["rope_scaling"] as Readonly<Record<string, unknown>>;
+  const describing = (rope_scaling: unknown) =>
+    describeModel(filesOfTiny(model, { rope_scaling }), profileOfTiny(model));
+
+  test("are those of transformers 5's rope_parameters, too", async () => {
+    const later = { rope_scaling: undefined, rope_parameters: { ...given, rope_theta: 10_000 } };
+    const positionsOf = async (more: Readonly<Record<string, unknown>>) =>
+      (await describeModel(filesOfTiny(model, more), profileOfTiny(model))).layers[0]?.attention.positions;
+    expect(await positionsOf(later)).toEqual(await positionsOf({}));
+    expect((await positionsOf({}))?.kind).toBe("scaled-rotary");
+  });
+
+  test.each<[string, unknown]>([
+    ["yarn", { rope_type: "yarn", factor: 4 }],
+    ["dynamic", { rope_type: "dynamic", factor: 4 }],
+    ["longrope", { rope_type: "longrope", long_factor: [1], short_factor: [1] }],
+    ["an entry that is not known", { ...given, attention_factor: 2 }],
+    ["no factor", { ...given, factor: undefined }],
+    ["a factor below 1", { ...given, factor: 0.5 }],
+    ["bounds the wrong way round", { ...given, low_freq_factor: 4, high_freq_factor: 1 }],
+  ])("%s is refused", async (_, scaling) => {
+    await expect(describing(scaling)).rejects.toThrow(/rope_scaling/);
+  });
+
+  test("no other format leaves them out in silence", async () => {
+    const profile = profileOfTiny(model);
+    const description = await describeModel(filesOfTiny(model), profile);
+    expect(() => ggufWriter.check(description, profile, "F32")).toThrow(UnsupportedConversionError);
+    expect(() => createMlpackageWriter().check(description, profile, "fp16")).toThrow(
+      UnsupportedConversionError,
+    );
+  });
+});
+
 test("the last token of a model without padding is the last one, whatever it is", async () => {
   const model = tinyModel("qwen3-padding");
   const { head } = await describeModel(filesOfTiny(model, { pad_token_id: null }), profileOfTiny(model));

@@ -195,6 +195,47 @@ describe("a model that the catalogue knows", () => {
     expect(profile.instructedTemplate).toContainEqual({ text: "instruction", segment: 0 });
   });
 
+  test("llama-nemotron-rerank, a classifier that is asked in words, by its base and by its repository", async () => {
+    const names: Readonly<Record<string, string>> = {
+      "<bos>": "<|begin_of_text|>",
+      "<eos>": "<|end_of_text|>",
+    };
+    const tokenizer = (own: Json): Json => {
+      const added = own["added_tokens"] as readonly { readonly content: string }[];
+      const kept = { ...own, added_tokens: added.filter(({ content }) => content in names) };
+      return JSON.parse(JSON.stringify(kept).replaceAll(/<(?:bos|eos)>/g, (found) => names[found] as string));
+    };
+    const model = {
+      fixture: "gemma-yes",
+      tokenizer,
+      config: {
+        architectures: ["LlamaBidirectionalForSequenceClassification"],
+        model_type: "llama_bidirec",
+        auto_map: { AutoModelForSequenceClassification: "code.LlamaBidirectionalForSequenceClassification" },
+        id2label: { 0: "LABEL_0" },
+      },
+    };
+    for (const evidence of [
+      { base: "nvidia/llama-nemotron-rerank-1b-v2" },
+      { repository: "nvidia/llama-nemotron-rerank-1b-v2" },
+    ]) {
+      const { profile } = await read({ ...model, ...evidence });
+      expect(profile).toMatchObject({
+        family: "cross-encoder",
+        head: { kind: "logit" },
+        activation: "identity",
+      });
+      expect(profile.pairTemplate.slice(-4)).toEqual([
+        { literal: "question:", segment: 0 },
+        { text: "query", segment: 0 },
+        { literal: " \n \n passage:", segment: 0 },
+        { text: "document", segment: 0 },
+      ]);
+    }
+    // A bidirectional Llama of somebody else's is asked in somebody else's words.
+    await expect(read(model)).rejects.toThrow(/pairTemplate/);
+  });
+
   test("bge-reranker-v2-gemma, as its crossrank.json here says it", async () => {
     const { profile } = await read({ fixture: "gemma-yes", card: gemmaCard });
     const own = at("gemma-yes", "crossrank.json");

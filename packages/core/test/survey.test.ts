@@ -59,15 +59,20 @@ const tokenizers: Readonly<Record<string, string>> = {
   llama_bidirec: "gemma-yes",
 };
 
-/** A Mistral's special tokens in place of Gemma's. */
-function asMistral(tokenizer: Json): Json {
-  const names: Readonly<Record<string, string>> = { "<bos>": "<s>", "<eos>": "</s>" };
+/** Special tokens of others, by their `model_type`, in place of Gemma's. */
+const specials: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  mistral: { "<bos>": "<s>", "<eos>": "</s>" },
+  llama_bidirec: { "<bos>": "<|begin_of_text|>", "<eos>": "<|end_of_text|>" },
+};
+
+function renamed(tokenizer: Json, names: Readonly<Record<string, string>>): Json {
+  const hasUnknown = names["<bos>"] === "<s>";
   const kept = (tokenizer["added_tokens"] as readonly { readonly content: string }[]).filter(
-    ({ content }) => content in names || content === "<unk>",
+    ({ content }) => content in names || (hasUnknown && content === "<unk>"),
   );
-  const renamed = { ...tokenizer, added_tokens: kept };
+  const own = { ...tokenizer, added_tokens: kept };
   const spelling = (found: string): string => `"${names[found.slice(1, -1)] ?? found}"`;
-  return JSON.parse(JSON.stringify(renamed).replaceAll(/"<(?:bos|eos)>"/g, spelling)) as Json;
+  return JSON.parse(JSON.stringify(own).replaceAll(/"<(?:bos|eos)>"/g, spelling)) as Json;
 }
 
 function filesOf({
@@ -100,7 +105,8 @@ function filesOf({
       ...config,
     };
     const tokenizer = json(own, "tokenizer.json");
-    content["tokenizer.json"] = type === "mistral" ? asMistral(tokenizer) : tokenizer;
+    const others = specials[type ?? ""];
+    content["tokenizer.json"] = others === undefined ? tokenizer : renamed(tokenizer, others);
     if (type === "qwen3" && architecture === "JinaForRanking") {
       content["tokenizer.json"] = json("qwen3-listwise", "tokenizer.json");
     }
@@ -186,7 +192,7 @@ test("every repository of the survey has its outcome", async () => {
     } else if (reads === undefined || weights !== undefined) count.refused += 1;
     else count.reads += 1;
   }
-  expect(count).toEqual({ reads: 86, refused: 23, elsewhere: 27 });
+  expect(count).toEqual({ reads: 87, refused: 22, elsewhere: 27 });
   expect(wrong).toEqual([]);
   expect(repositories).toHaveLength(136);
 }, 120_000);

@@ -10,10 +10,13 @@ export function halvedRotation({ layers }: ModelDescription, tokens: number): nu
   let most = 0;
   for (const { attention } of layers) {
     const { positions, headSize, reach } = attention;
-    if (positions.kind !== "rotary") continue;
+    if (positions.kind !== "rotary" && positions.kind !== "scaled-rotary") continue;
     const distance = Math.min(tokens - 1, reach ?? tokens);
     for (let index = 0; index < headSize / 2; index += 1) {
-      const frequency = positions.theta ** ((-2 * index) / headSize);
+      const frequency =
+        positions.kind === "rotary"
+          ? positions.theta ** ((-2 * index) / headSize)
+          : (positions.frequencies[index] as number);
       most = Math.max(most, distance * (frequency - cutToHalf(frequency)));
     }
   }

@@ -1,5 +1,5 @@
 import { domains } from "@crossrank/formats/onnx";
-import type { Attention, Norm } from "../source/description.js";
+import type { Attention, AttentionPositions, Norm } from "../source/description.js";
 import { bucketScores } from "./buckets.js";
 import { relativeScores } from "./disentangled.js";
 import type { Emitter } from "./emitter.js";
@@ -30,6 +30,7 @@ export function attend(place: Place): string {
     case "absolute":
       return keepsFirst || attention.causal || attention.reach !== undefined ? fused(place) : packed(place);
     case "rotary":
+    case "scaled-rotary":
       return fused(place);
     case "disentangled":
       return explicit(place);
@@ -77,8 +78,8 @@ function fused({ emitter, sequence, attention, x, keepsFirst, name }: Place): st
         ...emitter.linears(x, [key, value], `${name}.kv`, [`${name}.k`, `${name}.v`]),
       ]
     : emitter.linears(x, [query, key, value], `${name}.qkv`, [`${name}.q`, `${name}.k`, `${name}.v`]);
-  if (positions.kind === "rotary") {
-    const { cos, sin } = angles(emitter, sequence, positions.theta, attention.headSize);
+  if (positions.kind === "rotary" || positions.kind === "scaled-rotary") {
+    const { cos, sin } = angles(emitter, sequence, positions, attention.headSize);
     const rotate = (vectors: string): string =>
       graph.node("RotaryEmbedding", [vectors, graph.integers([0]), cos, sin], `${vectors}.rotated`, {
         domain: domains.microsoft,
@@ -126,8 +127,8 @@ function explicit({ emitter, sequence, attention, x, keepsFirst, name }: Place):
   let query = split("query", heads, attention.queryNorm);
   let key = split("key", keyValueHeads, attention.keyNorm);
   let value = split("value", keyValueHeads);
-  if (positions.kind === "rotary") {
-    const { cos, sin } = angles(emitter, sequence, positions.theta, headSize);
+  if (positions.kind === "rotary" || positions.kind === "scaled-rotary") {
+    const { cos, sin } = angles(emitter, sequence, positions, headSize);
     // The first place's angle is 0.
     if (!keepsFirst) query = rotated(emitter, query, { cos, sin, headSize });
     key = rotated(emitter, key, { cos, sin, headSize });
@@ -193,16 +194,16 @@ function repeated(emitter: Emitter, x: string, { heads, keyValueHeads, headSize 
 function angles(
   emitter: Emitter,
   sequence: Sequence,
-  theta: number,
+  positions: Extract<AttentionPositions, { kind: "rotary" | "scaled-rotary" }>,
   headSize: number,
 ): { readonly cos: string; readonly sin: string } {
   const { graph } = emitter;
-  const name = `rotary.${theta}`;
+  const name = positions.kind === "rotary" ? `rotary.${positions.theta}` : "rotary.scaled";
   const angle = sequence.shared(name, () => {
-    const frequencies = Array.from(
-      { length: headSize / 2 },
-      (_, index) => 1 / theta ** ((2 * index) / headSize),
-    );
+    const frequencies =
+      positions.kind === "scaled-rotary"
+        ? positions.frequencies
+        : Array.from({ length: headSize / 2 }, (_, index) => 1 / positions.theta ** ((2 * index) / headSize));
     const row = emitter.floats(`${name}.frequencies`, frequencies, [1, headSize / 2]);
     const places = emitter.cast(sequence.positions, "float32", `${name}.places`);
     const column = graph.node("Unsqueeze", [places, graph.integers([1])], `${name}.column`);

@@ -1,5 +1,6 @@
 import type { Attention, AttentionPositions } from "../source/description.js";
 import { relativeBucket } from "../source/relative-bucket.js";
+import { frequenciesOf } from "../source/rope.js";
 import { multiply, normalise, project, readAll, type Vectors, vectors } from "./matrix.js";
 import type { Pace } from "./pace.js";
 
@@ -29,9 +30,10 @@ export async function attend(
   const value = await project(hidden, attention.value, pace);
   if (attention.queryNorm !== undefined) await normalise(query, attention.queryNorm, headSize);
   if (attention.keyNorm !== undefined) await normalise(key, attention.keyNorm, headSize);
-  if (positions.kind === "rotary") {
-    rotate(query, spans, headSize, positions.theta);
-    rotate(key, spans, headSize, positions.theta);
+  if (positions.kind === "rotary" || positions.kind === "scaled-rotary") {
+    const frequencies = frequenciesOf(positions, headSize);
+    rotate(query, spans, headSize, frequencies);
+    rotate(key, spans, headSize, frequencies);
   }
   const bias = await relativeBias(attention, relative, spans, pace);
   const context = vectors(hidden.count, heads * headSize);
@@ -154,13 +156,13 @@ function transpose({ data, count, width }: Vectors): Float64Array {
  * (transformers `modeling_rope_utils.py`, compute_default_rope_parameters): at place 8,000 the rounding itself moves
  * an angle by 5e-4, and a model is trained with it.
  */
-function rotate(x: Vectors, spans: readonly Span[], headSize: number, theta: number): void {
+function rotate(x: Vectors, spans: readonly Span[], headSize: number, frequencies: readonly number[]): void {
   const half = headSize / 2;
   const longest = Math.max(0, ...spans.map(({ length }) => length));
   const cosines = new Float64Array(longest * half);
   const sines = new Float64Array(longest * half);
   for (let i = 0; i < half; i += 1) {
-    const frequency = Math.fround(1 / Math.fround(theta ** Math.fround((2 * i) / headSize)));
+    const frequency = frequencies[i] as number;
     for (let place = 0; place < longest; place += 1) {
       const angle = Math.fround(place * frequency);
       cosines[place * half + i] = Math.cos(angle);

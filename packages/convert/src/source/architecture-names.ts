@@ -16,6 +16,7 @@ export const architectureNames = {
   qwen2: "Qwen2",
   gemma: "Gemma",
   llama: "Llama",
+  llama_bidirec: "Llama without a causal mask",
   mistral: "Mistral",
 } as const;
 

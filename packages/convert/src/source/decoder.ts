@@ -1,8 +1,9 @@
 import * as z from "zod/mini";
-import { plusOne } from "./derived-weight.js";
+import { dividedBy, plusOne } from "./derived-weight.js";
 import type { Activation, Layer, Linear, ModelDescription, Norm, OutputHead } from "./description.js";
 import { classifierLinear, findPrefix, headSizeOf, linear, requirePairs, rmsNorm } from "./parts.js";
-import { plainTheta } from "./rope.js";
+import { plainTheta, rotaryPositions } from "./rope.js";
+import { shortened } from "./shortened.js";
 import {
   type ActivationName,
   activationName,
@@ -39,6 +40,8 @@ interface Kind {
   readonly windows?: "all" | "setting";
   /** `pad_token_id` where config.json does not say. */
   readonly padding?: number;
+  /** Every token sees every other, and a classifier reads the mean of all of them. */
+  readonly isBidirectional?: boolean;
 }
 
 const kinds: Readonly<Record<string, Kind>> = {
@@ -46,6 +49,8 @@ const kinds: Readonly<Record<string, Kind>> = {
   qwen2: { bias: "query-key-value", headNorms: false, isGemma: false, tied: false, windows: "setting" },
   gemma: { bias: "setting", headNorms: false, headSize: 256, isGemma: true, tied: true, padding: 0 },
   llama: { bias: "setting", headNorms: false, isGemma: false, tied: false },
+  // NVIDIA's, of code of its own (NeMo AutoModel, `components/models/llama_bidirectional/model.py` at 04fb006).
+  llama_bidirec: { bias: "setting", headNorms: false, isGemma: false, tied: false, isBidirectional: true },
   mistral: { bias: "none", headNorms: false, isGemma: false, tied: false, windows: "all" },
 };
 
@@ -92,7 +97,6 @@ const schema: z.ZodMiniType<Settings> = z.object({
   layer_types: z.optional(z.array(z.enum(layerTypes))),
   pad_token_id: z.optional(tokenId),
   mlp_bias: only(false),
-  is_causal: only(true),
   use_bidirectional_attention: only(false),
   use_mrope: only(false),
 });
@@ -105,6 +109,7 @@ export async function describeDecoder(source: Source): Promise<ModelDescription>
   const { model, profile, weights } = source;
   const kind = kinds[String(source.config["model_type"])] as Kind;
   const config = readSettings(source, schema);
+  requireCausality(source, kind);
   const reaches = reachesOf(source, kind, config);
   const { hidden_size: hidden, vocab_size: vocabulary } = config;
   const prefix = findPrefix(source, "model.", "embed_tokens.weight");
@@ -125,6 +130,16 @@ export async function describeDecoder(source: Source): Promise<ModelDescription>
     finalNorm: norm(source, kind, config, `${prefix}norm`),
     head: await head(source, kind, config, word),
   };
+}
+
+/** `is_causal` is what transformers' masks go by; NVIDIA's code sets it, and files saved by it may hold it. */
+function requireCausality(source: Source, { isBidirectional = false }: Kind): void {
+  const { is_causal: causal } = source.config;
+  if (causal === undefined || causal === !isBidirectional) return;
+  throw unsupported(
+    source,
+    `config.json has is_causal ${shortened(JSON.stringify(causal) ?? "")}, which is not supported of ${String(source.config["model_type"])}`,
+  );
 }
 
 /** A decoder's window where config.json names none, and does not say null (`configuration_{mistral,qwen2,qwen3}.py`). */
@@ -194,8 +209,8 @@ function layer(source: Source, kind: Kind, config: Settings, name: string, reach
       ),
       ...(kind.headNorms ? { queryNorm: headNorm("q_norm"), keyNorm: headNorm("k_norm") } : {}),
       scale: 1 / Math.sqrt(headSize),
-      positions: { kind: "rotary", theta: thetaOf(source, config) },
-      causal: true,
+      positions: positionsOf(source, config, headSize),
+      causal: kind.isBidirectional !== true,
       ...(reach === undefined ? {} : { reach }),
     },
     attentionNorm: norm(source, kind, config, `${name}.input_layernorm`),
@@ -210,13 +225,9 @@ function layer(source: Source, kind: Kind, config: Settings, name: string, reach
 }
 
 /** transformers 4 has `rope_scaling` beside `rope_theta`, transformers 5 both in `rope_parameters`. */
-function thetaOf(source: Source, config: Settings): number {
+function positionsOf(source: Source, config: Settings, headSize: number): ReturnType<typeof rotaryPositions> {
   plainTheta(source, "partial_rotary_factor", pick(source, "partial_rotary_factor"));
-  return (
-    plainTheta(source, "rope_scaling", source.config["rope_scaling"]) ??
-    plainTheta(source, "rope_parameters", source.config["rope_parameters"]) ??
-    config.rope_theta
-  );
+  return rotaryPositions(source, config.rope_theta, headSize);
 }
 
 function pick({ config }: Source, name: string): Record<string, unknown> | undefined {
@@ -271,6 +282,7 @@ async function head(source: Source, kind: Kind, config: Settings, word: string):
  * on the last one (transformers 4.57.6 and 5.24.0, `modeling_layers.py`, GenericForSequenceClassification).
  */
 function lastTokenHead(source: Source, kind: Kind, config: Settings, classes: number): OutputHead {
+  if (kind.isBidirectional === true) return meanHead(source, config, classes);
   const usual = source.nulls.has("pad_token_id") ? undefined : kind.padding;
   const passedOver = config.pad_token_id ?? usual;
   const linear = classifierLinear(source, "score", classes, config.hidden_size, false);
@@ -280,5 +292,28 @@ function lastTokenHead(source: Source, kind: Kind, config: Settings, classes: nu
     ...(passedOver === undefined ? {} : { passedOver }),
     classes,
     steps: [{ kind: "linear", linear, activation: "identity" }],
+  };
+}
+
+/** Of other decoders such entries are something else. */
+const meanSchema = z.object({
+  pooling: z._default(z.string(), "avg"),
+  temperature: z._default(z.number().check(z.gte(1e-6), z.lte(1e6)), 1),
+});
+
+/** The mean of all tokens, and logits divided by a temperature, which the weights are divided by here. */
+function meanHead(source: Source, { hidden_size }: Settings, classes: number): OutputHead {
+  const { pooling, temperature } = readSettings(source, meanSchema);
+  if (pooling !== "avg")
+    throw unsupported(
+      source,
+      `config.json has pooling ${shortened(JSON.stringify(pooling))}, and only avg is known of llama_bidirec`,
+    );
+  const { weight } = classifierLinear(source, "score", classes, hidden_size, false);
+  return {
+    kind: "classifier",
+    pooling: "mean",
+    classes,
+    steps: [{ kind: "linear", linear: { weight: dividedBy(weight, temperature) }, activation: "identity" }],
   };
 }

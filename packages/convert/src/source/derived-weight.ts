@@ -21,6 +21,16 @@ function storedRows(weight: Weight, from: number, to: number): StoredWeight | un
   return { ...stored, start: stored.start + from * row, end: stored.start + to * row };
 }
 
+/** A weight with every number divided by one, rounded to float32. */
+export function dividedBy(weight: Weight, divisor: number): Weight {
+  if (divisor === 1) return weight;
+  return {
+    name: `${weight.name} / ${divisor}`,
+    shape: weight.shape,
+    rows: async (from, to) => (await weight.rows(from, to)).map((value) => Math.fround(value / divisor)),
+  };
+}
+
 /** A weight with 1 added to every number, rounded to float32 as the sum of two of its numbers is. */
 export function plusOne(weight: Weight): Weight {
   return {

@@ -92,6 +92,7 @@ const architectures: Readonly<Record<ArchitectureName, Architecture>> = {
   qwen2: { ...decoder, windows: windowsOfQwen },
   gemma: decoder,
   llama: decoder,
+  llama_bidirec: decoder,
   mistral: { ...decoder, windows: ["sliding_window", "layer_types"] },
 };
 
@@ -169,7 +170,10 @@ async function readConfig(
 }
 
 /** Architectures with code of their own whose forward pass is known to be that of their `model_type`. */
-const knownCode: ReadonlySet<string> = new Set(["JinaForRanking"]);
+const knownCode: ReadonlySet<string> = new Set([
+  "JinaForRanking",
+  "LlamaBidirectionalForSequenceClassification",
+]);
 
 /** `auto_map` replaces transformers' model by Python code of the repository, which may compute anything. */
 function refuseOwnCode({ model, config }: Pick<Source, "model" | "config">): void {
@@ -192,7 +196,8 @@ function leaveModulesOut(weights: SourceWeights, { head }: ModelProfile): void {
     if (module.kind === "normalize" || !weights.files.paths.includes(module.file)) continue;
     weights.leaveOut(module.weight);
     if (module.bias !== undefined) weights.leaveOut(module.bias);
-    if (module.kind === "dense" && module.residualWeight !== undefined) weights.leaveOut(module.residualWeight);
+    if (module.kind === "dense" && module.residualWeight !== undefined)
+      weights.leaveOut(module.residualWeight);
   }
 }
 

@@ -104,6 +104,8 @@ export type AttentionPositions =
   | { readonly kind: "absolute" }
   /** Rotary, in halves: (x1, x2) → (x1 cos − x2 sin, x2 cos + x1 sin), angle = place / theta^(2i/headSize). */
   | { readonly kind: "rotary"; readonly theta: number }
+  /** The same with angles that no base gives: place · frequencies[i], headSize / 2 float32 numbers. */
+  | { readonly kind: "scaled-rotary"; readonly frequencies: readonly number[] }
   /**
    * DeBERTa's disentangled attention (He et al. 2021; transformers `models/deberta_v2/modeling_deberta_v2.py`). The
    * two products with relative positions are scaled as the content's is.

@@ -38,7 +38,8 @@ export interface CatalogueEntry {
   /** Of a reranker that is a language model. */
   readonly reranker?: {
     readonly prompt: Prompt;
-    readonly answers: Answers;
+    /** Undefined for a model that has a classifier alone. */
+    readonly answers?: Answers;
     readonly activation: "identity" | "sigmoid";
     readonly tokenizer: TokenizerFacts;
   };
@@ -73,6 +74,9 @@ const qwen3Instruction = "Given a web search query, retrieve relevant passages t
 const qwen3Prompt = (instruction: string): string =>
   `<|im_start|>system\n${qwen3System}<|im_end|>\n<|im_start|>user\n<Instruct>: ${instruction}\n<Query>: {query}\n` +
   "<Document>: {document}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n";
+
+const llama3Added =
+  /^<\|(?:begin_of_text|end_of_text|finetune_right_pad_id|step_id|start_header_id|end_header_id|eom_id|eot_id|python_tag|reserved_special_token_\d+|image)\|>$/;
 
 const gemmaTask =
   "Given a query A and a passage B, determine whether the passage contains an answer to the query by providing a prediction of either 'Yes' or 'No'.";
@@ -203,6 +207,17 @@ export const catalogue: readonly CatalogueEntry[] = [
         added: new RegExp(`${qwenAdded.source}|${mistralAdded.source}`),
         ids: qwenIds,
       },
+    },
+  },
+  {
+    name: "llama-nemotron-rerank",
+    source: "the model card of nvidia/llama-nemotron-rerank-1b-v2, and NeMo AutoModel's CrossEncoderCollator",
+    architectures: ["llama_bidirec"],
+    repositories: ["nvidia/llama-nemotron-rerank-1b-v2"],
+    reranker: {
+      prompt: { parts: ["question:{query} \n \n passage:{document}"], framed: true },
+      activation: "identity",
+      tokenizer: { special: ["<|begin_of_text|>"], added: llama3Added },
     },
   },
   {

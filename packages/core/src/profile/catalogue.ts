@@ -25,7 +25,8 @@ export interface KnownReranker {
   readonly instructed: readonly TemplatePiece[] | undefined;
   readonly instruction: string | undefined;
   /** Of a language model whose next token is the answer. */
-  readonly head: Extract<Head, { kind: "answer-tokens" }>;
+  /** Undefined where its answer is a classifier's. */
+  readonly head: Extract<Head, { kind: "answer-tokens" }> | undefined;
   readonly activation: "identity" | "sigmoid";
   /** Whether a text, such as a chat template, has the wording of its prompt. */
   readonly quotedBy: (text: string) => boolean;
@@ -265,7 +266,7 @@ function misfit(
   if (foreign !== undefined)
     return `tokenizer.json has the added token ${JSON.stringify(foreign.slice(0, 40))}, which ${name} does not have: it was trained otherwise`;
   const { answers } = reranker as NonNullable<CatalogueEntry["reranker"]>;
-  for (const answer of [answers.positive, answers.negative]) {
+  for (const answer of [answers?.positive, answers?.negative]) {
     if (typeof answer === "string" && idOf(answer, tokenizerJson) === undefined)
       return `tokenizer.json has no token ${JSON.stringify(answer)}, the answer of ${name}`;
   }
@@ -317,7 +318,7 @@ function rerankerOf(
     pair: pieces(prompt.parts),
     instructed: prompt.instructed && pieces(prompt.instructed),
     instruction: prompt.instruction,
-    head: {
+    head: answers && {
       kind: "answer-tokens",
       positive: id(answers.positive),
       ...(answers.negative === undefined ? {} : { negative: id(answers.negative) }),

@@ -576,7 +576,7 @@ async function readClassifier(reading: WholeReading, config: Config): Promise<Fa
   const { reader, put, given, answer } = reading;
   const architecture = config.architectures?.[0];
   const known = answer?.known?.reranker;
-  if (architecture?.endsWith("ForCausalLM") && answer?.known !== undefined && known !== undefined) {
+  if (architecture?.endsWith("ForCausalLM") && answer?.known !== undefined && known?.head !== undefined) {
     put("family", "causal-lm", answer.known.source);
     put("head", known.head, answer.known.source);
     put("activation", known.activation, answer.known.source);
