@@ -2,10 +2,12 @@
 
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <new>
 #include <optional>
+#include <shared_mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -60,6 +62,20 @@ int32_t guarded(char* message, Work work) {
   } catch (...) {
     return fail(message, MLX_SHIM_FAILED, "MLX threw something");
   }
+}
+
+/**
+ * Held while something is computed, and for good by the process's end. OpenBLAS's own end waits for its threads, and one
+ * that finishes a product meanwhile forgets that it was told to end: a process that leaves in the middle of a batch would
+ * never be gone. It is never destroyed.
+ */
+std::shared_mutex& gate() {
+  static auto* const one = [] {
+    auto* made = new std::shared_mutex();
+    std::atexit([] { gate().lock(); });
+    return made;
+  }();
+  return *one;
 }
 
 struct Type {
@@ -252,6 +268,7 @@ void mlx_shim_close(MlxShimModel* model) {
 
 int32_t mlx_shim_weight(MlxShimModel* model, const MlxShimWeight* given, char* message) {
   return guarded(message, [&] {
+    const std::shared_lock<std::shared_mutex> computing(gate());
     if (given->tensors != 1 && given->tensors != 3) throw InvalidInput("a weight of neither one tensor nor three");
     Weight weight = given->tensors == 3 ? quantised(*given) : plain(*given);
     std::vector<mx::array> all{weight.values};
@@ -277,6 +294,7 @@ int32_t mlx_shim_run(MlxShimModel* model, const MlxShimBatch* given, char* messa
     const Batch batch{given->rows,     given->columns, given->picked, given->ids,
                       given->segments, given->lengths, given->extents, given->places};
     checkBatch(*model->program, batch);
+    const std::shared_lock<std::shared_mutex> computing(gate());
     mx::array output = mx::contiguous(evaluate(*model->program, model->weights, batch));
     output.eval();
     model->output = std::move(output);
