@@ -1,10 +1,10 @@
 // `node bench/memory.mjs MODEL`: the peak memory of a model on each backend, by `crossrank eval`, which counts the process
 // that holds the model and all that it starts. Each backend has a run of its own. With --write the table goes into
-// docs/measured.md.
+// docs/measured.md, between the markers of memory-MODEL where there are such, else of memory.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { availableParallelism, tmpdir } from "node:os";
-import { join } from "node:path";
+import { availableParallelism, homedir, tmpdir } from "node:os";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
@@ -82,9 +82,9 @@ const rows = values.backend.map((backend) => {
   return { row: `| \`${backend}\` | ${cells.join(" | ")} |`, method };
 });
 const named = values.backend === usual ? "" : values.backend.map((name) => ` --backend ${name}`).join("");
-const shown = values.task === undefined ? "" : ` --task ${values.task}`;
+const shown = values.task === undefined ? "" : ` --task ${portable(values.task)}`;
 const table = [
-  `Written by \`node bench/memory.mjs ${model}${named}${shown} --limit ${values.limit} --write\`. Node.js ${process.version}, ${process.platform} ${process.arch}, ${availableParallelism()} threads. Measure: ${[...new Set(rows.map(({ method }) => method))].join("; ")}.`,
+  `Written by \`node bench/memory.mjs ${portable(model)}${named}${shown} --limit ${values.limit} --write\`. Node.js ${process.version}, ${process.platform} ${process.arch}, ${availableParallelism()} threads. Measure: ${[...new Set(rows.map(({ method }) => method))].join("; ")}.`,
   "",
   "| backend | peak | before loading | of the model and its runtime |",
   "| :--- | ---: | ---: | ---: |",
@@ -93,9 +93,22 @@ const table = [
 console.log(table);
 if (values.write) {
   const file = join(root, "docs/measured.md");
-  const [start, end] = ["<!-- memory:start -->", "<!-- memory:end -->"];
   const before = readFileSync(file, "utf8");
+  const own = `memory-${basename(model)}`;
+  const name = before.includes(`<!-- ${own}:start -->`) ? own : "memory";
+  const [start, end] = [`<!-- ${name}:start -->`, `<!-- ${name}:end -->`];
   const [head, tail] = [before.split(start)[0], before.split(end)[1]];
   if (tail === undefined) throw new Error(`docs/measured.md has no ${start} … ${end}`);
   writeFileSync(file, `${head}${start}\n\n${table}\n\n${end}${tail}`);
+}
+
+/**
+ * A path as everybody can write it: by the variables of docs/measured.md.
+ *
+ * @param {string} path
+ */
+function portable(path) {
+  const lab = process.env["CROSSRANK_LAB"] || join(homedir(), ".cache/crossrank-lab");
+  const named = path.replace(lab, () => "$CROSSRANK_LAB");
+  return data ? named.replace(data, () => "$CROSSRANK_DATA") : named;
 }

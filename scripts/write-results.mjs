@@ -25,10 +25,19 @@ const onnx = ["onnx:fp32", "onnx:fp16", "onnx:int8"];
 const llamacpp = ["llamacpp:F32", "llamacpp:F16", "llamacpp:Q8_0"];
 const mnn = ["mnn:fp32", "mnn:fp16", "mnn:int8"];
 const coreml = ["coreml:reference:fp16", "coreml:reference-half:fp16"];
-/** The columns of the first seed, and ours beside them. */
+/** The columns of the first seed, and ours beside them: backend, format and precision. */
 const everyRuntime = [
-  ...["onnx:fp32", "onnx:fp16", "onnx:int8", "llamacpp:F16", "llamacpp:Q8_0", "llamacpp:Q4_K_M"],
-  ...["mnn:fp32", "mnn:int8", "coreml:reference:fp16", ...runtimes()],
+  ["onnx:fp32", "onnx", "fp32"],
+  ["onnx:fp16", "onnx", "fp16"],
+  ["onnx:int8", "onnx", "int8"],
+  ["llamacpp:F16", "gguf", "F16"],
+  ["llamacpp:Q8_0", "gguf", "Q8_0"],
+  ["llamacpp:Q4_K_M", "gguf", "Q4_K_M"],
+  ["ctranslate2:int8", "ctranslate2", "int8"],
+  ["mnn:fp32", "mnn", "fp32"],
+  ["mnn:int8", "mnn", "int8"],
+  ["coreml:reference:fp16", "mlpackage", "fp16"],
+  ["mlx:fp32", "safetensors", "fp32"],
 ];
 /** First queries of tasks that would take two cores hours. */
 const limits = { scifact: 80, feedbackqa: 60, "xquad-en": 300 };
@@ -41,7 +50,7 @@ function limitOf(queries) {
 /** @param {{ name: string, task: string, model: string, backends: readonly string[], more?: readonly string[] }} facts */
 const evaluation = ({ name, task, model, backends, more = [], report = `lab/runs/reports/${name}` }) => ({
   name,
-  needs: [model, `${data}/eval/${task}`],
+  needs: [...(model === "nano" ? [] : [model]), `${data}/eval/${task}`],
   arguments: [
     "eval",
     ...["--task", `${data}/eval/${task}`, "--model", model],
@@ -56,7 +65,7 @@ const evaluation = ({ name, task, model, backends, more = [], report = `lab/runs
  *
  * @param {{ model: string, task: string, backends?: readonly string[], limit?: number }} facts
  */
-const realEvaluation = ({ model, task, backends = everyRuntime, limit }) => {
+const realEvaluation = ({ model, task, backends = runtimesOf(model), limit }) => {
   const name = `real-${model}-${task}`;
   const report = `${lab}/real/reports/${model}-${task}`;
   const more = ["--gate", "0.005", ...limitOf(limit)];
@@ -71,7 +80,7 @@ const realEvaluation = ({ model, task, backends = everyRuntime, limit }) => {
  *
  * @param {string} model
  */
-const seedTable = (model, backends = everyRuntime) => ({
+const seedTable = (model, backends = runtimesOf(model)) => ({
   name: `seed-${model}`,
   needs: [`${lab}/real/${model}`],
   arguments: [
@@ -151,6 +160,13 @@ const sections = [
   ...["ms-marco-MiniLM-L-12-v2", "bge-small-en", "bge-small-en-v1.5", "all-MiniLM-L6-v2"].map((model) =>
     seedTable(model),
   ),
+  evaluation({
+    name: "long-liveqa-med",
+    task: "liveqa-med",
+    model: "nano",
+    backends: ["onnx:int8"],
+    more: ["--long-documents", "truncate", "--long-documents", "chunk", ...limitOf(30)],
+  }),
   realEvaluation({ model: "ms-marco-MiniLM-L-12-v2", task: "noveleval" }),
   realEvaluation({ model: "ms-marco-MiniLM-L-12-v2", task: "liveqa-med", limit: 8 }),
 ];
@@ -213,10 +229,18 @@ function there(text) {
   return Object.entries(places).reduce((result, [name, place]) => result.replaceAll(place, () => name), text);
 }
 
-/** Backends of packages that not every checkout has built. */
-function runtimes() {
-  return ["ctranslate2:int8", "mlx:fp32"].filter((backend) =>
-    existsSync(new URL(`../packages/backend-${backend.split(":")[0]}/dist/index.js`, import.meta.url)),
+/**
+ * The runtimes that a real model has an artifact for, as lab/real/convert.mjs left them.
+ *
+ * @param {string} model
+ */
+function runtimesOf(model) {
+  const file = join(places[lab], "real", model, "provenance.json");
+  const artifacts = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")).artifacts : [];
+  return everyRuntime.flatMap(([backend, format, dtype]) =>
+    format === "safetensors" || artifacts.some((one) => one.format === format && one.dtype === dtype)
+      ? [backend]
+      : [],
   );
 }
 
