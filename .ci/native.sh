@@ -5,7 +5,7 @@ cache=${CROSSRANK_CI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/crossrank-ci}
 mkdir -p "$cache" || exit 1
 
 # A step by its name, with hyphens for the function's underscores.
-native_steps=(mnn-addon mnn-converter coreml-addon ctranslate2-addon)
+native_steps=(mnn-addon mnn-converter coreml-addon ctranslate2-addon mlx-addon)
 
 apt_install() { # apt_install PACKAGE...: those that are not there
   local missing=() package
@@ -35,6 +35,12 @@ ctranslate2_addon() {
     CARGO_TARGET_DIR="$cache/ctranslate2-target" PYTHON=python3 node packages/backend-ctranslate2/scripts/build-native.mjs
 }
 
+# Behind the converter's step, which makes the Python: MLX itself is not compiled, its wheel is fetched with pip.
+mlx_addon() {
+  apt_install g++ libopenblas-dev &&
+    CARGO_TARGET_DIR="$cache/mlx-target" PYTHON="$cache/python/bin/python" node packages/backend-mlx/scripts/build-native.mjs
+}
+
 coreml_addon() {
   CARGO_TARGET_DIR="$cache/coreml-target" node packages/backend-coreml/scripts/check-native.mjs --install
 }
@@ -42,7 +48,7 @@ coreml_addon() {
 build_native() { # each in a step; `step` is the caller's
   local name
   for name in "${native_steps[@]}"; do step "$name" "${name//-/_}"; done
-  export CROSSRANK_REQUIRE_CTRANSLATE2=1 CROSSRANK_REQUIRE_MNN=1 CROSSRANK_REQUIRE_MNN_CONVERTER=1 PYTHON="$cache/python/bin/python"
+  export CROSSRANK_REQUIRE_CTRANSLATE2=1 CROSSRANK_REQUIRE_MLX=1 CROSSRANK_REQUIRE_MNN=1 CROSSRANK_REQUIRE_MNN_CONVERTER=1 PYTHON="$cache/python/bin/python"
   # The test of Core ML's addon compiles it again, which takes seconds where it lies.
   export CROSSRANK_REQUIRE_COREML_CHECK=1 CARGO_TARGET_DIR="$cache/coreml-target"
 }

@@ -28,11 +28,11 @@ export function precisionOf(dtype: string): Precision {
 /**
  * How far a model's numbers lie from float32's where every result on the way is rounded. Measured on the fixtures of
  * packages/conformance, whose weights are random and larger than a trained model's: bfloat16 .43 of a logit and .036 of a
- * cosine at most, float16 .031 and .004.
+ * cosine at most, float16 .046 and .0065.
  */
 const bounds: Readonly<Record<Compute, NumericBounds | undefined>> = {
   float32: undefined,
-  float16: { logit: 0.05, cosine: 0.02, reason: "every step's results are rounded to float16" },
+  float16: { logit: 0.06, cosine: 0.02, reason: "every step's results are rounded to float16" },
   bfloat16: { logit: 0.5, cosine: 0.05, reason: "every step's results are rounded to bfloat16" },
 };
 
