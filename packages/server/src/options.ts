@@ -1,4 +1,10 @@
-import { type FallbackReranker, InvalidInputError, type Reranker } from "@crossrank/core";
+import {
+  type FallbackReranker,
+  InvalidInputError,
+  type LongDocuments,
+  type Reranker,
+  readLongDocuments,
+} from "@crossrank/core";
 
 /** What a model's `open` gives: one reranker, or a chain of variants. */
 export type ServedReranker = Reranker | FallbackReranker;
@@ -67,6 +73,11 @@ export interface ServerOptions {
    * the request has `raw_scores`. Default `map`.
    */
   readonly cosine?: "map" | "refuse" | undefined;
+  /**
+   * What requests that say nothing of it do with documents that are longer than the model. Default: what the model's
+   * reranker does.
+   */
+  readonly longDocuments?: LongDocuments | undefined;
   /** Pages of other origins that may call, e.g. `"https://notes.example"`. Default: the server's own page alone. */
   readonly origins?: readonly string[] | undefined;
   /** Put queries and documents into OpenTelemetry spans. Default false. */
@@ -79,8 +90,13 @@ export interface ServerOptions {
 
 /** Options with every default in place. */
 export type ServerSettings = {
-  readonly [Name in keyof Omit<ServerOptions, "limits">]-?: NonNullable<ServerOptions[Name]>;
-} & { readonly limits: ServerLimits };
+  readonly [Name in keyof Omit<ServerOptions, "limits" | "longDocuments">]-?: NonNullable<
+    ServerOptions[Name]
+  >;
+} & { readonly limits: ServerLimits; readonly longDocuments: ReadLongDocuments };
+
+/** What `readLongDocuments` gives: the settings with their defaults, `"truncate"`, or nothing where nothing is said. */
+export type ReadLongDocuments = ReturnType<typeof readLongDocuments>;
 
 /** @throws {InvalidInputError} */
 export function readOptions(options: ServerOptions): ServerSettings {
@@ -105,6 +121,7 @@ export function readOptions(options: ServerOptions): ServerSettings {
   for (const [name, value] of Object.entries(limits)) requireWhole(`limits.${name}`, value, 1);
   requireWhole("idleMilliseconds", idleMilliseconds, 0);
   requireWhole("loadWaitMilliseconds", loadWaitMilliseconds, 0);
+  const longDocuments = readLongDocuments(options.longDocuments);
   const { log } = options;
   return {
     models,
@@ -112,6 +129,7 @@ export function readOptions(options: ServerOptions): ServerSettings {
     limits,
     idleMilliseconds,
     loadWaitMilliseconds,
+    longDocuments,
     cosine: options.cosine ?? "map",
     origins: options.origins ?? [],
     traceTexts: options.traceTexts ?? false,

@@ -13,7 +13,7 @@ import {
 } from "@crossrank/core";
 import type { CommonRequest, RerankRequest, ScoreRequest } from "./dialects/read-request.js";
 import { codeOf, isChain, type ServedModel } from "./models/served-model.js";
-import type { ServedReranker } from "./options.js";
+import type { ReadLongDocuments, ServedReranker } from "./options.js";
 import { RequestRefusedError } from "./refusal.js";
 import { type AnswerScale, answerScale, answerScore } from "./scale.js";
 import { QueueFullError, type Turn } from "./token-queue.js";
@@ -28,6 +28,8 @@ export interface AnsweredScore {
   readonly truncatedTokens: number;
   /** More was cut than was counted. */
   readonly truncatedTokensIsMinimum: boolean;
+  /** Passages that decided, the best first, in code points and on the answer's scale; none without passages. */
+  readonly spans: readonly { readonly start: number; readonly end: number; readonly score: number }[];
 }
 
 export interface Outcome {
@@ -97,6 +99,7 @@ export function runScore(request: ScoreRequest, context: RunContext): Promise<Ou
 interface CallLimits {
   readonly signal: AbortSignal;
   readonly instruction: string | undefined;
+  readonly longDocuments: ReadLongDocuments;
   readonly timeBudget: {
     readonly milliseconds: number;
     readonly whenExceeded: "throw" | "partial" | "passthrough";
@@ -120,6 +123,7 @@ async function run(
     const given = await call(reranker, {
       signal,
       instruction: request.instruction,
+      longDocuments: request.longDocuments,
       timeBudget: {
         milliseconds: Math.max(1, Math.ceil(began + context.budget - performance.now())),
         whenExceeded: whenExceeded === "error" ? "throw" : whenExceeded,
@@ -204,14 +208,21 @@ function toOutcome(
   return {
     status: given.status,
     scale,
-    scores: given.scores.map(({ index, logit, tokens, truncatedTokens, truncatedTokensIsMinimum }) => ({
-      index,
-      truncatedTokensIsMinimum: truncatedTokensIsMinimum ?? false,
-      logit,
-      score: logit === null ? null : answerScore(logit, scale),
-      tokens,
-      truncatedTokens,
-    })),
+    scores: given.scores.map(
+      ({ index, logit, score, tokens, truncatedTokens, truncatedTokensIsMinimum, relevantSpans = [] }) => ({
+        index,
+        truncatedTokensIsMinimum: truncatedTokensIsMinimum ?? false,
+        logit,
+        score: logit === null || score === null ? null : answerScore({ logit, score }, scale),
+        tokens,
+        truncatedTokens,
+        spans: relevantSpans.map((span) => ({
+          start: span.startCodePoint,
+          end: span.endCodePoint,
+          score: answerScore(span, scale),
+        })),
+      }),
+    ),
     warnings: [
       ...given.warnings.map(({ code, message }) => ({ code, message })),
       ...ownWarnings(given, request, scale),

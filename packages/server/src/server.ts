@@ -4,7 +4,7 @@ import { readBody } from "./body/read-body.js";
 import { readJson } from "./body/read-json.js";
 import { answerHeaders, rerankBody, scoreBody } from "./dialects/answers.js";
 import { type Dialect, dialectOfBody, dialectOfPath, prefixPattern } from "./dialects/dialect.js";
-import { readRerankRequest, readScoreRequest } from "./dialects/read-request.js";
+import { type CommonRequest, readRerankRequest, readScoreRequest } from "./dialects/read-request.js";
 import { refusalBody, refusalHeaders } from "./dialects/refusals.js";
 import { estimateTokens } from "./estimate.js";
 import { checkKey, digestKey } from "./keys.js";
@@ -87,11 +87,13 @@ export function createServer(options: ServerOptions): RerankServer {
   const context = (
     model: ServedModel,
     pairs: readonly { readonly query: string; readonly document: string }[],
-    { timeBudget }: { readonly timeBudget: number | undefined },
+    { timeBudget, longDocuments }: Pick<CommonRequest, "timeBudget" | "longDocuments">,
     client: string,
     signal: AbortSignal,
   ): RunContext => {
-    const tokens = estimateTokens(pairs, model.maxLength);
+    const asked = longDocuments ?? model.longDocuments;
+    const maxPassages = typeof asked === "object" ? asked.maxPassages : 1;
+    const tokens = estimateTokens(pairs, model.maxLength, maxPassages);
     const most = Math.min(limits.requestTokens, limits.queueTokens);
     if (tokens > most) {
       throw new RequestRefusedError(
@@ -187,7 +189,8 @@ export function createServer(options: ServerOptions): RerankServer {
       const { pathname } = new URL(request.url);
       const dialect = dialectOfPath(pathname, request.headers) ?? dialectOfBody(body);
       exchange.dialect = dialect;
-      const asked = readRerankRequest(body, dialect, limits.documents);
+      const { longDocuments } = settings;
+      const asked = readRerankRequest(body, dialect, { most: limits.documents, longDocuments });
       const model = findModel(asked.model);
       exchange.model = model.name;
       exchange.documents = asked.texts.length;
@@ -211,7 +214,8 @@ export function createServer(options: ServerOptions): RerankServer {
 
   const answerScore = (request: Request, environment: unknown): Promise<Response> =>
     handle(request, environment, async (exchange, client, signal) => {
-      const asked = readScoreRequest(await bodyOf(request), limits.documents);
+      const { longDocuments } = settings;
+      const asked = readScoreRequest(await bodyOf(request), { most: limits.documents, longDocuments });
       const model = findModel(asked.model);
       exchange.model = model.name;
       exchange.documents = asked.pairs.length;

@@ -25,7 +25,7 @@ export async function openNano(): Promise<Reranker> {
 export function kept<Opened extends ServedReranker>(reranker: Opened): Opened {
   return new Proxy(reranker, {
     get(target, property) {
-      if (property === "dispose") return async () => undefined;
+      if (property === "dispose" || property === "drain") return async () => undefined;
       const value: unknown = Reflect.get(target, property, target);
       return typeof value === "function" ? value.bind(target) : value;
     },

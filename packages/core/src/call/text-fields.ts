@@ -47,6 +47,7 @@ export function readTextOption(given: TextOf<never> | null | undefined): TextRea
 /**
  * The text of a document with fields: those that are there and not blank, in the order asked for, with a space between
  * them, without white space at its ends. For a title and a text that is what BEIR does, `(title + " " + text).trim()`.
+ * One field alone is the text as it is.
  *
  * @param refuse told of a field that is no text, or of none at all. Throws.
  */
@@ -61,6 +62,7 @@ export function joinFields(
     const value: unknown = Object.hasOwn(document, field) ? Reflect.get(document, field) : undefined;
     if (value === undefined || value === null) continue;
     if (typeof value !== "string") return refuse(field, `must be a string, not ${nameOf(value)}`);
+    if (fields.length === 1) return value;
     isThere = true;
     if (value.trim() !== "") texts.push(value);
   }

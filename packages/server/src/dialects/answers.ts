@@ -20,7 +20,7 @@ export function rerankBody(
   const { scores, tokens } = outcome;
   const text = (index: number): string => request.texts[index] as string;
   const usage = { prompt_tokens: tokens, total_tokens: tokens };
-  const wantsText = request.returnDocuments;
+  const { returnDocuments: wantsText, spansFrom: from } = request;
   if (dialect === "tei") {
     return scores.map(({ index, score }) => ({ index, score, ...(wantsText ? { text: text(index) } : {}) }));
   }
@@ -39,12 +39,15 @@ export function rerankBody(
     object: "list",
     model,
     results: scores.map(
-      ({ index, score, logit, tokens: own, truncatedTokens, truncatedTokensIsMinimum }) => ({
+      ({ index, score, logit, tokens: own, truncatedTokens, truncatedTokensIsMinimum, spans }) => ({
         index,
         relevance_score: score,
         ...(wantsText
           ? { document: { text: text(index), ...(dialect === "vllm" ? { multi_modal: null } : {}) } }
           : {}),
+        ...(from === undefined
+          ? {}
+          : { relevant_spans: spans.filter((span) => request.rawScores || span.score >= from) }),
         ...(request.returnDetails
           ? {
               logit,

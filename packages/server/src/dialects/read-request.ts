@@ -1,4 +1,6 @@
+import { InvalidInputError, readLongDocuments } from "@crossrank/core";
 import type { z } from "@hono/zod-openapi";
+import type { ReadLongDocuments } from "../options.js";
 import { RequestRefusedError } from "../refusal.js";
 import type { Dialect } from "./dialect.js";
 import { documentText } from "./document-text.js";
@@ -14,6 +16,8 @@ export interface CommonRequest {
   /** Most tokens of a document that the client wants to be read; the model's own limit holds instead. */
   readonly tokenLimit: number | undefined;
   readonly timeBudget: number | undefined;
+  /** What is done with long documents; undefined leaves it to the server's model. */
+  readonly longDocuments: ReadLongDocuments;
 }
 
 export interface RerankRequest extends CommonRequest {
@@ -23,6 +27,8 @@ export interface RerankRequest extends CommonRequest {
   readonly returnDocuments: boolean;
   readonly returnDetails: boolean;
   readonly whenExceeded: "error" | "partial" | "passthrough";
+  /** Least score of a passage that the answer names; undefined where it names none. */
+  readonly spansFrom: number | undefined;
 }
 
 export interface ScoreRequest extends CommonRequest {
@@ -32,10 +38,15 @@ export interface ScoreRequest extends CommonRequest {
 type Body = Readonly<Record<string, unknown>>;
 
 /**
- * @param body as it was sent. @param most documents that a request may have.
+ * @param body as it was sent. @param most documents that a request may have. @param longDocuments what is done with
+ * them where the request does not say.
  * @throws {RequestRefusedError} 400 where something is missing, 413 and 422 where it has a wrong value.
  */
-export function readRerankRequest(body: Body, dialect: Dialect, most: number): RerankRequest {
+export function readRerankRequest(
+  body: Body,
+  dialect: Dialect,
+  { most, longDocuments }: { readonly most: number; readonly longDocuments: ReadLongDocuments },
+): RerankRequest {
   const given = withoutNulls(body);
   const listName = Object.hasOwn(given, "documents") ? "documents" : "texts";
   // Before the schema walks through it.
@@ -53,6 +64,7 @@ export function readRerankRequest(body: Body, dialect: Dialect, most: number): R
     readonly return_text?: boolean;
     readonly return_details?: boolean;
     readonly when_exceeded?: RerankRequest["whenExceeded"];
+    readonly relevant_spans?: SpanFields;
   };
   const query = typeof fields.query === "object" ? fields.query.text : fields.query;
   if (query === undefined) throw missing('"query" is missing. Send what to look for');
@@ -65,8 +77,22 @@ export function readRerankRequest(body: Body, dialect: Dialect, most: number): R
     );
   }
   const limit = fields.top_n ?? fields.top_k;
+  const { relevant_spans: spans } = fields;
+  const wantsSpans = spans !== undefined && spans.mode !== "disabled";
+  const common = readCommon(
+    fields,
+    wantsSpans && longDocuments === undefined ? "chunk" : longDocuments,
+    spans,
+  );
+  if (wantsSpans && common.longDocuments === "truncate") {
+    throw new RequestRefusedError(
+      422,
+      'relevant_spans: are of documents that are scored by passages, and these are cut. Send long_documents "chunk"',
+    );
+  }
   return {
-    ...readCommon(fields),
+    ...common,
+    spansFrom: wantsSpans ? (spans.threshold ?? leastSpanScore) : undefined,
     query,
     texts: list.map((value, index) => documentText(value, `${listName}[${index}]`, fields.rank_fields)),
     topN: limit === 0 ? undefined : limit,
@@ -77,7 +103,10 @@ export function readRerankRequest(body: Body, dialect: Dialect, most: number): R
 }
 
 /** vLLM's: 1 : n, or n : n. @throws {RequestRefusedError} as `readRerankRequest`. */
-export function readScoreRequest(body: Body, most: number): ScoreRequest {
+export function readScoreRequest(
+  body: Body,
+  { most, longDocuments }: { readonly most: number; readonly longDocuments: ReadLongDocuments },
+): ScoreRequest {
   const given = withoutNulls(body);
   const names = [
     ["text_1", "text_2"],
@@ -106,7 +135,7 @@ export function readScoreRequest(body: Body, most: number): ScoreRequest {
     without(given, ["text_1", "text_2", "data_1", "data_2", "queries", "documents", "items"]),
   ) as Fields;
   return {
-    ...readCommon(fields),
+    ...readCommon(fields, longDocuments),
     pairs: right.map((document, index) => ({
       query: left[left.length === 1 ? 0 : index] as string,
       document,
@@ -125,9 +154,74 @@ interface Fields {
   readonly truncation?: boolean;
   readonly truncate?: boolean;
   readonly truncation_direction?: string;
+  readonly max_chunks_per_doc?: number;
+  readonly long_documents?:
+    | "truncate"
+    | "chunk"
+    | {
+        readonly aggregate?: "max" | "mean-of-top" | "first";
+        readonly top?: number;
+        readonly passage_tokens?: number;
+        readonly overlap_tokens?: number;
+        readonly max_passages?: number;
+      };
 }
 
-function readCommon(fields: Fields): CommonRequest {
+/** Cohere's. */
+interface SpanFields {
+  readonly mode?: "enabled" | "disabled";
+  readonly threshold?: number;
+  readonly max_spans?: number;
+}
+
+/** Cohere's default for the least score of a span. */
+const leastSpanScore = 0.1;
+
+/** Most spans of a document where the request does not say. */
+const usualSpans = 256;
+
+/**
+ * @param otherwise what is done where the request does not say.
+ * @throws {RequestRefusedError} 422.
+ */
+function readLong(
+  { long_documents: asked, max_chunks_per_doc: most }: Fields,
+  otherwise: ReadLongDocuments | "chunk",
+  spans: SpanFields | undefined,
+): ReadLongDocuments {
+  try {
+    const given =
+      typeof asked === "object"
+        ? {
+            aggregate: asked.aggregate,
+            top: asked.top,
+            passageTokens: asked.passage_tokens,
+            overlapTokens: asked.overlap_tokens,
+            maxPassages: asked.max_passages,
+          }
+        : (asked ?? otherwise);
+    const read = readLongDocuments(given, "long_documents");
+    if (read === undefined || read === "truncate") return read;
+    return {
+      ...read,
+      ...(most === undefined || most === 0 ? {} : { maxPassages: Math.min(read.maxPassages, most) }),
+      ...(spans === undefined || spans.mode === "disabled" ? {} : { spans: spans.max_spans ?? usualSpans }),
+    };
+  } catch (error) {
+    if (!InvalidInputError.isInstance(error)) throw error;
+    // In the names of the request.
+    const message = error.message.replace(/[A-Z]/g, (letter, at: number) =>
+      /[a-z]/.test(error.message.charAt(at - 1)) ? `_${letter.toLowerCase()}` : letter,
+    );
+    throw new RequestRefusedError(422, message, { cause: error });
+  }
+}
+
+function readCommon(
+  fields: Fields,
+  longDocuments: ReadLongDocuments | "chunk",
+  spans?: SpanFields,
+): CommonRequest {
   if (fields.truncation_direction?.toLowerCase() === "left") {
     throw new RequestRefusedError(
       422,
@@ -142,6 +236,7 @@ function readCommon(fields: Fields): CommonRequest {
     refuseTruncation: fields.truncation === false || fields.truncate === false,
     tokenLimit: fields.max_tokens_per_doc ?? (prompt < 0 ? undefined : prompt),
     timeBudget: fields.time_budget_ms,
+    longDocuments: readLong(fields, longDocuments, spans),
   };
 }
 

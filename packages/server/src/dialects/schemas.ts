@@ -21,6 +21,24 @@ export const documentSchema: z.ZodType = z
       "A text; or an object with `text` or `content`; or one of whose fields `rank_fields` names those to read.",
   });
 
+const longDocuments = z
+  .union([
+    z.enum(["truncate", "chunk"]),
+    z
+      .object({
+        aggregate: z.enum(["max", "mean-of-top", "first"]).optional(),
+        top: whole.optional(),
+        passage_tokens: whole.optional(),
+        overlap_tokens: whole.optional(),
+        max_passages: whole.optional(),
+      })
+      .strict(),
+  ])
+  .openapi("LongDocuments", {
+    description:
+      "What is done with documents that are longer than the model: cut, or scored passage by passage with these settings.",
+  });
+
 /** What several dialects share. A null is as if the key were not there, and other keys are not read. */
 const common = {
   model: z.string().max(1024).optional().openapi({
@@ -35,6 +53,10 @@ const common = {
   use_activation: z.boolean().optional().openapi({ description: "vLLM's: false is `raw_scores`." }),
   time_budget_ms: whole.min(1).optional().openapi({
     description: "Milliseconds after which the request is answered with 503, or as `when_exceeded` says.",
+  }),
+  long_documents: longDocuments.optional(),
+  max_chunks_per_doc: whole.optional().openapi({
+    description: "Cohere's: most passages of a document, where long documents are scored by passages.",
   }),
   max_tokens_per_doc: whole.optional(),
   truncate_prompt_tokens: z.number().int().min(-1).optional(),
@@ -60,6 +82,17 @@ export const rerankSchema: z.ZodObject = z
     return_details: z.boolean().optional().openapi({
       description: "Give the logit, the tokens and what was cut of each document.",
     }),
+    relevant_spans: z
+      .object({
+        mode: z.enum(["enabled", "disabled"]).optional(),
+        threshold: z.number().min(0).max(1).optional(),
+        max_spans: whole.optional(),
+      })
+      .optional()
+      .openapi({
+        description:
+          "Cohere's: scores long documents by passages, and gives those whose score is not below the threshold (0.1), the best first.",
+      }),
     when_exceeded: z.enum(["error", "partial", "passthrough"]).optional().openapi({
       description:
         "What to answer when the time is over. The last two give null scores; the superset's dialects only.",
@@ -102,6 +135,16 @@ export const rerankAnswerSchema: z.ZodObject = z
         tokens: z.number().optional(),
         truncated_tokens: z.number().optional(),
         truncated_tokens_is_minimum: z.literal(true).optional(),
+        relevant_spans: z
+          .array(
+            z.object({
+              start: z.number().int().openapi({ description: "In Unicode code points." }),
+              end: z.number().int(),
+              score,
+            }),
+          )
+          .optional()
+          .openapi({ description: "Only where the request asks for them." }),
       }),
     ),
     usage,

@@ -30,6 +30,8 @@ export interface ModelFacts {
   /** Of a sequence, in tokens; undefined of a chain of variants. */
   readonly maxLength: number | undefined;
   readonly takesInstruction: boolean | undefined;
+  /** How its reranker scores long documents by itself. */
+  readonly longDocuments: { readonly maxPassages: number } | undefined;
 }
 
 /** Milliseconds after a failed load in which nothing is tried again. */
@@ -38,6 +40,8 @@ const cooldown = 5000;
 const assumedLength = 8192;
 /** Milliseconds for which an answer counts as a sign of life. */
 const lifeSign = 30_000;
+/** Milliseconds that calls under way have to end when a model is freed. */
+const drainPatience = 10_000;
 /** Milliseconds that a sign of life may take. */
 const probePatience = 10_000;
 
@@ -77,6 +81,11 @@ export class ServedModel {
   /** Of the last load; undefined before the first. */
   get facts(): ModelFacts | undefined {
     return this.#facts;
+  }
+
+  /** What the reranker does with long documents by itself; undefined where it cuts them. */
+  get longDocuments(): ModelFacts["longDocuments"] {
+    return this.#facts?.longDocuments;
   }
 
   /** Tokens that a sequence has at most, as far as it is known. */
@@ -196,8 +205,9 @@ export class ServedModel {
         await reranker.dispose();
         throw error;
       }
+      const { longDocuments } = await reranker.score([]);
       this.#reranker = reranker;
-      this.#facts = factsOf(reranker, this.reference);
+      this.#facts = { ...factsOf(reranker, this.reference), longDocuments };
       this.#state = "ready";
       this.#loadTook = performance.now() - this.#loadBegan;
       // The load ends with a probe.
@@ -246,6 +256,8 @@ export class ServedModel {
     this.#state = state;
     if (reranker === undefined) return;
     this.#unloading = this.#unloading
+      // What is under way is answered first, within reason; nothing new is taken.
+      .then(() => reranker.drain({ signal: AbortSignal.timeout(drainPatience) }).catch(() => undefined))
       .then(() => reranker.dispose())
       .catch((error: unknown) => {
         this.#settings.log({ level: "error", event: "fault", model: this.name, code: codeOf(error) });
@@ -300,7 +312,7 @@ export function codeOf(error: unknown): string {
   return typeof code === "string" ? code : typeof name === "string" ? name : typeof error;
 }
 
-function factsOf(reranker: ServedReranker, reference: string): ModelFacts {
+function factsOf(reranker: ServedReranker, reference: string): Omit<ModelFacts, "longDocuments"> {
   if (isChain(reranker)) {
     return {
       id: reference,

@@ -1,9 +1,15 @@
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Context } from "../../context.js";
 import { UsageError } from "../../failure.js";
-import { inputFormats } from "../../input.js";
+import { inputFormats } from "../../input-formats.js";
+import {
+  type LongDocumentChoices,
+  longDocumentOptions,
+  longDocumentsOf,
+} from "../../long-documents-options.js";
 import { defaultModel } from "../../model.js";
 import { backendOption, conversionOption, fileOption, modelOptions, wholeNumber } from "../../options.js";
+import { scoreOptions } from "../../score-options.js";
 import type { RerankCommandOptions } from "./run.js";
 import { outputFormats } from "./table.js";
 
@@ -11,18 +17,22 @@ const help = `
 Input:
   Text has one document a line; JSONL has one object a line with a string "text". A
   string "title" is scored with it, as (title + " " + text).trim(), the way BEIR does.
+  CSV (RFC 4180) and TSV have a first line of names, and are read alike. --text-field
+  names other fields; those that are there and not blank are joined with a space.
   JSONL is recognised by its name (.jsonl, .ndjson) or by a first line that is a JSON
-  object. Blank lines are skipped: a document's index is its position among the
-  documents, from 0, and not its line number. UTF-8 only.
+  object, CSV and TSV by their names (.csv, .tsv). Blank lines are skipped: a document's
+  index is its position among the documents, from 0, and not its line number. UTF-8 only.
 
 Output:
   Best first. Numbers of json and jsonl are unrounded; the table shows the beginning of
-  each document. Warnings are part of json's output, and go to stderr otherwise.
+  each document, or the passage of a long one that decided. Warnings are part of json's output, and go to stderr otherwise.
 
 Examples:
   $ crossrank rerank --query "how do vaccines work" --documents passages.txt
   $ crossrank rerank --query "how do vaccines work" --documents corpus.jsonl --top-n 5 --format json
   $ grep -h vaccine notes/*.txt | crossrank rerank --query "how do vaccines work" --documents -
+  $ crossrank rerank --query "how do vaccines work" --documents notes.csv --text-field title,body
+  $ crossrank rerank --query "how do vaccines work" --documents reports.jsonl --long-documents chunk
   $ crossrank rerank --query "…" --documents corpus.jsonl --model BAAI/bge-reranker-base --dtype fp32
   $ crossrank rerank --query "…" --documents corpus.jsonl --model ./my-model --file onnx/model_O3.onnx
 
@@ -38,8 +48,15 @@ export function addRerankCommand(program: Command, context: Context): void {
     .addOption(
       new Option("--input <format>", "how to read the documents (default: recognised)").choices(inputFormats),
     )
+    .addOption(
+      new Option(
+        "--text-field <names>",
+        "fields of a document that are its text, e.g. title,body (default: title and text)",
+      ).argParser(fieldNames),
+    )
     .option("-m, --model <source>", "folder, repository id, or nano, the embedded model", defaultModel);
-  for (const option of [...modelOptions(), conversionOption()]) command.addOption(option);
+  for (const option of [...modelOptions(), conversionOption(), ...longDocumentOptions(), ...scoreOptions()])
+    command.addOption(option);
   command
     .option(
       "--instruction <text>",
@@ -69,7 +86,7 @@ export function addRerankCommand(program: Command, context: Context): void {
         .default("table"),
     )
     .addHelpText("after", help)
-    .action(async (options: RerankCommandOptions) => {
+    .action(async (options: RerankCommandOptions & LongDocumentChoices) => {
       // Checked before anything is read or loaded.
       if (options.query.trim() === "") throw new UsageError("--query is empty; there is nothing to rank by");
       const dtype = options.backend?.dtype;
@@ -78,8 +95,18 @@ export function addRerankCommand(program: Command, context: Context): void {
           `--backend asks for ${dtype} and --dtype for ${options.dtype}; give one of them`,
         );
       }
+      const longDocuments = longDocumentsOf(options);
       // Loaded when it is asked for: --help has no use for it.
       const { rerank } = await import("./run.js");
-      await rerank(options, context);
+      await rerank({ ...options, longDocuments }, context);
     });
+}
+
+function fieldNames(value: string): readonly string[] {
+  const names = value.split(",").map((name) => name.trim());
+  if (names.some((name) => name === ""))
+    throw new InvalidArgumentError("Write names with commas between them.");
+  const repeated = names.find((name, index) => names.indexOf(name) !== index);
+  if (repeated !== undefined) throw new InvalidArgumentError(`It names ${repeated} twice.`);
+  return names;
 }

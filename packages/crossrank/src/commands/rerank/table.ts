@@ -1,4 +1,10 @@
-import type { CrossrankWarning, RankedDocument, RerankResult, Scale } from "@crossrank/core";
+import type {
+  ChunkingProvenance,
+  CrossrankWarning,
+  RankedDocument,
+  RerankResult,
+  Scale,
+} from "@crossrank/core";
 import type { InputDocument } from "../../input.js";
 import { baseIn } from "../../model-origin.js";
 import {
@@ -23,7 +29,19 @@ export interface Ranking {
 
 /** What `--format json` prints; documented in README.md. */
 export function formatJson(ranking: Ranking): string {
-  const { model, backend, settings, scale, scoring, status, warnings, usage } = ranking.result;
+  const {
+    model,
+    backend,
+    settings,
+    scale,
+    calibration,
+    scoring,
+    longDocuments,
+    text,
+    status,
+    belowThreshold,
+  } = ranking.result;
+  const { warnings, usage } = ranking.result;
   const base = baseIn(model);
   const value = {
     model: {
@@ -33,8 +51,12 @@ export function formatJson(ranking: Ranking): string {
     backend,
     settings,
     scale,
+    ...(calibration === undefined ? {} : { calibration }),
     scoring,
+    ...(longDocuments === undefined ? {} : { longDocuments }),
+    ...(text === undefined ? {} : { text }),
     status,
+    ...(belowThreshold === undefined ? {} : { belowThreshold }),
     results: ranking.result.results.map((one) => jsonResult(one, ranking)),
     warnings,
     usage,
@@ -53,13 +75,14 @@ export function formatTable(
   terminal: { readonly columns: number; readonly emphasise: (text: string) => string },
 ): string {
   const { result, documents } = ranking;
-  const { model, backend, scale, scoring, usage } = result;
+  const { model, backend, scale, calibration, scoring, longDocuments, usage, belowThreshold = 0 } = result;
   const revision = model.revision === undefined ? "" : ` at ${model.revision.slice(0, 12)}`;
   const facts = [
-    ["query", fitToWidth(ranking.query, Math.max(terminal.columns - "backend  ".length, 12))],
+    ["query", fitToWidth(ranking.query, Math.max(terminal.columns - "passages  ".length, 12))],
     ["model", `${model.id}${revision}, ${model.artifact.format} ${model.artifact.dtype}`],
     ["backend", `${backend.name} (${backend.runtime.name} ${backend.runtime.version})`],
-    ["scale", scoring === "listwise" ? `${scale}, comparable within this list only` : scale],
+    ["scale", scaleText(scale, scoring, calibration)],
+    ...(longDocuments === undefined ? [] : [["passages", passagesText(longDocuments)]]),
     ...(result.status === "reranked" ? [] : [["status", result.status]]),
   ];
   const lines = alignColumns(
@@ -73,12 +96,31 @@ export function formatTable(
       lines.push("", "* cut to the length that the model reads");
     }
   }
+  if (belowThreshold > 0) lines.push("", `${formatCount(belowThreshold)} below the threshold`);
   const seconds = usage.milliseconds.total / 1000;
   const speed =
     documents.length === 0 ? "" : ` (${formatCount(Math.round(documents.length / seconds))} documents/s)`;
   const count = `${formatCount(documents.length)} document${documents.length === 1 ? "" : "s"}`;
   lines.push("", `scored ${count}, ${formatCount(usage.tokens)} tokens, in ${seconds.toFixed(2)} s${speed}`);
   return `${lines.join("\n")}\n`;
+}
+
+function scaleText(
+  scale: Scale,
+  scoring: RerankResult<string>["scoring"],
+  calibration: RerankResult<string>["calibration"],
+): string {
+  if (scoring === "listwise") return `${scale}, comparable within this list only`;
+  if (calibration === undefined) return scale;
+  const { method, source } = calibration;
+  return method === "sigmoid" ? `${scale}, not calibrated` : `${scale}, calibrated by ${method} (${source})`;
+}
+
+function passagesText({ aggregate, top, maxPassages }: ChunkingProvenance): string {
+  const how = { max: "the best", "mean-of-top": `the mean of the best ${top}`, first: "the first" }[
+    aggregate
+  ];
+  return `${how} of at most ${formatCount(maxPassages)} a document`;
 }
 
 export function formatWarning({ message }: CrossrankWarning): string {
@@ -109,9 +151,14 @@ function tableOf(
   const heading = ["rank", "index", "score", ...(withLogit ? ["logit"] : []), "tokens"];
   const widths = columnWidths([heading, ...cells]);
   const left = Math.max(columns - widths.reduce((sum, width) => sum + width + 2, 0), 12);
-  const texts = results.map(({ index, queryOverflow, notScored }) => {
+  const texts = results.map(({ index, queryOverflow, notScored, passages = 1, relevantSpans }) => {
     const reason = queryOverflow ? "[query too long] " : notScored ? "[not scored] " : "";
-    return fitToWidth(reason + (documents[index]?.text ?? ""), left);
+    const text = documents[index]?.text ?? "";
+    const [span] = relevantSpans ?? [];
+    // Of a long document that is its passage, and not its beginning.
+    const shown =
+      span === undefined || passages < 2 ? text : `[at ${span.start}] ${text.slice(span.start, span.end)}`;
+    return fitToWidth(reason + shown, left);
   });
   return alignColumns(
     [[...heading, "document"], ...cells.map((row, position) => [...row, texts[position] ?? ""])],

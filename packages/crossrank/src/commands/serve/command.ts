@@ -3,7 +3,13 @@ import { backendNames, parseBackend } from "../../backend-names.js";
 import type { Context } from "../../context.js";
 import { defaultModel } from "../../default-model.js";
 import { UsageError } from "../../failure.js";
+import {
+  type LongDocumentChoices,
+  longDocumentOptions,
+  longDocumentsOf,
+} from "../../long-documents-options.js";
 import { conversionOption, fileOption, modelOptions, wholeNumber } from "../../options.js";
+import { readMlxEnvironment } from "./mlx-environment.js";
 import { parseModelChoice, type ServedModelChoice } from "./model-option.js";
 import { portNumber, positiveWhole, seconds } from "./numbers.js";
 import type { ServeCommandOptions } from "./run.js";
@@ -19,6 +25,11 @@ Keys:
   Without a key only this machine may call: the host must be 127.0.0.1, ::1 or localhost.
   CROSSRANK_API_KEY is a key too, and is not seen in a list of processes.
 
+Environment:
+  RERANKER_MODE=mlx serves MLX_RERANKER_MODEL on the backend mlx, with
+  MLX_RERANKER_MAX_LENGTH; without a model, the usual one of MLX_RERANKER_TYPE (qwen3 or
+  cross-encoder). An option goes before its variable.
+
 Output:
   Standard output has the server's address, once it answers. Standard error has one JSON
   object a line for each request, without texts.
@@ -30,6 +41,10 @@ Examples:
 
 Exit code: 0 after SIGTERM or Ctrl-C, once what was under way is done; 1 failed, 2 wrong usage.`;
 
+interface ServeChoices extends LongDocumentChoices {
+  readonly model?: string | readonly string[];
+}
+
 export function addServeCommand(program: Command, context: Context, version: string): void {
   const command = program
     .command("serve")
@@ -40,7 +55,8 @@ export function addServeCommand(program: Command, context: Context, version: str
       `a model, or NAME=MODEL with its settings; give it several times (default: ${defaultModel})`,
       (value: string, before: readonly string[] = []) => [...before, value],
     );
-  for (const option of [...modelOptions(), conversionOption(), fileOption()]) command.addOption(option);
+  for (const option of [...modelOptions(), conversionOption(), fileOption(), ...longDocumentOptions()])
+    command.addOption(option);
   command
     .option(
       "-b, --backend <name>",
@@ -109,12 +125,27 @@ export function addServeCommand(program: Command, context: Context, version: str
         .default("info"),
     )
     .addHelpText("after", help)
-    .action(async (options: ServeCommandOptions & { readonly model?: string | readonly string[] }) => {
+    .action(async (given: ServeCommandOptions & ServeChoices) => {
+      const options = withEnvironment(given);
       const models = choices(options.model);
+      const longDocuments = longDocumentsOf(options);
       // Loaded when it is asked for: --help has no use for it.
       const { serve } = await import("./run.js");
-      await serve({ ...options, models }, context, version);
+      await serve({ ...options, longDocuments, models }, context, version);
     });
+}
+
+/** What was not given comes from the environment where it asks for MLX. @throws {UsageError} where that is no setting. */
+function withEnvironment(options: ServeCommandOptions & ServeChoices): ServeCommandOptions & ServeChoices {
+  const mlx = readMlxEnvironment(process.env);
+  if (mlx === undefined) return options;
+  const { model, maxLength } = mlx;
+  return {
+    ...options,
+    model: options.model ?? model,
+    ...(maxLength === undefined ? {} : { maxLength: options.maxLength ?? maxLength }),
+    backend: options.backend ?? ["mlx"],
+  };
 }
 
 /** @throws {UsageError} when two have one name, or one cannot be read. */

@@ -1,4 +1,4 @@
-import { InvalidInputError } from "@crossrank/core";
+import { InvalidInputError, type LongDocuments } from "@crossrank/core";
 import { createServer, type LogEntry, listen, type ServedReranker } from "@crossrank/server";
 import { type Context, print } from "../../context.js";
 import { readProfileFile } from "../../model.js";
@@ -21,6 +21,7 @@ export interface ServeCommandOptions extends ProfiledModelOptions {
   /** Milliseconds, as all times here. */
   readonly idleUnload: number;
   readonly loadWait: number;
+  readonly longDocuments?: LongDocuments | undefined;
   readonly cosine: "map" | "refuse";
   readonly origin?: readonly string[];
   readonly limitBody?: number;
@@ -65,6 +66,7 @@ export async function serve(
     },
     idleMilliseconds: options.idleUnload,
     loadWaitMilliseconds: options.loadWait,
+    longDocuments: options.longDocuments,
     cosine: options.cosine,
     origins: options.origin,
     traceTexts: options.traceTexts,
