@@ -7,7 +7,7 @@ const one = { workers: 1, threads: 1 } as const;
 const everyFamily = ["bert-logit", "bert-cosine-mean", "qwen3-yes-no", "qwen3-listwise", "bert-late"];
 
 /** Every check with these; other backends' suites have the other families. */
-const whole = ["bert-cosine-mean", "qwen3-listwise"];
+const whole = ["bert-cosine-mean", "qwen3-listwise", "bert-late"];
 
 // In this process, where a model loads in milliseconds: every fixture.
 await defineConformanceSuite({

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
+  createLateEncoder,
   createListEncoder,
   createPairEncoder,
   createTextTokenizer,
@@ -90,6 +91,28 @@ const expected: Readonly<Record<string, Partial<ModelProfile>>> = {
       "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:",
     documentPrefix: "",
   },
+  "bert-late": {
+    family: "late-interaction",
+    head: expect.objectContaining({ kind: "max-sim" }) as never,
+    readsSegments: true,
+    lateTemplate: expect.objectContaining({ expansion: { token: 7, attended: false } }) as never,
+  },
+  "bert-late-original": {
+    family: "late-interaction",
+    head: {
+      kind: "max-sim",
+      modules: [
+        { kind: "dense", file: "model.safetensors", weight: "linear.weight", activation: "identity" },
+      ],
+    },
+    lateTemplate: expect.objectContaining({ expansion: { token: 7, attended: true } }) as never,
+  },
+  "modernbert-late": {
+    family: "late-interaction",
+    head: expect.objectContaining({ kind: "max-sim" }) as never,
+    readsSegments: false,
+    activation: "identity",
+  },
   "qwen3-listwise": {
     family: "listwise",
     head: expect.objectContaining({ kind: "marker-cosine" }) as never,
@@ -130,7 +153,7 @@ describe.each(names)("%s", (name) => {
     expect(cases.length).toBeGreaterThanOrEqual(24);
     const scores = cases.map((one) => one.expected["document-only"] as GoldenScore);
     const ordinary = scores.flatMap(({ logit }) => (typeof logit === "number" ? [logit] : []));
-    if (reading.profile.family !== "bi-encoder") {
+    if (reading.profile.family !== "bi-encoder" && reading.profile.family !== "late-interaction") {
       // Otherwise tolerances would prove little.
       expect(Math.max(...ordinary) - Math.min(...ordinary)).toBeGreaterThan(3);
       expect(scores.some(({ queryOverflow }) => queryOverflow)).toBe(true);
@@ -152,10 +175,21 @@ function checkCases(
   truncation: TruncationStrategy,
 ): void {
   const encoder = createPairEncoder(tokenizer, profile);
+  const { lateTemplate, maxLength } = profile;
+  const late = lateTemplate && createLateEncoder(tokenizer, lateTemplate, maxLength);
   for (const { name, query, document, instruction, expected: byMode } of cases) {
     const golden = byMode[truncation];
     // Where the reference has no answer (a prompt that it would tear apart), there is no golden of that mode.
     if (golden === undefined) continue;
+    if (late !== undefined) {
+      const own = late.encodeDocument(profile.documentPrefix + document);
+      expect([...late.encodeQuery(profile.queryPrefix + query).ids], `${name}, query`).toEqual(
+        golden.queryIds,
+      );
+      expect([...own.ids], `${name}, document`).toEqual(golden.ids);
+      checkCount(own, golden, name);
+      continue;
+    }
     if (profile.family === "bi-encoder") {
       const own = encoder.encodeSingle(profile.queryPrefix + query);
       const other = encoder.encodeSingle(profile.documentPrefix + document);

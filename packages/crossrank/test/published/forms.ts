@@ -583,8 +583,10 @@ export const rows: readonly Row[] = [
   },
   {
     form: "Decoder whose own code computes it",
-    example: "nvidia/llama-nemotron-rerank-1b-v2",
-    works: "no: its prompt and head are in code (`auto_map`)",
+    example: "openbmb/MiniCPM-Reranker",
+    works:
+      "no: its prompt and head are in code (`auto_map`); nvidia/llama-nemotron-rerank-1b-v2 is known by its repository",
+
     forms: [
       {
         id: "28-nemotron-llama-bidirec",
@@ -651,9 +653,31 @@ export const rows: readonly Row[] = [
     ],
   },
   {
-    form: "Encoder–decoder, vision, late interaction, adapter",
+    form: "Late interaction (ColBERT), of PyLate and of the original",
+    example: "lightonai/GTE-ModernColBERT-v1, answerdotai/answerai-colbert-small-v1",
+    works: "yes; a model whose tokenizer lacks the markers is refused",
+    forms: [
+      {
+        id: "33-colbert-pylate",
+        cases: [
+          { layout: "pylate", options: onnx, gives: fixture("bert-late") },
+          { layout: "pylate", gives: fixture("bert-late") },
+          { layout: "pylate-weights", gives: fixture("modernbert-late", 1e-4) },
+          { layout: "original-colbert", options: onnx, gives: fixture("bert-late-original") },
+          { layout: "colbert", refuses: { code: "model-profile", says: ["late interaction"] } },
+          {
+            layout: "pylate",
+            options: gguf,
+            refuses: { code: "incompatible-model", says: ["late-interaction"] },
+          },
+        ],
+      },
+    ],
+  },
+  {
+    form: "Encoder–decoder, vision, adapter",
     example:
-      "castorini/monot5-base-msmarco, Qwen/Qwen3-VL-Reranker-2B, LiquidAI/LFM2-ColBERT-350M, castorini/rankllama-v1-7b-lora-passage",
+      "castorini/monot5-base-msmarco, Qwen/Qwen3-VL-Reranker-2B, castorini/rankllama-v1-7b-lora-passage",
     works: "no: said by name",
     forms: [
       {
@@ -661,10 +685,6 @@ export const rows: readonly Row[] = [
         cases: [{ layout: "monot5", refuses: { code: "model-profile", says: ["encoder-decoder"] } }],
       },
       { id: "34-vl", cases: [{ layout: "vision", refuses: { code: "model-profile", says: ["vision"] } }] },
-      {
-        id: "33-colbert-pylate",
-        cases: [{ layout: "colbert", refuses: { code: "model-profile", says: ["late interaction"] } }],
-      },
       {
         id: "35-lora-adapter",
         cases: [

@@ -700,6 +700,9 @@ const layouts: Readonly<Record<string, (folder: Folder) => unknown>> = {
       auto_map: { AutoModelForCausalLM: "gemma_model.CostWiseGemmaForCausalLM" },
     }),
   lfm2: (folder) => named(folder, yesNo, "Lfm2ForCausalLM", "lfm2"),
+  pylate: (folder) => folder.copy("bert-late"),
+  "pylate-weights": (folder) => folder.copy("modernbert-late", "onnx/"),
+  "original-colbert": (folder) => folder.copy("bert-late-original"),
   colbert: (folder) =>
     folder
       .copy("bert-cosine-mean", "onnx/", "1_Pooling/")
