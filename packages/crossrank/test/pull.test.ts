@@ -10,7 +10,6 @@ import {
 } from "../../hub/test/hub-server.js";
 import {
   conformanceFixture,
-  crossrank,
   crossrankInTurn,
   fixture,
   type Outcome,
@@ -44,6 +43,7 @@ interface PulledJson {
   readonly model: { readonly revision: string; readonly family: string };
   readonly backend: string;
   readonly dtype: string;
+  readonly weightsOnly: boolean;
   readonly converted: boolean;
   readonly files: readonly {
     readonly path: string;
@@ -64,7 +64,8 @@ const kinds: readonly { readonly name: string; readonly root: string; readonly w
 const hubs = new Map<string, HubServer>();
 
 beforeAll(async () => {
-  for (const { name, root, without } of kinds) {
+  const weights = { name: "weights", root: conformanceFixture("bert-logit"), without: /^onnx\// };
+  for (const { name, root, without } of [...kinds, weights]) {
     const own = { ...(await filesOf(root)), ...(name === "cross-encoder" ? await otherPrecisions() : {}) };
     const files = Object.fromEntries(Object.entries(own).filter(([path]) => without?.test(path) !== true));
     hubs.set(name, await startHub({ id: `tests/${name}`, commit, revisions: ["main"], files }));
@@ -84,7 +85,7 @@ const environment = (name: string, cache: string): Record<string, string> => ({
 });
 
 const run = (name: string, cache: string, args: readonly string[], input = ""): Promise<Outcome> =>
-  crossrank(args, { input, environment: environment(name, cache) });
+  crossrankInTurn(args, { input, environment: environment(name, cache) });
 
 describe.each(kinds)("pull of a $name", ({ name }) => {
   test("brings what a run needs offline, and says what and where", async () => {
@@ -92,7 +93,7 @@ describe.each(kinds)("pull of a $name", ({ name }) => {
     const pulled = await run(name, cache, ["pull", `tests/${name}`, "--json"]);
     expect(pulled).toMatchObject({ code: 0, stderr: "" });
     const json = JSON.parse(pulled.stdout) as PulledJson;
-    expect(json).toMatchObject({ model: { id: `tests/${name}`, revision: commit }, converted: false });
+    expect(json).toMatchObject({ model: { id: `tests/${name}`, revision: commit }, weightsOnly: false });
     expect(json.files.map(({ path }) => path)).toEqual(
       expect.arrayContaining(["config.json", "tokenizer.json"]),
     );
@@ -120,6 +121,29 @@ describe.each(kinds)("pull of a $name", ({ name }) => {
 
     const again = await run(name, cache, ["pull", `tests/${name}`, "--json"]);
     expect((JSON.parse(again.stdout) as PulledJson).files.every(({ downloaded }) => !downloaded)).toBe(true);
+  });
+});
+
+describe("a model that has weights alone", () => {
+  const rank = ["rerank", "-q", "paris", "-d", "-", "-m", "tests/weights", "--offline", "-f", "json"];
+
+  test("is converted, and runs offline then", async () => {
+    const pulled = await run("weights", "weights", ["pull", "tests/weights", "--json"]);
+    expect(pulled.code).toBe(0);
+    expect(pulled.stderr).toMatch(/converted to onnx fp32/);
+    expect(JSON.parse(pulled.stdout)).toMatchObject({ weightsOnly: true, converted: true, dtype: "fp32" });
+    const ranked = await run("weights", "weights", rank, "paris\nthe cat");
+    expect(ranked.code).toBe(0);
+    expect(ranked.stderr).toMatch(/made of its weights earlier/);
+  });
+
+  test("is left as it is with --no-convert", async () => {
+    const pulled = await run("weights", "unconverted", ["pull", "tests/weights", "--no-convert", "--json"]);
+    expect(pulled).toMatchObject({ code: 0, stderr: "" });
+    const json = JSON.parse(pulled.stdout) as PulledJson;
+    expect(json).toMatchObject({ weightsOnly: true, converted: false });
+    expect(json.files.map(({ path }) => path)).toContain("model.safetensors");
+    expect((await run("weights", "unconverted", rank, "paris")).code).toBe(1);
   });
 });
 

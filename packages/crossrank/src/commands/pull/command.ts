@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
 import type { Context } from "../../context.js";
-import { backendOption, fileOption } from "../../options.js";
+import { backendOption, conversionOption, fileOption } from "../../options.js";
 import type { PullCommandOptions } from "./run.js";
 
 const help = `
@@ -28,6 +28,7 @@ export function addPullCommand(program: Command, context: Context): void {
     .addOption(backendOption())
     .option("--dtype <name>", "precision, e.g. fp32, int8, or Q8_0 of a GGUF (default: the model's own)")
     .addOption(fileOption())
+    .addOption(conversionOption())
     .option("--revision <name>", "branch, tag or commit of the repository")
     .option("--lock <file>", "lock file that pins the model's revision and hashes")
     .option("--base <model>", "model whose configuration and tokenizer belong to an artifact that has none")

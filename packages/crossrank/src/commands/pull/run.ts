@@ -2,6 +2,7 @@ import { type FileProgress, type ModelFiles, readProfile } from "@crossrank/core
 import { type Context, print } from "../../context.js";
 import { translateInputError, UsageError } from "../../failure.js";
 import { openModelFiles, readProfileFile } from "../../model.js";
+import { openBackend } from "../../open-reranker.js";
 import type { BackendChoice } from "../../options.js";
 import { createProgress, type Progress } from "../../progress.js";
 import { declaredClassesOf, findBackend } from "../../registry.js";
@@ -16,6 +17,8 @@ export interface PullCommandOptions {
   readonly lock?: string;
   readonly base?: string;
   readonly profile?: string;
+  /** False with `--no-convert`. */
+  readonly convert: boolean;
   readonly json?: true;
 }
 
@@ -35,6 +38,8 @@ interface Pulled {
   readonly family: string;
   readonly needed: NeededFiles;
   readonly files: readonly PulledFile[];
+  /** The artifact that is made of the weights is in the cache. */
+  readonly isConverted: boolean;
 }
 
 export async function runPullCommand(
@@ -82,8 +87,17 @@ async function pull(
   const modules = "modules" in profile.head ? (profile.head.modules ?? []) : [];
   const weights = modules.flatMap((module) => ("file" in module ? [module.file] : []));
   for (const path of [...weights, ...needed.paths]) await files.fetch(path);
+  if (needed.isConverted && options.convert) {
+    // As the first run would: offline converts nothing.
+    const { backend, dtype } = needed;
+    const conversion = { backend, dtype, profile: overrides, onConversion: progress.conversion };
+    await openBackend(opened, conversion, signal);
+  }
   for (const path of await belongingTo(needed, files.model, signal)) await files.fetch(path);
-  return { model: opened, family: profile.family, needed, files: await files.list() };
+  return {
+    ...{ model: opened, family: profile.family, needed, files: await files.list() },
+    isConverted: needed.isConverted && options.convert,
+  };
 }
 
 /** Further files of the artifact, which its content names: weights beside a graph, other parts of a split file. */
@@ -168,18 +182,19 @@ class Fetched {
 }
 
 /** What `--json` prints. */
-function pulledJson({ model, family, needed, files }: Pulled): string {
+function pulledJson({ model, family, needed, files, isConverted }: Pulled): string {
   const value = {
     model: { id: model.id, revision: model.revision ?? null, family },
     backend: needed.backend,
     dtype: needed.dtype,
-    converted: needed.isConverted,
+    weightsOnly: needed.isConverted,
+    converted: isConverted,
     files: files.map(({ size = null, ...file }) => ({ ...file, size })),
   };
   return `${JSON.stringify(value, undefined, 2)}\n`;
 }
 
-function pulledTable({ model, family, needed, files }: Pulled): string {
+function pulledTable({ model, family, needed, files, isConverted: isDone }: Pulled): string {
   const { backend, dtype, isConverted } = needed;
   const revision = model.revision === undefined ? "" : ` at ${model.revision.slice(0, 12)}`;
   const total = files.reduce((sum, { size = 0 }) => sum + size, 0);
@@ -193,7 +208,8 @@ function pulledTable({ model, family, needed, files }: Pulled): string {
     downloaded ? "downloaded" : "was there",
     localPath,
   ]);
-  const note = isConverted ? ["", "The first run converts the weights, once, into the cache."] : [];
+  const when = isDone ? "The weights were converted, into the cache." : "The first run converts the weights.";
+  const note = isConverted ? ["", when] : [];
   const lines = [
     ...alignColumns(
       facts.map((fact) => fact.map(toSingleLine)),
