@@ -59,6 +59,7 @@ export const elsewhere: readonly Exception[] = [
 export const notRun: readonly Exception[] = [
   { pattern: /^packages\/hub\/README\.md/, reason: "downloads from the hub" },
   { pattern: /planNative\(/, reason: "needs a Mac" },
+  { pattern: /@crossrank\/backend-ctranslate2"/, reason: "the scene has no artifact of CTranslate2" },
   {
     pattern: /@crossrank\/backend-web"|vite\.config/,
     reason: "runs in a browser: packages/backend-web/test, and examples/browser",
