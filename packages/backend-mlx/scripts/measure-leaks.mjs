@@ -35,8 +35,12 @@ await session.dispose();
 await measure("load", Number(values.loads), async () => (await load()).dispose());
 // Weights are read and then refused: a file that was cut short behind what its header says.
 const damaged = {
-  ...files,
-  localPath: async () => import.meta.filename ?? new URL(import.meta.url).pathname,
+  id: files.id,
+  revision: files.revision,
+  list: (options) => files.list(options),
+  readText: (path, options) => files.readText(path, options),
+  readBytes: (path, range, options) => files.readBytes(path, range, options),
+  localPath: async () => fileURLToPath(import.meta.url),
 };
 await measure("refused load", Number(values.loads), async () => {
   const output = { kinds: ["class-logits"] };

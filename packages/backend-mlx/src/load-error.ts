@@ -1,6 +1,6 @@
 import { RuntimeStartError } from "@crossrank/backend-kit";
 import { problemOf, RuntimeFailure } from "@crossrank/backend-kit/runtime";
-import { ModelLoadError } from "@crossrank/core";
+import { ModelLoadError, type ModelProfileError } from "@crossrank/core";
 import type { FailureStage } from "./protocol.js";
 
 const fixes: Readonly<Record<FailureStage, string>> = {
@@ -26,4 +26,18 @@ export function modelLoadError(
   const message = problemOf(failure);
   const problem = stage === "runtime" ? `MLX does not start: ${message}` : message;
   return new ModelLoadError({ model, backend: "mlx", file, problem, fix: fixes[stage] }, { cause: failure });
+}
+
+/** A fault of the model's files, found by those who read them, as the contract's error of a backend. */
+export function fileLoadError(model: string, path: string, cause: ModelProfileError): ModelLoadError {
+  const { file = path, message } = cause;
+  const said = [`${cause.model}: `, `${file}: `].reduce(
+    (text, place) => (text.startsWith(place) ? text.slice(place.length) : text),
+    message,
+  );
+  // What is wrong, and behind it what to do.
+  const at = said.lastIndexOf(". ");
+  const problem = at < 0 ? said : said.slice(0, at);
+  const fix = at < 0 ? "Download the model again" : said.slice(at + 2).replace(/\.$/, "");
+  return new ModelLoadError({ model, backend: "mlx", file, problem, fix }, { cause });
 }

@@ -14,14 +14,13 @@ import {
   type BatchPreference,
   type LoadRequest,
   type ModelFiles,
-  ModelLoadError,
   ModelProfileError,
 } from "@crossrank/core";
 import { type Choice, chooseWeights } from "./artifact.js";
 import { openHost } from "./client.js";
 import { diagnose } from "./diagnose.js";
 import { boundsOf } from "./dtype.js";
-import { modelLoadError } from "./load-error.js";
+import { fileLoadError, modelLoadError } from "./load-error.js";
 import { checkOptions, type MlxOptions } from "./options.js";
 import { MlxSession } from "./session.js";
 
@@ -110,12 +109,7 @@ function choose(options: MlxOptions, request: LoadRequest): Promise<Choice> {
     (cause: unknown) => {
       signal?.throwIfAborted();
       if (!ModelProfileError.isInstance(cause)) throw cause;
-      const problem = cause.message.replace(/\.$/, "");
-      const fix = "Download the model again";
-      throw new ModelLoadError(
-        { model: files.id, backend: "mlx", file: cause.file, problem, fix },
-        { cause },
-      );
+      throw fileLoadError(files.id, file ?? "config.json", cause);
     },
   );
 }

@@ -10,6 +10,7 @@ import {
 import type { Choice } from "./artifact.js";
 import { emitGraph, type GraphOutput } from "./graph/emit.js";
 import { longestSequence } from "./graph/places.js";
+import { fileLoadError } from "./load-error.js";
 import type { AddonModelFacts } from "./native.js";
 import { planWeights } from "./weights/plan-weights.js";
 
@@ -81,18 +82,10 @@ function refusal(cause: unknown, model: string, path: string): unknown {
     const fix = "Use the model with another backend";
     return new ModelLoadError({ model, backend: "mlx", file: path, problem: cause.problem, fix }, { cause });
   }
-  if (CrossrankError.isInstance(cause) && !ModelProfileError.isInstance(cause)) return cause;
-  if (!ModelProfileError.isInstance(cause) && !(cause instanceof RangeError)) return cause;
-  return new ModelLoadError(
-    {
-      model,
-      backend: "mlx",
-      file: ModelProfileError.isInstance(cause) ? cause.file : path,
-      problem: cause.message.replace(/\.$/, ""),
-      fix: "Download the model again",
-    },
-    { cause },
-  );
+  if (ModelProfileError.isInstance(cause)) return fileLoadError(model, path, cause);
+  if (CrossrankError.isInstance(cause) || !(cause instanceof RangeError)) return cause;
+  const fix = "Check the profile, and take the tokenizer and the weights of one model";
+  return new ModelLoadError({ model, backend: "mlx", file: path, problem: cause.message, fix }, { cause });
 }
 
 function givenBy({ head }: ModelDescription): readonly GraphOutput[] {
