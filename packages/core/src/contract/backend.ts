@@ -31,21 +31,24 @@ export interface Batch {
   readonly columns: number;
   /** (rows, columns), padding id where there is no token. */
   readonly inputIds: Int32Array;
-  /** (rows, columns), 1 for a real token, 0 for padding. A padding row is all zeros. */
+  /**
+   * (rows, columns), 1 for a real token, 0 for padding. A padding row is all zeros. 0 also for the tokens between a row's
+   * length and its extent.
+   */
   readonly attentionMask: Int32Array;
   /** (rows, columns), 0 or 1, 0 on padding. Always given; a backend whose model takes none ignores it. */
   readonly segmentIds: Int32Array;
   /** Real tokens of each row; 0 for a padding row. For runtimes that take one unpadded sequence at a time. */
   readonly lengths: Int32Array;
-}
-
-/** Raw numbers of one batch, float32, row-major. Padding rows are included; core drops them. */
   /**
    * Tokens of each row that have hidden states. Those behind its length read the real ones, and no token reads them: a
    * query's expansion that is not attended. Undefined where each is the row's length, as always without
    * `unattendedStates`.
    */
   readonly extents?: Int32Array | undefined;
+}
+
+/** Raw numbers of one batch, float32, row-major. Padding rows are included; core drops them. */
 export interface RawOutput {
   readonly kind: OutputKind;
   readonly data: Float32Array;
@@ -82,14 +85,14 @@ export interface Capabilities {
    * where `batchPreference` or `batchSize` puts several rows together; conformance does not hold batches to one by one.
    */
   readonly rowsAffectScores: boolean;
-  /** How many `run` calls core may have under way at once; at least 1. */
-  readonly concurrentRuns: number;
-  /** Whether `run` stops within a batch when its signal aborts. Otherwise core stops between batches. */
   /**
    * Whether `hidden-states` has what the model computes at columns that the attention mask hides from others, as a graph
    * does that computes every column. Undefined means no, and late-interaction models that need it are then refused.
    */
   readonly unattendedStates?: boolean | undefined;
+  /** How many `run` calls core may have under way at once; at least 1. */
+  readonly concurrentRuns: number;
+  /** Whether `run` stops within a batch when its signal aborts. Otherwise core stops between batches. */
   readonly cancelsWithinBatch: boolean;
 }
 

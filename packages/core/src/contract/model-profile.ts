@@ -97,6 +97,8 @@ export type HeadModule =
       readonly bias?: string | undefined;
       readonly activation: "identity" | "tanh" | "relu" | "gelu" | "silu" | "sigmoid";
       readonly residual?: boolean | undefined;
+      /** Name of a tensor (outputs, inputs) that multiplies the x which `residual` adds. Undefined: x itself. */
+      readonly residualWeight?: string | undefined;
     })
   | (WeightsFile & {
       readonly kind: "layer-norm";
@@ -119,10 +121,10 @@ export type HeadModule =
  *   `temperature`.
  * - `cosine`: pooled token vectors of query and document, through `modules`, L2-normalised, dot product.
  * - `marker-cosine`: listwise. The vectors at the marker tokens, through `modules`, compared by cosine.
- */
-export type Head =
  * - `max-sim`: late interaction. Token vectors of query and document, through `modules`, L2-normalised: the sum over the
  *   query's tokens of the largest dot product that each has with one of the document's.
+ */
+export type Head =
   | { readonly kind: "logit" }
   | { readonly kind: "two-class"; readonly positive: 0 | 1 }
   | {
@@ -183,10 +185,10 @@ export interface ModelProfile {
   readonly singleTemplate: readonly TemplatePiece[];
   /** Listwise: the sequence of a query and its documents. */
   readonly listTemplate?: ListTemplate | undefined;
-  /** Whether the model has embeddings for segments; where not, the template's segments are of no consequence. */
-  readonly readsSegments: boolean;
   /** Late interaction: the sequences of a query and of a document. */
   readonly lateTemplate?: LateTemplate | undefined;
+  /** Whether the model has embeddings for segments; where not, the template's segments are of no consequence. */
+  readonly readsSegments: boolean;
   /** Longest input sequence in tokens, special tokens included. */
   readonly maxLength: number;
   readonly truncation: TruncationStrategy;
