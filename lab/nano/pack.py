@@ -50,6 +50,19 @@ def write_tokenizer(source: Path, folder: Path, maximum: int) -> None:
     write_json(folder / "tokenizer_config.json", config)
 
 
+def prune_vocabulary(
+    state: dict[str, torch.Tensor], full: Path, pruned: Path
+) -> dict[str, torch.Tensor]:
+    """The rows of the embedding table that a tokenizer with fewer pieces needs, in its order."""
+    rows = Tokenizer.from_file(str(full)).get_vocab()
+    pieces = Tokenizer.from_file(str(pruned)).get_vocab()
+    missing = sorted(set(pieces) - set(rows))
+    if missing:
+        raise SystemExit(f"{pruned} has pieces that the teacher does not have: {missing[:5]}")
+    order = [rows[piece] for piece in sorted(pieces, key=pieces.__getitem__)]
+    return {**state, "embeddings.word": state["embeddings.word"][order].clone()}
+
+
 def write_config(state: dict[str, torch.Tensor], folder: Path) -> None:
     """config.json of the architecture."""
     config = {
@@ -81,6 +94,7 @@ def main() -> None:
     parser.add_argument("--state", type=Path, required=True, help="folder of everything that distillation keeps")
     parser.add_argument("--run", required=True, help="the run whose averaged weights are packed")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--vocabulary", type=Path, help="a tokenizer.json with some of the teacher's pieces; default all")
     parser.add_argument("--maximum", type=int, default=512, help="model_max_length of the tokenizer")
     parser.add_argument("--each", type=int, help="dev queries a source for the calibration; default all")
     options = parser.parse_args()
@@ -89,6 +103,11 @@ def main() -> None:
     tokenizer_file = options.state / "teacher" / "tokenizer.json"
     checkpoint = options.state / options.run / "average.pt"
     state, facts = nano.load(checkpoint)
+    if options.vocabulary is not None:
+        state = prune_vocabulary(state, tokenizer_file, options.vocabulary)
+        tokenizer_file = options.vocabulary
+        checkpoint = options.state / options.run / "pruned.pt"
+        nano.save(checkpoint, state, facts)
     kept: dict = {}
     scorer = evaluate.TorchScorer(checkpoint, tokenizer_file)
     dev = evaluate.evaluate_dev(scorer, options.state, 256, options.each, kept)
