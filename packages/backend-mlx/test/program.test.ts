@@ -66,9 +66,12 @@ test("tables of distances have a bound, whatever config.json says", async () => 
 });
 
 test("periods of rotary positions are those of transformers", () => {
-  const periods = rotaryPeriods(10_000, 8);
+  const periods = rotaryPeriods({ kind: "rotary", theta: 10_000 }, 8);
   expect([...periods]).toEqual([1, 10, 100, 1000]);
-  expect(rotaryPeriods(1_000_000, 64)[1]).toBe(Math.fround(1_000_000 ** Math.fround(2 / 64)));
+  expect(rotaryPeriods({ kind: "rotary", theta: 1_000_000 }, 64)[1]).toBe(
+    Math.fround(1_000_000 ** Math.fround(2 / 64)),
+  );
+  expect([...rotaryPeriods({ kind: "scaled-rotary", frequencies: [1, 0.25] }, 4)]).toEqual([1, 4]);
 });
 
 /** A program by hand, on one weight of two rows. */

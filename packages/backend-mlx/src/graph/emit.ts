@@ -11,7 +11,13 @@ import type {
   Weight,
 } from "@crossrank/convert";
 import type { OutputKind } from "@crossrank/core";
-import { bucketTable, longestSequence, relativeTable, rotaryPeriods } from "./places.js";
+import {
+  bucketTable,
+  longestSequence,
+  type RotaryPositions,
+  relativeTable,
+  rotaryPeriods,
+} from "./places.js";
 import { ProgramBuilder, type Value } from "./program.js";
 
 /** A weight of a program. */
@@ -148,8 +154,9 @@ class Emitter {
     const split = (linear: Linear, count: number, norm?: Norm): Value => {
       const apart = builder.add("split-heads", [this.#linear(x, linear)], [count]);
       const normed = norm === undefined ? apart : this.#norm(apart, norm);
-      if (positions.kind !== "rotary" || linear === attention.value) return normed;
-      return builder.add("rope", [normed, this.#periods(positions.theta, headSize)]);
+      const isRotary = positions.kind === "rotary" || positions.kind === "scaled-rotary";
+      if (!isRotary || linear === attention.value) return normed;
+      return builder.add("rope", [normed, this.#periods(positions, headSize)]);
     };
     const query = split(attention.query, heads, queryNorm);
     const key = split(attention.key, keyValueHeads, keyNorm);
@@ -224,12 +231,12 @@ class Emitter {
     return this.#builder.add("distances", [table, this.#builder.input("ids")], [given.below]);
   }
 
-  #periods(theta: number, headSize: number): Value {
-    const key = `rotary ${theta} ${headSize}`;
+  #periods(positions: RotaryPositions, headSize: number): Value {
+    const key = `rotary ${positions.kind === "rotary" ? positions.theta : "scaled"} ${headSize}`;
     return this.#builder.weight(key, () => ({
       kind: "constant",
       name: key,
-      data: rotaryPeriods(theta, headSize),
+      data: rotaryPeriods(positions, headSize),
     }));
   }
 

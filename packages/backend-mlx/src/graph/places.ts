@@ -5,19 +5,24 @@ import {
   relativeRow,
 } from "@crossrank/convert";
 
+export type RotaryPositions = Extract<AttentionPositions, { kind: "rotary" | "scaled-rotary" }>;
+
 /** Tables of distances are not made for longer sequences, whatever config.json says. */
 const mostDistances = 2 ** 16;
 
 /** The longest sequence, in tokens, that a model's program takes. */
 export function longestSequence({ maxPositions, layers }: ModelDescription): number {
   const hasTable = layers.some(
-    ({ attention: { positions } }) => positions.kind !== "absolute" && positions.kind !== "rotary",
+    ({ attention: { positions } }) => !["absolute", "rotary", "scaled-rotary"].includes(positions.kind),
   );
   return hasTable ? Math.min(maxPositions, mostDistances) : maxPositions;
 }
 
 /** Periods of rotary positions, rounded to float32 as the models' own code rounds them. MLX divides 1 by each. */
-export function rotaryPeriods(theta: number, headSize: number): Float32Array {
+export function rotaryPeriods(positions: RotaryPositions, headSize: number): Float32Array {
+  if (positions.kind === "scaled-rotary")
+    return Float32Array.from(positions.frequencies, (frequency) => 1 / frequency);
+  const { theta } = positions;
   return Float32Array.from(
     { length: headSize / 2 },
     (_, index) => theta ** Math.fround((2 * index) / headSize),
