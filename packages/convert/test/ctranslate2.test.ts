@@ -56,7 +56,7 @@ async function write(files: ModelFiles, given: ModelProfile, dtype: Dtype, isWho
   const description = isWhole ? described : { ...described, head: { kind: "none" } as const };
   const profile: ModelProfile = isWhole ? given : { ...given, head: { kind: "cosine", pooling: "cls" } };
   await ctranslate2Writer.write({ files, profile, description, dtype, path, metadata: {} });
-  return dirname(path);
+  return path;
 }
 
 async function hashOf(path: string): Promise<string> {
@@ -383,7 +383,7 @@ describe("a file", () => {
       profile,
       description: huge,
       dtype: "fp16",
-      path: join(folder, "model.bin"),
+      path: join(folder, "half"),
       metadata: {},
     });
     await expect(writing).rejects.toThrow(/beyond the range of half precision.*Take dtype fp32/);

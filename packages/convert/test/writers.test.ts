@@ -40,7 +40,7 @@ test.each(writers)("$format: the descriptor says what its writer does", async (d
 });
 
 test.each<[string, Readonly<Record<string, unknown>>, string, RegExp]>([
-  ["tflite", {}, "to", /must be one of onnx, gguf, mnn, mlpackage, not "tflite"/],
+  ["tflite", {}, "to", /must be one of onnx, gguf, mnn, mlpackage, ctranslate2, not "tflite"/],
   ["constructor", {}, "to", /must be one of/],
   ["gguf", { target: "mnn" }, "target", /is an option of onnx, and gguf has none\. Leave it out/],
   ["onnx", { lengths: [1] }, "lengths", /is an option of mlpackage, and onnx has none/],

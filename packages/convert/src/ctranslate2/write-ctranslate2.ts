@@ -1,5 +1,5 @@
-import { writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import {
   type CTranslate2Weight,
   VariableWriteError,
@@ -21,7 +21,7 @@ type Dtype = (typeof dtypes)[number];
 export const ctranslate2Writer: ArtifactWriter = {
   format: "ctranslate2",
   dtypes,
-  path: (dtype) => `ctranslate2/model${dtype === "fp32" ? "" : `_${dtype}`}.ctranslate2/model.bin`,
+  path: (dtype) => `ctranslate2/model${dtype === "fp32" ? "" : `_${dtype}`}.ctranslate2`,
   check: (description, profile) => void planCTranslate2(description, profile),
   write: writeFolder,
 };
@@ -42,9 +42,11 @@ async function writeFolder(request: WriteRequest): Promise<readonly string[]> {
       dtype: type === "float32" ? "fp32" : type === "float16" ? "fp16" : type,
     });
   }
+  await mkdir(path);
+  const beside = (name: string): string => join(path, name);
   try {
     await writeCTranslate2File(
-      path,
+      beside("model.bin"),
       {
         spec: "TransformerEncoderSpec",
         revision: 1,
@@ -59,13 +61,12 @@ async function writeFolder(request: WriteRequest): Promise<readonly string[]> {
   }
   const tokenizer = await readTokenizerFile(files, { signal });
   const { tokens, unknown } = vocabularyOf(tokenizer, description.vocabularySize);
-  const beside = (name: string): string => join(dirname(path), name);
   await writeFile(beside("config.json"), configText(plan, unknown));
   await writeFile(
     beside("vocabulary.json"),
     `[\n${tokens.map((token) => `  ${ascii(token)}`).join(",\n")}\n]`,
   );
-  const paths = [path, beside("config.json"), beside("vocabulary.json")];
+  const paths = [beside("model.bin"), beside("config.json"), beside("vocabulary.json")];
   if (plan.classifier === undefined) return paths;
   await writeFile(beside("classifier.safetensors"), await classifierBytes(plan.classifier));
   return [...paths, beside("classifier.safetensors")];
