@@ -2,8 +2,14 @@ import type { Turns } from "../tokenizer/turns.js";
 
 // Where a text may be cut without taking a user-perceived character (an extended grapheme cluster) apart.
 
-// The language is fixed, so that a host's own does not move a cut.
-const clusters = new Intl.Segmenter("en", { granularity: "grapheme" });
+const made = new Map<string, Intl.Segmenter>();
+
+/** Made when it is needed, which takes milliseconds. The language is fixed, so that a host's own does not move a cut. */
+export function segmenterOf(granularity: "grapheme" | "word" | "sentence"): Intl.Segmenter {
+  const known = made.get(granularity) ?? new Intl.Segmenter("en", { granularity });
+  made.set(granularity, known);
+  return known;
+}
 
 /**
  * Letters, digits and marks of punctuation that join nothing to themselves: behind one of these there is an end, unless
@@ -45,7 +51,7 @@ export function* clusterFloor(text: string, from: number, position: number): Tur
     const part = partOf(text, known, length);
     const isWhole = known + part.length >= text.length;
     let last = 0;
-    for (const { index } of clusters.segment(part)) {
+    for (const { index } of segmenterOf("grapheme").segment(part)) {
       if (known + index > position) break;
       last = index;
     }
@@ -63,7 +69,7 @@ export function* clusterFloor(text: string, from: number, position: number): Tur
 export function* clusterEnd(text: string, from: number): Turns<number> {
   for (let length = 64; ; length *= 2) {
     const part = partOf(text, from, length);
-    const first = clusters.segment(part)[Symbol.iterator]().next().value?.segment.length ?? 0;
+    const first = segmenterOf("grapheme").segment(part)[Symbol.iterator]().next().value?.segment.length ?? 0;
     if (from + part.length >= text.length || first < part.length) return from + first;
     yield;
   }

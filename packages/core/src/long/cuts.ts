@@ -1,10 +1,7 @@
 import type { Turns } from "../tokenizer/turns.js";
-import { clusterFloor, partOf } from "./clusters.js";
+import { clusterFloor, partOf, segmenterOf } from "./clusters.js";
 
 // Where a passage of a text ends, and where the next one begins.
-
-const sentences = new Intl.Segmenter("en", { granularity: "sentence" });
-const words = new Intl.Segmenter("en", { granularity: "word" });
 
 /** UTF-16 code units before a limit in which the end of a sentence or of a word is looked for. */
 const reach = 8192;
@@ -39,7 +36,7 @@ export function* endOfPassage(
   const sentence = yield* firstThatHolds(
     text,
     from,
-    (yield* endsOf(sentences, text, from, { least: quarter, most })).reverse(),
+    (yield* endsOf("sentence", text, from, { least: quarter, most })).reverse(),
     isInside,
   );
   if (sentence !== undefined) return { position: sentence, kind: "sentence" };
@@ -47,7 +44,7 @@ export function* endOfPassage(
   const word = yield* firstThatHolds(
     text,
     from,
-    (yield* endsOf(words, text, from, { least: half, most })).reverse(),
+    (yield* endsOf("word", text, from, { least: half, most })).reverse(),
     isInside,
   );
   if (word !== undefined) return { position: word, kind: "word" };
@@ -68,10 +65,10 @@ export function* startsOfOverlap(
   isInside: IsInsideToken,
 ): Turns<readonly number[]> {
   const bounds = { least, most: end.position - 1 };
-  const ofSentences = yield* endsOf(sentences, text, from, bounds);
+  const ofSentences = yield* endsOf("sentence", text, from, bounds);
   if (ofSentences.length > 0 || end.kind === "sentence")
     return yield* allThatHold(text, from, ofSentences, isInside);
-  const ofWords = yield* allThatHold(text, from, yield* endsOf(words, text, from, bounds), isInside);
+  const ofWords = yield* allThatHold(text, from, yield* endsOf("word", text, from, bounds), isInside);
   if (ofWords.length > 0) return ofWords;
   const first = yield* clusterBefore(text, from, { least: from, most: least + 1 }, isInside);
   return first === undefined || first <= from ? [] : [first];
@@ -79,7 +76,7 @@ export function* startsOfOverlap(
 
 /** Ends of sentences or words in a range, ascending. */
 function* endsOf(
-  segmenter: Intl.Segmenter,
+  of: "sentence" | "word",
   text: string,
   from: number,
   { least, most }: { readonly least: number; readonly most: number },
@@ -88,7 +85,7 @@ function* endsOf(
   const start = yield* clusterFloor(text, from, Math.max(least, most - reach));
   const part = partOf(text, start, most - start + ahead);
   const ends: number[] = [];
-  for (const { index } of segmenter.segment(part)) {
+  for (const { index } of segmenterOf(of).segment(part)) {
     const position = start + index;
     if (position > most) break;
     if (index > 0 && position > least) ends.push(position);
