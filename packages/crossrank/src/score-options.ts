@@ -17,10 +17,7 @@ export interface ScoreChoices {
 /** Of the commands that give scores. */
 export function scoreOptions(): Option[] {
   return [
-    new Option(
-      "--activation <scores>",
-      "model: as the model gives them (default); probability: calibrated where the model has a calibration",
-    ).choices(["model", "probability"]),
+    activationOption(),
     new Option(
       "--threshold <score>",
       "leave out documents that score below it, on the scale of the output",
@@ -28,6 +25,13 @@ export function scoreOptions(): Option[] {
     calibrationOption("file with a calibration, as `crossrank calibrate` writes it; gives probabilities"),
     scoreCacheOption(),
   ];
+}
+
+export function activationOption(): Option {
+  return new Option(
+    "--activation <scores>",
+    "model: as the model gives them (default); probability: calibrated where the model has a calibration",
+  ).choices(["model", "probability"]);
 }
 
 export function calibrationOption(what: string): Option {
@@ -90,8 +94,11 @@ export async function readCalibrationFile(path: string): Promise<NonNullable<Cro
   return calibration as NonNullable<CrossrankJson["calibration"]>;
 }
 
-/** The package is installed by those who want it. @throws {CommandError} */
-async function openScoreCacheFile(path: string): Promise<ScoreCache & { dispose(): Promise<void> }> {
+/**
+ * The package is installed by those who want it.
+ * @throws {CommandError} {ScoreCacheFileError}
+ */
+export async function openScoreCacheFile(path: string): Promise<ScoreCache & { dispose(): Promise<void> }> {
   const name = "@crossrank/score-cache-sqlite";
   try {
     const { openSqliteScoreCache } = (await import(

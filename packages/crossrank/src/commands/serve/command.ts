@@ -9,6 +9,7 @@ import {
   longDocumentsOf,
 } from "../../long-documents-options.js";
 import { conversionOption, fileOption, modelOptions, wholeNumber } from "../../options.js";
+import { activationOption, scoreCacheOption } from "../../score-options.js";
 import { readMlxEnvironment } from "./mlx-environment.js";
 import { parseModelChoice, type ServedModelChoice } from "./model-option.js";
 import { portNumber, positiveWhole, seconds } from "./numbers.js";
@@ -55,8 +56,8 @@ export function addServeCommand(program: Command, context: Context, version: str
       `a model, or NAME=MODEL with its settings; give it several times (default: ${defaultModel})`,
       (value: string, before: readonly string[] = []) => [...before, value],
     );
-  for (const option of [...modelOptions(), conversionOption(), fileOption(), ...longDocumentOptions()])
-    command.addOption(option);
+  const shared = [...modelOptions(), conversionOption(), fileOption(), ...longDocumentOptions()];
+  for (const option of [...shared, activationOption(), scoreCacheOption()]) command.addOption(option);
   command
     .option(
       "-b, --backend <name>",

@@ -1,9 +1,10 @@
-import { InvalidInputError, type LongDocuments } from "@crossrank/core";
+import { InvalidInputError, type LongDocuments, type ScoreCache } from "@crossrank/core";
 import { createServer, type LogEntry, listen, type ServedReranker } from "@crossrank/server";
 import { type Context, print } from "../../context.js";
 import { readProfileFile } from "../../model.js";
 import { openReranker } from "../../open-reranker.js";
 import type { ProfiledModelOptions } from "../../options.js";
+import { openScoreCacheFile } from "../../score-options.js";
 import type { ServedModelChoice } from "./model-option.js";
 
 export interface ServeCommandOptions extends ProfiledModelOptions {
@@ -14,6 +15,9 @@ export interface ServeCommandOptions extends ProfiledModelOptions {
   readonly truncation?: "document-only" | "longest-first";
   readonly threads?: number;
   readonly workers?: number;
+  readonly activation?: "model" | "probability";
+  /** Path. */
+  readonly scoreCache?: string;
   readonly host: string;
   readonly port: number;
   readonly apiKey?: readonly string[];
@@ -47,13 +51,28 @@ export async function serve(
   version: string,
 ): Promise<void> {
   endWithin(options.deadline + grace);
+  const cache = options.scoreCache === undefined ? undefined : await openScoreCacheFile(options.scoreCache);
+  try {
+    await serveWith(cache, options, signal, version);
+  } finally {
+    await cache?.dispose();
+  }
+}
+
+/** @param cache of the scores of all models. */
+async function serveWith(
+  cache: ScoreCache | undefined,
+  options: Parameters<typeof serve>[0],
+  signal: AbortSignal,
+  version: string,
+): Promise<void> {
   const { CROSSRANK_API_KEY: environmentKey = "" } = process.env;
   const log = createLog(options.log);
   const server = createServer({
     models: options.models.map((choice) => ({
       name: choice.name,
       reference: choice.reference,
-      open: (request) => open(choice, options, request.signal),
+      open: (request) => open(choice, options, cache, request.signal),
     })),
     keys: [...(options.apiKey ?? []), ...(environmentKey === "" ? [] : [environmentKey])],
     limits: {
@@ -93,6 +112,7 @@ export async function serve(
 async function open(
   choice: ServedModelChoice,
   options: ServeCommandOptions,
+  scoreCache: ScoreCache | undefined,
   signal: AbortSignal,
 ): Promise<ServedReranker> {
   const profile = await readProfileFile(choice.profile ?? options.profile);
@@ -111,7 +131,8 @@ async function open(
     maxLength: choice.maxLength ?? options.maxLength,
     threads: choice.threads ?? options.threads,
     workers: choice.workers ?? options.workers,
-    profile,
+    activation: options.activation,
+    ...{ scoreCache, profile },
   };
   const backends = choice.backends.length > 0 ? choice.backends : (options.backend ?? []);
   if (backends.length < 2) return openReranker(choice.reference, { ...shared, backend: backends[0], signal });
