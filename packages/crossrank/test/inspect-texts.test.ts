@@ -1,6 +1,11 @@
 import { readdir } from "node:fs/promises";
 import { type ProfileReading, readProfile, type TruncationStrategy } from "@crossrank/core";
-import { createListEncoder, createPairEncoder, createTextTokenizer } from "@crossrank/core/encoding";
+import {
+  createLateEncoder,
+  createListEncoder,
+  createPairEncoder,
+  createTextTokenizer,
+} from "@crossrank/core/encoding";
 import { openModel } from "@crossrank/hub";
 import { describe, expect, it } from "vitest";
 import { encodeTexts, type ShownSequence } from "../src/commands/inspect/encode.js";
@@ -34,7 +39,7 @@ async function readAt(name: string, truncation: TruncationStrategy): Promise<Pro
 /** Ids, segments and counts as a reranker gets them of core. */
 function ofCore({ profile, tokenizerJson }: ProfileReading, instruction: string): object[] {
   const tokenizer = createTextTokenizer(tokenizerJson, "model");
-  const { queryPrefix, documentPrefix, listTemplate, maxLength } = profile;
+  const { queryPrefix, documentPrefix, listTemplate, lateTemplate, maxLength } = profile;
   const asked = queryPrefix + query;
   const given = documents.map((document) => documentPrefix + document);
   if (listTemplate !== undefined) {
@@ -47,10 +52,13 @@ function ofCore({ profile, tokenizerJson }: ProfileReading, instruction: string)
     }));
   }
   const encoder = createPairEncoder(tokenizer, profile);
+  const late = lateTemplate && createLateEncoder(tokenizer, lateTemplate, maxLength);
   const encoded =
-    profile.family === "bi-encoder"
-      ? [asked, ...given].map((text) => encoder.encodeSingle(text))
-      : given.map((document) => encoder.encodePair(encoder.encodeQuery(asked, instruction), document));
+    late !== undefined
+      ? [late.encodeQuery(asked), ...given.map((text) => late.encodeDocument(text))]
+      : profile.family === "bi-encoder"
+        ? [asked, ...given].map((text) => encoder.encodeSingle(text))
+        : given.map((document) => encoder.encodePair(encoder.encodeQuery(asked, instruction), document));
   return encoded.map(({ ids, segmentIds, truncatedTokens, truncatedQueryTokens }) => ({
     ids: [...ids],
     segments: [...segmentIds],
@@ -78,10 +86,13 @@ describe.each(families)("of %s", (name) => {
     const plain = await readAt(name, truncation);
     const { profile } = plain;
     const instruction = profile.instruction ?? "";
+    const ownTokenizer = createTextTokenizer(plain.tokenizerJson, "model");
     const least =
       profile.family === "listwise"
         ? profile.maxLength
-        : createPairEncoder(createTextTokenizer(plain.tokenizerJson, "model"), profile).leastLength;
+        : profile.lateTemplate === undefined
+          ? createPairEncoder(ownTokenizer, profile).leastLength
+          : createLateEncoder(ownTokenizer, profile.lateTemplate, profile.maxLength).leastLength;
     const maxLength = room === 0 ? profile.maxLength : Math.min(profile.maxLength, least + room);
     const reading = { ...plain, profile: { ...profile, maxLength } };
     const sequences = encodeTexts(reading, "model", { query, documents });
@@ -91,10 +102,12 @@ describe.each(families)("of %s", (name) => {
       const positions = tokens.map(({ position }) => position);
       expect(positions).toEqual(positions.toSorted((a, b) => a - b));
       for (const { from, document, text, tokens: count } of cuts) {
-        const whole =
+        const given =
           from === "query"
             ? profile.queryPrefix + query
             : profile.documentPrefix + (documents[document ?? 0] as string);
+        // Late interaction takes white space off both ends first.
+        const whole = profile.lateTemplate === undefined ? given : given.trim();
         expect(whole.trim().endsWith(text.trim())).toBe(true);
         if (queryOverflow) continue;
         // What was cut and what was kept make the text again; where it stands alone, the tokens too.

@@ -1,7 +1,12 @@
 import { cp, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { readProfile, type TemplatePiece } from "@crossrank/core";
-import { createListEncoder, createPairEncoder, createTextTokenizer } from "@crossrank/core/encoding";
+import {
+  createLateEncoder,
+  createListEncoder,
+  createPairEncoder,
+  createTextTokenizer,
+} from "@crossrank/core/encoding";
 import { openModel } from "@crossrank/hub";
 import { describe, expect, it } from "vitest";
 import { sampleOf } from "../../../test/sample.js";
@@ -251,7 +256,7 @@ describe("inspect of every family", () => {
       expect(output.sources).toEqual(sources);
       const tokenizer = createTextTokenizer(tokenizerJson, model);
       const { query, document, otherDocument } = output.example;
-      const { queryPrefix, documentPrefix, listTemplate, maxLength, instruction } = profile;
+      const { queryPrefix, documentPrefix, listTemplate, lateTemplate, maxLength, instruction } = profile;
       const texts = { query: queryPrefix + query, document: documentPrefix + document };
       const encoder = createPairEncoder(tokenizer, profile);
       const [expected] =
@@ -265,9 +270,11 @@ describe("inspect of every family", () => {
                 return list.encodeList(texts.query, cut);
               })(),
             ].map(({ sequence }) => sequence)
-          : profile.family === "bi-encoder"
-            ? [encoder.encodeSingle(texts.query)]
-            : [encoder.encodePair(encoder.encodeQuery(texts.query, instruction), texts.document)];
+          : lateTemplate !== undefined
+            ? [createLateEncoder(tokenizer, lateTemplate, maxLength).encodeQuery(texts.query)]
+            : profile.family === "bi-encoder"
+              ? [encoder.encodeSingle(texts.query)]
+              : [encoder.encodePair(encoder.encodeQuery(texts.query, instruction), texts.document)];
       const [shown] = output.example.sequences;
       expect(shown?.tokens.map(({ id }) => id)).toEqual([...(expected?.ids ?? [])]);
       expect(shown?.tokens.length).toBeGreaterThan(4);
@@ -291,11 +298,48 @@ describe("inspect of every family", () => {
         ...profile.pairTemplate,
         ...(profile.family === "bi-encoder" ? profile.singleTemplate : []),
         ...(listTemplate === undefined ? [] : [...listTemplate.before, ...listTemplate.item]),
+        ...(lateTemplate === undefined ? [] : [...lateTemplate.query, ...lateTemplate.document]),
       ].filter((piece): piece is TemplatePiece & { id: number } => "id" in piece);
       for (const { token, id } of special as readonly { token: string; id: number }[])
-        expect(stdout).toContain(`${token} ${id}`);
+        expect(stdout).toContain(`${token.trim()} ${id}`);
     },
   );
+
+  it("shows how late interaction reads texts: markers, expansion, what is attended and what is not compared", async () => {
+    const model = conformanceFixture("bert-late");
+    const { stdout } = await crossrank(["inspect", model]);
+    const from = "config_sentence_transformers\\.json";
+    expect(stdout).toMatch(
+      new RegExp(
+        `^ {2}query template +\\[CLS\\] 5 · \\[Q\\] 1400 · query .* at most 20 tokens +${from}$`,
+        "m",
+      ),
+    );
+    expect(stdout).toMatch(
+      new RegExp(
+        `^ {2}query expansion +with \\[MASK\\] 7 to 20 tokens, which the query does not attend to +${from}$`,
+        "m",
+      ),
+    );
+    expect(stdout).toMatch(/^ {2}not compared +of a document: ".*"\.".*$/m);
+    const { stdout: json } = await crossrank([
+      "inspect",
+      model,
+      ...["--query", "tea", "--document", "coffee"],
+      "--format",
+      "json",
+    ]);
+    const { sequences } = (
+      JSON.parse(json) as { encoding: { sequences: { ids: number[]; attentionMask: number[] }[] } }
+    ).encoding;
+    const [ofQuery, ofDocument] = sequences;
+    expect(ofQuery?.ids.slice(-2)).toEqual([7, 7]);
+    expect(ofQuery?.attentionMask).toHaveLength(20);
+    const attended = ofQuery?.attentionMask.filter((one) => one === 1).length;
+    expect(ofQuery?.attentionMask.slice(0, attended)).not.toContain(0);
+    expect(ofQuery?.ids[attended as number]).toBe(7);
+    expect(ofDocument?.attentionMask).not.toContain(0);
+  });
 
   it("shows a prompt piece by piece, and its answer tokens", async () => {
     const model = conformanceFixture("qwen3-yes-no");
