@@ -416,6 +416,7 @@ describe("doctor", () => {
           runtime: { name: expect.stringMatching(/^Core ML reference \(on onnxruntime-node/) },
         })),
         { name: "mlx", package: "@crossrank/backend-mlx", detail: expect.any(String) },
+        { name: "ctranslate2", package: "@crossrank/backend-ctranslate2", detail: expect.any(String) },
       ],
     });
     expect(report["cores"]).toBeGreaterThan(0);
