@@ -19,7 +19,7 @@ import type { CatalogueAnswer } from "./catalogue.js";
 import { readChatTemplate } from "./chat-template.js";
 import { idBeyond } from "./check-ids.js";
 import { classNamed, labelsOf, relevantClass, shownLabels } from "./label-names.js";
-import { artifactMetadata, type LateFacts, lateTemplateOf, readOriginalColbert } from "./late-interaction.js";
+import { artifactMetadata, type LateFacts } from "./late-facts.js";
 import { jinaForRanking } from "./listwise.js";
 import { type DeclaredLabels, labelsOfArtifact } from "./logits-shape.js";
 import { readsPairsOfItsTokenizer } from "./pair-encoders.js";
@@ -272,7 +272,7 @@ async function readConfig(facts: Reading): Promise<ConfigurationFacts> {
   const named = config.architectures?.[0];
   const original =
     named === "HF_ColBERT" && modules === undefined && reader.present.has(artifactMetadata)
-      ? await readOriginalColbert(reader)
+      ? await (await lateInteraction()).readOriginalColbert(reader)
       : undefined;
   const late = modules?.late ?? original?.late;
   readLimits(facts, config, late === undefined ? tokenizerConfig : {}, late);
@@ -319,7 +319,7 @@ async function readConfig(facts: Reading): Promise<ConfigurationFacts> {
   }
   if (late !== undefined && given.lateTemplate === undefined) {
     const tokenizer = { json: tokenizerJson, config: tokenizerConfig, single: templates?.single };
-    const template = await lateTemplateOf(reader, late, tokenizer);
+    const template = await (await lateInteraction()).lateTemplateOf(reader, late, tokenizer);
     requireSeenExpansion(reader, template, config);
     put("lateTemplate", template, late.file);
   }
@@ -807,6 +807,9 @@ function complete(model: string, fields: Fields): ModelProfile {
   requireInstruction(profile.instruction ?? "", { id: model, profile });
   return profile;
 }
+
+/** Few models are of it: whoever only imports core does not load it. */
+const lateInteraction = () => import("./late-interaction.js");
 
 /** ModernBERT's window where config.json does not say (transformers 5.23, `configuration_modernbert.py`). */
 const usualWindow = 128;

@@ -1,13 +1,7 @@
 import * as z from "zod/mini";
 import type { Head, HeadModule, Pooling } from "../contract/model-profile.js";
 import type { ModelReader } from "../files/model-reader.js";
-import {
-  isLate,
-  type LateFacts,
-  type LateSettings,
-  lateFactsOf,
-  lateSettingsShape,
-} from "./late-interaction.js";
+import { isLate, type LateFacts, type LateSettings, lateFactsOf, lateSettingsShape } from "./late-facts.js";
 import { positionCount, tokenId } from "./ranges.js";
 
 /** An entry of modules.json. */
