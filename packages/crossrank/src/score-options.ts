@@ -2,7 +2,6 @@ import { readFile } from "node:fs/promises";
 import type { CrossrankJson, ScoreCache } from "@crossrank/core";
 import { InvalidArgumentError, Option } from "commander";
 import { CommandError, describeSystemError } from "./failure.js";
-import { isMissing } from "./registry.js";
 
 /** What of the scores can be chosen on the command line. */
 export interface ScoreChoices {
@@ -106,6 +105,8 @@ export async function openScoreCacheFile(path: string): Promise<ScoreCache & { d
     )) as typeof import("@crossrank/score-cache-sqlite");
     return await openSqliteScoreCache(path);
   } catch (cause) {
+    // Loaded when it is asked for: --help has no use for it.
+    const { isMissing } = await import("./registry.js");
     if (isMissing(cause, [name])) {
       throw new CommandError(`--score-cache needs a package. Install it: npm install ${name}`, { cause });
     }

@@ -133,6 +133,8 @@ const withModel: readonly (readonly [name: string, rest: readonly string[]])[] =
   ["eval", ["--task", task]],
   ["compare", ["--task", task, "--backend", "onnx", "--backend", "onnx:fp32"]],
   ["bench", []],
+  ["calibrate", ["--task", task]],
+  ["pull", []],
 ];
 
 describe("the model", () => {

@@ -48,7 +48,8 @@ export function addModelsCommand(program: Command, context: Context): void {
 
 /** In millions. */
 function parameters(value: string): number {
-  const found = /^(\d+(?:\.\d+)?)([mb])$/i.exec(value);
-  if (found === null) throw new InvalidArgumentError("It must be a number with M or B behind it.");
-  return Number(found[1]) * (found[2]?.toLowerCase() === "b" ? 1000 : 1);
+  const found = /^(\d+(?:\.\d+)?)([mb]?)$/i.exec(value);
+  if (found === null) throw new InvalidArgumentError("It must be a number, also with M or B behind it.");
+  const millions = { m: 1, b: 1000, "": 1e-6 }[(found[2] ?? "").toLowerCase()] ?? 1;
+  return Number(found[1]) * millions;
 }

@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
 import type { Context } from "../../context.js";
+import { defaultModel } from "../../model.js";
 import { backendOption, conversionOption, fileOption } from "../../options.js";
 import type { PullCommandOptions } from "./run.js";
 
@@ -24,7 +25,7 @@ export function addPullCommand(program: Command, context: Context): void {
     .command("pull")
     .summary("download a model before it is needed")
     .description("Downloads what a run of the model needs, and says what it is and where.")
-    .argument("<model>", "repository id, also with @revision or :precision")
+    .argument("[model]", "repository id, also with @revision or :precision", defaultModel)
     .addOption(backendOption())
     .option("--dtype <name>", "precision, e.g. fp32, int8, or Q8_0 of a GGUF (default: the model's own)")
     .addOption(fileOption())
