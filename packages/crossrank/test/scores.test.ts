@@ -1,6 +1,15 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
-import { crossrank, crossrankInTurn, type Outcome, temporaryFolder } from "./run-command.js";
+import {
+  binary,
+  commandEnvironment,
+  crossrank,
+  crossrankInTurn,
+  type Outcome,
+  temporaryFolder,
+} from "./run-command.js";
 
 const folder = temporaryFolder();
 
@@ -94,4 +103,36 @@ describe("rerank with a score cache", () => {
     expect(outcome.code).toBe(1);
     expect(await readFile(path, "utf8")).toBe(texts.join("\n"));
   });
+});
+
+describe("serve with a score cache", () => {
+  test("answers from it what another process has scored", async () => {
+    const path = folder.path("served.sqlite");
+    const args = ["serve", "--port", "0", "--score-cache", path, "--activation", "probability"];
+    const serving = spawn(process.execPath, [binary, ...args], { env: commandEnvironment });
+    const ended = once(serving, "exit");
+    try {
+      const [url] = (await once(serving.stdout.setEncoding("utf8"), "data")) as [string];
+      const body = JSON.stringify({ model: "nano", query: "how long is an egg boiled?", documents: texts });
+      const ask = async (): Promise<{
+        readonly usage: object;
+        readonly results: object[];
+        readonly scale: string;
+      }> =>
+        (await fetch(`${url.trim()}/v1/rerank`, {
+          method: "POST",
+          headers: { "content-type": "application/json" },
+          body,
+        }).then((answer) => answer.json())) as Awaited<ReturnType<typeof ask>>;
+      const first = await ask();
+      const second = await ask();
+      expect(first.scale).toBe("probability");
+      expect(second.results).toEqual(first.results);
+      expect(second.usage).toMatchObject({ total_tokens: 0 });
+      expect((await ranked(["--score-cache", path])).usage.cached).toBe(texts.length);
+    } finally {
+      serving.kill();
+      await ended;
+    }
+  }, 60_000);
 });

@@ -47,6 +47,7 @@ function valueFor(option: Option): string {
   const { argChoices, long = "" } = option;
   if (argChoices !== undefined) return argChoices[0] as string;
   if (long === "--backend" || long === "--reference") return "onnx";
+  if (long === "--long-documents") return "chunk";
   return "1";
 }
 
