@@ -232,7 +232,8 @@ class Emitter {
   }
 
   #periods(positions: RotaryPositions, headSize: number): Value {
-    const key = `rotary ${positions.kind === "rotary" ? positions.theta : "scaled"} ${headSize}`;
+    const turns = positions.kind === "rotary" ? positions.theta : positions.frequencies.join();
+    const key = `rotary ${turns} ${headSize}`;
     return this.#builder.weight(key, () => ({
       kind: "constant",
       name: key,
