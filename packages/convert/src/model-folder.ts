@@ -2,11 +2,13 @@ import { copyFile, mkdir, open, readdir, readFile, stat, writeFile } from "node:
 import { dirname, join } from "node:path";
 import {
   type CrossrankJson,
+  type HeadModule,
   type ModelFile,
   ModelFileNotFoundError,
   type ModelFiles,
   type ModelProfile,
 } from "@crossrank/core";
+import { openSafetensors } from "@crossrank/core/files";
 import type { Goldens } from "@crossrank/core/verify";
 import { UnsupportedConversionError } from "./errors.js";
 
@@ -69,7 +71,8 @@ export async function copyModel(copy: ModelCopy, folder: string): Promise<readon
   const modules = "modules" in profile.head ? (profile.head.modules ?? []) : [];
   const heads = modules.flatMap((module) => ("file" in module ? [module.file] : []));
   const inWeights = heads.find((path) => weights.includes(path));
-  if (inWeights !== undefined) {
+  const moved = inWeights === undefined ? undefined : await projectionOf(files, profile, weights, signal);
+  if (inWeights !== undefined && moved === undefined) {
     throw new UnsupportedConversionError({
       model: files.id,
       format: "description",
@@ -77,7 +80,11 @@ export async function copyModel(copy: ModelCopy, folder: string): Promise<readon
       fix: "Put these tensors into a safetensors file of their own and name it in crossrank.json.",
     });
   }
-  const wanted = [...read, ...heads, ...[...listed].filter((path) => companions.test(path))];
+  const wanted = [
+    ...read,
+    ...heads.filter((path) => !weights.includes(path)),
+    ...[...listed].filter((path) => companions.test(path)),
+  ];
   const paths = [...new Set(wanted.filter((path) => listed.has(path)))];
   for (const path of paths) {
     const target = join(folder, ...path.split("/"));
@@ -85,12 +92,61 @@ export async function copyModel(copy: ModelCopy, folder: string): Promise<readon
     await copyFile(await files.localPath(path, { signal }), target);
     signal?.throwIfAborted();
   }
-  const added = { ...catalogued, ...overrides };
+  if (moved !== undefined) {
+    await writeFile(join(folder, projectionFile), moved.bytes);
+    paths.push(projectionFile);
+  }
+  const head = moved && { head: moved.head };
+  const added = { ...catalogued, ...overrides, ...head };
   if (Object.keys(added).length === 0) return paths;
   const own = join(folder, "crossrank.json");
   const before = listed.has("crossrank.json") ? (JSON.parse(await readFile(own, "utf8")) as object) : {};
-  await writeFile(own, `${JSON.stringify({ ...catalogued, ...before, ...overrides }, undefined, 2)}\n`);
+  await writeFile(
+    own,
+    `${JSON.stringify({ ...catalogued, ...before, ...overrides, ...head }, undefined, 2)}\n`,
+  );
   return [...new Set([...paths, "crossrank.json"])];
+}
+
+/** Of a copy, the tensors of a projection that lay among the weights. */
+const projectionFile = "projection.safetensors";
+
+/**
+ * A late-interaction model's projection out of its weights, as a file of its own in float32, and the head that names it
+ * there; undefined for other heads.
+ */
+async function projectionOf(
+  files: ModelFiles,
+  { head }: ModelProfile,
+  weights: readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<{ readonly bytes: Uint8Array; readonly head: ModelProfile["head"] } | undefined> {
+  if (head.kind !== "max-sim") return undefined;
+  const parts: Uint8Array[] = [];
+  const header: Record<string, unknown> = {};
+  let end = 0;
+  const modules: HeadModule[] = [];
+  for (const module of head.modules ?? []) {
+    if (module.kind !== "dense" || !weights.includes(module.file)) {
+      modules.push(module);
+      continue;
+    }
+    const opened = await openSafetensors(files, module.file, { signal });
+    for (const name of [module.weight, module.bias, module.residualWeight]) {
+      if (name === undefined || Object.hasOwn(header, name)) continue;
+      const { shape, data } = await opened.read(name);
+      const bytes = new Uint8Array(Float32Array.from(data).buffer);
+      header[name] = { dtype: "F32", shape, data_offsets: [end, end + bytes.length] };
+      end += bytes.length;
+      parts.push(bytes);
+    }
+    modules.push({ ...module, file: projectionFile });
+  }
+  const text = JSON.stringify(header);
+  const described = Buffer.from(text.padEnd(Math.ceil(text.length / 8) * 8));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(described.length));
+  return { bytes: Buffer.concat([length, described, ...parts]), head: { ...head, modules } };
 }
 
 /** Puts a golden.json into a folder, so that `crossrank verify` has something to hold the model against there. */

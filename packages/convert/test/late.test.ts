@@ -6,6 +6,7 @@ import { loadModel, readProfile } from "@crossrank/core";
 import { readGoldens, verify } from "@crossrank/core/verify";
 import { openModel } from "@crossrank/hub";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { convert } from "../src/convert.js";
 import { UnsupportedConversionError } from "../src/errors.js";
 import { ggufWriter } from "../src/gguf/write-gguf.js";
 import { createOnnxWriter } from "../src/onnx/write-onnx.js";
@@ -84,6 +85,23 @@ describe.each(names)("%s", (name) => {
     const description = await describeModel(files, profile);
     expect(() => ggufWriter.check(description, profile, "F32")).toThrow(UnsupportedConversionError);
   });
+});
+
+test("a checkpoint of the original is copied with its projection in a file of its own, and scores as before", async () => {
+  const root = await copyOf("bert-late-original", "whole");
+  const output = join(folder.path, "converted");
+  const backend = onnx({ workers: 1, threads: 1, isolation: "thread" });
+  await convert({ model: await openModel(root), to: "onnx", output, backend });
+  const files = await openModel(output);
+  expect((await files.list()).map(({ path }) => path)).toContain("projection.safetensors");
+  const { profile } = await readProfile(files);
+  expect(profile.head).toMatchObject({
+    modules: [{ file: "projection.safetensors", weight: "linear.weight" }],
+  });
+  const goldens = await readGoldens(await openModel(join(fixtures, "bert-late-original")));
+  if (goldens === undefined) throw new Error("no goldens");
+  const { passed, summary } = await verify({ model: files, backend, goldens, tolerance: 1e-4 });
+  expect([passed, summary.tokensDifferent]).toEqual([true, 0]);
 });
 
 test("an expansion that sees none of the query is refused, and not computed somehow", async () => {
