@@ -204,6 +204,7 @@ describe("options", () => {
     const call = reranker.rerank(rerank.proxy);
     expect([...rerank.reads.keys()].sort()).toEqual(
       [
+        "activation",
         "documents",
         "instruction",
         "longDocuments",
@@ -213,6 +214,7 @@ describe("options", () => {
         "returnDocuments",
         "signal",
         "text",
+        "threshold",
         "timeBudget",
         "topN",
         "whenAborted",

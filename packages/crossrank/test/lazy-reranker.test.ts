@@ -41,6 +41,25 @@ describe("a model that is named", () => {
     expect((await lazy.score(pairs)).scores).toEqual((await own.score(pairs)).scores);
   });
 
+  test("ranks for many queries, by passages, with the defaults that it was given, and drains", async () => {
+    const lazy = lazyReranker("nano", { longDocuments: "chunk", activation: "probability" });
+    const queries = [query, "a city in France"];
+    const many = await lazy.rerankMany({ queries, documents });
+    const expected = await own.rerankMany({
+      ...{ queries, documents, longDocuments: "chunk", activation: "probability" },
+    });
+    expect(many.rankings.map(({ results }) => results)).toEqual(
+      expected.rankings.map(({ results }) => results),
+    );
+    expect(many).toMatchObject({ longDocuments: { aggregate: "max" }, calibration: { method: "sigmoid" } });
+    const call = lazy.rerank({ query, documents });
+    const draining = lazy.drain();
+    await expect(lazy.score([])).rejects.toMatchObject({ code: "draining" });
+    await draining;
+    expect((await call).results).toHaveLength(3);
+    await lazy.dispose();
+  });
+
   test("is tried again after it could not be opened", async () => {
     const lazy = lazyReranker("./no-such-folder");
     await expect(lazy.load()).rejects.toThrow(/no-such-folder/);
