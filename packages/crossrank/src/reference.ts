@@ -19,8 +19,16 @@ export interface ModelReference {
 /** Files that are an artifact by themselves. */
 const artifactEndings = new Set([".gguf", ".onnx", ".mnn"]);
 
-/** Folders that are one. */
-const packageEnding = ".mlpackage";
+/** Folders that are one, by their ending: a file that each has, and the path by which the folder runs (`""`: its own). */
+const packages: Readonly<Record<string, { readonly has: string; readonly runs: string }>> = {
+  ".mlpackage": { has: "Manifest.json", runs: "" },
+  ".ctranslate2": { has: "model.bin", runs: "/model.bin" },
+};
+
+function packageOf(name: string): (typeof packages)[string] | undefined {
+  const ending = extname(name).toLowerCase();
+  return Object.hasOwn(packages, ending) ? packages[ending] : undefined;
+}
 
 /** Hosts by which the hub is known, beside the endpoint that the environment names. */
 const hubHosts = ["huggingface.co", "www.huggingface.co", "hf.co"];
@@ -80,16 +88,17 @@ function whole(source: string): ModelReference {
 }
 
 async function localReference(model: string, isFolder: boolean): Promise<ModelReference> {
+  const folderKind = isFolder ? packageOf(withoutSlash(model)) : undefined;
   const isArtifact = isFolder
-    ? extname(withoutSlash(model)).toLowerCase() === packageEnding &&
-      (await exists(join(model, "Manifest.json")))
+    ? folderKind !== undefined && (await exists(join(model, folderKind.has)))
     : artifactEndings.has(extname(model).toLowerCase());
   if (!isArtifact) {
     // Weights are the model's, and no choice among its artifacts.
     const isWeights = !isFolder && extname(model).toLowerCase() === ".safetensors";
     return whole(isWeights ? dirname(model) : model);
   }
-  const file = basename(withoutSlash(model));
+  const name = basename(withoutSlash(model));
+  const file = `${name}${folderKind?.runs ?? ""}`;
   const folder = dirname(withoutSlash(model));
   const around = dirname(folder);
   if (!(await describesModel(folder)) && (await describesModel(around)) && around !== folder) {
@@ -164,7 +173,7 @@ function placed(
   }
   const last = rest.at(-1) ?? "";
   const ending = extname(last).toLowerCase();
-  const isArtifact = artifactEndings.has(ending) || ending === packageEnding;
+  const isArtifact = artifactEndings.has(ending) || packageOf(last) !== undefined;
   // Other files are shown by an address as well, and say no more than their folder.
   const isOther = !isArtifact && /\.(json|safetensors|md|txt|bin|model|jinja)$/i.test(last);
   const folders = isArtifact || isOther ? rest.slice(0, -1) : rest;
@@ -174,7 +183,11 @@ function placed(
   return {
     ...place,
     ...(folders.length === 0 ? {} : { folder: folders.join("/") }),
-    artifact: isArtifact ? { file: last } : dtype === undefined ? undefined : { dtype },
+    artifact: isArtifact
+      ? { file: `${last}${packageOf(last)?.runs ?? ""}` }
+      : dtype === undefined
+        ? undefined
+        : { dtype },
   };
 }
 
@@ -246,7 +259,7 @@ export async function withOneArtifact(
     !isPartOfSame(path, chosen) &&
     (others.has(path) ||
       artifactEndings.has(extname(path).toLowerCase()) ||
-      path.split("/").some((part) => part.toLowerCase().endsWith(packageEnding)) ||
+      path.split("/").some((part) => packageOf(part) !== undefined) ||
       [...others].some((other) => path.startsWith(`${other}/`)));
   return {
     id: files.id,
@@ -295,7 +308,7 @@ export function hasArtifact(paths: readonly string[]): boolean {
     path
       .toLowerCase()
       .split("/")
-      .some((part) => part.endsWith(packageEnding) || artifactEndings.has(extname(part))),
+      .some((part) => packageOf(part) !== undefined || artifactEndings.has(extname(part))),
   );
 }
 

@@ -74,6 +74,7 @@ describe("a reference to a folder of a repository", () => {
     ["hf.co/owner/name/tree/v1/a%20b/", "owner/name", "v1", "a b", undefined],
     ["hf.co/owner/name/blob/v1/onnx/model.onnx", "owner/name", "v1", "onnx", { file: "model.onnx" }],
     ["hf.co/owner/name/tree/v1/m.mlpackage", "owner/name", "v1", undefined, { file: "m.mlpackage" }],
+    ["owner/name/ct/m.ctranslate2", "owner/name", undefined, "ct", { file: "m.ctranslate2/model.bin" }],
     ["hf.co/owner/name/blob/v1/sub/README.md", "owner/name", "v1", "sub", undefined],
   ])("%s", async (model, source, revision, place, artifact) => {
     expect(await parseReference(model)).toEqual({ source, revision, folder: place, artifact });

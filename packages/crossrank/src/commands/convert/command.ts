@@ -19,13 +19,14 @@ weights themselves give (a reference computed here, for a dozen pairs), and agai
 model's golden.json where there is one, within the bounds of crossrank verify. One that
 does not agree is removed. --no-verify keeps it unseen, and provenance.json says so.
 The backend must be installed: gguf needs @crossrank/backend-llamacpp and node-llama-cpp,
-mnn needs @crossrank/backend-mnn, mlpackage needs @crossrank/backend-coreml: it is verified
-as coreml:reference, which computes the package in ONNX Runtime and not on the Neural Engine,
-and of fp16 also as coreml:reference-half. Goldens longer than --lengths are left out.
+mnn needs @crossrank/backend-mnn, ctranslate2 needs @crossrank/backend-ctranslate2,
+mlpackage needs @crossrank/backend-coreml: it is verified as coreml:reference, which computes
+the package in ONNX Runtime and not on the Neural Engine, and of fp16 also as
+coreml:reference-half. Goldens longer than --lengths are left out.
 
 The output becomes a complete model folder: the model's small files, the artifact
-(onnx/model*.onnx, gguf/model-*.gguf, mnn/model*.mnn, mlpackage/model*.mlpackage), and
-provenance.json with hashes and versions.
+(onnx/model*.onnx, gguf/model-*.gguf, mnn/model*.mnn, mlpackage/model*.mlpackage,
+ctranslate2/model*.ctranslate2/model.bin), and provenance.json with hashes and versions.
 Several artifacts of one model may share it. A model's own folder gets the artifact and
 provenance.json, and is otherwise left as it is.
 
