@@ -1,5 +1,5 @@
 // Puts what the command itself says about real models and tasks into docs/measured.md, between the markers of each
-// section; and the table of backends into README.md, from the report of nano-scifact-backends. Needs the folders that
+// section; and the table of backends into README.md, from seed-ms-marco-MiniLM-L-12-v2. Needs the folders that
 // lab/ makes (see docs/measured.md) and tasks in eval/ of the folder that CROSSRANK_DATA names; real models lie in
 // real/ of CROSSRANK_LAB (default ~/.cache/crossrank-lab). After a build:
 //   node scripts/write-results.mjs [SECTION …]
@@ -171,8 +171,8 @@ const sections = [
   realEvaluation({ model: "ms-marco-MiniLM-L-12-v2", task: "liveqa-med", limit: 4 }),
 ];
 
-/** Its report is README.md's table. */
-const tableSource = "nano-scifact-backends";
+/** What it measures is README.md's table, too. */
+const tableSource = "seed-ms-marco-MiniLM-L-12-v2";
 
 const wanted = process.argv.slice(2);
 const unknown = wanted.find((name) => !sections.some((section) => section.name === name));
@@ -207,7 +207,7 @@ for (const { name, needs, arguments: argv, render, summary } of sections) {
   }
   const head = summary === undefined ? "" : `${renderSummary(`${here(summary)}/report.json`)}\n\n`;
   write(name, argv, head + there(render === undefined ? stdout.trim() : render(stdout)), status);
-  if (name === tableSource) writeReadme();
+  if (name === tableSource) writeReadme(stdout);
   console.log(`${name}: ${((performance.now() - started) / 1000).toFixed(0)} s, exit code ${status}`);
 }
 
@@ -321,32 +321,30 @@ function tableOf(rows) {
   return rows.map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 }
 
-/** One row a system: how far its logits, its order and its nDCG@10 are from the reference's. */
-function writeReadme() {
-  const report = JSON.parse(readFileSync(`${root}lab/runs/reports/${tableSource}/report.json`, "utf8"));
-  const rows = report.systems.flatMap(({ role, name, model, metrics, scores }) => {
-    if (role !== "reference" && role !== "candidate") return [];
+/**
+ * One row a runtime: its logits of the seed's documents, and how far they are from the reference's.
+ *
+ * @param {string} json
+ */
+function writeReadme(json) {
+  const { systems, pairs } = JSON.parse(json);
+  const order = ["1", "4", "3", "2"];
+  const documents = order.map((id) => pairs.find(({ document }) => document.id === id));
+  const rows = systems.map(({ name, model }, column) => {
     const { runtime } = model.backend;
-    const ndcg = metrics.find((metric) => metric.name === "ndcg@10");
-    const cells = [`\`${name}\``, `${runtime.name} ${runtime.version}`, ndcg.expected.toFixed(4)];
-    if (scores === null) return [[...cells, "reference", "", "", ""]];
-    const { delta, kendall, top } = scores;
-    const same = top.find(({ k }) => k === 10) ?? top.at(-1);
-    return [
-      [
-        ...cells,
-        signed(ndcg.change.mean),
-        delta.maximum.toPrecision(2),
-        kendall.withinQueries.toFixed(4),
-        same.overlap.toFixed(3),
-      ],
-    ];
+    const logits = documents.map((pair) => pair.logits[column].toFixed(3).replace("-", "−"));
+    const largest = Math.max(...pairs.map(({ logits }) => Math.abs(logits[column] - logits[0])));
+    const delta = column === 0 ? "reference" : largest.toPrecision(2);
+    return [`\`${name}\``, `${runtime.name} ${runtime.version}`, ...logits, delta];
   });
-  const heading = ["backend", "runtime", "nDCG@10", "Δ", "largest \\|Δ logit\\|", "τ-b", "top-10 overlap"];
+  const heading = [
+    "backend",
+    "runtime",
+    ...order.map((id) => `document ${Number(id) - 1}`),
+    "largest \\|Δ logit\\|",
+  ];
   const table = tableOf([heading, ["---", "---", ...Array(5).fill("---:")], ...rows]);
-  const { task, settings } = report;
-  const facts = `${task.name}, ${settings.limit ?? "all"} queries, 100 candidates each; ${report.created.slice(0, 10)}.`;
-  replaceBlock(`${root}README.md`, "backends", `${table}\n\n${facts}`);
+  replaceBlock(`${root}README.md`, "backends", table);
 }
 
 /** @param {number} value */
