@@ -21,7 +21,8 @@ describe("the registry", () => {
     );
     const artifact = `model.${backends[0]?.descriptor.format}`;
     for (const { descriptor } of backends) {
-      expect(descriptor.candidates([`onnx/${artifact}`, `${artifact}/Manifest.json`])).not.toEqual([]);
+      const paths = [`onnx/${artifact}`, `${artifact}/Manifest.json`, `${artifact}/model.bin`, artifact];
+      expect(descriptor.candidates(paths)).not.toEqual([]);
     }
   });
 });
