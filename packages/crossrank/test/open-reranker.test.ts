@@ -21,7 +21,13 @@ describe("the registry", () => {
     );
     const artifact = `model.${backends[0]?.descriptor.format}`;
     for (const { descriptor } of backends) {
-      const paths = [`onnx/${artifact}`, `${artifact}/Manifest.json`, `${artifact}/model.bin`, artifact];
+      const paths = [
+        `onnx/${artifact}`,
+        `${artifact}/Manifest.json`,
+        `${artifact}/model.bin`,
+        `${artifact}/vocabulary.json`,
+        artifact,
+      ];
       expect(descriptor.candidates(paths)).not.toEqual([]);
     }
   });
