@@ -199,8 +199,8 @@ describe("any pairs", () => {
 });
 
 describe("in a result", () => {
-  const logit = { head: { kind: "logit" } } as const;
-  const cosine = { head: { kind: "cosine", pooling: "cls" } } as const;
+  const logit = { head: { kind: "logit" }, activation: "identity" } as const;
+  const cosine = { head: { kind: "cosine", pooling: "cls" }, activation: "identity" } as const;
   const scores = [
     { logit: 10, score: 10, tokens: 5, truncatedTokens: 0 },
     { logit: -5, score: -5, tokens: 5, truncatedTokens: 0 },

@@ -243,17 +243,20 @@ describe("probabilities", () => {
     expect(scores[0]?.score).toBeGreaterThan(0);
   });
 
-  test("of cosines without a calibration are refused before anything is scored", async () => {
-    await using reranker = await open("bert-cosine-mean");
-    await expect(reranker.rerank({ query, documents, activation: "probability" })).rejects.toMatchObject({
-      code: "invalid-input",
-      path: "activation",
-    });
-    await using calibrated = await open("bert-cosine-mean", undefined, { profile: { calibration } });
-    const { scale, results } = await calibrated.rerank({ query, documents, activation: "probability" });
-    expect(scale).toBe("probability");
-    expect(results).toHaveLength(documents.length);
-  });
+  test.each(["bert-cosine-mean", "bert-late", "qwen3-listwise"])(
+    "of cosines without a calibration are refused before anything is scored: %s",
+    async (model) => {
+      await using reranker = await open(model);
+      await expect(reranker.rerank({ query, documents, activation: "probability" })).rejects.toMatchObject({
+        code: "invalid-input",
+        path: "activation",
+      });
+      await using calibrated = await open(model, undefined, { profile: { calibration } });
+      const { scale, results } = await calibrated.rerank({ query, documents, activation: "probability" });
+      expect(scale).toBe("probability");
+      expect(results).toHaveLength(documents.length);
+    },
+  );
 
   test("a profile whose calibration is none is refused", async () => {
     const profile = { calibration: { method: "platt", slope: -1, intercept: 0 } } as const;

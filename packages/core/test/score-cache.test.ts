@@ -14,9 +14,13 @@ const capabilities = {
   batchSize: { max: 8 },
   batchPreference: { rows: 8, tokens: 1000, padding: 0.5 },
 } as const;
-const callOf = (cache: ScoreCache, session = "crossrank:2:a"): CallCache =>
+/** Notes in `told` that it was told to stop. */
+const forever = (signal: AbortSignal | undefined, told: unknown[]): Promise<never> =>
+  new Promise(() => signal?.addEventListener("abort", () => told.push(signal.reason)));
+
+const callOf = (cache: ScoreCache, session = "crossrank:2:a", patience?: number): CallCache =>
   new CallCache({
-    ...{ cache, session: async () => session },
+    ...{ cache, session: async () => session, patience },
     profile: { family: "cross-encoder" },
     capabilities: capabilities as never,
   });
@@ -200,6 +204,28 @@ describe("in a call", () => {
     await call.keep(scores.slice(0, 3));
     expect(call.warnings).toMatchObject([{ code: "score-cache-unused", reason: "failed" }]);
     expect(call.hits).toBe(0);
+  });
+
+  test.each<[string, (done: unknown[]) => Partial<ScoreCache>]>([
+    ["for what it has", (told) => ({ getMany: (_, options) => forever(options?.signal, told) })],
+    ["when it is to keep", (told) => ({ setMany: (_, options) => forever(options?.signal, told) })],
+  ])("one that never answers %s is told to stop, and the call goes on", async (_, wrong) => {
+    const told: unknown[] = [];
+    const call = callOf({ ...createMemoryScoreCache(), ...wrong(told) }, undefined, 20);
+    expect(await call.take(pairs.slice(0, 3), undefined)).toEqual([]);
+    await call.keep(scores.slice(0, 3));
+    expect(call.warnings).toMatchObject([{ code: "score-cache-unused", reason: "failed" }]);
+    expect(call.warnings[0]?.message).toContain("gave no answer within 0.02 s");
+    expect(told).toHaveLength(1);
+  });
+
+  test("one that does not look at the signal does not hold an abort up", async () => {
+    const stop = new AbortController();
+    const reason = new Error("stop");
+    const call = callOf({ ...createMemoryScoreCache(), getMany: () => new Promise(() => undefined) });
+    const taking = call.take(pairs, stop.signal);
+    setTimeout(() => stop.abort(reason), 5);
+    await expect(taking).rejects.toBe(reason);
   });
 
   test("one that fails half way gives nothing", async () => {

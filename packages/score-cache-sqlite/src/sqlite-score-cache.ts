@@ -1,4 +1,4 @@
-import { mkdir, open } from "node:fs/promises";
+import { mkdir, open, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import {
@@ -217,14 +217,23 @@ function shortKey(key: string): string {
 /** Before SQLite is asked, which would write into a database of somebody else's. @throws {ScoreCacheFileError} */
 async function requireOwnOrNothing(path: string): Promise<void> {
   const unusable = (error: unknown): never => {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const problem = code === "EISDIR" ? "it is a folder" : `the system does not let it be used (${message})`;
+    const problem = `the system does not let it be used (${(error as Error).message})`;
     throw new ScoreCacheFileError(
       { path, reason: "unusable", problem, fix: "Choose another file" },
       { cause: error },
     );
   };
   await mkdir(dirname(path), { recursive: true }).catch(unusable);
+  const found = await stat(path).catch((error: NodeJS.ErrnoException) =>
+    error.code === "ENOENT" ? undefined : unusable(error),
+  );
+  // To open a pipe waits for whoever writes into it, and a device keeps nothing.
+  if (found !== undefined && !found.isFile()) {
+    const problem = found.isDirectory()
+      ? "it is a folder"
+      : "it is no file, but a pipe, a socket or a device";
+    throw new ScoreCacheFileError({ path, reason: "unusable", problem, fix: "Choose another file" });
+  }
   const file = await open(path, "r").catch((error: NodeJS.ErrnoException) =>
     error.code === "ENOENT" ? undefined : unusable(error),
   );

@@ -1,6 +1,6 @@
-import { type ChildProcess, fork } from "node:child_process";
+import { type ChildProcess, execFileSync, fork } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -235,6 +235,22 @@ describe("a file that is no cache of this version", () => {
     await cache.setMany(entries(0, 3));
     expect(await cache.count()).toBe(3);
   });
+
+  test.skipIf(process.platform === "win32")(
+    "a pipe and a device cannot be used, and are not waited for",
+    async () => {
+      const path = freshPath();
+      await mkdir(join(path, ".."), { recursive: true });
+      execFileSync("mkfifo", [path]);
+      const link = `${path}-link`;
+      await symlink(path, link);
+      for (const one of [path, link, "/dev/null", "/dev/zero"]) {
+        const found = await refusal(openSqliteScoreCache(one));
+        expect(found).toMatchObject({ reason: "unusable", path: one });
+        expect(found).toHaveProperty("message", expect.stringContaining("it is no file"));
+      }
+    },
+  );
 
   test("a folder, and a place below a file, cannot be used", async () => {
     const path = freshPath();

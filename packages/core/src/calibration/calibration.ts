@@ -1,6 +1,7 @@
 import { InvalidInputError } from "../contract/errors.js";
 import type { ModelProfile, ProfileSources } from "../contract/model-profile.js";
 import type { PairScore, Scale } from "../contract/result.js";
+import { scaleOf } from "../score/head.js";
 import type { CalibrationFit } from "./fit.js";
 
 /**
@@ -69,14 +70,16 @@ export function calibratedProbability(logit: number, calibration: Calibration): 
  * @throws {InvalidInputError} for cosines without a calibration: they are no logits, and their sigmoid says nothing.
  */
 export function calibrationOf(
-  { head, calibration }: Pick<ModelProfile, "head" | "calibration">,
+  profile: Pick<ModelProfile, "head" | "activation" | "calibration">,
   sources: ProfileSources,
 ): AppliedCalibration {
+  const { calibration } = profile;
   if (calibration !== undefined) {
     const source = sources.calibration ?? "given by the caller";
     return { method: calibration.method, ...lineOf(calibration), source };
   }
-  if (head.kind === "cosine" || head.kind === "marker-cosine") {
+  // Also of late interaction, whose logit is a sum of cosines: one a token of the query.
+  if (scaleOf(profile) === "cosine") {
     throw new InvalidInputError(
       "activation",
       "is probability, and this model gives cosines, which are no logits. Fit a calibration with `crossrank calibrate`, or leave the option out",

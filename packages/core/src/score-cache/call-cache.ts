@@ -2,6 +2,7 @@ import type { Capabilities } from "../contract/backend.js";
 import type { ModelProfile } from "../contract/model-profile.js";
 import type { PairScore } from "../contract/result.js";
 import type { CheckedPair } from "../families/family.js";
+import { derive, untilAborted } from "../run/abort.js";
 import { rowsTogether } from "../run/scheduler.js";
 import { pairKey } from "./pair-key.js";
 import {
@@ -22,6 +23,12 @@ export function whyNotCached(
   return capabilities.rowsAffectScores && rowsTogether(capabilities) > 1 ? "rows-affect-scores" : undefined;
 }
 
+/**
+ * How long a call waits for one answer of a cache, in milliseconds. Longer than a file of many processes takes, which
+ * waits for the others itself.
+ */
+const patience = 60_000;
+
 /** A pair whose score was kept. */
 export interface CacheHit {
   readonly position: number;
@@ -37,6 +44,7 @@ export class CallCache {
   readonly #cache: ScoreCache;
   readonly #session: () => Promise<string>;
   readonly #unused: ReturnType<typeof whyNotCached>;
+  readonly #patience: number;
   /** Of the pairs that are to be scored, by position. */
   readonly #missing = new Map<number, { readonly key: string; readonly query: string }>();
   /** Positions of pairs whose query was cut in their sequence. */
@@ -47,13 +55,18 @@ export class CallCache {
   #failure: unknown;
   #failed = false;
 
-  /** @param session gives the key of everything but the texts. */
+  /**
+   * @param facts.session gives the key of everything but the texts.
+   * @param facts.patience see {@link patience}.
+   */
   constructor(facts: {
     readonly cache: ScoreCache;
     readonly session: () => Promise<string>;
     readonly profile: Pick<ModelProfile, "family">;
     readonly capabilities: Capabilities;
+    readonly patience?: number | undefined;
   }) {
+    this.#patience = facts.patience ?? patience;
     this.#cache = facts.cache;
     this.#session = facts.session;
     this.#unused = whyNotCached(facts.profile, facts.capabilities);
@@ -97,7 +110,9 @@ export class CallCache {
         const window = pairs.slice(start, start + mostCachedAtOnce);
         const keys = await Promise.all(window.map((pair) => pairKey(session, pair, subtle)));
         signal?.throwIfAborted();
-        const found = await this.#cache.getMany([...new Set(keys)], { signal });
+        const found = await this.#answer(signal, (options) =>
+          this.#cache.getMany([...new Set(keys)], options),
+        );
         for (const [index, key] of keys.entries()) {
           const position = start + index;
           const kept: unknown = found.get(key);
@@ -140,10 +155,10 @@ export class CallCache {
         const flags = this.#flags(position, query, score);
         entries.set(key, { logit, score: own, tokens, truncatedTokens, flags });
         if (entries.size < mostCachedAtOnce) continue;
-        await this.#cache.setMany(entries);
+        await this.#set(entries);
         entries = new Map();
       }
-      if (entries.size > 0) await this.#cache.setMany(entries);
+      if (entries.size > 0) await this.#set(entries);
     });
   }
 
@@ -167,6 +182,28 @@ export class CallCache {
       if (isNew) told.add(query);
       return { ...hit, queryTruncated: hit.queryTruncated || isNew };
     });
+  }
+
+  #set(entries: ReadonlyMap<string, CachedScore>): Promise<void> {
+    return this.#answer(undefined, (options) => this.#cache.setMany(entries, options));
+  }
+
+  /** What the cache answers. One that does not answer is told to stop, and fails: the call does not hang with it. */
+  async #answer<T>(
+    signal: AbortSignal | undefined,
+    ask: (options: { readonly signal: AbortSignal }) => Promise<T>,
+  ): Promise<T> {
+    const stop = derive(signal);
+    const timer = setTimeout(
+      () => stop.abort(new Error(`it gave no answer within ${this.#patience / 1000} s`)),
+      this.#patience,
+    );
+    try {
+      return await untilAborted(async () => ask({ signal: stop.signal }), stop.signal);
+    } finally {
+      clearTimeout(timer);
+      stop.release();
+    }
   }
 
   async #attempt(signal: AbortSignal | undefined, work: () => Promise<void>): Promise<void> {

@@ -71,7 +71,7 @@ export interface ScoreCacheWarning {
   /**
    * - `listwise`: a score depends on the other documents of the call.
    * - `rows-affect-scores`: a score depends on which texts share a batch.
-   * - `failed`: the cache threw, or gave what is no score. The message says what; the scores were computed.
+   * - `failed`: the cache threw, gave what is no score, or no answer for a minute. The message says what; the scores were computed.
    */
   readonly reason: "listwise" | "rows-affect-scores" | "failed";
 }
