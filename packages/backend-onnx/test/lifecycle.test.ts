@@ -302,7 +302,7 @@ test("the session says what runs where", async () => {
   expect(onnx()).toMatchObject({
     specificationVersion: "v1",
     name: "onnx",
-    families: ["cross-encoder", "bi-encoder", "causal-lm", "listwise"],
+    families: ["cross-encoder", "bi-encoder", "causal-lm", "listwise", "late-interaction"],
   });
 });
 
