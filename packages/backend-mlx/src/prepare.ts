@@ -65,7 +65,7 @@ export async function prepareModel(
       });
     }
     const { weights, program } = emitGraph(description, kind, output.tokens);
-    const planned = planWeights(weights, choice);
+    const planned = await planWeights(weights, choice);
     return {
       plan: planOf(description, kind, output),
       paths: planned.paths,

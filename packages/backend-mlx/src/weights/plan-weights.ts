@@ -9,38 +9,39 @@ export interface WeightPlan {
   readonly weights: readonly AddonWeight[];
 }
 
+/** Numbers that are made here travel with the plan: those of a head, never a table's. */
+const mostMade = 1 << 24;
+
 /**
  * How the addon reads each weight of a program.
  *
  * @param options.quantisation for matrices that are floats; undefined leaves them.
  * @param options.folder where MLX has quantised the model.
+ * @throws {ModelProfileError} when a weight that no file holds as it is cannot be read.
+ * @throws {RangeError} when such a weight is too large to be made here.
  */
-export function planWeights(
+export async function planWeights(
   weights: readonly ProgramWeight[],
   options: {
     readonly compute: Compute;
     readonly quantisation: Quantisation | undefined;
     readonly folder: QuantisedFolder | undefined;
   },
-): WeightPlan {
+): Promise<WeightPlan> {
   const paths: string[] = [];
   const planner = new Planner(paths, options.folder);
-  return {
-    paths,
-    weights: weights.map((weight): AddonWeight => {
+  const planned = await Promise.all(
+    weights.map(async (weight): Promise<AddonWeight> => {
       const isHead = weight.kind === "rows" || (weight.kind === "model" && weight.use === "head");
       const target = isHead ? "float32" : options.compute;
       const usual = { target, plus: 0, bits: 0, group: 0, unfold: false } as const;
       if (weight.kind === "constant") {
         const { name, data } = weight;
-        const type = data instanceof Float32Array ? "F32" : "I32";
-        const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-        const tensor: AddonTensor = { type, shape: [data.length], parts: [], data: bytes };
-        return { ...usual, name, tensors: [tensor], target: "stored" };
+        return { ...usual, name, tensors: [tensorOf(data, [data.length])], target: "stored" };
       }
       const { weight: source } = weight;
       const rows = weight.kind === "rows" ? weight.rows : undefined;
-      const { tensors, packed, plus } = planner.read(source, rows);
+      const { tensors, packed, plus } = await planner.read(source, rows);
       const { quantisation } = options;
       if (packed !== undefined) {
         const { bits, group } = packed;
@@ -55,7 +56,29 @@ export function planWeights(
         (source.shape[1] as number) % quantisation.group === 0;
       return { ...usual, name: source.name, tensors, plus, ...(isQuantised ? quantisation : {}) };
     }),
-  };
+  );
+  return { paths, weights: planned };
+}
+
+function tensorOf(data: Float32Array | Int32Array, shape: readonly number[]): AddonTensor {
+  const type = data instanceof Float32Array ? "F32" : "I32";
+  return { type, shape, parts: [], data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) };
+}
+
+/** A weight that follows from what files hold, as float32: rows of it, or all. */
+async function madeFrom(weight: Weight, rows: readonly number[] | undefined): Promise<AddonTensor> {
+  const [count = 1, ...rest] = weight.shape;
+  const shape = [rows?.length ?? count, ...rest];
+  const length = shape.reduce((product, size) => product * size, 1);
+  if (length > mostMade)
+    throw new RangeError(
+      `${weight.name} is in no file, and has ${length} numbers, which are too many to make`,
+    );
+  if (rows === undefined) return tensorOf(await weight.rows(0, count), shape);
+  const data = new Float32Array(length);
+  for (const [place, row] of rows.entries())
+    data.set(await weight.rows(row, row + 1), (place * length) / rows.length);
+  return tensorOf(data, shape);
 }
 
 class Planner {
@@ -68,16 +91,21 @@ class Planner {
   }
 
   /** @param rows of the weight, in their order; undefined: all of it. */
-  read(
+  async read(
     weight: Weight,
     rows: readonly number[] | undefined,
-  ): {
+  ): Promise<{
     readonly tensors: readonly AddonTensor[];
     readonly packed: QuantisedMatrix | undefined;
     readonly plus: number;
-  } {
+  }> {
     const stored = weight.stored?.();
-    if (stored === undefined) throw new TypeError(`${weight.name} is in no file`);
+    if (stored === undefined) {
+      // What it is made of is part of what is loaded.
+      const source = weight.madeOf?.stored?.();
+      if (source !== undefined) this.#file(source.path);
+      return { tensors: [await madeFrom(weight, rows)], packed: undefined, plus: 0 };
+    }
     const { path, dtype, start, end, plus } = stored;
     const [count = 1, ...rest] = weight.shape;
     const taken = rows ?? [undefined];
@@ -107,8 +135,11 @@ class Planner {
   }
 
   #part(path: string, start: number, row: number, [from, to]: readonly [number, number]): FilePart {
+    return { file: this.#file(path), start: start + from * row, end: start + to * row };
+  }
+
+  #file(path: string): number {
     const known = this.#paths.indexOf(path);
-    const file = known >= 0 ? known : this.#paths.push(path) - 1;
-    return { file, start: start + from * row, end: start + to * row };
+    return known >= 0 ? known : this.#paths.push(path) - 1;
   }
 }

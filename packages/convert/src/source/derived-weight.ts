@@ -27,6 +27,7 @@ export function dividedBy(weight: Weight, divisor: number): Weight {
   return {
     name: `${weight.name} / ${divisor}`,
     shape: weight.shape,
+    madeOf: weight,
     rows: async (from, to) => (await weight.rows(from, to)).map((value) => Math.fround(value / divisor)),
   };
 }

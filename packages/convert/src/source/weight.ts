@@ -14,6 +14,8 @@ export interface Weight {
   rows(from: number, to: number): Promise<Float32Array>;
   /** Where the numbers are, for what reads the files itself. Undefined where no file holds them as they are. */
   stored?(): StoredWeight | undefined;
+  /** Of one that no file holds as it is: the one that its numbers are made of. */
+  readonly madeOf?: Weight;
 }
 
 /** A weight's bytes in one of the model's safetensors files. */
