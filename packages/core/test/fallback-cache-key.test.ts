@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type CacheKeyFacts, cacheKey } from "../src/call/cache-key.js";
-import { createFallbackReranker, createReranker } from "../src/index.js";
+import { createFallbackReranker, createMemoryScoreCache, createReranker } from "../src/index.js";
 import { documents, fixture, query, watched, withFiles } from "./fallback-scene.js";
 
 const { backend } = watched("reference");
@@ -95,6 +95,14 @@ describe("a cache key", () => {
       template: { profile: { ...profile, pairTemplate: profile.pairTemplate.toReversed() } },
       head: { profile: { ...profile, head: { kind: "two-class", positive: 1 } } },
       activation: { profile: { ...profile, activation: "sigmoid" } },
+      calibration: { profile: { ...profile, calibration: { method: "temperature", temperature: 5 } } },
+      probabilities: { activation: "probability" },
+      "long documents": {
+        longDocuments: {
+          ...{ strategy: "chunk", maxPassages: 8, overlapTokens: 8, spans: 1 },
+          ...{ aggregate: "max", segmenter: "15.1" },
+        } as never,
+      },
       "query prefix": { profile: { ...profile, queryPrefix: "query: " } },
       "document prefix": { profile: { ...profile, documentPrefix: "passage: " } },
     };
@@ -131,6 +139,48 @@ describe("a reranker's cache key", () => {
     expect(await keyOf(changed)).not.toBe(await keyOf(tokenizer));
     expect(await keyOf(changed, "0123")).toBe(await keyOf(tokenizer, "0123"));
     expect(await keyOf(tokenizer, "4567")).not.toBe(await keyOf(tokenizer, "0123"));
+  });
+
+  it("knows whether the scores are probabilities", async () => {
+    const calibration = { method: "platt", slope: 2, intercept: 1 } as const;
+    const keys: (string | undefined)[] = [];
+    for (const profile of [{}, { calibration }]) {
+      await using reranker = await createReranker({ model: fixture("bert-logit"), backend, profile });
+      for (const activation of ["model", "probability"] as const) {
+        const call = { activation, returnCacheKey: true } as const;
+        const { cacheKey: own } = await reranker.rerank({ query, documents, ...call });
+        expect(own).toBe(await reranker.cacheKey({ activation }));
+        expect((await reranker.score([{ query, document: "a" }], call)).cacheKey).toBe(own);
+        expect((await reranker.rerankMany({ queries: [query], documents, ...call })).cacheKey).toBe(own);
+        keys.push(own);
+      }
+      expect(await reranker.cacheKey()).toBe(keys.at(-2));
+      await expect(reranker.cacheKey({ activation: "sigmoid" as never })).rejects.toMatchObject({
+        path: "activation",
+      });
+    }
+    expect(new Set(keys).size).toBe(4);
+    await using cosine = await createReranker({ model: fixture("bert-cosine-mean"), backend });
+    await expect(cosine.cacheKey({ activation: "probability" })).rejects.toMatchObject({
+      path: "activation",
+    });
+  });
+
+  it("knows by its content what a revision has of another model", async () => {
+    const tokenizer = await fixture("bert-logit").readText("tokenizer.json");
+    const config = await fixture("bert-logit").readText("tokenizer_config.json");
+    const scoreCache = createMemoryScoreCache();
+    const cached = async (files: Record<string, string>, base: string): Promise<number | undefined> => {
+      const model = { ...withFiles(fixture("bert-logit"), files), revision: "0123", base };
+      await using reranker = await createReranker({ model, backend, scoreCache });
+      return (await reranker.rerank({ query, documents })).usage.cached;
+    };
+    const all = documents.length;
+    const changed = tokenizer.replace(/"lowercase": ?true/, '"lowercase":false');
+    expect(await cached({ "tokenizer.json": tokenizer }, "acme/base")).toBe(0);
+    expect(await cached({ "tokenizer.json": tokenizer }, "acme/base")).toBe(all);
+    expect(await cached({ "tokenizer.json": changed }, "acme/base")).toBe(0);
+    expect(await cached({ "tokenizer.json": tokenizer, "tokenizer_config.json": `${config} ` }, "x")).toBe(0);
   });
 
   it("is another for every variant, also where all of them run one artifact", async () => {

@@ -15,6 +15,8 @@ export interface CacheKeyFacts {
   readonly instruction?: string | undefined;
   /** Of a call that scores long documents by passages, and the rules of Unicode by which these are found. */
   readonly longDocuments?: (ChunkingProvenance & { readonly segmenter: string }) | undefined;
+  /** Of a call whose scores are probabilities: by the profile's calibration, or of the logit itself. */
+  readonly activation?: "probability" | undefined;
   /** Name in a chain of variants. */
   readonly variant?: string | undefined;
   /** Content of the files beside the artifact, where no revision stands for them. */
@@ -27,7 +29,7 @@ export interface CacheKeyFacts {
  * digest (a page that was not served securely) the key is the facts themselves.
  */
 export async function cacheKey(facts: CacheKeyFacts): Promise<string> {
-  const { backend, settings, variant, contents, longDocuments } = facts;
+  const { backend, settings, variant, contents, longDocuments, activation } = facts;
   const { id, revision, artifact } = facts.model;
   const profile = scoredProfile(facts.profile);
   const instruction = facts.instruction ?? profile.instruction ?? "";
@@ -38,6 +40,7 @@ export async function cacheKey(facts: CacheKeyFacts): Promise<string> {
     backend,
     settings,
     longDocuments,
+    activation,
     variant,
     contents: contents === undefined ? undefined : [...contents].sort(),
     profile: { ...profile, instruction },
@@ -54,8 +57,9 @@ export function scoredProfile(profile: ModelProfile): Omit<ModelProfile, "expect
 
 /**
  * sha256 of the files beside the artifact that a score depends on. The tokenizer and the head's weights of a plain
- * folder can change without the artifact; a revision stands for them on the hub. Where the platform has no digest (a
- * page that was not served securely) the answer is different every time, so that no cached score outlives a load.
+ * folder can change without the artifact; a revision stands for them on the hub, unless some of them are another
+ * model's. Where the platform has no digest (a page that was not served securely) the answer is different every time, so
+ * that no cached score outlives a load.
  *
  * @param texts what the load read of these files as text: hashed as it was read, and not read again.
  */
@@ -65,7 +69,7 @@ export async function contentsOf(
   texts: ReadonlyMap<string, string>,
   signal: AbortSignal | undefined,
 ): Promise<readonly string[] | undefined> {
-  if (model.revision !== undefined) return undefined;
+  if (model.revision !== undefined && model.base === undefined) return undefined;
   const { subtle } = globalThis.crypto ?? {};
   if (subtle === undefined) return [`unknown ${performance.timeOrigin} ${Math.random()}`];
   const contents: string[] = [];

@@ -1,5 +1,6 @@
 import { InvalidInputError } from "../contract/errors.js";
 import type {
+  CacheKeyOptions,
   DocumentInput,
   EmbedOptions,
   Pair,
@@ -59,9 +60,7 @@ const embedNames: OptionNames<EmbedOptions> = {
   returnCacheKey: true,
 };
 const budgetNames: OptionNames<TimeBudget> = { milliseconds: true, whenExceeded: true };
-const keyNames: OptionNames<KeyOptions> = { instruction: true, longDocuments: true };
-
-type KeyOptions = Pick<ScoreOptions, "instruction" | "longDocuments">;
+const keyNames: OptionNames<CacheKeyOptions> = { instruction: true, longDocuments: true, activation: true };
 
 /** The options of a call, as they were when it began. */
 export interface CallOptions
@@ -185,12 +184,9 @@ function readStopOptions(given: ScoreOptions): CallOptions {
   if (!["throw", "partial", undefined].includes(whenAborted)) {
     throw new InvalidInputError("whenAborted", `must be throw or partial, not ${String(whenAborted)}`);
   }
-  if (!["model", "probability", undefined].includes(activation)) {
-    throw new InvalidInputError("activation", `must be model or probability, not ${String(activation)}`);
-  }
   requireOptionType(returnCacheKey, "boolean", "returnCacheKey");
   return {
-    ...{ activation, whenAborted },
+    ...{ activation: readActivation(activation), whenAborted },
     signal: readSignal(signal),
     timeBudget: readTimeBudget(timeBudget),
     instruction,
@@ -217,15 +213,28 @@ export function readEmbedOptions(given: EmbedOptions): EmbedOptions {
 }
 
 /** Of a cache key. @throws {InvalidInputError} */
-export function readKeyOptions(given: KeyOptions): Pick<CallOptions, "instruction" | "longDocuments"> {
+export function readKeyOptions(
+  given: CacheKeyOptions,
+): Pick<CallOptions, "instruction" | "longDocuments" | "activation"> {
   requireKnownOptions(given, keyNames, "cacheKey");
-  return { instruction: given.instruction, longDocuments: readLongDocuments(given.longDocuments) };
+  const { instruction, longDocuments, activation } = given;
+  return {
+    instruction,
+    longDocuments: readLongDocuments(longDocuments),
+    activation: readActivation(activation),
+  };
+}
+
+/** @throws {InvalidInputError} */
+function readActivation(given: ScoreOptions["activation"]): ScoreOptions["activation"] {
+  if (["model", "probability", undefined].includes(given)) return given;
+  throw new InvalidInputError("activation", `must be model or probability, not ${String(given)}`);
 }
 
 /** Documents in order of their scores, with what the caller wants to see of them. */
 export function rankedDocuments<Document extends DocumentInput | object>(
   scores: readonly PairScore[],
-  { texts, documents, topN, threshold, returnDocuments }: Ranking<Document>,
+  { texts, documents, source, topN, threshold, returnDocuments }: Ranking<Document>,
 ): Pick<RerankResult<Document>, "results" | "belowThreshold"> {
   const isBelow = ({ score }: PairScore): boolean =>
     threshold !== undefined && score !== null && score < threshold;
@@ -237,7 +246,7 @@ export function rankedDocuments<Document extends DocumentInput | object>(
         index,
         ...(scores[index] as PairScore),
         ...(returnDocuments
-          ? { document: asScored(documents[index] as Document, texts[index] as string) }
+          ? { document: asScored(documents[index] as Document, texts[index] as string, source) }
           : {}),
       }),
     );
@@ -355,10 +364,15 @@ function checkQuery(query: unknown, path: string): void {
 
 /**
  * The caller's own document; a copy with the text that was scored where the caller has given it another one since. An
- * accessor is not asked again: it is the document's own business what it answers.
+ * accessor is not asked again: it is the document's own business what it answers. A text that was made of fields, or by a
+ * function, is no property of the document.
  */
-function asScored<Document extends DocumentInput | object>(document: Document, text: string): Document {
-  if (typeof document === "string") return document;
+function asScored<Document extends DocumentInput | object>(
+  document: Document,
+  text: string,
+  source: Ranking<Document>["source"],
+): Document {
+  if (typeof document === "string" || source.text !== undefined) return document;
   const property = Object.getOwnPropertyDescriptor(document, "text");
   if (property === undefined || !("value" in property) || property.value === text) return document;
   return { ...(document as object), text } as Document;

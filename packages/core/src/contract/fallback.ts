@@ -1,6 +1,7 @@
 import type { Backend } from "./backend.js";
 import type { FileRequestOptions, ModelFiles } from "./model-files.js";
 import type {
+  CacheKeyOptions,
   CreateRerankerOptions,
   DocumentInput,
   DrainOptions,
@@ -97,7 +98,7 @@ export interface FallbackReranker extends AsyncDisposable {
    * As `Reranker.cacheKey`, of the variant that is loaded; null while there is none. Store scores under the result's
    * own key: a call may step down.
    */
-  cacheKey(options?: Pick<ScoreOptions, "instruction" | "longDocuments">): Promise<string | null>;
+  cacheKey(options?: CacheKeyOptions): Promise<string | null>;
   /** As `Reranker.drain`. */
   drain(options?: DrainOptions): Promise<void>;
   /** Stops loading, frees the model. Calls under way reject with `DisposedError`. Safe to call twice. */

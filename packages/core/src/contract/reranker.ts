@@ -102,6 +102,9 @@ export interface ScoreOptions {
   readonly onProgress?: ((progress: ScoringProgress) => void) | undefined;
 }
 
+/** The options of a call on which its scores depend. */
+export type CacheKeyOptions = Pick<ScoreOptions, "instruction" | "longDocuments" | "activation">;
+
 export interface EmbedOptions extends Pick<ScoreOptions, "signal" | "onProgress" | "returnCacheKey"> {
   readonly as: "query" | "document";
 }
@@ -191,10 +194,10 @@ export interface Reranker extends AsyncDisposable {
   /**
    * A short string for everything that the scores of calls with these options depend on beside the texts: model files
    * (by content, wherever they lie), artifact, settings, backend, runtime version, template, head, maximum length,
-   * truncation, instruction, and how long documents are scored. For a cache of scores. Of a folder and of a repository
+   * truncation, instruction, activation, and how long documents are scored. For a cache of scores. Of a folder and of a repository
    * the keys differ.
    */
-  cacheKey(options?: Pick<ScoreOptions, "instruction" | "longDocuments">): Promise<string>;
+  cacheKey(options?: CacheKeyOptions): Promise<string>;
   /**
    * Waits for the calls under way, and refuses new ones with {@link DrainingError}. The model stays in memory until
    * `dispose`. Safe to call twice.

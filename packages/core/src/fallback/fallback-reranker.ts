@@ -21,6 +21,7 @@ import { InvalidInputError } from "../contract/errors.js";
 import type { FallbackOptions, FallbackReranker, Variant } from "../contract/fallback.js";
 import { VariantsExhaustedError } from "../contract/fallback-errors.js";
 import type {
+  CacheKeyOptions,
   DocumentInput,
   DrainOptions,
   Pair,
@@ -176,7 +177,7 @@ class ChainReranker implements FallbackReranker {
     return result;
   }
 
-  async cacheKey(options?: Pick<ScoreOptions, "instruction" | "longDocuments">): Promise<string | null> {
+  async cacheKey(options?: CacheKeyOptions): Promise<string | null> {
     return (await this.#chain.loaded?.reranker.cacheKey(options)) ?? null;
   }
 

@@ -31,6 +31,7 @@ import { DisposedError, InvalidInputError } from "../contract/errors.js";
 import type { ModelFiles } from "../contract/model-files.js";
 import type { ModelProfile, ProfileSources } from "../contract/model-profile.js";
 import type {
+  CacheKeyOptions,
   DocumentInput,
   DrainOptions,
   EmbedOptions,
@@ -304,19 +305,23 @@ export class SessionReranker implements Reranker {
     }
   }
 
-  async cacheKey(given: Pick<ScoreOptions, "instruction" | "longDocuments"> = {}): Promise<string> {
+  async cacheKey(given: CacheKeyOptions = {}): Promise<string> {
     return this.#cacheKey(readKeyOptions(given));
   }
 
-  #cacheKey(options: Pick<CallOptions, "instruction" | "longDocuments">): Promise<string> {
+  #cacheKey(options: Pick<CallOptions, "instruction" | "longDocuments" | "activation">): Promise<string> {
     const { variant, contents } = this.#facts;
     const { profile, session } = this;
     const { info: backend, settings } = session;
     const chunking = this.#chunkingOf(options);
     requireChunkable(chunking, { model: this.#facts.model.id, family: profile.family });
+    const isProbability = options.activation === "probability";
+    // Refuses cosines, as a call does.
+    if (isProbability) calibrationOf(profile, this.sources);
     return cacheKey({
       ...{ model: this.#model(), backend, settings, profile, variant, contents },
       instruction: options.instruction,
+      activation: isProbability ? "probability" : undefined,
       longDocuments: chunking && { ...provenanceOf(chunking), segmenter: segmenterVersion() },
     });
   }
@@ -328,7 +333,7 @@ export class SessionReranker implements Reranker {
   }
 
   async #provenance(
-    options: Pick<ScoreOptions, "instruction" | "returnCacheKey"> & Pick<CallOptions, "longDocuments">,
+    options: Pick<CallOptions, "instruction" | "returnCacheKey" | "longDocuments" | "activation">,
   ): Promise<Provenance> {
     const chunking = this.#chunkingOf(options);
     return {
