@@ -526,8 +526,9 @@ describe("weights of a format that no backend reads are named where a backend fi
     [
       "MLX",
       { quantization: { bits: 4, group_size: 64 }, quantization_config: { bits: 4, group_size: 64 } },
-      /MLX, to 4 bits/,
+      /MLX, to 4 bits \(run them as they are with the backend mlx\), and/,
     ],
+    ["MLX in a mode of its own", { quantization: { bits: 4, mode: "mxfp4" } }, /MLX, to 4 bits, and/],
     ["bitsandbytes", { quantization_config: { quant_method: "bitsandbytes" } }, /by bitsandbytes/],
     ["GPTQ", { quantization_config: { quant_method: "gptq", bits: 4 } }, /by GPTQ/],
     ["AWQ", { quantization_config: { quant_method: "awq" } }, /by AWQ/],

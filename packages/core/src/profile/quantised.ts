@@ -66,7 +66,11 @@ export function quantiserOf(config: Readonly<Record<string, unknown>>): string |
     return Object.hasOwn(quantisers, method) ? quantisers[method] : shown(method);
   // MLX writes its settings under both names, and no method.
   const mlx = config["quantization"];
-  if (isObject(mlx) && "bits" in mlx) return `MLX, to ${shown(mlx["bits"])} bits`;
+  if (isObject(mlx) && "bits" in mlx) {
+    // Others are packed in a way that only mlx-lm itself reads.
+    const isAffine = mlx["mode"] === undefined || mlx["mode"] === "affine";
+    return `MLX, to ${shown(mlx["bits"])} bits${isAffine ? " (run them as they are with the backend mlx)" : ""}`;
+  }
   return settings === undefined ? undefined : "another program (quantization_config of config.json)";
 }
 
