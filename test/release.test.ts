@@ -128,24 +128,27 @@ describe("ONNX Runtime's packages of one platform", () => {
   });
 });
 
-test.each(["backend-mnn", "backend-coreml", "backend-ctranslate2"])("%s names a package for each of its targets", (name) => {
-  const manifest = manifestOf(name) as {
-    readonly name: string;
-    readonly napi: { readonly targets: readonly string[] };
-  };
-  const packages = platformPackages(manifest);
-  expect(packages).toHaveLength(manifest.napi.targets.length);
-  for (const one of packages) {
-    expect(one.name).toBe(`${manifest.name}-${one.key}`);
-    expect(one.version).toBe(manifestOf(name)["version"]);
-    // Of an addon that is not there, no package is made.
-    const there = writePlatformPackage({ root, folder, owner: manifest, platform: one, addons: [folder] });
-    expect(there).toBe(false);
-  }
-  expect(() => platformPackages({ ...manifest, napi: { targets: ["riscv64-unknown-linux-gnu"] } })).toThrow(
-    /add the target riscv64/,
-  );
-});
+test.each(["backend-mnn", "backend-coreml", "backend-ctranslate2", "backend-mlx"])(
+  "%s names a package for each of its targets",
+  (name) => {
+    const manifest = manifestOf(name) as {
+      readonly name: string;
+      readonly napi: { readonly targets: readonly string[] };
+    };
+    const packages = platformPackages(manifest);
+    expect(packages).toHaveLength(manifest.napi.targets.length);
+    for (const one of packages) {
+      expect(one.name).toBe(`${manifest.name}-${one.key}`);
+      expect(one.version).toBe(manifestOf(name)["version"]);
+      // Of an addon that is not there, no package is made.
+      const there = writePlatformPackage({ root, folder, owner: manifest, platform: one, addons: [folder] });
+      expect(there).toBe(false);
+    }
+    expect(() => platformPackages({ ...manifest, napi: { targets: ["riscv64-unknown-linux-gnu"] } })).toThrow(
+      /add the target riscv64/,
+    );
+  },
+);
 
 describe("publishing refuses", () => {
   /** A workspace of one package. */
