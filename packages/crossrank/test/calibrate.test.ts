@@ -1,4 +1,6 @@
-import { readFile } from "node:fs/promises";
+import { cp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { crossrankInTurn, fixture, type Outcome, temporaryFolder } from "./run-command.js";
 
@@ -57,6 +59,81 @@ describe("calibrate", () => {
       fit: { pairs: 60, relevant: 20, source: "pairs.jsonl", of: "nano, onnx int8, onnx" },
     });
     expect(calibration.fit.after.logLoss).toBeLessThanOrEqual(calibration.fit.before.logLoss);
+  });
+
+  describe("of a model's folder", () => {
+    const embedded = fileURLToPath(new URL("../../model-nano/model", import.meta.url));
+    /** A copy of nano, which is a folder like others. */
+    const ownModel = async (name: string): Promise<string> => {
+      const model = folder.path(name);
+      await cp(embedded, model, { recursive: true });
+      return model;
+    };
+    const profileOf = (model: string): Promise<string> => readFile(join(model, "crossrank.json"), "utf8");
+    const fitted = async (model: string, ...args: string[]): Promise<Outcome> =>
+      calibrate([model, "--pairs", "-", ...args], jsonl(pairs));
+
+    test("goes into its crossrank.json, and is what the model's probabilities are then", async () => {
+      const model = await ownModel("calibrated");
+      const before = JSON.parse(await profileOf(model)) as object;
+      const first = await fitted(model);
+      expect(first).toMatchObject({ code: 0, stderr: "" });
+      expect(first.stdout).toContain(`written to ${join(model, "crossrank.json")}`);
+      const { calibration, ...others } = JSON.parse(await profileOf(model)) as Written;
+      expect(others).toEqual(before);
+      expect(calibration.fit).toMatchObject({
+        ...{ source: "standard input", of: "calibrated, onnx int8, onnx" },
+      });
+      const { stdout } = await crossrankInTurn([
+        ...["rerank", "--model", model, "--query", "what is a cat?", "--format", "json"],
+        ...["--documents", await folder.write("two.jsonl", jsonl([{ text: "a cat" }, { text: "a tax" }]))],
+        ...["--activation", "probability"],
+      ]);
+      const result = JSON.parse(stdout);
+      expect(result.calibration).toMatchObject({ method: "platt", source: "crossrank.json" });
+      for (const { logit, score } of result.results) {
+        const line = calibration.slope * logit + calibration.intercept;
+        expect(score).toBeCloseTo(1 / (1 + Math.exp(-line)), 12);
+      }
+      // A fit is on logits, which an earlier one does not move.
+      const { calibration: wanted } = JSON.parse(await profileOf(model)) as Written;
+      expect((await fitted(model)).code).toBe(0);
+      expect(JSON.parse(await profileOf(model))).toEqual({ ...before, calibration: wanted });
+      expect((await fitted(model, "--method", "temperature")).code).toBe(0);
+      const again = JSON.parse(await profileOf(model)) as Written;
+      expect(again.calibration.method).toBe("temperature");
+      expect(again.calibration).not.toHaveProperty("slope");
+      expect((await readdir(model)).filter((name) => /crossrank/.test(name))).toEqual(["crossrank.json"]);
+    });
+
+    test("makes the file where there is none", async () => {
+      const model = await ownModel("bare");
+      await rm(join(model, "crossrank.json"));
+      expect((await fitted(model, "--method", "temperature")).code).toBe(0);
+      expect(Object.keys(JSON.parse(await profileOf(model)))).toEqual(["calibration"]);
+    });
+
+    test("leaves it as it is where another file is named, and where there is no fit", async () => {
+      const model = await ownModel("untouched");
+      const before = await profileOf(model);
+      const target = folder.path("elsewhere.json");
+      expect((await fitted(model, "--calibration", target)).code).toBe(0);
+      expect(Object.keys(JSON.parse(await readFile(target, "utf8")))).toEqual(["calibration"]);
+      const few = await calibrate([model, "--pairs", "-"], jsonl(pairs.slice(0, 20)));
+      expect(few).toMatchObject({ code: 1, stdout: "" });
+      const turned = pairs.map((pair) => ({ ...pair, relevance: 1 - pair.relevance }));
+      expect((await calibrate([model, "--pairs", "-"], jsonl(turned))).stderr).toMatch(/No calibration/);
+      expect(await profileOf(model)).toBe(before);
+    });
+
+    test.each(["{", "[]", "null", ""])("that holds %j as its crossrank.json is refused", async (content) => {
+      const model = await ownModel(`broken-${content.length}-${content.codePointAt(0)}`);
+      await writeFile(join(model, "crossrank.json"), content);
+      const outcome = await fitted(model);
+      expect(outcome.stderr).toMatch(/crossrank\.json: it is no/);
+      expect(outcome).toMatchObject({ code: 1, stdout: "" });
+      expect(await profileOf(model)).toBe(content);
+    });
   });
 
   test("of nano is printed where no file is named; labels may be true and false", async () => {
