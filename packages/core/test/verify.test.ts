@@ -485,6 +485,15 @@ describe("a loaded model", () => {
   });
 });
 
+/** 0 to 1, the same for a seed. */
+function createRandom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state * 48271) % 2147483647;
+    return state / 2147483647;
+  };
+}
+
 function measured(expected: readonly number[], actual: readonly number[]): VerifiedCase[] {
   return expected.map((value, index) => ({
     name: `case-${index}`,
@@ -504,8 +513,16 @@ describe("the judgement", () => {
   it.each([
     [["fp32", "F32", "float32"], { maximum: 1e-4 }],
     [["fp16", "F16", "bf16", "BF16"], { maximum: 2e-2 }],
-    [["int8", "uint8", "q8", "Q8_0", "quantized", "w8"], { median: 0.15, signMargin: 0.5 }],
-    [["q4", "q4f16", "int4", "uint4", "bnb4", "Q4_K_M", "IQ2_XXS", "Q6_K", "MXFP4", "q2"], {}],
+    [
+      ["int8", "uint8", "q8", "Q8_0", "quantized", "w8"],
+      { median: 0.15, signMargin: 0.5, order: { apart: 0.15, least: 0.75 } },
+    ],
+    [
+      ["q4", "q4f16", "int4", "uint4", "bnb4", "Q4_K_M", "IQ2_XXS", "MXFP4", "q2", "4-bit"],
+      { median: 3, order: { apart: 0.5, least: 0.7 } },
+    ],
+    [["Q5_K_M", "q5", "Q5_0"], { median: 2, order: { apart: 0.5, least: 0.8 } }],
+    [["Q6_K", "q6", "int7"], { median: 0.6, order: { apart: 0.5, least: 0.9 } }],
   ])("knows %j", (dtypes, expected) => {
     for (const dtype of dtypes) {
       const { name, ...rest } = bound(dtype);
@@ -538,7 +555,11 @@ describe("the judgement", () => {
     const facts = { dtype: "fp16", scale: "probability", measure: "score" } as const;
     expect(boundFor({ ...facts, reference: undefined }).maximum).toBeCloseTo(0.005, 12);
     expect(boundFor({ ...facts, reference: 0.01 }).maximum).toBe(0.01);
-    expect(bound("int8", "cosine")).toEqual({ name: "int8", median: 0.03 });
+    expect(bound("int8", "cosine")).toEqual({
+      name: "int8",
+      median: 0.03,
+      order: { apart: 0.03, least: 0.75 },
+    });
   });
 
   it("judges 8 bits by the median and by signs", () => {
@@ -554,14 +575,51 @@ describe("the judgement", () => {
     );
   });
 
-  it("reports 4 bits, and fails them only where the order is no better than chance", () => {
+  describe("below 8 bits", () => {
     const expected = [-3, -1, 0.2, 1, 2];
-    const rough = judge(measured(expected, [-1, -0.9, -0.4, 1.3, 1.1]), bound("q4"), "logit");
-    expect(rough).toMatchObject({ passed: true, summary: { orderAgreement: 0.9, orderedPairs: 10 } });
-    expect(rough.reason).toContain("reported, not judged");
-    const collapsed = judge(measured(expected, [1, 1, 1, 1, 1]), bound("q4"), "logit");
-    expect(collapsed).toMatchObject({ passed: false, summary: { orderAgreement: 0 } });
-    expect(collapsed.reason).toBe("only 0.0 % of the pairs are ordered alike, no better than chance");
+    const spread = Array.from({ length: 60 }, (_, index) => ((index * 37) % 60) / 5 - 6);
+
+    it("lets what rounding costs pass, whatever single numbers do", () => {
+      const rough = judge(measured(expected, [-1, -0.9, -0.4, 1.3, 1.1]), bound("q4"), "logit");
+      expect(rough).toMatchObject({ passed: true, summary: { orderAgreement: 0.9, orderedPairs: 10 } });
+      expect(rough.reason).toContain("90.0 % of 10 pairs are ordered alike");
+      const noisy = spread.map((value, index) => value + Math.sin(index * 7) * 1.8);
+      expect(judge(measured(spread, noisy), bound("Q4_0"), "logit").passed).toBe(true);
+    });
+
+    it.each([
+      ["one number for all", expected, [1, 1, 1, 1, 1], "no better than chance"],
+      ["the other way round", expected, expected.map((value) => -value), "no better than chance"],
+      ["other cases' numbers", spread, spread.toSorted((a, b) => a - b), "ordered alike"],
+      [
+        "a shrunken order of others",
+        spread.map((value) => value / 6),
+        spread.map((_, i) => Math.sin(i * 9)),
+        "alike",
+      ],
+      ["in order, and far away", spread, spread.map((value) => value + 3.1), "the median difference"],
+      ["in order, and far too small", spread, spread.map((value) => value / 50 + 3), "the median difference"],
+      ["in order, and doubled", spread, spread.map((value) => value * 2.1), "the median difference"],
+    ])("fails %s", (_, wanted, given, reason) => {
+      const judged = judge(measured(wanted, given), bound("Q4_K_M"), "logit");
+      expect(judged.passed).toBe(false);
+      expect(judged.reason).toContain(reason);
+    });
+
+    it("fails a random order of eleven cases nearly always, of fifty always", () => {
+      const random = createRandom(7);
+      const passes = (count: number): number => {
+        let passed = 0;
+        for (let run = 0; run < 300; run += 1) {
+          const wanted = Array.from({ length: count }, () => random() * 4);
+          const given = wanted.map(() => random() * 4);
+          if (judge(measured(wanted, given), bound("Q4_K_M"), "logit").passed) passed += 1;
+        }
+        return passed;
+      };
+      expect(passes(11)).toBeLessThan(30);
+      expect(passes(50)).toBe(0);
+    });
   });
 
   it("counts a pair for order only where the reference tells its cases apart", () => {

@@ -1,7 +1,7 @@
 import type { NumericBounds } from "../contract/backend.js";
 import type { TruncationStrategy } from "../contract/model-profile.js";
 import type { Scale } from "../contract/result.js";
-import { numericBounds, precisionClassOf } from "../precision.js";
+import { numericBounds, numericBoundsOf } from "../precision.js";
 
 /** Where token ids (or what goes with them) first differ from the reference's. */
 export interface TokenDifference {
@@ -45,10 +45,7 @@ export interface VerifiedCase {
   readonly refused?: true | undefined;
 }
 
-/**
- * How far numbers may lie apart. One of `maximum`, `median`, or neither: then differences are reported and only
- * tokens, finiteness and a ranking no better than chance are judged.
- */
+/** How far numbers may lie apart: one of `maximum` and `median`. */
 export interface Bound {
   /** For a message, e.g. `"fp32"`. */
   readonly name: string;
@@ -57,6 +54,8 @@ export interface Bound {
   /** Of the median |Δ|. Logits further than {@link Bound.signMargin} from 0 must also keep their sign. */
   readonly median?: number | undefined;
   readonly signMargin?: number | undefined;
+  /** Of pairs whose references lie further apart than `apart`, at least the share `least` (0 to 1) is ordered alike. */
+  readonly order?: { readonly apart: number; readonly least: number } | undefined;
 }
 
 /** The sigmoid's steepest slope: a probability moves at most by this part of what its logit moves. */
@@ -79,9 +78,10 @@ export function boundFor(facts: {
   readonly own?: NumericBounds | undefined;
 }): Bound {
   const { dtype, scale, measure, reference = 0, own, summed = 1 } = facts;
-  const known = precisionClassOf(dtype);
-  const { maximum, median, signMargin } =
-    numericBounds[known ?? "fp32"][scale === "cosine" ? "cosine" : "logit"];
+  const known = numericBoundsOf(dtype);
+  const { maximum, median, signMargin, order } = (known ?? numericBounds.fp32)[
+    scale === "cosine" ? "cosine" : "logit"
+  ];
   const factor = measure === "logit" ? summed : scale === "probability" ? steepestSigmoid : 1;
   const widened = (value: number): number => Math.max(value * factor, reference);
   const allowed = maximum === undefined ? undefined : Math.max(maximum, ownBound(own, scale));
@@ -90,6 +90,7 @@ export function boundFor(facts: {
     ...(allowed === undefined ? {} : { maximum: widened(allowed) }),
     ...(median === undefined ? {} : { median: widened(median) }),
     ...(signMargin === undefined ? {} : { signMargin }),
+    ...(order === undefined ? {} : { order: { ...order, apart: widened(order.apart) } }),
   };
 }
 
@@ -110,7 +111,8 @@ export interface VerificationSummary {
   readonly median: number | null;
   /**
    * Share of pairs of cases (of the same truncation mode, or of the same list) that are ordered alike, among those
-   * whose expected numbers lie further apart than the bound. Null when there are no such pairs.
+   * whose expected numbers lie further apart than the bound's `order.apart`, or else than its largest difference. Null
+   * when there are no such pairs.
    */
   readonly orderAgreement: number | null;
   /** How many pairs that is a share of. */
@@ -139,7 +141,7 @@ export function judge(cases: readonly VerifiedCase[], bound: Bound, scale: Scale
     ({ expected, actual, refused }) => !refused && (expected === null) !== (actual === null),
   );
   const deltas = measured.map(({ delta }) => delta).toSorted((a, b) => a - b);
-  const order = orderAgreement(measured, bound.maximum ?? bound.median ?? 0);
+  const order = orderAgreement(measured, bound.order?.apart ?? bound.maximum ?? bound.median ?? 0);
   const summary: VerificationSummary = {
     cases: cases.length,
     tokensCompared: cases.filter(({ tokens }) => tokens !== "unknown").length,
@@ -235,10 +237,14 @@ function judgeNumbers(
       );
     }
   }
-  // Whatever the precision: an artifact that ranks by chance is not this model.
-  if (maximum === undefined && summary.orderAgreement !== null && summary.orderAgreement <= 0.5) {
+  const { orderAgreement: alike, orderedPairs } = summary;
+  // Where the largest difference is bounded, so is the order.
+  if (bound.order !== undefined && alike !== null && alike < bound.order.least) {
     problems.push(
-      `only ${percent(summary.orderAgreement)} of the pairs are ordered alike, no better than chance`,
+      `only ${percent(alike)} of ${orderedPairs} pairs further apart than ${shown(bound.order.apart)} are ordered alike` +
+        (alike <= 0.5
+          ? ", no better than chance"
+          : `, fewer than the ${percent(bound.order.least)} of ${bound.name}`),
     );
   }
   return problems;
@@ -292,10 +298,11 @@ function praise(summary: VerificationSummary, unit: string, bound: Bound): strin
   const numbers =
     bound.maximum !== undefined
       ? `all ${compared} ${unit} are within ${shown(bound.maximum)} (largest difference ${shown(maximum ?? 0)})`
-      : bound.median !== undefined
-        ? `the median difference of ${compared} ${unit} is ${shown(median ?? 0)}, within the ${shown(bound.median)} of ${bound.name}` +
-          (bound.signMargin === undefined ? "" : ", and signs are stable")
-        : `${compared} ${unit} are finite and ordered better than chance; at ${bound.name} their differences are reported, not judged`;
+      : `the median difference of ${compared} ${unit} is ${shown(median ?? 0)}, within the ${shown(bound.median ?? 0)} of ${bound.name}` +
+        (bound.signMargin === undefined ? "" : ", and signs are stable") +
+        (summary.orderAgreement === null || bound.order === undefined
+          ? ""
+          : `; ${percent(summary.orderAgreement)} of ${summary.orderedPairs} pairs are ordered alike`);
   return `${tokens}, and ${numbers}`;
 }
 

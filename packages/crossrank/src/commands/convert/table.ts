@@ -89,10 +89,11 @@ function artifactName(paths: readonly string[]): string {
   return packages.length > 0 ? packages.join(", ") : (paths[0] ?? "");
 }
 
-function describeBound({ maximum, median, signMargin }: Bound): string {
+function describeBound({ maximum, median, signMargin, order }: Bound): string {
   if (maximum !== undefined) return `max ${maximum}`;
   if (median === undefined) return "none: reported";
-  return `median ${median}${signMargin === undefined ? "" : ", signs stable"}`;
+  const alike = order === undefined ? "" : `, ${100 * order.least} % ordered alike`;
+  return `median ${median}${signMargin === undefined ? "" : ", signs stable"}${alike}`;
 }
 
 function delta(value: number | null): string {

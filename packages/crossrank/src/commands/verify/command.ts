@@ -19,9 +19,9 @@ published, so these compare scores alone).
 
 Passed means: tokens the same, every number finite, and |Δ| within the bound of the
 precision that was loaded: 1e-4 for fp32, 2e-2 for fp16 and bf16, for 8 bits a median of
-.15 with stable signs; below 8 bits differences are only reported. In a GGUF 1e-2 for F32
-and 4e-2 for F16: llama.cpp computes some of it in half precision. The goldens' own
-tolerance widens it, --tolerance replaces it.
+.15 with stable signs; below 8 bits a median and an order that only a damaged file
+misses. In a GGUF 1e-2 for F32 and 4e-2 for F16: llama.cpp computes some of it in half
+precision. The goldens' own tolerance widens it, --tolerance replaces it.
 
 Examples:
   $ crossrank verify

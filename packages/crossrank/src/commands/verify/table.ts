@@ -116,10 +116,11 @@ function remark({ refused, expected, actual, difference }: VerifiedCase): string
   return expected === null && actual === null ? "query too long, as expected" : "";
 }
 
-function describeBound({ name, maximum, median, signMargin }: Verification["bound"]): string {
+function describeBound({ name, maximum, median, signMargin, order }: Verification["bound"]): string {
   if (maximum !== undefined) return `|Δ| at most ${maximum} (${name})`;
   if (median === undefined) return `none: reported only (${name})`;
-  return `median |Δ| at most ${median}${signMargin === undefined ? "" : ", signs stable"} (${name})`;
+  const alike = order && `, ${100 * order.least} % of pairs further apart than ${order.apart} ordered alike`;
+  return `median |Δ| at most ${median}${signMargin === undefined ? "" : ", signs stable"}${alike ?? ""} (${name})`;
 }
 
 function number(value: number | null): string {
