@@ -70,9 +70,7 @@ export async function chooseWeights(
 ): Promise<Choice> {
   const { signal, compute, group = 64 } = options;
   const paths = (await files.list({ signal })).map(({ path }) => path);
-  const config = paths.includes("config.json")
-    ? asConfig(await files.readText("config.json", { signal }))
-    : {};
+  const config = await readConfig(files, paths, { signal });
   if (quantisationOf(config) !== undefined) {
     // What it is called by its bits is another precision than that of the name made here.
     const chosen = chooseArtifact(
@@ -112,8 +110,22 @@ export async function chooseWeights(
   };
 }
 
+/** config.json; empty where there is none. */
+export async function readConfig(
+  files: ModelFiles,
+  paths: readonly string[],
+  options: FileRequestOptions,
+): Promise<Readonly<Record<string, unknown>>> {
+  return paths.includes("config.json") ? asConfig(await files.readText("config.json", options)) : {};
+}
+
+/** Whether a path says which files hold weights, and holds none itself. */
+export function isIndex(path: string): boolean {
+  return path === index;
+}
+
 /** The model without the other weights at its top, so that what is described is what was chosen. */
-function onlyWeights(files: ModelFiles, path: string): ModelFiles {
+export function onlyWeights(files: ModelFiles, path: string): ModelFiles {
   if (path === single || path === index) return files;
   return {
     id: files.id,

@@ -1,5 +1,6 @@
 import type { BackendDescriptor } from "@crossrank/backend-kit";
 import { artifactsAmong, weightPaths } from "./artifact.js";
+import { describeWeights } from "./describe.js";
 import { dtypes } from "./dtype.js";
 import { mlx } from "./mlx.js";
 
@@ -12,6 +13,7 @@ export const backends: readonly BackendDescriptor[] = [
     dtypes,
     artifacts: artifactsAmong,
     candidates: weightPaths,
+    describe: describeWeights,
     install: ["@crossrank/backend-mlx"],
     // What a model computes is read by it.
     alsoUses: ["@crossrank/convert"],

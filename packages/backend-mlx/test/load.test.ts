@@ -1,6 +1,7 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { backends, type MlxOptions, mlx } from "@crossrank/backend-mlx";
+import { openFixtureFolder } from "@crossrank/conformance";
 import {
   BackendRunError,
   CrossrankError,
@@ -11,7 +12,7 @@ import {
 } from "@crossrank/core";
 import { describe, expect, test } from "vitest";
 import { isLong } from "../../../test/sample.js";
-import { batchOf, describeNative, fixtureFolder, load, rejection } from "./fixtures.js";
+import { batchOf, describeNative, fixtureFolder, load, rejection, temporaryFolder } from "./fixtures.js";
 
 const here = { isolation: "thread" } as const;
 
@@ -291,5 +292,67 @@ describeNative("a batch that the model does not have", () => {
       expect(Number.isFinite(data[1])).toBe(true);
       await session.dispose();
     }
+  });
+});
+
+describe("what weights are stored in is read from their headers", () => {
+  const described = async (folder: string, path = "model.safetensors") => {
+    const [descriptor] = backends;
+    if (descriptor?.describe === undefined) throw new Error("no description");
+    return descriptor.describe(openFixtureFolder(folder).files, path);
+  };
+
+  test.each([
+    ["bert-logit", undefined, "fp32"],
+    ["qwen3-yes-no", "qwen3-4bit", "q4"],
+    ["qwen3-yes-no", "qwen3-8bit", "q8"],
+    ["qwen3-yes-no", "qwen3-mixed", "q4"],
+  ])("%s, %s: %s", async (name, quantised, dtype) => {
+    const description = await described(fixtureFolder(name, quantised));
+    expect(description.dtype).toBe(dtype);
+    expect(description.quantisation !== undefined).toBe(quantised !== undefined);
+  });
+
+  test.each([
+    ["F16", "fp16"],
+    ["BF16", "bf16"],
+    ["I8", undefined],
+  ])("most numbers of type %s: %s", async (type, dtype) => {
+    const folder = temporaryFolder();
+    const [bytes, more] = type === "I8" ? [64, 16] : [128, 16];
+    const header = JSON.stringify({
+      a: { dtype: type, shape: [64], data_offsets: [0, bytes] },
+      b: { dtype: "F32", shape: [4], data_offsets: [bytes, bytes + more] },
+    });
+    const length = Buffer.alloc(8);
+    length.writeBigUInt64LE(BigInt(header.length));
+    const file = Buffer.concat([length, Buffer.from(header), Buffer.alloc(bytes + more)]);
+    for (const name of ["one.safetensors", "two.safetensors"]) writeFileSync(join(folder, name), file);
+    const index = "model.safetensors.index.json";
+    writeFileSync(
+      join(folder, index),
+      JSON.stringify({ weight_map: { a: "one.safetensors", b: "two.safetensors" } }),
+    );
+    expect(await described(folder, "one.safetensors")).toMatchObject({ dtype, facts: { parameters: "68" } });
+    expect(await described(folder, index)).toMatchObject({
+      dtype,
+      facts: { parameters: "136" },
+      files: ["one.safetensors", "two.safetensors"],
+    });
+  });
+
+  test.each<[string, string, RegExp]>([
+    ["{", "model.safetensors.index.json", /names no files that are all there/],
+    ["null", "model.safetensors.index.json", /names no files/],
+    ['{"weight_map":{}}', "model.safetensors.index.json", /names no files/],
+    ['{"weight_map":{"a":5}}', "model.safetensors.index.json", /names no files/],
+    ['{"weight_map":{"a":"../x.safetensors"}}', "model.safetensors.index.json", /names no files/],
+    ["{}", "other.safetensors", /other\.safetensors/],
+  ])("%s as an index, %s", async (text, path, message) => {
+    const folder = temporaryFolder();
+    writeFileSync(join(folder, "model.safetensors.index.json"), text);
+    const error = await rejection(described(folder, path));
+    expect(error).toBeInstanceOf(CrossrankError);
+    expect(error.message).toMatch(message);
   });
 });
