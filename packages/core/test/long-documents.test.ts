@@ -240,6 +240,32 @@ describe("aggregates", () => {
     await reranker.dispose();
   });
 
+  it("counts texts in warnings, and not their passages", async () => {
+    const reranker = await open("bert-logit");
+    const [torn, empty] = [long.replaceAll("model", "mod\ud83del"), " "];
+    const documents = [torn, long, torn, `${torn} more`, empty];
+    const counts = ({ warnings }: { readonly warnings: readonly object[] }) =>
+      warnings.flatMap((warning) =>
+        "count" in warning && "code" in warning && warning.code !== "documents-truncated"
+          ? [[warning.code, warning.count]]
+          : [],
+      );
+    const whole = await reranker.rerank({ query, documents });
+    for (const longDocuments of ["chunk", { maxPassages: 3 }, { passageTokens: 8 }] as const) {
+      const found = await reranker.rerank({ query, documents, longDocuments });
+      expect(found.results.find(({ index }) => index === 0)?.passages).toBeGreaterThan(1);
+      expect(counts(found)).toEqual(counts(whole));
+      const many = await reranker.rerankMany({ queries: [query, "mod\ud83d"], documents, longDocuments });
+      expect(counts(many)[0]).toEqual(["ill-formed-unicode", 3]);
+      expect(counts(many.rankings[0] ?? { warnings: [] })).toEqual(counts(whole));
+    }
+    expect(counts(whole)).toEqual([
+      ["ill-formed-unicode", 2],
+      ["empty-documents", 1],
+    ]);
+    await reranker.dispose();
+  });
+
   it("refuses what it cannot do, typed", async () => {
     const reranker = await open("bert-logit");
     const wrong: readonly unknown[] = [

@@ -1,6 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { createFallbackReranker, createReranker, InvalidInputError, type Reranker } from "../src/index.js";
+import {
+  createFallbackReranker,
+  createReranker,
+  InvalidInputError,
+  type Reranker,
+  type RerankOptions,
+} from "../src/index.js";
 import { fixture, query, rejection } from "./fallback-scene.js";
 import { type ToyOptions, toyBackend } from "./toy-backend.js";
 
@@ -170,6 +176,31 @@ describe("text", () => {
     const many = await reranker.rerankMany({ queries: [query], documents: items, text: ["title", "body"] });
     expect(many.rankings[0]?.results).toEqual(plain.results);
     expect(many.text).toEqual(fields.text);
+    await reranker.dispose();
+  });
+
+  it("leaves the documents that are returned as they are", async () => {
+    const reranker = await open();
+    const documents = [
+      { title: "the model", text: "reads tokens" },
+      { title: "a backend", text: "" },
+      { title: "every thread", text: "the weights", body: "x" },
+    ] as const;
+    const texts: readonly RerankOptions<(typeof documents)[number]>["text"][] = [
+      ["title", "text"],
+      ["text", "title"],
+      ["title"],
+      ({ title, text }) => `${title}: ${text}`,
+    ];
+    for (const text of texts) {
+      const options = { documents, text, returnDocuments: true };
+      const one = await reranker.rerank({ query, ...options });
+      const many = await reranker.rerankMany({ queries: [query, query], ...options });
+      for (const { results } of [one, ...many.rankings]) {
+        expect(results).toHaveLength(3);
+        for (const { index, document } of results) expect(document).toBe(documents[index]);
+      }
+    }
     await reranker.dispose();
   });
 

@@ -394,7 +394,7 @@ export class ScoringCall implements CallProgress {
     const { profile, session, disagreements, movedInCompany } = this.#resources;
     const noticed: Noticed = {
       unknown: this.#unknown.foundIn(this.#pairs),
-      illFormed: this.#illFormed.size,
+      illFormed: this.#folded === undefined ? this.#illFormed.size : this.#illFormedOf(scores),
       emptyDocuments: this.#emptyDocuments,
       truncatedQueries: this.#truncatedQueries,
     };
@@ -407,6 +407,13 @@ export class ScoringCall implements CallProgress {
       usage: this.#usage(),
       groups: this.#groups(status, scores),
     };
+  }
+
+  /** Texts of scored pairs that are ill-formed, where what was encoded are passages of them. */
+  #illFormedOf(scores: readonly PairScore[]): number {
+    const done = this.#pairs.filter((_, position) => scores[position]?.notScored !== true);
+    const texts = new Set(done.flatMap(({ query, text }) => [query, text]));
+    return [...texts].filter((text) => !text.isWellFormed()).length;
   }
 
   #groups(status: Status, scores: readonly PairScore[]): GroupNotes[] {

@@ -53,7 +53,7 @@ export interface RankedDocument<Document> extends PairScore {
   readonly index: number;
   /**
    * The caller's own document, the same reference; only with `returnDocuments`. Where the caller has given it another
-   * `text` during the call, a copy with the text that was scored.
+   * `text` during the call, a copy with the text that was scored; never where the call's option `text` made the texts.
    */
   readonly document?: Document;
 }
