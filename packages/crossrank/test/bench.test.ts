@@ -1,8 +1,11 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
+import type { TimingRequest } from "../src/bench/cell.js";
 import { judgeGates, parseGates, requireMeasured } from "../src/bench/gates.js";
 import type { BenchReport } from "../src/bench/report.js";
+import { type BenchSystem, runBench } from "../src/bench/run-bench.js";
 import { pairsOf } from "../src/bench/texts.js";
+import type { BenchProcess } from "../src/scoring-process.js";
 import { conformanceFixture, crossrankInTurn as crossrank, temporaryFolder } from "./run-command.js";
 
 const folder = temporaryFolder();
@@ -64,6 +67,24 @@ describe("crossrank bench", () => {
     expect(twice.match(/\*\*onnx:fp32: /g)).toHaveLength(1);
     expect(twice).toContain("Written by hand.");
     expect(twice).toContain("And behind it.");
+  });
+
+  it("leaves a card alone that is no UTF-8, or whose marks are not in order", async () => {
+    const [begin, end] = ["<!-- crossrank bench: begin -->", "<!-- crossrank bench: end -->"];
+    const cards: readonly (readonly [Buffer, number, RegExp])[] = [
+      [Buffer.from("# Modèle\n", "latin1"), 1, /is no UTF-8 text/],
+      [Buffer.from("# Model\n", "utf16le").fill(0xff, 0, 1), 1, /is no UTF-8 text/],
+      [Buffer.from(`${end}\n${begin}\n`), 2, /marks not once each and in order/],
+      [Buffer.from(`${begin}\n`), 2, /marks not once/],
+    ];
+    for (const [bytes, expected, message] of cards) {
+      const card = folder.path("hostile-card.md");
+      await writeFile(card, bytes);
+      const { code, stderr } = await crossrank(["bench", model, ...quick, "--update-card", card]);
+      expect(stderr).toMatch(message);
+      expect(code).toBe(expected);
+      expect(await readFile(card)).toEqual(bytes);
+    }
   });
 
   it.each<[string, readonly string[], number, RegExp]>([
@@ -142,6 +163,8 @@ describe("gates", () => {
     "p95(batch 1e3, length 256) < 200 ms",
     "p95(batch 20, length 256) < 1 onnx:fp32 too",
     `p95(batch 20, length 256) < ${"9".repeat(400)}`,
+    `tokens per second(batch 20, length 256) > 5000${" ".repeat(300)}0 onnx:fp32`,
+    `memory < 1 GB${" ".repeat(300)}if it can be`,
   ])("refuses the file %j", (line) => {
     expect(() => parseGates(line, "gates.txt")).toThrow(/^gates\.txt /);
   });
@@ -156,6 +179,90 @@ describe("gates", () => {
     expect(check([{ batch: 4, length: 64 }], ["onnx:int8"])).toThrow(/Add --backend mnn/);
     expect(check([{ batch: 4, length: 64 }], ["mnn"])).toThrow(/Add --backend onnx:int8/);
     expect(check([{ batch: 4, length: 64 }], ["onnx:int8", "mnn"])).not.toThrow();
+  });
+
+  it.each<[string, readonly string[], RegExp | undefined]>([
+    [
+      "p50(batch 4, length 64) < 0.6 mnn",
+      ["mnn"],
+      /holds mnn against itself. Add the --backend that it is for/,
+    ],
+    ["memory < 2 mnn", ["mnn"], /against itself/],
+    ["mnn: memory < 2 mnn", ["mnn", "onnx"], /Name another backend before the colon/],
+    ["onnx: p95(batch 4, length 64) > 0.1 onnx", ["onnx"], /against itself/],
+    ["memory < 2 mnn", ["mnn", "onnx"], undefined],
+    ["onnx: memory < 2 mnn", ["mnn", "onnx"], undefined],
+    ["memory < 2 GB", ["mnn"], undefined],
+  ])("refuses a gate that judges nothing: %s of %j", (line, backends, message) => {
+    const check = () => requireMeasured(parseGates(line, "gates.txt"), [{ batch: 4, length: 64 }], backends);
+    if (message === undefined) expect(check).not.toThrow();
+    else expect(check).toThrow(message);
+  });
+});
+
+describe("a run", () => {
+  /** Notes what is asked of it; each call takes as many milliseconds as it has pairs. */
+  const recorded = (asked: TimingRequest[], most = Number.POSITIVE_INFINITY): BenchSystem => ({
+    name: "one",
+    open: async () => ({
+      description: {} as BenchProcess["description"],
+      time: async (request) => {
+        if (request.length > most) throw new Error(`no texts of ${request.length}`);
+        asked.push(request);
+        return {
+          milliseconds: Array(request.iterations).fill(request.batch),
+          tokens: request.batch * request.length,
+          eventLoopDelay: 0,
+        };
+      },
+      memory: async () => undefined,
+      close: async () => undefined,
+    }),
+  });
+  const options = {
+    model: "m",
+    environment: {} as BenchReport["environment"],
+    signal: new AbortController().signal,
+    onProgress: () => undefined,
+  };
+
+  it.each([1, 2, 9, 10, 11, 100])(
+    "warms up in full once a cell, before %i counted calls",
+    async (iterations) => {
+      for (const warmUp of [0, 1, 50]) {
+        const asked: TimingRequest[] = [];
+        const cells = [
+          { batch: 1, length: 40 },
+          { batch: 4, length: 40 },
+        ];
+        const { systems } = await runBench({
+          ...options,
+          systems: [recorded(asked)],
+          cells,
+          warmUp,
+          iterations,
+        });
+        for (const { batch } of cells) {
+          const turns = asked.filter((request) => request.batch === batch && request.iterations > 0);
+          expect(turns.map((turn) => turn.warmUp)).toEqual(
+            turns.map((_, index) => (index === 0 ? warmUp : Math.min(1, warmUp))),
+          );
+          expect(turns.reduce((sum, turn) => sum + turn.iterations, 0)).toBe(iterations);
+        }
+        expect(systems[0]?.cells.map(({ milliseconds }) => milliseconds.length)).toEqual([
+          iterations,
+          iterations,
+        ]);
+      }
+    },
+  );
+
+  it("tells of a cell without texts before it measures another", async () => {
+    const asked: TimingRequest[] = [];
+    const cells = [40, 64, 4096].map((length) => ({ batch: 1, length }));
+    const run = runBench({ ...options, systems: [recorded(asked, 512)], cells, warmUp: 1, iterations: 10 });
+    await expect(run).rejects.toThrow("no texts of 4096");
+    expect(asked.every(({ iterations }) => iterations === 0)).toBe(true);
   });
 });
 

@@ -51,6 +51,8 @@ const units: Readonly<Record<string, Readonly<Record<string, number>>>> = {
 };
 
 const mostGates = 1000;
+/** In characters. */
+const longestGate = 300;
 
 /** @throws {UsageError} that names the line. */
 export function parseGates(text: string, source: string): BenchGate[] {
@@ -70,7 +72,8 @@ export function parseGates(text: string, source: string): BenchGate[] {
 }
 
 function parseGate(text: string, where: string): BenchGate {
-  const found = pattern.exec(text.slice(0, 300))?.groups;
+  // What stands behind a cut would not be read: a longer line is refused whole.
+  const found = text.length > longestGate ? undefined : pattern.exec(text)?.groups;
   if (found === undefined) {
     throw new UsageError(
       `${where}: ${JSON.stringify(text.slice(0, 80))} is no gate. Write it as "p95(batch 20, length 256) / 20 < 15 ms", or "p50(batch 1, length 128) < 0.6 onnx:fp32"`,
@@ -104,7 +107,7 @@ function parseGate(text: string, where: string): BenchGate {
   };
 }
 
-/** @throws {UsageError} when a gate is of a cell or a backend that the run will not measure. */
+/** @throws {UsageError} when a gate is of a cell or a backend that the run will not measure, or limits no backend. */
 export function requireMeasured(
   gates: readonly BenchGate[],
   cells: readonly Cell[],
@@ -122,6 +125,12 @@ export function requireMeasured(
     if (missing !== undefined)
       throw new UsageError(
         `the gate "${text}" names ${missing}, which is not measured. Add --backend ${missing}`,
+      );
+    if (reference === undefined) continue;
+    // A system against itself has passed or failed before anything is measured.
+    if (backend === reference || backends.every((name) => name === reference))
+      throw new UsageError(
+        `the gate "${text}" holds ${reference} against itself. ${backend === reference ? "Name another backend before the colon" : "Add the --backend that it is for"}`,
       );
   }
 }

@@ -27,7 +27,8 @@ const rounds = 10;
 /**
  * Measures every cell on every system, each of which has a process of its own. One is at work at a time.
  *
- * @throws what opening a model or a cell throws; what was measured until then is lost.
+ * @throws what opening a model or a cell throws; what was measured until then is lost. A cell that a model has no texts
+ *   for is told before anything is measured.
  */
 export async function runBench(options: BenchOptions): Promise<BenchReport> {
   const { model, systems, cells, warmUp, iterations, environment, signal, onProgress } = options;
@@ -38,6 +39,13 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
     for (const { name, open } of systems) {
       onProgress(`loading ${name}`);
       opened.push({ name, process: await open() });
+    }
+    for (const { name, process } of opened) {
+      for (const cell of cells) {
+        signal.throwIfAborted();
+        onProgress(`${name}, texts of ${nameOfCell(cell)}`);
+        await process.time({ ...cell, warmUp: 0, iterations: 0 });
+      }
     }
     const timings = new Map<string, Timing[]>();
     const steps = cells.length * rounds;
@@ -51,9 +59,11 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
           if (share === 0) continue;
           onProgress(`${name}, ${nameOfCell(cell)}, ${Math.floor((100 * (step - 1)) / steps)} %`);
           // One call after the others' turn brings the model's memory back; the first turn warms up in full.
-          const before = round === 0 ? warmUp : Math.min(1, warmUp);
+          // Which is not the first round's, where there are fewer calls than rounds.
+          const earlier = timings.get(keyOf(name, cell)) ?? [];
+          const before = earlier.length === 0 ? warmUp : Math.min(1, warmUp);
           const timing = await process.time({ ...cell, warmUp: before, iterations: share });
-          timings.set(keyOf(name, cell), [...(timings.get(keyOf(name, cell)) ?? []), timing]);
+          timings.set(keyOf(name, cell), [...earlier, timing]);
         }
       }
     }

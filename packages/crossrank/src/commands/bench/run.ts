@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import { readFile } from "node:fs/promises";
 import { writeWholeFile } from "@crossrank/disk";
 import {
@@ -42,7 +43,7 @@ export async function runBenchCommand(
   const gates = options.gate === undefined ? [] : await readGates(options.gate);
   const labels = systems.map(({ label }) => label);
   requireMeasured(gates, cells, labels);
-  const card = options.updateCard === undefined ? undefined : await readCard(options.updateCard);
+  if (options.updateCard !== undefined) await readCard(options.updateCard);
   const progress = createProgress(process.stderr);
   try {
     const report = await runBench({
@@ -59,7 +60,9 @@ export async function runBenchCommand(
     const verdicts = judgeGates(gates, report);
     const written = { json: benchJson, markdown: benchMarkdown, table: benchTable }[options.format];
     await print(written(report, verdicts));
-    if (card !== undefined && options.updateCard !== undefined) {
+    if (options.updateCard !== undefined) {
+      // As it is now: somebody may have written in it during the minutes of measuring.
+      const card = await readCard(options.updateCard);
       await writeWholeFile(options.updateCard, withSection(card, benchMarkdown(report, verdicts)));
     }
     failOf(verdicts);
@@ -86,15 +89,18 @@ async function readGates(path: string): Promise<BenchGate[]> {
   return parseGates(text, path);
 }
 
-/** The card's text; empty where there is none yet. */
+/** The card's text; empty where there is none yet. @throws {CommandError | UsageError} where it cannot be changed in place. */
 async function readCard(path: string): Promise<string> {
-  let text: string;
+  let bytes: Uint8Array;
   try {
-    text = await readFile(path, "utf8");
+    bytes = await readFile(path);
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === "ENOENT") return "";
     throw new CommandError(`cannot read --update-card ${path}: ${describeSystemError(cause)}`, { cause });
   }
+  // Read leniently, what is no UTF-8 would be written back as other characters.
+  if (!isUtf8(bytes)) throw new CommandError(`--update-card ${path} is no UTF-8 text. Save it as UTF-8`);
+  const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
   const parts = [text.split(begin).length - 1, text.split(end).length - 1];
   if (parts.some((count) => count > 1) || parts[0] !== parts[1] || text.indexOf(end) < text.indexOf(begin)) {
     throw new UsageError(
