@@ -76,8 +76,8 @@ describe("what the files say", () => {
   });
 
   test("a word of the skip list that is no token stands for the unknown one, as transformers has it", async () => {
-    // "." "," "?" and "Ġthe" are tokens of it; "no such token" is not, and byte-level BPE knows no unknown token.
-    expect((await templateOf("modernbert-late")).skipped).toHaveLength(4);
+    // "." "," "?" and "Ġthe" are tokens of it; "no such token" is not, and stands for the "[UNK]" of its settings.
+    expect((await templateOf("modernbert-late")).skipped).toHaveLength(5);
     const files = await changed("bert-late", {
       "config_sentence_transformers.json": (json) => ({ ...json, skiplist_words: ["no such token"] }),
     });
@@ -113,7 +113,72 @@ describe("what the files say", () => {
     expect((await readProfile(files)).profile.lateTemplate?.skipped).toEqual([]);
   });
 
+  test("the unknown token is the one that the tokenizer's settings name", async () => {
+    const plain = await templateOf("modernbert-late");
+    const end = plain.document.at(-1) as { readonly id: number };
+    expect(plain.skipped).not.toContain(end.id);
+    for (const [file, value] of [
+      ["tokenizer_config.json", "[SEP]"],
+      ["tokenizer_config.json", { content: "[SEP]", special: true }],
+      ["special_tokens_map.json", "[SEP]"],
+    ] as const) {
+      const files = await changed("modernbert-late", {
+        "tokenizer_config.json": ({ unk_token: _, ...json }) => json,
+        "special_tokens_map.json": ({ unk_token: _, ...json }) => json,
+        [file]: (json) => ({ ...json, unk_token: value }),
+      });
+      // PyLate 1.6.0 on transformers 5.3.0 scores so, too: "no such token" of the skip list is then the end token.
+      expect((await readProfile(files)).profile.lateTemplate?.skipped).toContain(end.id);
+    }
+  });
+
+  test("a side that changes nothing is none", async () => {
+    const left = { direction: "Left" };
+    for (const [name, edits] of [
+      // tokenizer_config.json's word stands over tokenizer.json's.
+      [
+        "bert-late",
+        {
+          "tokenizer.json": (json: Json) => ({ ...json, truncation: left, padding: left }),
+          "tokenizer_config.json": (json: Json) => ({
+            ...json,
+            truncation_side: "right",
+            padding_side: "right",
+          }),
+        },
+      ],
+      // Nothing is filled up where queries have no expansion.
+      ["modernbert-late", { "tokenizer_config.json": (json: Json) => ({ ...json, padding_side: "left" }) }],
+      ["bert-late", { "tokenizer_config.json": (json: Json) => ({ ...json, truncation_side: null }) }],
+    ] as const) {
+      const { lateTemplate } = (await readProfile(await changed(name, edits))).profile;
+      expect(lateTemplate).toEqual(await templateOf(name));
+    }
+  });
+
   const settings = "config_sentence_transformers.json";
+  /** Both files that can say on which side a tokenizer cuts or fills up. */
+  const sides = (
+    name: string,
+    part: string,
+    entry: string,
+  ): [string, string, Parameters<typeof changed>[1], RegExp][] => [
+    [
+      `${entry} left of ${name}`,
+      name,
+      { "tokenizer_config.json": (json) => ({ ...json, [entry]: "left" }) },
+      new RegExp(`tokenizer_config.json: ${entry} is "left"`),
+    ],
+    [
+      `${part}'s direction Left in tokenizer.json of ${name}`,
+      name,
+      {
+        "tokenizer.json": (json) => ({ ...json, [part]: { direction: "Left" } }),
+        "tokenizer_config.json": ({ [entry]: _, ...json }) => json,
+      },
+      new RegExp(`tokenizer.json: ${part}.direction is "Left"`),
+    ],
+  ];
   test.each<[string, string, Parameters<typeof changed>[1], RegExp]>([
     [
       "no marker of that name",
@@ -193,6 +258,18 @@ describe("what the files say", () => {
       { [settings]: (json) => ({ ...json, skiplist_words: ["[CLS]", "[SEP]", "[D] "] }) },
       /no vector left/,
     ],
+    ...(["query", "document"] as const).flatMap((kind) =>
+      [1, 2, 3].map((length): [string, string, Parameters<typeof changed>[1], RegExp] => [
+        `a ${kind} of ${length} tokens, which its template alone has`,
+        "bert-late",
+        { [settings]: (json) => ({ ...json, [`${kind}_length`]: length }) },
+        new RegExp(`a ${kind} is cut to ${length} tokens, of which 3 are not its text's`),
+      ]),
+    ),
+    ...sides("bert-late", "truncation", "truncation_side"),
+    ...sides("modernbert-late", "truncation", "truncation_side"),
+    ...sides("bert-late", "padding", "padding_side"),
+    ...sides("bert-late-original", "padding", "padding_side"),
   ])("%s is refused", async (_, name, edits, message) => {
     const error = await readProfile(await changed(name, edits)).then(
       () => undefined,

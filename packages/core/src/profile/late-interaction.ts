@@ -76,6 +76,7 @@ export async function lateTemplateOf(
   },
 ): Promise<LateTemplate> {
   const idOf = tokenIds(tokenizer.json);
+  const named = await namedTokens(reader, tokenizer.config);
   const { single = [{ text: "query", segment: 0 }] } = tokenizer;
   const marked = (marker: string, text: "query" | "document", field: string): TemplatePiece[] => {
     const template = single.map(
@@ -102,10 +103,11 @@ export async function lateTemplateOf(
     document: marked(facts.documentMarker, "document", isOriginal ? "doc_token_id" : "document_prefix"),
     maxQueryTokens: facts.queryLength,
     maxDocumentTokens: facts.documentLength,
-    skipped: skippedIds(facts.skippedWords, tokenizer.json, idOf),
+    skipped: skippedIds(facts.skippedWords, tokenizer.json, named("unk_token"), idOf),
   };
+  requireRight(reader, tokenizer, facts.expands);
   if (!facts.expands) return template;
-  const token = await expansionId(reader, tokenizer, idOf);
+  const token = expansionId(tokenizer.json, named, idOf);
   if (token === undefined) {
     throw reader.problem(
       facts.file,
@@ -116,27 +118,70 @@ export async function lateTemplateOf(
   return { ...template, expansion: { token, attended: facts.attends } };
 }
 
-/** A word that is no token is the unknown token to transformers, and that is then what is skipped. */
+/**
+ * Which side a tokenizer cuts and fills up is transformers' (5.3.0): tokenizer_config.json's word, else the direction in
+ * tokenizer.json. Cut at their left, texts would be others; filled up there, the marker would stand behind the
+ * expansion's first token.
+ */
+function requireRight(
+  reader: ModelReader,
+  { json, config }: { readonly json: TokenizerJson; readonly config: TokenizerConfig },
+  expands: boolean,
+): void {
+  const rules = [
+    { name: "truncation_side", part: "truncation", does: "texts are cut at their left", matters: true },
+    { name: "padding_side", part: "padding", does: "queries are filled up at their left", matters: expands },
+  ];
+  for (const { name, part, does, matters } of rules) {
+    const ofConfig = config[name] ?? undefined;
+    const settings = json[part];
+    const ofJson: unknown =
+      typeof settings === "object" && settings !== null ? Reflect.get(settings, "direction") : undefined;
+    const side = ofConfig ?? ofJson;
+    if (!matters || typeof side !== "string" || side.toLowerCase() !== "left") continue;
+    const [file, entry] =
+      ofConfig === undefined ? ["tokenizer.json", `${part}.direction`] : ["tokenizer_config.json", name];
+    throw reader.problem(
+      file,
+      `${entry} is ${JSON.stringify(side)}: ${does}, which is not computed for a late interaction model (ColBERT)`,
+      `Set ${name} to "right" in tokenizer_config.json if the model was trained so, or choose another model`,
+    );
+  }
+}
+
+/**
+ * A word that is no token is the unknown token to transformers, and that is then what is skipped.
+ *
+ * @param named the unknown token that the tokenizer's settings name, which stands over that of tokenizer.json.
+ */
 function skippedIds(
   words: readonly string[],
   { model }: TokenizerJson,
+  named: string | undefined,
   idOf: (token: string) => number | undefined,
 ): number[] {
   const { unk_token: token, unk_id: place } = model;
-  const unknown = typeof token === "string" ? idOf(token) : typeof place === "number" ? place : undefined;
+  const ofModel = typeof token === "string" ? idOf(token) : typeof place === "number" ? place : undefined;
+  const unknown = named === undefined ? ofModel : (idOf(named) ?? ofModel);
   const ids = words.map((one) => idOf(one) ?? unknown);
   return [...new Set(ids.filter((id) => id !== undefined))].sort((a, b) => a - b);
 }
 
-/** The mask token, of a tokenizer without one its end token (PyLate 1.6.0, `ColBERT.__init__`). */
-async function expansionId(
+/** The tokens that tokenizer_config.json and special_tokens_map.json name, by entry. */
+async function namedTokens(
   reader: ModelReader,
-  { json, config }: { readonly json: TokenizerJson; readonly config: TokenizerConfig },
-  idOf: (token: string) => number | undefined,
-): Promise<number | undefined> {
+  config: TokenizerConfig,
+): Promise<(entry: string) => string | undefined> {
   const map = (await reader.optional("special_tokens_map.json", z.looseObject({}))) ?? {};
-  const named = (name: string): string | undefined =>
-    [config[name], map[name]].map(spelling).find((token) => token !== undefined);
+  return (entry) => [config[entry], map[entry]].map(spelling).find((token) => token !== undefined);
+}
+
+/** The mask token, of a tokenizer without one its end token (PyLate 1.6.0, `ColBERT.__init__`). */
+function expansionId(
+  json: TokenizerJson,
+  named: (entry: string) => string | undefined,
+  idOf: (token: string) => number | undefined,
+): number | undefined {
   // Where no file names it, it is the default of the tokenizer's class, which such a special token shows.
   const usual = (json.added_tokens ?? []).find(
     ({ content, special }) => special === true && (content === "[MASK]" || content === "<mask>"),

@@ -839,10 +839,15 @@ function requireSeenExpansion(
 /** What in a late template cannot be, as a sentence without its period. */
 function problemOfLate({ lateTemplate: template, maxLength }: ModelProfile): string | undefined {
   if (template === undefined) return undefined;
-  const { query, document, maxQueryTokens, expansion, skipped } = template;
-  for (const [name, pieces] of Object.entries({ query, document })) {
-    const texts = pieces.filter((piece) => !("id" in piece));
-    if (texts.length !== 1) return `lateTemplate.${name} has other pieces than tokens and one text`;
+  const { query, document, maxQueryTokens, maxDocumentTokens, expansion, skipped } = template;
+  for (const [name, pieces, most] of [
+    ["query", query, maxQueryTokens],
+    ["document", document, maxDocumentTokens],
+  ] as const) {
+    const own = pieces.filter((piece) => "id" in piece).length;
+    if (pieces.length - own !== 1) return `lateTemplate.${name} has other pieces than tokens and one text`;
+    if (most <= own)
+      return `a ${name} is cut to ${most} tokens, of which ${own} are not its text's: no room is left for text`;
   }
   const hidden = new Set(skipped);
   if (!document.some((piece) => "id" in piece && !hidden.has(piece.id))) {
