@@ -11,7 +11,12 @@ import {
   TimeBudgetExceededError,
   VariantsExhaustedError,
 } from "@crossrank/core";
-import type { CommonRequest, RerankRequest, ScoreRequest } from "./dialects/read-request.js";
+import {
+  type CommonRequest,
+  longDocumentsOf,
+  type RerankRequest,
+  type ScoreRequest,
+} from "./dialects/read-request.js";
 import { codeOf, isChain, type ServedModel } from "./models/served-model.js";
 import type { ReadLongDocuments, ServedReranker } from "./options.js";
 import { RequestRefusedError } from "./refusal.js";
@@ -123,7 +128,7 @@ async function run(
     const given = await call(reranker, {
       signal,
       instruction: request.instruction,
-      longDocuments: request.longDocuments,
+      longDocuments: longDocumentsOf(request, model.longDocuments),
       timeBudget: {
         milliseconds: Math.max(1, Math.ceil(began + context.budget - performance.now())),
         whenExceeded: whenExceeded === "error" ? "throw" : whenExceeded,

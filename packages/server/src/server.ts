@@ -4,7 +4,12 @@ import { readBody } from "./body/read-body.js";
 import { readJson } from "./body/read-json.js";
 import { answerHeaders, rerankBody, scoreBody } from "./dialects/answers.js";
 import { type Dialect, dialectOfBody, dialectOfPath, prefixPattern } from "./dialects/dialect.js";
-import { type CommonRequest, readRerankRequest, readScoreRequest } from "./dialects/read-request.js";
+import {
+  type CommonRequest,
+  longDocumentsOf,
+  readRerankRequest,
+  readScoreRequest,
+} from "./dialects/read-request.js";
 import { refusalBody, refusalHeaders } from "./dialects/refusals.js";
 import { estimateTokens } from "./estimate.js";
 import { checkKey, digestKey } from "./keys.js";
@@ -87,13 +92,12 @@ export function createServer(options: ServerOptions): RerankServer {
   const context = (
     model: ServedModel,
     pairs: readonly { readonly query: string; readonly document: string }[],
-    { timeBudget, longDocuments }: Pick<CommonRequest, "timeBudget" | "longDocuments">,
+    asked: Pick<CommonRequest, "timeBudget" | "longDocuments" | "passages">,
     client: string,
     signal: AbortSignal,
   ): RunContext => {
-    const asked = longDocuments ?? model.longDocuments;
-    const maxPassages = typeof asked === "object" ? asked.maxPassages : 1;
-    const tokens = estimateTokens(pairs, model.maxLength, maxPassages);
+    const long = longDocumentsOf(asked, model.longDocuments);
+    const tokens = estimateTokens(pairs, model.maxLength, typeof long === "object" ? long : undefined);
     const most = Math.min(limits.requestTokens, limits.queueTokens);
     if (tokens > most) {
       throw new RequestRefusedError(
@@ -101,7 +105,7 @@ export function createServer(options: ServerOptions): RerankServer {
         `the texts have about ${tokens} tokens, and a request may have ${most}. Send them in several requests`,
       );
     }
-    const budget = Math.min(timeBudget ?? limits.requestMilliseconds, limits.requestMilliseconds);
+    const budget = Math.min(asked.timeBudget ?? limits.requestMilliseconds, limits.requestMilliseconds);
     return { model, client, tokens, budget, cosine: settings.cosine, signal };
   };
 

@@ -1,6 +1,10 @@
+import { onnx } from "@crossrank/backend-onnx";
+import { createReranker } from "@crossrank/core";
+import { openModel } from "@crossrank/hub";
+import { modelFolder } from "@crossrank/model-nano";
 import { afterAll, describe, expect, it } from "vitest";
-import { createServer } from "../src/index.js";
-import { kept, openNano, startScene } from "./scene.js";
+import { createServer, estimateTokens } from "../src/index.js";
+import { type Answer, kept, openNano, startScene } from "./scene.js";
 
 const nano = await openNano();
 afterAll(() => nano.dispose());
@@ -115,5 +119,58 @@ describe("long documents", () => {
     const refused = await small.post("/v2/rerank", { query, documents, long_documents: "chunk" });
     expect(refused.status).toBe(422);
     expect(refused.body.message).toMatch(/tokens/);
+  });
+
+  it("count in the limits by passages as short as the request asks for", async () => {
+    const text = long.repeat(2);
+    const reranked = async (query: string, longDocuments: object) => {
+      const pairs = [{ query, document: text }];
+      const { tokens } = (await nano.score(pairs, { longDocuments })).usage;
+      return { tokens, estimate: estimateTokens(pairs, nano.profile.maxLength, longDocuments) };
+    };
+    const questions = [query, `${query} and ${filler.join(" and ")}`];
+    for (const [passageTokens, overlapTokens] of [
+      [8, 0],
+      [16, 1000],
+      [100, 64],
+    ] as const) {
+      for (const one of questions) {
+        const settings = { passageTokens, overlapTokens, maxPassages: 40 };
+        const { tokens, estimate } = await reranked(one, settings);
+        const name = `${passageTokens} ${overlapTokens} ${one.length}: ${tokens}, ${estimate}`;
+        expect(estimate / tokens, name).toBeGreaterThan(0.6);
+        expect(estimate / tokens, name).toBeLessThan(1.7);
+      }
+    }
+    // The same text by long passages is within the limit.
+    const small = await startScene({ models, limits: { requestTokens: 6000 } });
+    await small.server.load();
+    const asked = { query, documents: [text.repeat(2)] };
+    const settings = { passage_tokens: 8, max_passages: 65_536 };
+    const refused = await small.post("/v2/rerank", { ...asked, long_documents: settings });
+    expect([refused.status, refused.body.message]).toEqual([422, expect.stringMatching(/tokens/)]);
+  });
+
+  it("are read as the model's reranker does where only spans or their number are asked for", async () => {
+    const own = { aggregate: "mean-of-top", top: 2, passageTokens: 60, overlapTokens: 10 } as const;
+    const reranker = await createReranker({
+      model: await openModel(modelFolder),
+      backend: onnx({ workers: 1, threads: 1 }),
+      longDocuments: own,
+      probe: false,
+    });
+    const its = await startScene({ models: [{ name: "own", open: async () => kept(reranker) }] });
+    await its.server.load();
+    const plain = await its.post("/v2/rerank", { query, documents });
+    const spans = await its.post("/v2/rerank", {
+      ...{ query, documents, relevant_spans: { threshold: 0, max_spans: 100_000 } },
+    });
+    const scores = ({ body }: Answer) =>
+      body.results.map(({ relevance_score: score }: { relevance_score: number }) => score);
+    expect(scores(spans)).toEqual(scores(plain));
+    expect(spans.body.results[0].relevant_spans.length).toBeGreaterThan(5);
+    const few = await its.post("/v2/rerank", { query, documents, max_chunks_per_doc: 2 });
+    expect(few.body.warnings.map(({ code }: { code: string }) => code)).toContain("documents-truncated");
+    await reranker.dispose();
   });
 });

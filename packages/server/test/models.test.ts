@@ -174,6 +174,44 @@ describe("a model", () => {
     await cosines.dispose();
   });
 
+  it.each(["bert-late", "bert-late-original", "modernbert-late"])(
+    "of late interaction, %s, is answered by its cosines, and not by their sum over the query",
+    async (name) => {
+      const { createReranker } = await import("@crossrank/core");
+      const late = await createReranker({
+        model: await openModel(fixture(name)),
+        backend: onnx({ workers: 1, threads: 1 }),
+        probe: false,
+      });
+      const scene = await startScene({ models: [{ name: "late", open: async () => kept(late) }] });
+      await scene.server.load();
+      const long = Array.from({ length: 30 }, (_, index) => `the weights of model ${index}.`).join(" ");
+      const documents = ["the model reads tokens", "", "a backend", long];
+      for (const longDocuments of ["truncate", "chunk", { aggregate: "mean-of-top" }] as const) {
+        const { results } = await late.rerank({ query: question, documents, longDocuments });
+        const asked = {
+          query: question,
+          documents,
+          long_documents: longDocuments,
+          ...(longDocuments === "truncate" ? {} : { relevant_spans: { threshold: 0 } }),
+        };
+        const mapped = await scene.post("/v2/rerank", asked);
+        const raw = await scene.post("/v2/rerank", { ...asked, raw_scores: true });
+        expect([mapped.body.scale, raw.body.scale]).toEqual(["mapped-cosine", "cosine"]);
+        for (const [place, { index, score, logit }] of results.entries()) {
+          const [map, own] = [mapped.body.results[place], raw.body.results[place]];
+          expect([map.index, own.index]).toEqual([index, index]);
+          expect(own.relevance_score).toBeCloseTo(score as number, 5);
+          expect(map.relevance_score).toBeCloseTo((1 + (score as number)) / 2, 5);
+          // The logit is the sum.
+          expect(Math.abs(logit as number)).toBeGreaterThan(Math.abs(score as number));
+          if (longDocuments === "chunk") expect(own.relevant_spans[0].score).toBe(own.relevance_score);
+        }
+      }
+      await late.dispose();
+    },
+  );
+
   it("that is a chain of variants is answered by the first that works; without one it is 503", async () => {
     const { createReranker } = await import("@crossrank/core");
     expect(createReranker).toBeTypeOf("function");

@@ -1,4 +1,4 @@
-import { InvalidInputError, readLongDocuments } from "@crossrank/core";
+import { InvalidInputError, type LongDocumentSettings, readLongDocuments } from "@crossrank/core";
 import type { z } from "@hono/zod-openapi";
 import type { ReadLongDocuments } from "../options.js";
 import { RequestRefusedError } from "../refusal.js";
@@ -18,6 +18,13 @@ export interface CommonRequest {
   readonly timeBudget: number | undefined;
   /** What is done with long documents; undefined leaves it to the server's model. */
   readonly longDocuments: ReadLongDocuments;
+  /** Of documents that are scored by passages: what the request limits, whoever has the settings. */
+  readonly passages: {
+    /** Of a document. */
+    readonly most: number | undefined;
+    /** Spans of a document, where the request asks for some; it asks for passages by that. */
+    readonly spans: number | undefined;
+  };
 }
 
 export interface RerankRequest extends CommonRequest {
@@ -81,8 +88,8 @@ export function readRerankRequest(
   const wantsSpans = spans !== undefined && spans.mode !== "disabled";
   const common = readCommon(
     fields,
-    wantsSpans && longDocuments === undefined ? "chunk" : longDocuments,
-    spans,
+    longDocuments,
+    wantsSpans ? Math.min(spans.max_spans ?? usualSpans, mostSpans) : undefined,
   );
   if (wantsSpans && common.longDocuments === "truncate") {
     throw new RequestRefusedError(
@@ -180,15 +187,14 @@ const leastSpanScore = 0.1;
 /** Most spans of a document where the request does not say. */
 const usualSpans = 256;
 
+/** Most spans that a document can have. */
+const mostSpans = 65_536;
+
 /**
  * @param otherwise what is done where the request does not say.
  * @throws {RequestRefusedError} 422.
  */
-function readLong(
-  { long_documents: asked, max_chunks_per_doc: most }: Fields,
-  otherwise: ReadLongDocuments | "chunk",
-  spans: SpanFields | undefined,
-): ReadLongDocuments {
+function readLong({ long_documents: asked }: Fields, otherwise: ReadLongDocuments): ReadLongDocuments {
   try {
     const given =
       typeof asked === "object"
@@ -200,13 +206,7 @@ function readLong(
             maxPassages: asked.max_passages,
           }
         : (asked ?? otherwise);
-    const read = readLongDocuments(given, "long_documents");
-    if (read === undefined || read === "truncate") return read;
-    return {
-      ...read,
-      ...(most === undefined || most === 0 ? {} : { maxPassages: Math.min(read.maxPassages, most) }),
-      ...(spans === undefined || spans.mode === "disabled" ? {} : { spans: spans.max_spans ?? usualSpans }),
-    };
+    return readLongDocuments(given, "long_documents");
   } catch (error) {
     if (!InvalidInputError.isInstance(error)) throw error;
     // In the names of the request.
@@ -217,11 +217,26 @@ function readLong(
   }
 }
 
-function readCommon(
-  fields: Fields,
-  longDocuments: ReadLongDocuments | "chunk",
-  spans?: SpanFields,
-): CommonRequest {
+/**
+ * How the documents of a request are scored: as it says, else as the server does, else as the model's reranker does, and
+ * by passages where it asks for their places.
+ *
+ * @param own what the model's reranker does with calls that say nothing.
+ */
+export function longDocumentsOf(
+  { longDocuments, passages: { most, spans } }: Pick<CommonRequest, "longDocuments" | "passages">,
+  own: LongDocumentSettings | undefined,
+): ReadLongDocuments {
+  const read = longDocuments ?? readLongDocuments(own ?? (spans === undefined ? undefined : "chunk"));
+  if (read === undefined || read === "truncate") return read;
+  return {
+    ...read,
+    ...(most === undefined ? {} : { maxPassages: Math.min(read.maxPassages, most) }),
+    ...(spans === undefined ? {} : { spans }),
+  };
+}
+
+function readCommon(fields: Fields, longDocuments: ReadLongDocuments, spans?: number): CommonRequest {
   if (fields.truncation_direction?.toLowerCase() === "left") {
     throw new RequestRefusedError(
       422,
@@ -236,7 +251,8 @@ function readCommon(
     refuseTruncation: fields.truncation === false || fields.truncate === false,
     tokenLimit: fields.max_tokens_per_doc ?? (prompt < 0 ? undefined : prompt),
     timeBudget: fields.time_budget_ms,
-    longDocuments: readLong(fields, longDocuments, spans),
+    longDocuments: readLong(fields, longDocuments),
+    passages: { most: fields.max_chunks_per_doc || undefined, spans },
   };
 }
 

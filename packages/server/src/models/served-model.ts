@@ -1,4 +1,4 @@
-import type { FallbackReranker, Reranker } from "@crossrank/core";
+import type { ChunkingProvenance, FallbackReranker, Reranker } from "@crossrank/core";
 import type { LogEntry, ServedModelOptions, ServedReranker } from "../options.js";
 import { RequestRefusedError } from "../refusal.js";
 import { TokenQueue } from "../token-queue.js";
@@ -31,7 +31,7 @@ export interface ModelFacts {
   readonly maxLength: number | undefined;
   readonly takesInstruction: boolean | undefined;
   /** How its reranker scores long documents by itself. */
-  readonly longDocuments: { readonly maxPassages: number } | undefined;
+  readonly longDocuments: ChunkingProvenance | undefined;
 }
 
 /** Milliseconds after a failed load in which nothing is tried again. */
