@@ -1,14 +1,10 @@
 import type { Problem } from "@crossrank/backend-kit";
 import type { LoadRequest, ModelFile } from "@crossrank/core";
 import { openSafetensors, type TensorFile } from "@crossrank/core/files";
-import {
-  type ByteSource,
-  readCTranslate2Header,
-  readNumbers,
-  variableOf,
-} from "@crossrank/formats/ctranslate2";
+import type { ByteSource } from "@crossrank/formats/ctranslate2";
 import { type ArtifactChoice, classifierFile } from "./artifact.js";
 import type { EncoderFacts } from "./encoder.js";
+import { isSameModel } from "./same-model.js";
 
 /** A layer behind the encoder: y = activation(W x + b), in float32. */
 export interface ClassifierStep {
@@ -54,9 +50,9 @@ export async function readClassifier(
   const file = own ?? weights;
   if (file === undefined) return missing("there is no file that holds it");
   const tensors = await openSafetensors(files, file.path, { signal });
-  if (own === undefined && !(await isSameModel(tensors, source))) {
+  if (own === undefined && !(await isSameModel(tensors, source, facts.layers))) {
     return {
-      problem: `${file.path} holds weights of another model than the artifact: a norm of theirs differs`,
+      problem: `${file.path} holds weights of another model than the artifact: numbers of theirs differ`,
       fix: "Write the artifact anew with `crossrank convert --to ctranslate2`",
     };
   }
@@ -105,21 +101,6 @@ function namesOf(
     return [{ tensor: "pre_classifier", activation: "relu" }, last];
   }
   return undefined;
-}
-
-/** By the norm of the embeddings, which no precision quantises; half precision rounds it. */
-async function isSameModel(tensors: TensorFile, source: ByteSource): Promise<boolean> {
-  const name = tensors.names.find((one) => /(^|\.)embeddings\.LayerNorm\.(weight|gamma)$/.test(one));
-  const own = variableOf(await readCTranslate2Header(source), "encoder/layernorm_embedding/gamma");
-  if (name === undefined || own === undefined) return false;
-  const { data } = await tensors.read(name);
-  const found = await readNumbers(source, own);
-  return (
-    found.length === data.length &&
-    data.every(
-      (number, index) => Math.abs((found[index] as number) - number) <= 1e-3 * Math.max(1, Math.abs(number)),
-    )
-  );
 }
 
 function missing(why: string): Problem {

@@ -111,6 +111,63 @@ describeNative(
   },
 );
 
+describeNative("a classifier is not taken from weights that the artifact was not made of", () => {
+  /** A number of a tensor, changed in the model's safetensors. */
+  async function change(folder: string, tensor: string, by: number): Promise<void> {
+    const path = join(folder, "model.safetensors");
+    const bytes = await readFile(path);
+    const length = Number(bytes.readBigUInt64LE(0));
+    const header = JSON.parse(bytes.toString("utf8", 8, 8 + length)) as Record<
+      string,
+      { data_offsets: [number, number] }
+    >;
+    const name = Object.keys(header).find((one) => one.endsWith(tensor));
+    const end = 8 + length + (header[name ?? ""]?.data_offsets[1] ?? Number.NaN);
+    bytes.writeFloatLE(bytes.readFloatLE(end - 4) + by, end - 4);
+    await writeFile(path, bytes);
+  }
+
+  const last = "layer.1.";
+  const parts: readonly (readonly [tensor: string, by: number])[] = [
+    ["embeddings.LayerNorm.weight", 9e-4],
+    ["embeddings.LayerNorm.bias", 9e-4],
+    [`${last}attention.self.query.weight`, 0.3],
+    [`${last}attention.self.value.weight`, 0.3],
+    [`${last}attention.self.key.bias`, 9e-4],
+    [`${last}attention.output.dense.bias`, 9e-4],
+    [`${last}attention.output.LayerNorm.weight`, -9e-4],
+    [`${last}intermediate.dense.bias`, 9e-4],
+    [`${last}output.dense.bias`, -9e-4],
+    [`${last}output.LayerNorm.bias`, 9e-4],
+  ];
+  const cases = (["bert-logit", "xlm-roberta-logit"] as const).flatMap((name) =>
+    (["fp32", "int8"] as const).map((dtype) => [name, dtype] as const),
+  );
+  test.each(cases)("%s in %s", async (name, dtype) => {
+    const source = await openModel(join(fixtures, name));
+    const { profile } = await readProfile(source);
+    const artifact = await write(source, profile, dtype, name.startsWith("bert"));
+    const folder = await temporaryFolder();
+    const loading = async (): Promise<void> => {
+      const files = await openModel(folder);
+      const session = await backend.load({ files, profile, output: { kinds: ["class-logits"] } });
+      await session.dispose();
+    };
+    for (const [tensor, by] of [undefined, ...parts].map((part) => part ?? ["", 0])) {
+      cpSync(join(fixtures, name), folder, { recursive: true, filter: (path) => !/[\\/]onnx$/.test(path) });
+      cpSync(artifact, join(folder, "ct2"), {
+        recursive: true,
+        filter: (path) => !path.endsWith("classifier.safetensors"),
+      });
+      if (tensor === "") await loading();
+      else {
+        await change(folder, tensor as string, by as number);
+        await expect(loading(), tensor as string).rejects.toThrow(/weights of another model/);
+      }
+    }
+  });
+});
+
 /** Of the goldens of transformers. */
 const mpnets: readonly TinyModel[] = tinyModels.filter(({ config }) => config["model_type"] === "mpnet");
 
