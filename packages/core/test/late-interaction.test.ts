@@ -113,7 +113,7 @@ describe("what the files say", () => {
     expect((await readProfile(files)).profile.lateTemplate?.skipped).toEqual([]);
   });
 
-  test("the unknown token is the one that the tokenizer's settings name", async () => {
+  test("the unknown token is the one that the tokenizer's settings name, where its model has none", async () => {
     const plain = await templateOf("modernbert-late");
     const end = plain.document.at(-1) as { readonly id: number };
     expect(plain.skipped).not.toContain(end.id);
@@ -130,6 +130,11 @@ describe("what the files say", () => {
       // PyLate 1.6.0 on transformers 5.3.0 scores so, too: "no such token" of the skip list is then the end token.
       expect((await readProfile(files)).profile.lateTemplate?.skipped).toContain(end.id);
     }
+    const files = await changed("bert-late", {
+      "tokenizer_config.json": (json) => ({ ...json, unk_token: "[SEP]" }),
+      "config_sentence_transformers.json": (json) => ({ ...json, skiplist_words: ["no such token"] }),
+    });
+    expect((await readProfile(files)).profile.lateTemplate?.skipped).toEqual([4]);
   });
 
   test("a side that changes nothing is none", async () => {

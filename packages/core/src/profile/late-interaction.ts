@@ -152,7 +152,8 @@ function requireRight(
 /**
  * A word that is no token is the unknown token to transformers, and that is then what is skipped.
  *
- * @param named the unknown token that the tokenizer's settings name, which stands over that of tokenizer.json.
+ * @param named the unknown token that the tokenizer's settings name. It stands where tokenizer.json's model has none
+ * (transformers 5.3.0).
  */
 function skippedIds(
   words: readonly string[],
@@ -162,7 +163,7 @@ function skippedIds(
 ): number[] {
   const { unk_token: token, unk_id: place } = model;
   const ofModel = typeof token === "string" ? idOf(token) : typeof place === "number" ? place : undefined;
-  const unknown = named === undefined ? ofModel : (idOf(named) ?? ofModel);
+  const unknown = ofModel ?? (named === undefined ? undefined : idOf(named));
   const ids = words.map((one) => idOf(one) ?? unknown);
   return [...new Set(ids.filter((id) => id !== undefined))].sort((a, b) => a - b);
 }
