@@ -366,6 +366,25 @@ describeNative("the logits of", () => {
   });
 });
 
+describeNative("with the classifier of its safetensors, the logits of", () => {
+  const models = built.filter(({ name }) => name === "camembert" || name === "distilbert");
+  test.each(models)("$name are the reference's", async (model) => {
+    const known = await withLogits(model);
+    const files = filesOfTiny(model);
+    for (const [dtype, bound] of [
+      ["fp32", 1e-5],
+      ["fp16", 0.05],
+      ["int8", 0.5],
+    ] as const) {
+      const artifact = await write(withTokenizer(files), profileOfTiny(model), dtype, false);
+      const root = join(artifact, "../..");
+      for (const { path, size = 0 } of await files.list())
+        await writeFile(join(root, path), await files.readBytes(path, { start: 0, end: size }));
+      expect(await worstOf(known, backend, await openModel(root)), dtype).toBeLessThan(bound);
+    }
+  });
+});
+
 describe("what CTranslate2's encoder does not compute is refused by name:", () => {
   test.each(tinyModels.filter((model) => !mpnets.includes(model)))("$name", async (model) => {
     const profile = profileOfTiny(model);
