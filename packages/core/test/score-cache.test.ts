@@ -1,5 +1,7 @@
+import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import manifest from "../package.json" with { type: "json" };
 import { type CachedScore, createMemoryScoreCache, type PairScore, type ScoreCache } from "../src/index.js";
 import { CallCache, whyNotCached } from "../src/score-cache/call-cache.js";
 import { pairKey } from "../src/score-cache/pair-key.js";
@@ -126,6 +128,15 @@ describe("keys", () => {
     );
     expect(new Set(keys).size).toBe(5);
     for (const key of keys) expect(key).toMatch(/^[0-9a-f]{64}$/);
+  });
+
+  test("a version of the packages has its own", async () => {
+    const sha256 = (version: string): string =>
+      createHash("sha256")
+        .update(JSON.stringify(["pair", 1, version, "a", "q", "d"]))
+        .digest("hex");
+    expect(await pairKey("a", { query: "q", text: "d" }, subtle)).toBe(sha256(manifest.version));
+    expect(sha256(manifest.version)).not.toBe(sha256("0.0.0-earlier"));
   });
 });
 
