@@ -52,6 +52,11 @@ export class MlxSession extends RuntimeSession {
       if (!(length >= 0 && length <= extent && extent <= columns)) {
         throw this.runError(`a row of ${length} and ${extent} tokens in ${columns} columns`);
       }
+      const mask = attentionMask.subarray(row * columns, (row + 1) * columns);
+      if (mask.some((attended, column) => attended !== (column < length ? 1 : 0)))
+        throw this.runError(
+          "an attention mask that is not the row's first tokens, by whose number MLX masks",
+        );
       if (extent > length && reach !== undefined && extent - length > reach) {
         throw this.runError(
           `a token that is not attended sees ${reach} places to either side, and no attended token is there`,

@@ -356,3 +356,18 @@ describe("what weights are stored in is read from their headers", () => {
     expect(error.message).toMatch(message);
   });
 });
+
+describeNative("an attention mask that lengths do not say is refused, and not passed over", () => {
+  test.each([[[1, 0, 1, 1]], [[0, 1, 1, 1]], [[1, 1, 1, 0]], [[1, 1, 1, 2]], [[0, 0, 0, 0]]])(
+    "%j",
+    async (mask) => {
+      const session = await load(mlx(here), fixtureFolder("bert-logit"));
+      const batch = batchOf(1, 4);
+      const error = await rejection(session.run({ ...batch, attentionMask: Int32Array.from(mask) }));
+      expect(error).toBeInstanceOf(BackendRunError);
+      expect(error.message).toMatch(/attention mask/);
+      expect((await session.run(batch)).data).toHaveLength(1);
+      await session.dispose();
+    },
+  );
+});
