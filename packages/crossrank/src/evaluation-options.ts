@@ -95,7 +95,6 @@ export function addSystemOptions(command: Command): Command {
         if (how === undefined) {
           throw new InvalidArgumentError(`Known: ${longDocumentsChoices.join(", ")}.`);
         }
-        if (before?.includes(how)) throw new InvalidArgumentError(`${how} is given twice.`);
         return [...(before ?? []), how];
       }),
     )
@@ -126,6 +125,8 @@ export async function systemsOf(
   const { systems, reference } = await backendsOf(options, chooseDefault);
   const { longDocuments = [] } = options;
   if (longDocuments.length < 2) return { systems, reference };
+  const repeated = longDocuments.find((how, index) => longDocuments.indexOf(how) !== index);
+  if (repeated !== undefined) throw new UsageError(`--long-documents ${repeated} is given twice`);
   const each = systems.flatMap((system) =>
     longDocuments.map((how) => ({ ...system, label: withLongDocuments(system.label, how) })),
   );

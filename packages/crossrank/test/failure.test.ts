@@ -235,6 +235,16 @@ describe("a backend that is not installed", () => {
           // Its modes are known to the package alone.
           detail: expect.stringMatching(/npm install @crossrank\/backend-coreml$/),
         },
+        {
+          name: "mlx",
+          available: false,
+          detail: expect.stringContaining("npm install @crossrank/backend-mlx"),
+        },
+        {
+          name: "ctranslate2",
+          available: false,
+          detail: expect.stringContaining("npm install @crossrank/backend-ctranslate2"),
+        },
       ],
     });
 

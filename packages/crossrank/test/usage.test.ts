@@ -60,11 +60,14 @@ const valued = commands.flatMap((command) =>
 /** Those that are meant to be given several times. */
 const collecting = [
   "bench --backend",
+  "bench --long-documents",
   "compare --backend",
+  "compare --long-documents",
   "convert --dtype",
   "convert --set",
   "doctor --backend",
   "eval --backend",
+  "eval --long-documents",
   "eval --metric",
   "serve --api-key",
   "serve --backend",
