@@ -5,7 +5,7 @@ import * as z from "zod/mini";
 import type { ArtifactWriter, WriteRequest } from "../artifact-writer.js";
 import type { ModelDescription } from "../source/description.js";
 import { readSettings, requireSetting, tokenId } from "../source/source.js";
-import { ggufDescriptor } from "./descriptor.js";
+import { ggufDtypes } from "./dtypes.js";
 import { ownMetadata } from "./metadata.js";
 import { type GgufPlan, refusal, templateOf, text, uint32 } from "./plan.js";
 import { planBert } from "./plan-bert.js";
@@ -21,7 +21,7 @@ import { vocabularyMetadata } from "./vocabulary.js";
  */
 export const ggufWriter: ArtifactWriter = {
   format: "gguf",
-  dtypes: ggufDescriptor.dtypes,
+  dtypes: ggufDtypes,
   path: (dtype) => `gguf/model-${dtype}.gguf`,
   check(description, profile, dtype) {
     const plan = planGguf(description, profile);

@@ -1,48 +1,11 @@
+import type { AppliedCalibration, Calibration } from "../contract/calibration.js";
 import { InvalidInputError } from "../contract/errors.js";
 import type { ModelProfile, ProfileSources } from "../contract/model-profile.js";
 import type { PairScore, Scale } from "../contract/result.js";
 import { scaleOf } from "../score/head.js";
-import type { CalibrationFit } from "./fit.js";
-
-/**
- * How a model's logits become probabilities that can be trusted, as data: fitted on judged pairs by
- * `crossrank calibrate`, or taken from a model's card. The order of documents stays.
- * - `temperature`: the sigmoid of `logit / temperature`. A card that divides by 5 has the temperature 5.
- * - `platt`: the sigmoid of `slope · logit + intercept`.
- */
-export type Calibration = (
-  | {
-      readonly method: "temperature";
-      /** Above 0. */
-      readonly temperature: number;
-    }
-  | {
-      readonly method: "platt";
-      /** Above 0. */
-      readonly slope: number;
-      readonly intercept: number;
-    }
-) & {
-  /** What it was fitted on, and how well it fits. Undefined of one that was written by hand. */
-  readonly fit?: CalibrationFit | undefined;
-};
 
 /** Greatest of a calibration's numbers, and 1 / greatest the least above 0: beyond it a line is no sensible one. */
 export const greatest = 1e100;
-
-/** Which probabilities stand in a result. */
-export interface AppliedCalibration {
-  /** `sigmoid`: the model has no calibration, and the probability is the sigmoid of its logit. */
-  readonly method: Calibration["method"] | "sigmoid";
-  /** The probability is the sigmoid of `slope · logit + intercept`. */
-  readonly slope: number;
-  readonly intercept: number;
-  /** Where it was found, e.g. `"crossrank.json"`. */
-  readonly source: string;
-}
-
-/** What a call wants of its scores: those of the model's own activation, or probabilities. */
-export type ActivationChoice = "model" | "probability";
 
 /** The sigmoid, in float64, without an overflow on either side. */
 export function sigmoid(value: number): number {

@@ -1,8 +1,9 @@
 import { readArray } from "../call/input.js";
 import { type OptionNames, requireKnownOptions } from "../call/option-names.js";
 import { nameOf, requireOptionType } from "../call/option-types.js";
+import type { Calibration, CalibrationFit, CalibrationMeasure } from "../contract/calibration.js";
 import { InvalidInputError } from "../contract/errors.js";
-import { type Calibration, greatest, lineOf, sigmoid } from "./calibration.js";
+import { greatest, lineOf, sigmoid } from "./calibration.js";
 import { CalibrationError } from "./errors.js";
 import { type Line, minimise } from "./newton.js";
 
@@ -13,34 +14,6 @@ export interface JudgedLogit {
   readonly relevant: boolean;
   /** Pairs of one group, those of a query, are held out together. Default: each pair is its own. */
   readonly group?: string | undefined;
-}
-
-/** How far probabilities are from what came true. Less is better. */
-export interface CalibrationMeasure {
-  /** Mean of −ln of the probability that was given to what came true: nats a pair, 0 or more. */
-  readonly logLoss: number;
-  /** Expected calibration error: mean distance of a bin's probability from its share of relevant pairs, 0 to 1. */
-  readonly calibrationError: number;
-}
-
-/** What a calibration was fitted on, and how well it fits. */
-export interface CalibrationFit {
-  readonly pairs: number;
-  /** How many of them are relevant. */
-  readonly relevant: number;
-  /** Of the plain sigmoid of the logit; null for cosines, which are no logits. */
-  readonly before: CalibrationMeasure | null;
-  /** On the pairs that it was fitted on. */
-  readonly after: CalibrationMeasure;
-  /**
-   * On pairs that the fit did not see: five folds by group, each measured by a fit on the other four. Null where there
-   * are fewer than two groups, or a fold leaves one class alone.
-   */
-  readonly heldOut: CalibrationMeasure | null;
-  /** Of the judged pairs: a task or a file, as the user named it. */
-  readonly source?: string | undefined;
-  /** Which model on which runtime gave the logits. */
-  readonly of?: string | undefined;
 }
 
 /** Pairs whose probability lies in a range. */

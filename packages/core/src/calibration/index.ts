@@ -1,13 +1,13 @@
-export {
-  type ActivationChoice,
-  type AppliedCalibration,
-  type Calibration,
-  calibratedProbability,
-} from "./calibration.js";
+export type {
+  ActivationChoice,
+  AppliedCalibration,
+  Calibration,
+  CalibrationFit,
+  CalibrationMeasure,
+} from "../contract/calibration.js";
+export { calibratedProbability } from "./calibration.js";
 export { CalibrationError } from "./errors.js";
 export {
-  type CalibrationFit,
-  type CalibrationMeasure,
   type FitOptions,
   type FittedCalibration,
   fitCalibration,

@@ -1,5 +1,6 @@
 import * as z from "zod/mini";
-import { type Calibration, greatest } from "./calibration.js";
+import type { Calibration } from "../contract/calibration.js";
+import { greatest } from "./calibration.js";
 
 const positive = z.number().check(z.gte(1 / greatest), z.lte(greatest));
 const bounded = z.number().check(z.gte(-greatest), z.lte(greatest));
@@ -23,7 +24,7 @@ const fit = z.optional(
   }),
 );
 
-/** Checks a calibration of a `crossrank.json`. The types and their meaning are in `calibration.ts`. */
+/** Checks a calibration of a `crossrank.json`. The types and their meaning are in `contract/calibration.ts`. */
 export const calibrationSchema: z.ZodMiniType<Calibration> = z.discriminatedUnion("method", [
   z.strictObject({ method: z.literal("temperature"), temperature: positive, fit }),
   z.strictObject({ method: z.literal("platt"), slope: positive, intercept: bounded, fit }),

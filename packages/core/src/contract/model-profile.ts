@@ -1,4 +1,4 @@
-import type { Calibration } from "../calibration/calibration.js";
+import type { Calibration } from "./calibration.js";
 
 /**
  * - `cross-encoder`: one sequence a pair, a classification head.

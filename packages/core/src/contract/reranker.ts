@@ -1,6 +1,6 @@
-import type { ActivationChoice } from "../calibration/calibration.js";
 import type { ScoreCache } from "../score-cache/score-cache.js";
 import type { Backend, SessionFacts } from "./backend.js";
+import type { ActivationChoice } from "./calibration.js";
 import type { LongDocuments } from "./long-documents.js";
 import type { FileProgress, ModelFiles } from "./model-files.js";
 import type { CrossrankJson, ModelProfile, ProfileSources, TruncationStrategy } from "./model-profile.js";

@@ -1,5 +1,5 @@
-import type { AppliedCalibration } from "../calibration/calibration.js";
 import type { ArtifactInfo, BackendInfo, Settings } from "./backend.js";
+import type { AppliedCalibration } from "./calibration.js";
 import type { ChunkingProvenance, RelevantSpan } from "./long-documents.js";
 import type { CrossrankWarning } from "./warnings.js";
 

@@ -11,7 +11,7 @@ import { openReranker } from "../../open-reranker.js";
 import type { BackendChoice, ProfiledModelOptions } from "../../options.js";
 import { createProgress, type Progress } from "../../progress.js";
 import { type JudgedPair, judgedPairsOf, readJudgedPairs } from "./judged-pairs.js";
-import { calibrationJson, calibrationTable } from "./table.js";
+import { type CalibrationOutcome, calibrationJson, calibrationTable } from "./table.js";
 import { readEntries, writeCalibration } from "./write-calibration.js";
 
 export interface CalibrateCommandOptions extends ProfiledModelOptions {
@@ -30,16 +30,6 @@ export interface CalibrateCommandOptions extends ProfiledModelOptions {
   readonly file?: string;
   readonly instruction?: string;
   readonly format: "table" | "json";
-}
-
-/** What came of a fit, for people and programs. */
-export interface CalibrationOutcome extends FittedCalibration {
-  readonly model: Pick<ScoreResult, "model" | "backend" | "settings" | "scale">;
-  readonly source: string;
-  /** Pairs whose query fills the model, and which have no logit. */
-  readonly leftOut: number;
-  /** Where the calibration was written; undefined where it is only printed. */
-  readonly written: string | undefined;
 }
 
 export async function runCalibrateCommand(

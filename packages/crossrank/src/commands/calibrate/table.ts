@@ -1,6 +1,15 @@
-import type { CalibrationMeasure } from "@crossrank/core";
+import type { CalibrationMeasure, FittedCalibration, ScoreResult } from "@crossrank/core";
 import { alignColumns, formatCount, toSingleLine } from "../../text.js";
-import type { CalibrationOutcome } from "./run.js";
+
+/** What came of a fit, for people and programs. */
+export interface CalibrationOutcome extends FittedCalibration {
+  readonly model: Pick<ScoreResult, "model" | "backend" | "settings" | "scale">;
+  readonly source: string;
+  /** Pairs whose query fills the model, and which have no logit. */
+  readonly leftOut: number;
+  /** Where the calibration was written; undefined where it is only printed. */
+  readonly written: string | undefined;
+}
 
 /** What `--format json` prints. */
 export function calibrationJson(outcome: CalibrationOutcome): string {
