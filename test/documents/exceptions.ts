@@ -8,11 +8,16 @@ interface Exception {
 
 /** Commands of `crossrank` that end with another code than 0 here. They are run all the same: none is wrong usage. */
 export const otherwise: readonly (Exception & { readonly code: number; readonly says: RegExp })[] = [
-  { pattern: /(BAAI|cross-encoder|mteb)\//, code: 1, says: /ffline/, reason: "needs the hub" },
   {
-    pattern: /lab\/runs/,
+    pattern: /(BAAI|cross-encoder|mteb|Qwen|mlx-community)\//,
     code: 1,
-    says: /lab\/runs|CROSSRANK_DATA/,
+    says: /ffline/,
+    reason: "needs the hub",
+  },
+  {
+    pattern: /lab\/runs|\$CROSSRANK_LAB|lab\/real/,
+    code: 1,
+    says: /lab\/runs|CROSSRANK_DATA|CROSSRANK_LAB|lab\/real/,
     reason: "needs models that lab/ makes, and tasks that are elsewhere",
   },
   { pattern: /^inspect .*--contract seed$/, code: 1, says: /deviat/, reason: "./my-model is not the seed" },
@@ -46,7 +51,7 @@ export const otherwise: readonly (Exception & { readonly code: number; readonly 
 /** Other programs than those that the harness knows. */
 export const elsewhere: readonly Exception[] = [
   {
-    pattern: /^(npx )?crossrank serve\b/,
+    pattern: /^(RERANKER_MODE=mlx .*)?(npx )?crossrank serve\b/,
     reason: "serves until it is ended: packages/crossrank/test/serve.test.ts",
   },
   { pattern: /^(\S*\/)?(python3?|pip)\b/, reason: "Python, for maintainers: lab/README.md" },
@@ -59,6 +64,7 @@ export const elsewhere: readonly Exception[] = [
 export const notRun: readonly Exception[] = [
   { pattern: /^packages\/hub\/README\.md/, reason: "downloads from the hub" },
   { pattern: /planNative\(/, reason: "needs a Mac" },
+  { pattern: /@crossrank\/backend-mlx"/, reason: "downloads from the hub; packages/backend-mlx/test" },
   { pattern: /@crossrank\/backend-ctranslate2"/, reason: "the scene has no artifact of CTranslate2" },
   {
     pattern: /@crossrank\/backend-web"|vite\.config/,
