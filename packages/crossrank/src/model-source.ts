@@ -60,8 +60,8 @@ export async function openModelSource(model: string, options: OpenOptions): Prom
     if (unfit !== undefined) {
       throw new InvalidInputError(unfit, "does not apply to nano, which is part of crossrank");
     }
-    const { modelFolder } = await import("@crossrank/model-nano");
-    return named(defaultModel, await openModel(modelFolder, { signal }));
+    const { openEmbedded } = await import("./embedded-model.js");
+    return openEmbedded(signal);
   }
   return openWhole(model, options, true);
 }

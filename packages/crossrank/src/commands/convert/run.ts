@@ -5,7 +5,7 @@ import type { Goldens } from "@crossrank/core/verify";
 import { createBackend } from "../../backends.js";
 import { type Context, print } from "../../context.js";
 import { CommandError, translateInputError, UsageError } from "../../failure.js";
-import { openModelFiles, readProfileFile } from "../../model.js";
+import { defaultModel, openModelFiles, readProfileFile } from "../../model.js";
 import type { ProfiledModelOptions } from "../../options.js";
 import { createProgress, showConversion } from "../../progress.js";
 import { defaultOutput } from "../../reference.js";
@@ -46,6 +46,7 @@ export async function runConvertCommand(
   const profile = await readProfileFile(options.profile);
   const judges = options.verify ? await workingJudges(chosen, dtypes) : new Map<string, Backend>();
   const model = await openModelFiles(source, options, context.signal);
+  await requireWeights(source, model, context.signal);
   const output = options.output ?? (await defaultOutput(source));
   const done: Conversion[] = [];
   const show = (): Promise<void> =>
@@ -63,6 +64,16 @@ export async function runConvertCommand(
     throw error;
   }
   await show();
+}
+
+/** Of the embedded model, whose weights are a package of their own. */
+async function requireWeights(source: string, model: ModelFiles, signal: AbortSignal): Promise<void> {
+  if (source !== defaultModel) return;
+  const { weightsPackage } = await import("../../embedded-model.js");
+  if ((await model.list({ signal })).some(({ path }) => path.endsWith(".safetensors"))) return;
+  throw new CommandError(
+    `nano's weights are not installed: they are a package of their own. Run: npm install ${weightsPackage}`,
+  );
 }
 
 async function makeWriter(
