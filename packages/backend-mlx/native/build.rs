@@ -13,7 +13,7 @@ fn main() {
     cc::Build::new()
         .cpp(true)
         .std("c++20")
-        .files(["shim/shim.cpp", "shim/interpreter.cpp"])
+        .files(["shim/shim.cpp", "shim/interpreter.cpp", "shim/training.cpp"])
         .include(root.join("include"))
         // MLX's headers, not ours.
         .flag_if_supported("-Wno-unused-parameter")

@@ -15,5 +15,5 @@ for wheel in "$folder"/*.whl; do "$python" -m zipfile --extract "$wheel" "$folde
 chmod +x "$folder/wheels/ziglang/zig"
 "$folder/wheels/ziglang/zig" c++ -target aarch64-macos.14.0 -std=c++20 -O1 -shared \
   -DMLX_LIBRARIES='"mlx-darwin-arm64"' -I"$folder/wheels/mlx/include" -L"$folder/wheels/mlx/lib" -lmlx \
-  "$native/shim/shim.cpp" "$native/shim/interpreter.cpp" -o "$folder/libshim.dylib"
+  "$native"/shim/*.cpp -o "$folder/libshim.dylib"
 ls -l "$folder/libshim.dylib"

@@ -74,6 +74,54 @@ export interface AddonModel {
   run(batch: AddonBatch): Promise<{ readonly data: Float32Array; readonly shape: readonly number[] }>;
   /** Frees the model after the runs that it still has. */
   close(): Promise<void>;
+  /** Once: some of its weights are trained from here on. */
+  train(facts: AddonTraining): Promise<void>;
+  /** Adds a batch's gradients to the step. @returns the batch's loss. The arrays are copied before it returns. */
+  accumulate(batch: AddonBatch, wanted: AddonWanted): Promise<number>;
+  /** One step of AdamW. @returns the gradient's norm before clipping; no finite number: nothing was changed. */
+  apply(rate: number, clip: number): Promise<number>;
+  /** @param at place among the trained weights. */
+  kept(at: number, kept: Kept): Promise<{ readonly data: Float32Array; readonly shape: readonly number[] }>;
+  keep(at: number, kept: Exclude<Kept, "gradient">, data: Float32Array): Promise<void>;
+  /** How many steps are done, for AdamW. Gradients are let go. */
+  setSteps(steps: number): Promise<void>;
+}
+
+/** What is kept of a trained weight: its value in float32, AdamW's two means, and the step's gradient so far. */
+export type Kept = "value" | "mean" | "square" | "gradient";
+
+export interface AddonTraining {
+  /** Places among the model's weights. */
+  readonly weights: Int32Array;
+  /** 1 where AdamW's decay holds. */
+  readonly decays: Uint8Array;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly decay: number;
+  /** Steps of the program that begin a part whose activations are computed again. */
+  readonly parts: Uint32Array;
+}
+
+/**
+ * What a batch's output should have been. A row's score is the logit `positive`, less `negative` where that is not -1.
+ * `binary`: cross-entropy of each row's score and label. Groups of rows: `listwise`, softmax cross-entropy with the labels
+ * as shares; `margins`, squared error of differences to the first row; `divergence`, from the labels' softmax. `sum`: the
+ * output's numbers times the labels, for checks of gradients.
+ */
+export interface AddonWanted {
+  readonly loss: "binary" | "listwise" | "margins" | "divergence" | "sum";
+  readonly positive: number;
+  readonly negative: number;
+  readonly groups: number;
+  readonly most: number;
+  /** (groups, most): rows, -1 behind a group's last. */
+  readonly members: Int32Array;
+  readonly labels: Float32Array;
+  /** What the batch's mean counts in the step's loss, above 0 to 1. */
+  readonly share: number;
+  /** Of dropout, two numbers of 32 bits; none without. */
+  readonly seed?: Uint32Array | undefined;
 }
 
 /** The addon is not there, or does not load. The message says what was tried and what to do. */

@@ -8,7 +8,8 @@ import {
   type OutputRequest,
 } from "@crossrank/core";
 import type { Choice } from "./artifact.js";
-import { emitGraph, type GraphOutput } from "./graph/emit.js";
+import type { GraphChanges } from "./graph/changes.js";
+import { emitGraph, type GraphOutput, type ProgramWeight } from "./graph/emit.js";
 import { longestSequence } from "./graph/places.js";
 import { fileLoadError } from "./load-error.js";
 import type { AddonModelFacts } from "./native.js";
@@ -36,17 +37,24 @@ export interface PreparedModel {
   /** Files by their paths in the model. */
   readonly paths: readonly string[];
   readonly facts: Omit<AddonModelFacts, "files">;
+  readonly description: ModelDescription;
+  /** As `facts` has them. */
+  readonly weights: readonly ProgramWeight[];
+  /** Where layers and the head begin in the program. */
+  readonly parts: readonly number[];
 }
 
 /**
  * The model's program and where its weights are. Reads headers alone.
  *
+ * @param change what is computed beside what the model's files say.
  * @throws {ModelLoadError} when the model is not one that is known here, or a file is damaged.
  * @throws {IncompatibleModelError} when it gives none of the outputs asked for.
  */
 export async function prepareModel(
   choice: Choice,
   { profile, output, signal }: LoadRequest,
+  change: (description: ModelDescription) => Promise<GraphChanges> = async () => ({}),
 ): Promise<PreparedModel> {
   const { files, path } = choice;
   try {
@@ -64,12 +72,14 @@ export async function prepareModel(
         supported: given,
       });
     }
-    const { weights, program } = emitGraph(description, kind, output.tokens);
+    const changes = await change(description);
+    const { weights, program, parts } = emitGraph(description, kind, output.tokens, changes);
     const planned = await planWeights(weights, choice);
     return {
       plan: planOf(description, kind, output),
       paths: planned.paths,
       facts: { weights: planned.weights, program },
+      ...{ description, weights, parts },
     };
   } catch (cause) {
     signal?.throwIfAborted();

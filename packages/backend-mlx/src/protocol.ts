@@ -1,5 +1,5 @@
 import type { HostStage } from "@crossrank/backend-kit/runtime";
-import type { AddonBatch, AddonModelFacts } from "./native.js";
+import type { AddonBatch, AddonModelFacts, AddonTraining, AddonWanted, Kept } from "./native.js";
 
 /** What passes between a session and its runtime, in a child process or not: calls with an id, each answered once. */
 export interface Calls {
@@ -7,6 +7,18 @@ export interface Calls {
   load: { argument: AddonModelFacts; result: LoadedModel };
   /** One batch. */
   run: { argument: AddonBatch; result: RunResult };
+  /** Once: some weights are trained from here on. */
+  train: { argument: AddonTraining; result: undefined };
+  /** Adds a batch's gradients to the step; the batch's loss. */
+  accumulate: { argument: { readonly batch: AddonBatch; readonly wanted: AddonWanted }; result: number };
+  /** One step; the gradient's norm. */
+  apply: { argument: { readonly rate: number; readonly clip: number }; result: number };
+  kept: { argument: { readonly at: number; readonly kept: Kept }; result: RunResult };
+  keep: {
+    argument: { readonly at: number; readonly kept: Exclude<Kept, "gradient">; readonly data: Float32Array };
+    result: undefined;
+  };
+  setSteps: { argument: number; result: undefined };
   /** Starts the library, and loads nothing. */
   diagnose: { argument: undefined; result: LoadedModel };
   /** Last: waits for the runs under way and frees the memory. */

@@ -1,6 +1,13 @@
 import { type Handlers, messageOf, RuntimeFailure } from "@crossrank/backend-kit/runtime";
 import { operationNames } from "./graph/operations.js";
-import { type Addon, type AddonBatch, type AddonModel, type AddonModelFacts, loadAddon } from "./native.js";
+import {
+  type Addon,
+  type AddonBatch,
+  type AddonModel,
+  type AddonModelFacts,
+  type AddonTraining,
+  loadAddon,
+} from "./native.js";
 import type { Calls, FailureStage, LoadedModel, RunResult } from "./protocol.js";
 
 /** MLX with one model. */
@@ -22,10 +29,38 @@ export class Runtime implements Handlers<Calls> {
     }
   }
 
-  async run(batch: AddonBatch): Promise<RunResult> {
+  run(batch: AddonBatch): Promise<RunResult> {
+    return this.#ask((model) => model.run(batch));
+  }
+
+  train(facts: AddonTraining): Promise<undefined> {
+    return this.#ask((model) => model.train(facts).then(() => undefined));
+  }
+
+  accumulate({ batch, wanted }: Calls["accumulate"]["argument"]): Promise<number> {
+    return this.#ask((model) => model.accumulate(batch, wanted));
+  }
+
+  apply({ rate, clip }: Calls["apply"]["argument"]): Promise<number> {
+    return this.#ask((model) => model.apply(rate, clip));
+  }
+
+  kept({ at, kept }: Calls["kept"]["argument"]): Promise<RunResult> {
+    return this.#ask((model) => model.kept(at, kept));
+  }
+
+  keep({ at, kept, data }: Calls["keep"]["argument"]): Promise<undefined> {
+    return this.#ask((model) => model.keep(at, kept, data).then(() => undefined));
+  }
+
+  setSteps(steps: number): Promise<undefined> {
+    return this.#ask((model) => model.setSteps(steps).then(() => undefined));
+  }
+
+  async #ask<Result>(call: (model: AddonModel) => Promise<Result>): Promise<Result> {
     if (this.#model === undefined) throw new RuntimeFailure("run", "no model is loaded");
     try {
-      return await this.#model.run(batch);
+      return await call(this.#model);
     } catch (error) {
       throw failureOf(error, "run");
     }

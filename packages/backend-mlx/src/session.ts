@@ -1,6 +1,6 @@
 import { type RuntimeClient, RuntimeSession, type SessionFacts } from "@crossrank/backend-kit";
 import type { Batch, RawOutput } from "@crossrank/core";
-import type { AddonBatch } from "./native.js";
+import { addonBatch, batchProblem, placesRead } from "./batch.js";
 import type { ModelPlan } from "./prepare.js";
 import type { Calls, RunResult } from "./protocol.js";
 
@@ -16,9 +16,12 @@ export class MlxSession extends RuntimeSession {
   }
 
   protected override async compute(batch: Batch, signal: AbortSignal | undefined): Promise<RawOutput> {
-    this.#check(batch);
-    const places = this.#places(batch);
-    const argument = this.#batchOf(batch, places);
+    for (const array of [batch.inputIds, batch.attentionMask, batch.segmentIds])
+      this.requireFilled(array, batch);
+    const problem = batchProblem(batch, this.#plan);
+    if (problem !== undefined) throw this.runError(problem);
+    const places = placesRead(batch, this.#plan);
+    const argument = addonBatch(batch, this.#plan, places);
     let result: RunResult;
     try {
       result = await this.#client.call("run", argument, { signal });
@@ -32,81 +35,6 @@ export class MlxSession extends RuntimeSession {
 
   protected override close(): Promise<void> {
     return this.#client.close();
-  }
-
-  /** The interpreter refuses the same; here it is an error that says what to do, before anything is sent. */
-  #check(batch: Batch): void {
-    const { rows, columns, inputIds, attentionMask, segmentIds, lengths, extents = lengths } = batch;
-    const { longest, vocabularySize, segments, reach } = this.#plan;
-    const isCount = (value: number): boolean => Number.isInteger(value) && value >= 1;
-    if (!isCount(rows) || !isCount(columns)) throw this.runError(`a batch of ${rows} × ${columns}`);
-    if (columns > longest) {
-      throw this.runError(`sequences of ${columns} tokens, and the model has positions for ${longest}`);
-    }
-    for (const array of [inputIds, attentionMask, segmentIds]) this.requireFilled(array, batch);
-    if (lengths.length !== rows || extents.length !== rows) {
-      throw this.runError(`${lengths.length} lengths for ${rows} rows`);
-    }
-    for (let row = 0; row < rows; row += 1) {
-      const [length, extent] = [lengths[row] as number, extents[row] as number];
-      if (!(length >= 0 && length <= extent && extent <= columns)) {
-        throw this.runError(`a row of ${length} and ${extent} tokens in ${columns} columns`);
-      }
-      const mask = attentionMask.subarray(row * columns, (row + 1) * columns);
-      if (mask.some((attended, column) => attended !== (column < length ? 1 : 0)))
-        throw this.runError(
-          "an attention mask that is not the row's first tokens, by whose number MLX masks",
-        );
-      if (extent > length && reach !== undefined && extent - length > reach) {
-        throw this.runError(
-          `a token that is not attended sees ${reach} places to either side, and no attended token is there`,
-        );
-      }
-    }
-    const unknown = inputIds.find((id) => !(id >= 0 && id < vocabularySize));
-    if (unknown !== undefined) {
-      throw this.runError(`token ${unknown}, and the model has a vocabulary of ${vocabularySize}`);
-    }
-    if (segments > 1) {
-      const segment = segmentIds.find((one) => !(one >= 0 && one < segments));
-      if (segment !== undefined) throw this.runError(`segment ${segment}, and the model has ${segments}`);
-    }
-  }
-
-  /** Of each row the places of its tokens that are read. */
-  #places({ rows, columns, inputIds, lengths }: Batch): readonly (readonly number[])[] {
-    const { reads, passedOver, tokens, output } = this.#plan;
-    const marks = new Set(tokens);
-    return Array.from({ length: rows }, (_, row) => {
-      const ids = inputIds.subarray(row * columns, row * columns + (lengths[row] as number));
-      if (reads === "marks") return [...ids.keys()].filter((place) => marks.has(ids[place] as number));
-      if (reads !== "last") return [0];
-      const skipped = output === "class-logits" ? passedOver : undefined;
-      return [
-        Math.max(
-          0,
-          ids.findLastIndex((id) => id !== skipped),
-        ),
-      ];
-    });
-  }
-
-  #batchOf(batch: Batch, places: readonly (readonly number[])[]): AddonBatch {
-    const { rows, columns, inputIds, segmentIds, lengths, extents = lengths } = batch;
-    const picked = Math.max(1, ...places.map(({ length }) => length));
-    const flat = new Int32Array(rows * picked);
-    for (const [row, of] of places.entries()) flat.set(of, row * picked);
-    return {
-      rows,
-      columns,
-      picked,
-      ids: inputIds,
-      // A table of one row is added to every token, whatever its segment.
-      segments: this.#plan.segments > 1 ? segmentIds : new Int32Array(rows * columns),
-      lengths,
-      extents,
-      places: flat,
-    };
   }
 
   #output(

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <utility>
 
 #include "mlx/fast.h"
@@ -53,6 +54,8 @@ constexpr Arity arities[] = {
     {"pick", 2, 2, 0},
     {"mean", 2, 2, 0},
     {"zero-padding", 2, 2, 0},
+    {"dropout", 1, 1, 2},
+    {"choose-rows", 1, 1, mostAttributes},
 };
 static_assert(std::size(arities) == static_cast<size_t>(Operation::count));
 
@@ -69,11 +72,19 @@ int axisOf(double attribute, size_t rank, const char* name) {
   return static_cast<int>(attribute);
 }
 
-/** One operation of a batch. */
+/** A dropout's own seed: neighbouring steps and places have nothing in common (splitmix64's last mixing). */
+uint64_t mixed(uint64_t seed, uint64_t place) {
+  uint64_t bits = seed + 0x9e3779b97f4a7c15ULL * (place + 1);
+  bits = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  bits = (bits ^ (bits >> 27)) * 0x94d049bb133111ebULL;
+  return bits ^ (bits >> 31);
+}
+
+/** One batch on its way through a program. A copy goes on by itself. */
 class Evaluation {
  public:
-  Evaluation(const Program& program, const std::vector<Weight>& weights, const Batch& batch)
-      : weights_(weights), batch_(batch) {
+  Evaluation(const Program& program, const std::vector<Weight>& weights, const Batch& batch, std::optional<uint64_t> seed)
+      : program_(&program), weights_(weights), batch_(batch), seed_(seed) {
     const mx::Shape shape{batch.rows, batch.columns};
     inputs_.push_back({{mx::array(batch.ids, shape, mx::int32)}, program.ids});
     inputs_.push_back({{mx::array(batch.segments, shape, mx::int32)}, program.segments});
@@ -86,8 +97,11 @@ class Evaluation {
     }
     last_[static_cast<size_t>(program.output)] = program.steps.size();
     made_.resize(program.steps.size());
-    for (size_t index = 0; index < program.steps.size(); index++) {
-      const Step& step = program.steps[index];
+  }
+
+  void run(size_t from, size_t to) {
+    for (size_t index = from; index < to; index++) {
+      const Step& step = program_->steps[index];
       made_[index] = work(step);
       // What nobody reads any more is held by the graph alone, and freed as soon as it has been computed.
       for (const int input : step.inputs) {
@@ -97,10 +111,60 @@ class Evaluation {
     }
   }
 
+  /** As `run`, and what is computed inside is not kept for the gradients. */
+  void runAgain(size_t from, size_t to) {
+    std::vector<size_t> given;
+    std::vector<mx::array> arrays;
+    std::vector<bool> known(base() + from, false);
+    for (size_t index = from; index < to; index++) {
+      for (const int input : program_->steps[index].inputs) {
+        const auto at = static_cast<size_t>(input);
+        if (at >= known.size() || known[at]) continue;
+        known[at] = true;
+        const Weight weight = value(input).weight;
+        // Only what is handed over has a gradient. The rest are constants.
+        if (weight.scales.has_value() || !mx::issubdtype(weight.values.dtype(), mx::floating)) continue;
+        given.push_back(at);
+        arrays.push_back(weight.values);
+      }
+    }
+    std::vector<size_t> kept;
+    for (size_t index = from; index < to; index++) {
+      if (last_[base() + index] >= to) kept.push_back(index);
+    }
+    const auto start = std::make_shared<const Evaluation>(*this);
+    const auto belows = std::make_shared<std::vector<int64_t>>(kept.size(), 0);
+    const auto part = [=](const std::vector<mx::array>& inputs) {
+      Evaluation inner(*start);
+      for (size_t index = 0; index < given.size(); index++) inner.put(given[index], inputs[index]);
+      inner.run(from, to);
+      std::vector<mx::array> outputs;
+      for (size_t index = 0; index < kept.size(); index++) {
+        const Value& made = *inner.made_[kept[index]];
+        (*belows)[index] = made.below;
+        outputs.push_back(made.weight.values);
+      }
+      return outputs;
+    };
+    const std::vector<mx::array> outputs = mx::checkpoint(part)(arrays);
+    for (size_t index = 0; index < kept.size(); index++) made_[kept[index]] = {{outputs[index]}, (*belows)[index]};
+    for (size_t at = 0; at < known.size(); at++) {
+      if (known[at] && at >= base() && last_[at] < to) made_[at - base()].reset();
+    }
+  }
+
   mx::array result(int output) const { return value(output).weight.values; }
 
  private:
   size_t base() const { return weights_.size() + inputCount; }
+
+  void put(size_t at, const mx::array& array) {
+    if (at < weights_.size()) {
+      weights_[at].values = array;
+    } else if (at >= base()) {
+      made_[at - base()]->weight.values = array;
+    }
+  }
 
   Value value(int index) const {
     const auto at = static_cast<size_t>(index);
@@ -335,10 +399,45 @@ class Evaluation {
         const mx::array x = plain(step, 0);
         return mx::multiply(x, mx::astype(isToken(step), x.dtype()));
       }
+      case Operation::dropout:
+        return dropout(step);
+      case Operation::chooseRows: {
+        const Weight table = value(step.inputs[0]).weight;
+        const std::vector<int32_t> rows = rowsOf(step, table.values);
+        const mx::array places(rows.data(), {static_cast<int>(rows.size())}, mx::int32);
+        if (!table.scales.has_value()) return mx::take(table.values, places, 0);
+        return mx::dequantize(mx::take(table.values, places, 0), mx::take(*table.scales, places, 0),
+                              mx::take(*table.biases, places, 0), table.group, table.bits);
+      }
       case Operation::count:
         break;
     }
     throw InvalidInput("an operation that there is not");
+  }
+
+  static std::vector<int32_t> rowsOf(const Step& step, const mx::array& table) {
+    requireRank(step, table, 2);
+    std::vector<int32_t> rows;
+    for (const double row : step.attributes) {
+      if (!(row >= 0 && row < table.shape(0)) || row != std::floor(row)) {
+        throw InvalidInput("choose-rows: there is no row " + std::to_string(row));
+      }
+      rows.push_back(static_cast<int32_t>(row));
+    }
+    if (rows.empty()) throw InvalidInput("choose-rows: no rows");
+    return rows;
+  }
+
+  mx::array dropout(const Step& step) const {
+    const mx::array x = plain(step, 0);
+    const double chance = step.attributes[0];
+    const double place = step.attributes[1];
+    if (!(chance >= 0 && chance < 1) || !(place >= 0 && place <= mostSteps)) throw InvalidInput("dropout: no such chance");
+    if (!seed_.has_value() || chance == 0) return x;
+    const mx::array key = mx::random::key(mixed(*seed_, static_cast<uint64_t>(place)));
+    const mx::array isKept = mx::random::bernoulli(mx::array(static_cast<float>(1 - chance)), x.shape(), key);
+    const mx::array factor = mx::array(static_cast<float>(1 / (1 - chance)), x.dtype());
+    return mx::where(isKept, mx::multiply(x, factor), mx::array(0.0f, x.dtype()));
   }
 
   /** (rows, columns, 1), of the lengths that are an operation's second input. */
@@ -347,8 +446,10 @@ class Evaluation {
     return mx::less(place, mx::reshape(plain(step, 1), {batch_.rows, 1, 1}));
   }
 
-  const std::vector<Weight>& weights_;
-  const Batch& batch_;
+  const Program* program_;
+  std::vector<Weight> weights_;
+  Batch batch_;
+  std::optional<uint64_t> seed_;
   std::vector<Value> inputs_;
   std::vector<size_t> last_;
   std::vector<std::optional<Value>> made_;
@@ -448,7 +549,15 @@ void checkBatch(const Program& program, const Batch& batch) {
   check("place", batch.places, static_cast<size_t>(batch.rows) * static_cast<size_t>(batch.picked), batch.columns);
 }
 
-mx::array evaluate(const Program& program, const std::vector<Weight>& weights, const Batch& batch) {
+mx::array evaluate(const Program& program, const std::vector<Weight>& weights, const Batch& batch,
+                   std::optional<uint64_t> seed, const std::vector<size_t>& parts) {
   if (weights.size() != program.weights) throw InvalidInput("a program for another number of weights");
-  return mx::astype(Evaluation(program, weights, batch).result(program.output), mx::float32);
+  Evaluation evaluation(program, weights, batch, seed);
+  size_t from = 0;
+  for (const size_t part : parts) {
+    evaluation.runAgain(from, part);
+    from = part;
+  }
+  evaluation.run(from, program.steps.size());
+  return mx::astype(evaluation.result(program.output), mx::float32);
 }

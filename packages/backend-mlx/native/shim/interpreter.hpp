@@ -59,6 +59,8 @@ enum class Operation : int {
   pick,
   mean,
   zeroPadding,
+  dropout,
+  chooseRows,
   count,
 };
 
@@ -101,5 +103,13 @@ struct Batch {
 /** @throws InvalidInput naming the first number that the program's tables do not have. */
 void checkBatch(const Program& program, const Batch& batch);
 
-/** The program's output, not yet computed. @throws InvalidInput, and what MLX throws. */
-mlx::core::array evaluate(const Program& program, const std::vector<Weight>& weights, const Batch& batch);
+/**
+ * The program's output, not yet computed.
+ *
+ * @param seed of dropout; without it nothing is dropped.
+ * @param parts steps that begin a part of the program: what a part computes inside is computed again for its gradients,
+ *   and the batch's arrays live as long as they are asked for.
+ * @throws InvalidInput, and what MLX throws.
+ */
+mlx::core::array evaluate(const Program& program, const std::vector<Weight>& weights, const Batch& batch,
+                          std::optional<uint64_t> seed = std::nullopt, const std::vector<size_t>& parts = {});

@@ -1,11 +1,7 @@
 #include "shim.h"
 
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <exception>
-#include <new>
 #include <optional>
 #include <shared_mutex>
 #include <string>
@@ -22,61 +18,11 @@
 #include "interpreter.hpp"
 #include "mlx/mlx.h"
 #include "mlx/version.h"
-
+#include "model.hpp"
 
 namespace mx = mlx::core;
 
-struct MlxShimModel {
-  std::vector<Weight> weights;
-  std::optional<Program> program;
-  std::optional<mx::array> output;
-};
-
 namespace {
-
-/** Weights whose numbers are none, or that do not fill their shape. */
-struct Damaged : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-int32_t fail(char* message, MlxShimStatus status, const std::string& problem) {
-  std::snprintf(message, MLX_SHIM_MESSAGE_BYTES, "%s", problem.c_str());
-  return status;
-}
-
-template <typename Work>
-int32_t guarded(char* message, Work work) {
-  try {
-    work();
-    return MLX_SHIM_OK;
-  } catch (const Damaged& error) {
-    return fail(message, MLX_SHIM_DAMAGED, error.what());
-  } catch (const InvalidInput& error) {
-    return fail(message, MLX_SHIM_INVALID_INPUT, error.what());
-  } catch (const std::bad_alloc&) {
-    return fail(message, MLX_SHIM_OUT_OF_MEMORY, "there is not enough memory");
-  } catch (const std::exception& error) {
-    const std::string problem = error.what();
-    const bool isMemory = problem.find("malloc") != std::string::npos;
-    return fail(message, isMemory ? MLX_SHIM_OUT_OF_MEMORY : MLX_SHIM_FAILED, problem);
-  } catch (...) {
-    return fail(message, MLX_SHIM_FAILED, "MLX threw something");
-  }
-}
-
-/**
- * Held while something is computed, and for good by the process's end. OpenBLAS's own end waits for its threads, and one
- * that finishes a product meanwhile forgets that it was told to end: a process that leaves in the middle of a batch would
- * never be gone. It is never destroyed.
- */
-std::shared_mutex& gate() {
-  static auto* const one = [] {
-    auto* made = new std::shared_mutex();
-    std::atexit([] { gate().lock(); });
-    return made;
-  }();
-  return *one;
-}
 
 struct Type {
   mx::Dtype dtype;
@@ -291,8 +237,7 @@ int32_t mlx_shim_run(MlxShimModel* model, const MlxShimBatch* given, char* messa
   return guarded(message, [&] {
     if (!model->program.has_value()) throw InvalidInput("no program");
     model->output.reset();
-    const Batch batch{given->rows,     given->columns, given->picked, given->ids,
-                      given->segments, given->lengths, given->extents, given->places};
+    const Batch batch = batchOf(*given);
     checkBatch(*model->program, batch);
     const std::shared_lock<std::shared_mutex> computing(gate());
     mx::array output = mx::contiguous(evaluate(*model->program, model->weights, batch));

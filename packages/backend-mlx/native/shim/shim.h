@@ -63,6 +63,36 @@ typedef struct {
   const int32_t* places;
 } MlxShimBatch;
 
+typedef struct {
+  /** Places of the weights that are trained, and whether AdamW's decay holds for each. */
+  size_t count;
+  const int32_t* weights;
+  const uint8_t* decays;
+  double beta1;
+  double beta2;
+  double epsilon;
+  double decay;
+  /** Steps of the program that begin a part whose activations are computed again. */
+  size_t parts;
+  const uint32_t* part;
+} MlxShimTraining;
+
+/** As training.hpp's Target. */
+typedef struct {
+  int32_t loss;
+  int32_t positive;
+  int32_t negative;
+  int32_t groups;
+  int32_t most;
+  const int32_t* members;
+  const float* labels;
+  size_t label_count;
+  double share;
+  /** Whether there is dropout, and its seed. */
+  int32_t drops;
+  uint64_t seed;
+} MlxShimWanted;
+
 const char* mlx_shim_version(void);
 
 /** Whether MLX computes on a GPU here. */
@@ -91,6 +121,24 @@ int32_t mlx_shim_shape(const MlxShimModel* model, int32_t shape[MLX_SHIM_MOST_DI
 
 /** Copies the last run's output, and lets it go. @param length numbers there is room for; exactly those of its shape. */
 int32_t mlx_shim_read(MlxShimModel* model, float* data, size_t length, char* message);
+
+/** Behind the program, once: some of the weights are trained from here on. */
+int32_t mlx_shim_train(MlxShimModel* model, const MlxShimTraining* training, char* message);
+
+/** Adds a batch's gradients to the step. */
+int32_t mlx_shim_accumulate(MlxShimModel* model, const MlxShimBatch* batch, const MlxShimWanted* wanted, double* loss,
+                            char* message);
+
+/** One step of AdamW. A norm that is no finite number: nothing was changed. */
+int32_t mlx_shim_apply(MlxShimModel* model, double rate, double clip, double* norm, char* message);
+
+/** Makes what is kept of a trained weight the output that is read: 0 value, 1 mean, 2 square, 3 gradient. */
+int32_t mlx_shim_kept(MlxShimModel* model, uint32_t place, int32_t kept, char* message);
+
+int32_t mlx_shim_keep(MlxShimModel* model, uint32_t place, int32_t kept, const float* data, size_t count, char* message);
+
+/** How many steps are done, for AdamW; gradients are let go. */
+int32_t mlx_shim_set_steps(MlxShimModel* model, double steps, char* message);
 
 #ifdef __cplusplus
 }

@@ -6,6 +6,7 @@
 mod owned_thread;
 mod owner;
 mod shim;
+mod training;
 
 use std::sync::Arc;
 
@@ -125,17 +126,7 @@ impl NativeModel {
     /// Runs one batch. The arrays are copied before this returns.
     #[napi(ts_return_type = "Promise<RunOutput>")]
     pub fn run<'env>(&self, env: &'env Env, input: RunInput) -> Result<Object<'env>> {
-        let RunInput { rows, columns, picked, ids, segments, lengths, extents, places } = input;
-        let batch = Batch {
-            rows,
-            columns,
-            picked,
-            ids: ids.to_vec(),
-            segments: segments.to_vec(),
-            lengths: lengths.to_vec(),
-            extents: extents.to_vec(),
-            places: places.to_vec(),
-        };
+        let batch = batch_of(&input);
         let (promise, answer) =
             promised(env, |Output { data, shape }| Ok(RunOutput { data: Float32Array::new(data), shape }))?;
         // A job that is not taken is dropped, which rejects its promise.
@@ -199,6 +190,20 @@ where
         settlement.settle(result.map(|value| Box::new(move |_| convert(value)) as Resolver<Data>));
     });
     Ok((promise, answer))
+}
+
+fn batch_of(input: &RunInput) -> Batch {
+    let RunInput { rows, columns, picked, ids, segments, lengths, extents, places } = input;
+    Batch {
+        rows: *rows,
+        columns: *columns,
+        picked: *picked,
+        ids: ids.to_vec(),
+        segments: segments.to_vec(),
+        lengths: lengths.to_vec(),
+        extents: extents.to_vec(),
+        places: places.to_vec(),
+    }
 }
 
 fn rejection(Failure { code, message }: Failure) -> Error {

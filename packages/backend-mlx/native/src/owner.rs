@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::Builder;
 
 use crate::owned_thread::{Jobs, OwnedThread};
-use crate::shim::{Batch, Failure, Model, Tensor, Weight};
+use crate::shim::{Batch, Failure, Model, Tensor, Training, Wanted, Weight};
 
 /// Called on the owning thread, once.
 pub type Answer<Value> = Box<dyn FnOnce(Result<Value, Failure>) + Send>;
@@ -55,6 +55,12 @@ pub struct Output {
 
 pub enum Job {
     Run { batch: Batch, answer: Answer<Output> },
+    Train { training: Training, answer: Answer<()> },
+    Accumulate { batch: Batch, wanted: Wanted, answer: Answer<f64> },
+    Apply { rate: f64, clip: f64, answer: Answer<f64> },
+    Kept { place: u32, kept: i32, answer: Answer<Output> },
+    Keep { place: u32, kept: i32, data: Vec<f32>, answer: Answer<()> },
+    SetSteps { steps: f64, answer: Answer<()> },
     Close { answer: Answer<()> },
 }
 
@@ -136,6 +142,14 @@ fn serve(mut model: Model, jobs: Jobs<Job>) {
             Job::Run { batch, answer } => {
                 answer(model.run(&batch).map(|(data, shape)| Output { data, shape }));
             }
+            Job::Train { training, answer } => answer(model.train(&training)),
+            Job::Accumulate { batch, wanted, answer } => answer(model.accumulate(&batch, &wanted)),
+            Job::Apply { rate, clip, answer } => answer(model.apply(rate, clip)),
+            Job::Kept { place, kept, answer } => {
+                answer(model.kept(place, kept).map(|(data, shape)| Output { data, shape }));
+            }
+            Job::Keep { place, kept, data, answer } => answer(model.keep(place, kept, &data)),
+            Job::SetSteps { steps, answer } => answer(model.set_steps(steps)),
             Job::Close { answer } => {
                 drop(model);
                 answer(Ok(()));

@@ -11,6 +11,7 @@ import type {
   Weight,
 } from "@crossrank/convert";
 import type { OutputKind } from "@crossrank/core";
+import type { GraphChanges, MadeWeight } from "./changes.js";
 import {
   bucketTable,
   longestSequence,
@@ -25,6 +26,8 @@ export type ProgramWeight =
   | { readonly kind: "model"; readonly weight: Weight; readonly use: WeightUse }
   /** Some rows of a matrix, one below the other. */
   | { readonly kind: "rows"; readonly weight: Weight; readonly rows: readonly number[] }
+  /** Not of the model's files. */
+  | { readonly kind: "made"; readonly weight: MadeWeight; readonly use: WeightUse }
   /** Numbers that follow from config.json. */
   | { readonly kind: "constant"; readonly name: string; readonly data: Float32Array | Int32Array };
 
@@ -34,6 +37,8 @@ export type WeightUse = "matrix" | "head" | "other";
 export interface Graph {
   readonly weights: readonly ProgramWeight[];
   readonly program: Float64Array;
+  /** Where layers and the head begin among its steps. */
+  readonly parts: readonly number[];
 }
 
 /** What a graph is to give. */
@@ -46,34 +51,43 @@ export type GraphOutput = Extract<
  * A model's graph as a program of the addon. What is read of the last hidden states stands in the batch's `places`.
  *
  * @param tokens of `token-logits`.
+ * @param changes to what the model's files say.
  * @throws {RangeError} for a token that the vocabulary does not have.
  */
 export function emitGraph(
   description: ModelDescription,
   output: GraphOutput,
   tokens: readonly number[] = [],
+  changes: GraphChanges = {},
 ): Graph {
   const builder = new ProgramBuilder<ProgramWeight>();
-  const emitter = new Emitter(builder, description);
-  return builder.finish(emitter.output(output, tokens), {
+  const emitter = new Emitter(builder, description, changes);
+  const finished = builder.finish(emitter.output(output, tokens), {
     ids: description.vocabularySize,
     segments: Math.max(1, description.embeddings.segment?.shape[0] ?? 1),
     columns: longestSequence(description),
   });
+  return { ...finished, parts: emitter.parts };
 }
 
 class Emitter {
   readonly #builder: ProgramBuilder<ProgramWeight>;
   readonly #description: ModelDescription;
+  readonly #changes: GraphChanges;
+  /** Of each dropout its place. */
+  readonly #dropouts = new Map<string, number>();
+  readonly parts: number[] = [];
 
-  constructor(builder: ProgramBuilder<ProgramWeight>, description: ModelDescription) {
+  constructor(builder: ProgramBuilder<ProgramWeight>, description: ModelDescription, changes: GraphChanges) {
     this.#builder = builder;
     this.#description = description;
+    this.#changes = changes;
   }
 
   output(kind: GraphOutput, tokens: readonly number[]): Value {
     const { head } = this.#description;
     const states = this.#states();
+    this.parts.push(this.#builder.length);
     if (kind === "hidden-states") return states;
     if (kind === "marked-states") return this.#picked(states);
     if (kind === "token-logits" && head.kind === "vocabulary") {
@@ -81,6 +95,11 @@ class Emitter {
       const unknown = tokens.find((token) => !(Number.isInteger(token) && token >= 0 && token < vocabulary));
       if (unknown !== undefined)
         throw new RangeError(`it has ${vocabulary} tokens, and ${unknown} is asked for`);
+      if (this.#changes.wholeVocabulary === true) {
+        const matrix = head.tied ? this.#description.embeddings.word : head.projection;
+        const chosen = this.#builder.add("choose-rows", [this.#weight(matrix, "matrix")], tokens);
+        return this.#builder.add("linear", [this.#picked(states), chosen]);
+      }
       const rows = this.#builder.weight(`rows ${tokens.join()}`, () => ({
         kind: "rows",
         weight: head.projection,
@@ -93,7 +112,9 @@ class Emitter {
       head.pooling === "mean"
         ? this.#builder.add("mean", [states, this.#builder.input("lengths")])
         : this.#picked(states);
-    for (const step of head.steps) {
+    const lastLinear = head.steps.findLastIndex((step) => step.kind === "linear");
+    for (const [place, step] of head.steps.entries()) {
+      if (place === lastLinear) current = this.#drop(current, "head");
       current =
         step.kind === "norm"
           ? this.#norm(current, step.norm, "head")
@@ -109,7 +130,10 @@ class Emitter {
   #states(): Value {
     const { embeddings, layers, finalNorm } = this.#description;
     let current = this.#embed(embeddings);
-    for (const layer of layers) current = this.#layer(current, layer);
+    for (const [place, layer] of layers.entries()) {
+      this.parts.push(this.#builder.length);
+      current = this.#layer(current, layer, place);
+    }
     return finalNorm === undefined ? current : this.#norm(current, finalNorm);
   }
 
@@ -127,19 +151,23 @@ class Emitter {
     if (scale !== undefined && scale !== 1) sum = builder.add("scale", [sum], [scale]);
     if (norm !== undefined) sum = this.#norm(sum, norm);
     if (zeroPadding) sum = builder.add("zero-padding", [sum, builder.input("lengths")]);
+    sum = this.#drop(sum, "embeddings");
     return projection === undefined ? sum : this.#linear(sum, projection);
   }
 
-  #layer(x: Value, { placement, attention, attentionNorm, feedForward, feedForwardNorm }: Layer): Value {
+  #layer(x: Value, layer: Layer, place: number): Value {
+    const { placement, attention, attentionNorm, feedForward, feedForwardNorm } = layer;
     const builder = this.#builder;
+    const attend = (from: Value): Value => this.#drop(this.#attend(from, attention), `attention ${place}`);
+    const feed = (from: Value): Value => this.#drop(this.#feed(from, feedForward), `feed-forward ${place}`);
     if (placement === "post") {
-      const attended = builder.add("add", [x, this.#attend(x, attention)]);
+      const attended = builder.add("add", [x, attend(x)]);
       const first = attentionNorm === undefined ? attended : this.#norm(attended, attentionNorm);
-      return this.#norm(builder.add("add", [first, this.#feed(first, feedForward)]), feedForwardNorm);
+      return this.#norm(builder.add("add", [first, feed(first)]), feedForwardNorm);
     }
     const normed = attentionNorm === undefined ? x : this.#norm(x, attentionNorm);
-    const first = builder.add("add", [x, this.#attend(normed, attention)]);
-    return builder.add("add", [first, this.#feed(this.#norm(first, feedForwardNorm), feedForward)]);
+    const first = builder.add("add", [x, attend(normed)]);
+    return builder.add("add", [first, feed(this.#norm(first, feedForwardNorm))]);
   }
 
   #feed(x: Value, { gate, up, down, activation }: FeedForward): Value {
@@ -248,7 +276,30 @@ class Emitter {
       this.#weight(weight, use),
       ...(bias === undefined ? [] : [this.#weight(bias, others)]),
     ];
-    return this.#builder.add("linear", inputs);
+    return this.#raise(x, weight, this.#builder.add("linear", inputs));
+  }
+
+  /** What a matrix gives, and what its low rank adds. */
+  #raise(x: Value, weight: Weight, y: Value): Value {
+    const lowRank = this.#changes.lowRankOf?.(weight);
+    if (lowRank === undefined) return y;
+    const builder = this.#builder;
+    const { a, b, scale } = lowRank;
+    const dropped = this.#drop(x, a.name, this.#changes.lowRankDropout);
+    const low = builder.add("linear", [dropped, this.#made(a, "other")]);
+    const added = builder.add("linear", [low, this.#made(b, "other")]);
+    return builder.add("add", [y, builder.add("scale", [added], [scale])]);
+  }
+
+  #drop(x: Value, name: string, chance = this.#changes.dropout ?? 0): Value {
+    if (chance === 0) return x;
+    const place = this.#dropouts.get(name) ?? this.#dropouts.size;
+    this.#dropouts.set(name, place);
+    return this.#builder.add("dropout", [x], [chance, place]);
+  }
+
+  #made(weight: MadeWeight, use: WeightUse): Value {
+    return this.#builder.weight(`made ${weight.name}`, () => ({ kind: "made", weight, use }));
   }
 
   #norm(x: Value, { kind, weight, bias, epsilon }: Norm, use: WeightUse = "other"): Value {
@@ -261,6 +312,8 @@ class Emitter {
   }
 
   #weight(weight: Weight, use: WeightUse = "other"): Value {
+    const instead = this.#changes.insteadOf?.(weight);
+    if (instead !== undefined) return this.#made(instead, use);
     return this.#builder.weight(weight, () => ({ kind: "model", weight, use }));
   }
 }

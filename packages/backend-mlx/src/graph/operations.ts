@@ -32,7 +32,9 @@ export type OperationName =
   | "expand"
   | "pick"
   | "mean"
-  | "zero-padding";
+  | "zero-padding"
+  | "dropout"
+  | "choose-rows";
 
 /**
  * What a program is made of: the operations that the addon's interpreter knows (native/shim/interpreter.cpp), in the order
@@ -85,6 +87,10 @@ export const operations: Readonly<Record<OperationName, Arity>> = {
   mean: { inputs: [2, 2], attributes: 0 },
   /** 0 behind a row's length. */
   "zero-padding": { inputs: [2, 2], attributes: 0 },
+  /** Some numbers become 0 where a batch has a seed, and nothing changes without; told how many of 1, and its own place. */
+  dropout: { inputs: [1, 1], attributes: 2 },
+  /** Rows of a table, by the numbers told. */
+  "choose-rows": { inputs: [1, 1], attributes: undefined },
 };
 
 export const operationNames: readonly OperationName[] = Object.keys(operations) as OperationName[];

@@ -30,6 +30,11 @@ export class ProgramBuilder<Weight> {
   readonly #made = new Map<string, Value>();
   readonly #known = new Map<unknown, Value>();
 
+  /** Steps so far. */
+  get length(): number {
+    return this.#steps.length;
+  }
+
   /** @param key of what it is the weight: the same key is the same weight. */
   weight(key: unknown, weight: () => Weight): Value {
     const known = this.#known.get(key);

@@ -32,12 +32,17 @@ export async function planWeights(
   const planner = new Planner(paths, options.folder);
   const planned = await Promise.all(
     weights.map(async (weight): Promise<AddonWeight> => {
-      const isHead = weight.kind === "rows" || (weight.kind === "model" && weight.use === "head");
+      const isHead =
+        weight.kind === "rows" || (weight.kind !== "constant" && "use" in weight && weight.use === "head");
       const target = isHead ? "float32" : options.compute;
       const usual = { target, plus: 0, bits: 0, group: 0, unfold: false } as const;
       if (weight.kind === "constant") {
         const { name, data } = weight;
         return { ...usual, name, tensors: [tensorOf(data, [data.length])], target: "stored" };
+      }
+      if (weight.kind === "made") {
+        const { name, shape, read } = weight.weight;
+        return { ...usual, name, tensors: [tensorOf(await read(), shape)] };
       }
       const { weight: source } = weight;
       const rows = weight.kind === "rows" ? weight.rows : undefined;

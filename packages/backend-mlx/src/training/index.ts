@@ -1,0 +1,14 @@
+// @crossrank/backend-mlx/training: MLX's models, trained.
+export type { Compute, Kept } from "../native.js";
+export { type Projection, projections } from "../weights/model-weights.js";
+export type { TensorPlace } from "../weights/tensor-places.js";
+export { MlxTrainingError } from "./errors.js";
+export {
+  openTraining,
+  type TrainedParameter,
+  type TrainingOptions,
+  type TrainingSession,
+  type TrainingTarget,
+} from "./open-training.js";
+export { type TrainedFacts, type TrainedParts, UntrainableError } from "./plan-training.js";
+export { createUniform } from "./uniform.js";
