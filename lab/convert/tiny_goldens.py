@@ -3,7 +3,8 @@
     python lab/convert/tiny_goldens.py            # needs torch and transformers, see lab/requirements.txt
     python lab/convert/tiny_goldens.py --check    # change nothing; exit 1 if a number moved
 
-Classifiers of decoders (last token), sliding windows, and MPNet. A weight's numbers come of its name, by `numbers`:
+Classifiers of decoders (last token), sliding windows, MPNet, and of Gemma 2 and 3 the answers, too (logits of some
+tokens behind a sequence). Attention is transformers' own ("eager"): its fused one leaves Gemma 2's caps out. A weight's numbers come of its name, by `numbers`:
 packages/convert/test/tiny-models.ts makes the same, so that no weight is stored. Logits are those of float64. The same
 with transformers 4.57.6 and 5.24.0, but for rounding, and for ModernBERT's layer_types, which 4.57.6 does not know.
 """
@@ -44,6 +45,27 @@ MODERNBERT = {
     "intermediate_size": 24,
     "max_position_embeddings": 64,
     "classifier_pooling": "mean",
+    "pad_token_id": 3,
+}
+GEMMA2 = {
+    "model_type": "gemma2",
+    **DECODER,
+    "num_hidden_layers": 3,
+    "head_dim": 8,
+    "query_pre_attn_scalar": 8,
+    "hidden_activation": "gelu_pytorch_tanh",
+    "rope_theta": 10000.0,
+    "pad_token_id": 3,
+}
+GEMMA3 = {
+    "model_type": "gemma3_text",
+    **DECODER,
+    "num_hidden_layers": 3,
+    "head_dim": 8,
+    "query_pre_attn_scalar": 8,
+    "hidden_activation": "gelu_pytorch_tanh",
+    "rope_theta": 1000000.0,
+    "rope_local_base_freq": 10000.0,
     "pad_token_id": 3,
 }
 MPNET = {
@@ -189,8 +211,62 @@ CASES = {
         2,
         PLAIN,
     ),
+    # Caps that bend: scores and logits here are below 5.
+    "gemma2-caps-and-window": (
+        {**GEMMA2, "sliding_window": 4, "attn_logit_softcapping": 0.5, "final_logit_softcapping": 2.0},
+        1,
+        PADDED,
+    ),
+    "gemma2-usual-caps": ({**GEMMA2, "num_key_value_heads": 4, "sliding_window": 5}, 2, PLAIN),
+    "gemma2-no-caps-by-layer-types": (
+        {
+            **GEMMA2,
+            "num_key_value_heads": 1,
+            "query_pre_attn_scalar": 20,
+            "attn_logit_softcapping": None,
+            "final_logit_softcapping": None,
+            "sliding_window": 3,
+            "layer_types": ["full_attention", "sliding_attention", "sliding_attention"],
+        },
+        1,
+        PLAIN,
+    ),
+    "gemma3-window": ({**GEMMA3, "sliding_window": 4, "sliding_window_pattern": 3}, 1, PADDED),
+    "gemma3-linear-positions": (
+        {
+            **GEMMA3,
+            "sliding_window": 3,
+            "max_position_embeddings": 512,
+            "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+            "layer_types": ["sliding_attention", "full_attention", "full_attention"],
+            "query_pre_attn_scalar": 30,
+        },
+        2,
+        LONG,
+    ),
+    "gemma3-bidirectional": (
+        {**GEMMA3, "sliding_window": 5, "use_bidirectional_attention": True, "num_key_value_heads": 1},
+        1,
+        PLAIN,
+    ),
     "mpnet-one-label": (MPNET, 1, LONG),
     "mpnet-two-labels": ({**MPNET, "relative_attention_num_buckets": 40}, 2, LONG),
+}
+
+# Of these the language model's own head, behind the last token: config, tokens, sequences.
+ANSWERS = {
+    "gemma2-answers": (
+        {**GEMMA2, "sliding_window": 4, "attn_logit_softcapping": 0.5, "final_logit_softcapping": 2.0},
+        [7, 12],
+        PLAIN,
+    ),
+    "gemma2-answers-usual": ({**GEMMA2, "sliding_window": 64}, [9, 4], PLAIN),
+    "gemma3-answers": (
+        {**GEMMA3, "sliding_window": 4, "layer_types": ["sliding_attention", "full_attention"] * 2, "num_hidden_layers": 4},
+        [7, 12],
+        PLAIN,
+    ),
+    "gemma3-answers-all-full": ({**GEMMA3, "sliding_window": 6, "layer_types": ["full_attention"] * 3}, [5, 30], PLAIN),
 }
 
 
@@ -232,7 +308,8 @@ class Bidirectional(torch.nn.Module):
         return transformers.modeling_outputs.SequenceClassifierOutput(logits=logits)
 
 
-def model_of(settings: dict, labels: int) -> torch.nn.Module:
+def model_of(settings: dict, labels: int | None) -> torch.nn.Module:
+    """A classifier, or without labels the language model."""
     given = dict(settings)
     kind = given.pop("model_type")
     if kind == "llama_bidirec":
@@ -243,17 +320,27 @@ def model_of(settings: dict, labels: int) -> torch.nn.Module:
         states = [model.model(torch.tensor([ids])).last_hidden_state[0, 0] for ids in ([5, 6, 7], [5, 6, 8])]
         assert (states[0] - states[1]).abs().max() > 0, "the first token does not see the last"
     else:
-        config = transformers.AutoConfig.for_model(kind, **given, num_labels=labels)
+        config = transformers.AutoConfig.for_model(kind, **given, **({} if labels is None else {"num_labels": labels}))
         config._attn_implementation = "eager"
-        model = transformers.AutoModelForSequenceClassification.from_config(config)
+        auto = transformers.AutoModelForCausalLM if labels is None else transformers.AutoModelForSequenceClassification
+        model = auto.from_config(config)
     tensors = {}
     for name, tensor in model.state_dict().items():
         values = numbers(name, tensor.numel()).reshape(tensor.shape)
         # A vector is a norm's or a bias: a norm's is about 1, but Gemma's, which adds the 1 itself.
-        is_norm = tensor.dim() == 1 and name.endswith("weight") and kind != "gemma"
+        is_norm = tensor.dim() == 1 and name.endswith("weight") and not kind.startswith("gemma")
         tensors[name] = values * 0.5 + 1 if is_norm else values
+    if labels is None:
+        # Tied to the embeddings, and in no file.
+        tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]
     model.load_state_dict(tensors)
     return model.eval()
+
+
+def answers_of(model: torch.nn.Module, tokens: list[int], ids: list[int]) -> list[float]:
+    with torch.no_grad():
+        logits = model.double()(torch.tensor([ids])).logits[0, -1]
+    return [round(logits[token].item(), 9) for token in tokens]
 
 
 def logits_of(model: torch.nn.Module, ids: list[int]) -> list[float]:
@@ -294,6 +381,16 @@ def main() -> None:
             "tensors": tensors,
             "sequences": sequences,
             "logits": logits,
+        }
+    for name, (settings, tokens, sequences) in ANSWERS.items():
+        model = model_of(settings, None)
+        shapes = {key: list(tensor.shape) for key, tensor in model.state_dict().items() if key != "lm_head.weight"}
+        cases[name] = {
+            "config": settings,
+            "tokens": tokens,
+            "tensors": shapes,
+            "sequences": sequences,
+            "logits": [answers_of(model, tokens, ids) for ids in sequences],
         }
     if check:
         before = json.loads(OUTPUT.read_text())["cases"]

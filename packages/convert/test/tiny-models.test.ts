@@ -18,14 +18,31 @@ import { describeModel } from "../src/source/describe-model.js";
 import { relativeBucket } from "../src/source/relative-bucket.js";
 import { describeWithConverter, backend as mnnBackend } from "./mnn-scene.js";
 import { zeros } from "./source-files.js";
-import { filesOfTiny, profileOfTiny, type TinyModel, tinyModel, tinyModels, worstOf } from "./tiny-models.js";
+import {
+  filesOfTiny,
+  profileOfTiny,
+  type TinyModel,
+  tinyLanguageModels,
+  tinyModel,
+  tinyModels,
+  worstOf,
+} from "./tiny-models.js";
 
-const ofEachKind = ["qwen3-padding", "mistral-window", "modernbert-window", "mpnet-one-label"].map(tinyModel);
+const ofEachKind = [
+  "qwen3-padding",
+  "mistral-window",
+  "modernbert-window",
+  "gemma2-caps-and-window",
+  "mpnet-one-label",
+].map(tinyModel);
 
-test.each(tinyModels)("$name: the reference gives transformers' logits", async (model) => {
-  // Norms and softmax of the goldens are computed in float32.
-  expect(await worstOf(model, sourceBackend(), filesOfTiny(model))).toBeLessThan(2e-6);
-});
+test.each([...tinyModels, ...tinyLanguageModels])(
+  "$name: the reference gives transformers' logits",
+  async (model) => {
+    // Norms and softmax of the goldens are computed in float32.
+    expect(await worstOf(model, sourceBackend(), filesOfTiny(model))).toBeLessThan(2e-6);
+  },
+);
 
 describe.each<OnnxTarget>(["onnxruntime", "plain"])("an ONNX graph for %s", (target) => {
   const models = sampleOf(target === "plain" ? ofEachKind : tinyModels, { name: target, every: 2 });

@@ -7,8 +7,10 @@ export interface TinyModel {
   readonly name: string;
   readonly config: Readonly<Record<string, unknown>>;
   readonly tensors: ReadonlyMap<string, StoredTensor>;
+  /** Of a language model: the tokens whose logits behind each sequence are known. */
+  readonly tokens?: readonly number[];
   readonly sequences: readonly (readonly number[])[];
-  /** A row of classes a sequence. */
+  /** A row of classes a sequence, or of a language model's answers. */
   readonly logits: readonly (readonly number[])[];
 }
 
@@ -24,8 +26,7 @@ function numbersOfName(name: string, count: number): Float32Array {
   });
 }
 
-/** Every model of the script. */
-export const tinyModels: readonly TinyModel[] = Object.entries(goldens.cases).map(([name, given]) => ({
+const all: readonly TinyModel[] = Object.entries(goldens.cases).map(([name, given]) => ({
   ...given,
   name,
   tensors: new Map(
@@ -34,15 +35,22 @@ export const tinyModels: readonly TinyModel[] = Object.entries(goldens.cases).ma
         tensor,
         shape.reduce((product, size) => product * size, 1),
       );
-      const isNorm = shape.length === 1 && tensor.endsWith("weight") && given.config.model_type !== "gemma";
+      const isNorm =
+        shape.length === 1 && tensor.endsWith("weight") && !given.config.model_type.startsWith("gemma");
       return [tensor, floatTensor(shape, isNorm ? numbers.map((value) => value * 0.5 + 1) : numbers)];
     }),
   ),
 }));
 
+/** Every classifier of the script. */
+export const tinyModels: readonly TinyModel[] = all.filter(({ tokens }) => tokens === undefined);
+
+/** Every language model of the script. */
+export const tinyLanguageModels: readonly TinyModel[] = all.filter(({ tokens }) => tokens !== undefined);
+
 /** @throws {Error} for a name that the script does not have. */
 export function tinyModel(name: string): TinyModel {
-  const found = tinyModels.find((model) => model.name === name);
+  const found = all.find((model) => model.name === name);
   if (found === undefined) throw new Error(`no tiny model ${name}`);
   return found;
 }
@@ -73,17 +81,19 @@ export function filesOfTiny(
   };
 }
 
-export function profileOfTiny({ config }: TinyModel): ModelProfile {
+export function profileOfTiny({ config, tokens }: TinyModel): ModelProfile {
   const classes = Number(config["num_labels"]);
   const head: Head =
-    classes === 1
-      ? { kind: "logit" }
-      : classes === 2
-        ? { kind: "two-class", positive: 1 }
-        : { kind: "class", positive: 0, classes };
+    tokens !== undefined
+      ? { kind: "answer-tokens", positive: tokens[0] as number, negative: tokens[1] as number }
+      : classes === 1
+        ? { kind: "logit" }
+        : classes === 2
+          ? { kind: "two-class", positive: 1 }
+          : { kind: "class", positive: 0, classes };
   return {
     specificationVersion: "1",
-    family: "cross-encoder",
+    family: tokens === undefined ? "cross-encoder" : "causal-lm",
     architecture: String(config["model_type"]),
     pairTemplate: [
       { text: "query", segment: 0 },
@@ -125,7 +135,9 @@ export async function worstOf(
   files: ModelFiles,
 ): Promise<number> {
   const profile = profileOfTiny({ sequences, logits, ...model });
-  const session = await backend.load({ files, profile, output: { kinds: ["class-logits"] } } as never);
+  const { tokens } = model;
+  const output = tokens === undefined ? { kinds: ["class-logits"] } : { kinds: ["token-logits"], tokens };
+  const session = await backend.load({ files, profile, output } as never);
   try {
     const together = await run(session, batchOf(sequences, profile.paddingId));
     let worst = 0;

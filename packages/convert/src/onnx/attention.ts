@@ -23,7 +23,7 @@ interface Place {
  */
 export function attend(place: Place): string {
   const { emitter, attention, keepsFirst } = place;
-  if (!emitter.microsoft || !evenHeads(attention)) return explicit(place);
+  if (!emitter.microsoft || !evenHeads(attention) || attention.cap !== undefined) return explicit(place);
   switch (attention.positions.kind) {
     case "bucketed":
       return fused(place);
@@ -151,6 +151,11 @@ function explicit({ emitter, sequence, attention, x, keepsFirst, name }: Place):
     });
     if (relative !== undefined) scores = graph.node("Add", [scores, relative], `${name}.scores.placed`);
   }
+  if (attention.cap !== undefined) {
+    const shares = graph.node("Mul", [scores, emitter.number(1 / attention.cap)], `${name}.scores.shares`);
+    const bent = graph.node("Tanh", [shares], `${name}.scores.bent`);
+    scores = graph.node("Mul", [bent, emitter.number(attention.cap)], `${name}.scores.capped`);
+  }
   const ofPlaces = sequence.placeMask(attention.causal, attention.reach, keepsFirst);
   const placeMask = withBuckets(emitter, sequence, attention, ofPlaces, keepsFirst);
   // The smaller masks first, once for all layers of a kind.
@@ -198,7 +203,11 @@ function angles(
   headSize: number,
 ): { readonly cos: string; readonly sin: string } {
   const { graph } = emitter;
-  const name = positions.kind === "rotary" ? `rotary.${positions.theta}` : "rotary.scaled";
+  // Layers of one model may have several, such as Gemma 3's with and without a window.
+  const name =
+    positions.kind === "rotary"
+      ? `rotary.${positions.theta}`
+      : sequence.alias("rotary.scaled", positions.frequencies.join());
   const angle = sequence.shared(name, () => {
     const frequencies =
       positions.kind === "scaled-rotary"

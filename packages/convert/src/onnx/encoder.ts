@@ -104,23 +104,26 @@ interface LayerPlace {
 
 function layerOf({ emitter, sequence, layer, keepsFirst, name }: LayerPlace, x: string): string {
   const { graph } = emitter;
-  const { attention, attentionNorm, feedForwardNorm, placement } = layer;
+  const { attention, attentionNorm, attentionAfter, feedForwardNorm, feedForwardAfter, placement } = layer;
   const normed =
-    placement === "pre" && attentionNorm !== undefined
+    placement !== "post" && attentionNorm !== undefined
       ? emitter.norm(x, attentionNorm, `${name}.attention.norm`)
       : x;
   const mixed = attend({ emitter, sequence, attention, x: normed, keepsFirst, name: `${name}.attention` });
   const residual = keepsFirst ? firstOf(emitter, sequence, x) : x;
-  const attended = emitter.linear(mixed, attention.output, `${name}.attention.output`);
+  let attended = emitter.linear(mixed, attention.output, `${name}.attention.output`);
+  if (attentionAfter !== undefined)
+    attended = emitter.norm(attended, attentionAfter, `${name}.attention.after`);
   let hidden = graph.node("Add", [attended, residual], `${name}.attention.sum`);
   if (placement === "post" && attentionNorm !== undefined) {
     hidden = emitter.norm(hidden, attentionNorm, `${name}.attention.norm`);
   }
   const input =
-    placement === "pre" ? emitter.norm(hidden, feedForwardNorm, `${name}.feedForward.norm`) : hidden;
-  const fed = feedForward(emitter, layer, input, `${name}.feedForward`);
+    placement === "post" ? hidden : emitter.norm(hidden, feedForwardNorm, `${name}.feedForward.norm`);
+  let fed = feedForward(emitter, layer, input, `${name}.feedForward`);
+  if (feedForwardAfter !== undefined) fed = emitter.norm(fed, feedForwardAfter, `${name}.feedForward.after`);
   const sum = graph.node("Add", [fed, hidden], `${name}.sum`);
-  return placement === "pre" ? sum : emitter.norm(sum, feedForwardNorm, `${name}.feedForward.norm`);
+  return placement === "post" ? emitter.norm(sum, feedForwardNorm, `${name}.feedForward.norm`) : sum;
 }
 
 function feedForward(

@@ -10,6 +10,7 @@ const hidden = -10_000;
 export class Sequence {
   readonly #emitter: Emitter;
   readonly #made = new Map<string, string>();
+  readonly #aliases = new Map<string, string[]>();
 
   constructor(emitter: Emitter) {
     this.#emitter = emitter;
@@ -97,6 +98,14 @@ export class Sequence {
   /** Any further value that all layers share. */
   shared(name: string, make: () => string): string {
     return this.#once(`shared.${name}`, make);
+  }
+
+  /** A short name for a long key: the prefix for the first one, and numbered from the second on. */
+  alias(prefix: string, key: string): string {
+    const known = this.#aliases.get(prefix) ?? [];
+    this.#aliases.set(prefix, known);
+    const index = known.includes(key) ? known.indexOf(key) : known.push(key) - 1;
+    return index === 0 ? prefix : `${prefix}.${index + 1}`;
   }
 
   get #graph(): Emitter["graph"] {

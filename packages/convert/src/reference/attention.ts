@@ -66,7 +66,7 @@ function attendHead(
   context: Vectors,
   { start, length, attended = length }: Span,
   head: number,
-  { heads, keyValueHeads, headSize, scale, causal, reach = length }: Attention,
+  { heads, keyValueHeads, headSize, scale, cap, causal, reach = length }: Attention,
   bias: Bias | undefined,
 ): void {
   const column = head * headSize;
@@ -93,6 +93,11 @@ function attendHead(
           const keyAt = (start + low + j) * key.width + shared;
           row[j] = (row[j] as number) + bias(query, key, queryAt, keyAt, column, i - low - j);
         }
+      }
+      if (cap !== undefined) {
+        // The products are scaled behind this.
+        const largest = cap / scale;
+        for (let j = first; j <= last; j += 1) row[j] = largest * Math.tanh((row[j] as number) / largest);
       }
       softmax(row, first, last, scale);
     }

@@ -110,7 +110,7 @@ async function applyLayer(
   relative: Vectors | undefined,
   pace: Pace,
 ): Promise<void> {
-  const { attention, attentionNorm, feedForward, feedForwardNorm } = layer;
+  const { attention, attentionNorm, attentionAfter, feedForward, feedForwardNorm, feedForwardAfter } = layer;
   if (layer.placement === "post") {
     add(states, await attend(states, spans, attention, relative, pace));
     if (attentionNorm !== undefined) await normalise(states, attentionNorm);
@@ -120,10 +120,14 @@ async function applyLayer(
   }
   const first = copy(states);
   if (attentionNorm !== undefined) await normalise(first, attentionNorm);
-  add(states, await attend(first, spans, attention, relative, pace));
+  const attended = await attend(first, spans, attention, relative, pace);
+  if (attentionAfter !== undefined) await normalise(attended, attentionAfter);
+  add(states, attended);
   const second = copy(states);
   await normalise(second, feedForwardNorm);
-  add(states, await feed(second, feedForward, pace));
+  const fed = await feed(second, feedForward, pace);
+  if (feedForwardAfter !== undefined) await normalise(fed, feedForwardAfter);
+  add(states, fed);
 }
 
 async function feed(x: Vectors, { gate, up, down, activation }: FeedForward, pace: Pace): Promise<Vectors> {
@@ -184,7 +188,7 @@ async function applyStep(step: HeadStep, x: Vectors, pace: Pace): Promise<Vector
  * @throws as {@link forward}.
  */
 export async function answer(
-  { projection }: Extract<ModelDescription["head"], { kind: "vocabulary" }>,
+  { projection, cap }: Extract<ModelDescription["head"], { kind: "vocabulary" }>,
   tokens: readonly number[],
   { states, spans }: HiddenStates,
 ): Promise<Vectors> {
@@ -196,7 +200,7 @@ export async function answer(
       const last = (start + length - 1) * width;
       let sum = 0;
       for (let i = 0; i < width; i += 1) sum += (states.data[last + i] as number) * (row[i] as number);
-      logits.data[index * tokens.length + column] = sum;
+      logits.data[index * tokens.length + column] = cap === undefined ? sum : cap * Math.tanh(sum / cap);
     }
   }
   return logits;

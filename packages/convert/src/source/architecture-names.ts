@@ -15,6 +15,8 @@ export const architectureNames = {
   qwen3: "Qwen3",
   qwen2: "Qwen2",
   gemma: "Gemma",
+  gemma2: "Gemma 2",
+  gemma3_text: "Gemma 3",
   llama: "Llama",
   llama_bidirec: "Llama without a causal mask",
   mistral: "Mistral",

@@ -35,19 +35,49 @@ interface Kind {
   readonly tied: boolean;
   /**
    * Which layers have a window: `all`, where `sliding_window` is not null, or as `use_sliding_window`,
-   * `max_window_layers` and `layer_types` say. Undefined: none.
+   * `max_window_layers` and `layer_types` say; or all but the last of so many, where `layer_types` says nothing else.
+   * Undefined: none.
    */
-  readonly windows?: "all" | "setting";
+  readonly windows?: "all" | "setting" | { readonly period: number };
   /** `pad_token_id` where config.json does not say. */
   readonly padding?: number;
   /** Every token sees every other, and a classifier reads the mean of all of them. */
   readonly isBidirectional?: boolean;
+  /** Norms in front of attention and feed-forward and behind them, and attention scaled by `query_pre_attn_scalar`. */
+  readonly isAround?: boolean;
+  /** What attention's scores and the vocabulary's logits are capped with where config.json does not say. */
+  readonly caps?: { readonly attention: number; readonly logits: number };
+  /** Rotary bases of layers that see everything and of those with a window, where config.json does not say. */
+  readonly bases?: { readonly full: number; readonly window: number };
+  /** `num_key_value_heads` where config.json does not say; undefined: as many as heads. */
+  readonly keyValueHeads?: number;
+  /** `use_bidirectional_attention` is known: the window then lies half to each side. */
+  readonly mayBeBidirectional?: boolean;
 }
+
+const gemmaLike = { bias: "setting", headSize: 256, isGemma: true, tied: true, padding: 0 } as const;
 
 const kinds: Readonly<Record<string, Kind>> = {
   qwen3: { bias: "setting", headNorms: true, headSize: 128, isGemma: false, tied: false, windows: "setting" },
   qwen2: { bias: "query-key-value", headNorms: false, isGemma: false, tied: false, windows: "setting" },
-  gemma: { bias: "setting", headNorms: false, headSize: 256, isGemma: true, tied: true, padding: 0 },
+  gemma: { ...gemmaLike, headNorms: false },
+  gemma2: {
+    ...gemmaLike,
+    headNorms: false,
+    isAround: true,
+    windows: { period: 2 },
+    caps: { attention: 50, logits: 30 },
+    keyValueHeads: 4,
+  },
+  gemma3_text: {
+    ...gemmaLike,
+    headNorms: true,
+    isAround: true,
+    windows: { period: 6 },
+    bases: { full: 1_000_000, window: 10_000 },
+    keyValueHeads: 4,
+    mayBeBidirectional: true,
+  },
   llama: { bias: "setting", headNorms: false, isGemma: false, tied: false },
   // NVIDIA's, of code of its own (NeMo AutoModel, `components/models/llama_bidirectional/model.py` at 04fb006).
   llama_bidirec: { bias: "setting", headNorms: false, isGemma: false, tied: false, isBidirectional: true },
@@ -66,7 +96,8 @@ interface Settings {
   readonly hidden_act?: ActivationName | undefined;
   readonly hidden_activation?: ActivationName | undefined;
   readonly rms_norm_eps: number;
-  readonly rope_theta: number;
+  readonly rope_theta?: number | undefined;
+  readonly rope_local_base_freq?: number | undefined;
   readonly attention_bias: boolean;
   readonly tie_word_embeddings?: boolean | undefined;
   readonly sliding_window?: number | undefined;
@@ -74,7 +105,16 @@ interface Settings {
   readonly max_window_layers: number;
   readonly layer_types?: readonly LayerType[] | undefined;
   readonly pad_token_id?: number | undefined;
+  readonly sliding_window_pattern?: number | undefined;
+  readonly _sliding_window_pattern?: number | undefined;
+  readonly query_pre_attn_scalar: number;
+  readonly attn_logit_softcapping?: number | undefined;
+  readonly final_logit_softcapping?: number | undefined;
+  readonly use_bidirectional_attention: boolean;
 }
+
+/** What scores are capped with. */
+const cap = z.number().check(z.gte(1e-3), z.lte(1e6));
 
 const schema: z.ZodMiniType<Settings> = z.object({
   vocab_size: size,
@@ -88,7 +128,8 @@ const schema: z.ZodMiniType<Settings> = z.object({
   hidden_act: z.optional(activationName),
   hidden_activation: z.optional(activationName),
   rms_norm_eps: z._default(epsilon, 1e-6),
-  rope_theta: z._default(rotaryBase, 10_000),
+  rope_theta: z.optional(rotaryBase),
+  rope_local_base_freq: z.optional(rotaryBase),
   attention_bias: z._default(z.boolean(), false),
   tie_word_embeddings: z.optional(z.boolean()),
   sliding_window: z.optional(size),
@@ -96,21 +137,28 @@ const schema: z.ZodMiniType<Settings> = z.object({
   max_window_layers: z._default(z.int().check(z.nonnegative(), z.maximum(2 ** 24)), 28),
   layer_types: z.optional(z.array(z.enum(layerTypes))),
   pad_token_id: z.optional(tokenId),
+  sliding_window_pattern: z.optional(size),
+  _sliding_window_pattern: z.optional(size),
+  query_pre_attn_scalar: z._default(z.number().check(z.gte(1e-3), z.lte(1e6)), 256),
+  attn_logit_softcapping: z.optional(cap),
+  final_logit_softcapping: z.optional(cap),
+  use_bidirectional_attention: z._default(z.boolean(), false),
   mlp_bias: only(false),
-  use_bidirectional_attention: only(false),
   use_mrope: only(false),
 });
 
 /**
  * Decoders: pre-norm layers with RMS norms, grouped-query attention with rotary positions, a gated feed-forward, and
- * logits over the vocabulary (transformers 5.23: `models/{qwen3,qwen2,gemma,llama,mistral}/modeling_*.py`).
+ * logits over the vocabulary (transformers 5.23: `models/{qwen3,qwen2,gemma,llama,mistral}/modeling_*.py`,
+ * 5.24: `models/{gemma2,gemma3}/modeling_*.py`). Gemma 2's caps are those of its own code ("eager" attention): torch's
+ * fused attention, which transformers takes by itself, leaves that of the scores out.
  */
 export async function describeDecoder(source: Source): Promise<ModelDescription> {
   const { model, profile, weights } = source;
   const kind = kinds[String(source.config["model_type"])] as Kind;
   const config = readSettings(source, schema);
-  requireCausality(source, kind);
-  const reaches = reachesOf(source, kind, config);
+  requireCausality(source, kind, config);
+  const places = placesOf(source, kind, config);
   const { hidden_size: hidden, vocab_size: vocabulary } = config;
   const prefix = findPrefix(source, "model.", "embed_tokens.weight");
   const word = `${prefix}embed_tokens.weight`;
@@ -126,16 +174,21 @@ export async function describeDecoder(source: Source): Promise<ModelDescription>
       // torch multiplies by it in the precision that the model runs in: float32 here, whatever the file holds.
       ...(kind.isGemma ? { scale: Math.fround(Math.sqrt(hidden)) } : {}),
     },
-    layers: reaches.map((reach, index) => layer(source, kind, config, `${prefix}layers.${index}`, reach)),
+    layers: places.map((place, index) => layer(source, kind, config, `${prefix}layers.${index}`, place)),
     finalNorm: norm(source, kind, config, `${prefix}norm`),
     head: await head(source, kind, config, word),
   };
 }
 
 /** `is_causal` is what transformers' masks go by; NVIDIA's code sets it, and files saved by it may hold it. */
-function requireCausality(source: Source, { isBidirectional = false }: Kind): void {
+function requireCausality(source: Source, kind: Kind, config: Settings): void {
+  if (config.use_bidirectional_attention && kind.mayBeBidirectional !== true)
+    throw unsupported(
+      source,
+      `config.json has use_bidirectional_attention true, which is not supported of ${String(source.config["model_type"])}`,
+    );
   const { is_causal: causal } = source.config;
-  if (causal === undefined || causal === !isBidirectional) return;
+  if (causal === undefined || causal === !isBidirectional(kind, config)) return;
   throw unsupported(
     source,
     `config.json has is_causal ${shortened(JSON.stringify(causal) ?? "")}, which is not supported of ${String(source.config["model_type"])}`,
@@ -145,34 +198,63 @@ function requireCausality(source: Source, { isBidirectional = false }: Kind): vo
 /** A decoder's window where config.json names none, and does not say null (`configuration_{mistral,qwen2,qwen3}.py`). */
 const usualWindow = 4096;
 
+/** What a layer's tokens see. */
+interface LayerPlaces {
+  readonly type: LayerType;
+  /** How many places away; undefined where that is all. */
+  readonly reach: number | undefined;
+}
+
 /**
- * How many places back each layer's tokens see; undefined where that is all. A window counts the token itself
- * (`masking_utils.py`, sliding_window_overlay), and of places that are all in reach nothing is said.
+ * What each layer's tokens see. A window counts the token itself (`masking_utils.py`, sliding_window_overlay); where
+ * tokens see both sides, half of it lies on each (`configuration_gemma3.py`, __post_init__). Of places that are all in
+ * reach nothing is said.
  */
-function reachesOf(source: Source, kind: Kind, config: Settings): readonly (number | undefined)[] {
+function placesOf(source: Source, kind: Kind, config: Settings): readonly LayerPlaces[] {
   const { num_hidden_layers: layers, layer_types: given, max_window_layers: first } = config;
+  const { windows } = kind;
   const named = config.sliding_window ?? (source.nulls.has("sliding_window") ? undefined : usualWindow);
-  const isUsed = kind.windows === "all" || (kind.windows === "setting" && config.use_sliding_window);
+  const isUsed =
+    windows === "all" || typeof windows === "object" || (windows === "setting" && config.use_sliding_window);
   const window = isUsed ? named : undefined;
-  const types = layerTypesOf(source, layers, given, (index) =>
-    window !== undefined && (kind.windows === "all" || index >= first)
+  const period =
+    typeof windows === "object" && kind.bases !== undefined
+      ? (config.sliding_window_pattern ?? config._sliding_window_pattern ?? windows.period)
+      : typeof windows === "object"
+        ? windows.period
+        : undefined;
+  const types = layerTypesOf(source, layers, given, (index) => {
+    if (period !== undefined) return (index + 1) % period === 0 ? "full_attention" : "sliding_attention";
+    return window !== undefined && (windows === "all" || index >= first)
       ? "sliding_attention"
-      : "full_attention",
-  );
+      : "full_attention";
+  });
   const type = String(source.config["model_type"]);
   if (window === undefined && types.includes("sliding_attention"))
     throw unsupported(
       source,
       `config.json has layer_types sliding_attention, and ${type} has no window by it`,
     );
-  const reach = window === undefined || window >= config.max_position_embeddings ? undefined : window - 1;
+  const reach =
+    window === undefined || window >= config.max_position_embeddings
+      ? undefined
+      : isBidirectional(kind, config)
+        ? Math.floor(window / 2)
+        : window - 1;
   // Mistral's code passes layer_types over.
-  if (kind.windows === "all" && reach !== undefined && types.includes("full_attention"))
+  if (windows === "all" && reach !== undefined && types.includes("full_attention"))
     throw unsupported(
       source,
       `config.json has layer_types full_attention, and ${type} has its window in all layers`,
     );
-  return types.map((layerType) => (layerType === "sliding_attention" ? reach : undefined));
+  return types.map((layerType) => ({
+    type: layerType,
+    reach: layerType === "sliding_attention" ? reach : undefined,
+  }));
+}
+
+function isBidirectional(kind: Kind, config: Settings): boolean {
+  return kind.isBidirectional === true || config.use_bidirectional_attention;
 }
 
 function norm(source: Source, kind: Kind, config: Settings, name: string, width = config.hidden_size): Norm {
@@ -180,9 +262,10 @@ function norm(source: Source, kind: Kind, config: Settings, name: string, width 
   return kind.isGemma ? { ...plain, weight: plusOne(plain.weight) } : plain;
 }
 
-function layer(source: Source, kind: Kind, config: Settings, name: string, reach: number | undefined): Layer {
+function layer(source: Source, kind: Kind, config: Settings, name: string, place: LayerPlaces): Layer {
   const { hidden_size: hidden, num_attention_heads: heads, intermediate_size: inner } = config;
-  const keyValueHeads = config.num_key_value_heads ?? heads;
+  const { reach } = place;
+  const keyValueHeads = config.num_key_value_heads ?? kind.keyValueHeads ?? heads;
   if (heads % keyValueHeads !== 0)
     throw unsupported(source, `config.json has ${heads} heads for ${keyValueHeads} num_key_value_heads`);
   const headSize = config.head_dim ?? kind.headSize ?? headSizeOf(source, hidden, heads);
@@ -191,8 +274,10 @@ function layer(source: Source, kind: Kind, config: Settings, name: string, reach
   const projection = (part: string, count: number): Linear =>
     linear(source, `${name}.self_attn.${part}`, count * headSize, hidden, isBiased);
   const headNorm = (part: string): Norm => norm(source, kind, config, `${name}.self_attn.${part}`, headSize);
+  const isAround = kind.isAround === true;
+  const cap = capOf(source, kind, config, "attention");
   return {
-    placement: "pre",
+    placement: isAround ? "around" : "pre",
     attention: {
       heads,
       keyValueHeads,
@@ -208,9 +293,10 @@ function layer(source: Source, kind: Kind, config: Settings, name: string, reach
         kind.bias === "setting" && config.attention_bias,
       ),
       ...(kind.headNorms ? { queryNorm: headNorm("q_norm"), keyNorm: headNorm("k_norm") } : {}),
-      scale: 1 / Math.sqrt(headSize),
-      positions: positionsOf(source, config, headSize),
-      causal: kind.isBidirectional !== true,
+      scale: 1 / Math.sqrt(isAround ? config.query_pre_attn_scalar : headSize),
+      ...(cap === undefined ? {} : { cap }),
+      positions: positionsOf(source, kind, config, headSize, place.type),
+      causal: !isBidirectional(kind, config),
       ...(reach === undefined ? {} : { reach }),
     },
     attentionNorm: norm(source, kind, config, `${name}.input_layernorm`),
@@ -220,14 +306,66 @@ function layer(source: Source, kind: Kind, config: Settings, name: string, reach
       down: linear(source, `${name}.mlp.down_proj`, hidden, inner, false),
       activation: activationOf(source, kind, config),
     },
-    feedForwardNorm: norm(source, kind, config, `${name}.post_attention_layernorm`),
+    ...(isAround
+      ? {
+          attentionAfter: norm(source, kind, config, `${name}.post_attention_layernorm`),
+          feedForwardNorm: norm(source, kind, config, `${name}.pre_feedforward_layernorm`),
+          feedForwardAfter: norm(source, kind, config, `${name}.post_feedforward_layernorm`),
+        }
+      : { feedForwardNorm: norm(source, kind, config, `${name}.post_attention_layernorm`) }),
   };
 }
 
-/** transformers 4 has `rope_scaling` beside `rope_theta`, transformers 5 both in `rope_parameters`. */
-function positionsOf(source: Source, config: Settings, headSize: number): ReturnType<typeof rotaryPositions> {
+/**
+ * What config.json says, or the class where it says nothing. Gemma 3 has no caps; one that a file names is read by its
+ * code of the logits and not of the scores, and is refused.
+ */
+function capOf(
+  source: Source,
+  { caps }: Kind,
+  config: Settings,
+  what: "attention" | "logits",
+): number | undefined {
+  const name = what === "attention" ? "attn_logit_softcapping" : "final_logit_softcapping";
+  const given = config[name];
+  if (caps !== undefined) return given ?? (source.nulls.has(name) ? undefined : caps[what]);
+  if (given === undefined) return undefined;
+  throw unsupported(
+    source,
+    `config.json has ${name} ${given}, which is not known of ${String(source.config["model_type"])}`,
+  );
+}
+
+/**
+ * transformers 4 has `rope_scaling` beside `rope_theta`, transformers 5 both in `rope_parameters`; for Gemma 3, whose
+ * layers with a window have a base of their own, by the type of the layer.
+ */
+function positionsOf(
+  source: Source,
+  { bases }: Kind,
+  config: Settings,
+  headSize: number,
+  type: LayerType,
+): ReturnType<typeof rotaryPositions> {
   plainTheta(source, "partial_rotary_factor", pick(source, "partial_rotary_factor"));
-  return rotaryPositions(source, config.rope_theta, headSize);
+  if (bases === undefined) return rotaryPositions(source, config.rope_theta ?? 10_000, headSize);
+  const { rope_parameters: later } = source.config;
+  const ofTypes = typeof later === "object" && later !== null ? later : {};
+  const unknown = Object.keys(ofTypes).find((name) => !(layerTypes as readonly string[]).includes(name));
+  if (unknown !== undefined)
+    throw unsupported(
+      source,
+      `config.json has rope_parameters ${shortened(JSON.stringify(unknown))}, and ${layerTypes.join(", ")} are known`,
+    );
+  const scaled = type === "full_attention" ? [["rope_scaling", source.config["rope_scaling"]] as const] : [];
+  const theta =
+    type === "full_attention"
+      ? (config.rope_theta ?? bases.full)
+      : (config.rope_local_base_freq ?? bases.window);
+  return rotaryPositions(source, theta, headSize, [
+    ...scaled,
+    [`rope_parameters ${type}`, Reflect.get(ofTypes, type)],
+  ]);
 }
 
 function pick({ config }: Source, name: string): Record<string, unknown> | undefined {
@@ -257,8 +395,15 @@ async function head(source: Source, kind: Kind, config: Settings, word: string):
   if (profile.head.kind !== "answer-tokens") return { kind: "none" };
   const own = "lm_head.weight";
   const isTied = config.tie_word_embeddings ?? kind.tied;
+  const cap = capOf(source, kind, config, "logits");
+  const capped = cap === undefined ? {} : { cap };
   if (!isTied)
-    return { kind: "vocabulary", projection: weights.take(own, [vocabulary, hidden]), tied: false };
+    return {
+      kind: "vocabulary",
+      projection: weights.take(own, [vocabulary, hidden]),
+      tied: false,
+      ...capped,
+    };
   const projection = weights.take(word, [vocabulary, hidden]);
   const copy = weights.takeOptional(own, [vocabulary, hidden]);
   // transformers 4 takes the embeddings, transformers 5 the other table if it differs: only a copy is unambiguous.
@@ -274,7 +419,7 @@ async function head(source: Source, kind: Kind, config: Settings, word: string):
         "on transformers' version",
     );
   }
-  return { kind: "vocabulary", projection, tied: true };
+  return { kind: "vocabulary", projection, tied: true, ...capped };
 }
 
 /**

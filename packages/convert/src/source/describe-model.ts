@@ -91,6 +91,17 @@ const architectures: Readonly<Record<ArchitectureName, Architecture>> = {
   qwen3: { ...decoder, windows: windowsOfQwen },
   qwen2: { ...decoder, windows: windowsOfQwen },
   gemma: decoder,
+  gemma2: { ...decoder, windows: ["sliding_window", "layer_types"] },
+  gemma3_text: {
+    ...decoder,
+    windows: [
+      "sliding_window",
+      "layer_types",
+      "sliding_window_pattern",
+      "_sliding_window_pattern",
+      "rope_local_base_freq",
+    ],
+  },
   llama: decoder,
   llama_bidirec: decoder,
   mistral: { ...decoder, windows: ["sliding_window", "layer_types"] },

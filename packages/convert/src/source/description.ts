@@ -65,17 +65,22 @@ export type Activation = "identity" | "gelu" | "gelu-tanh" | "silu" | "relu" | "
 
 /**
  * `post`: x = norm(x + f(x)), as BERT. `pre`: x = x + f(norm(x)), as ModernBERT and the decoders; without
- * `attentionNorm` the first layer's attention takes x itself.
+ * `attentionNorm` the first layer's attention takes x itself. `around`: x = x + after(f(norm(x))), as Gemma 2 and 3,
+ * and all four norms are there.
  */
 export interface Layer {
-  readonly placement: "pre" | "post";
+  readonly placement: "pre" | "post" | "around";
   readonly attention: Attention;
   readonly attentionNorm?: Norm | undefined;
+  /** Of `around` alone: over what attention gives, before it is added. */
+  readonly attentionAfter?: Norm | undefined;
   readonly feedForward: FeedForward;
   readonly feedForwardNorm: Norm;
+  /** Of `around` alone: over what the feed-forward gives. */
+  readonly feedForwardAfter?: Norm | undefined;
 }
 
-/** softmax(q kᵀ · scale + positions + mask) v, then `output`. */
+/** softmax(capped(q kᵀ · scale + positions) + mask) v, then `output`. */
 export interface Attention {
   readonly heads: number;
   /** Fewer than `heads` where several query heads share one (grouped-query attention). */
@@ -92,6 +97,8 @@ export interface Attention {
   readonly keyNorm?: Norm | undefined;
   /** 1/√headSize, or DeBERTa's 1/√(3 · headSize). */
   readonly scale: number;
+  /** Gemma 2: scores become cap · tanh(scores / cap) before the mask. Undefined: they stay. */
+  readonly cap?: number | undefined;
   readonly positions: AttentionPositions;
   /** A token sees itself and earlier ones alone. */
   readonly causal: boolean;
@@ -158,7 +165,13 @@ export type OutputHead =
       readonly classes: number;
     }
   /** Causal language model: (vocabulary, hidden), the embedding table itself where they are tied. */
-  | { readonly kind: "vocabulary"; readonly projection: Weight; readonly tied: boolean };
+  | {
+      readonly kind: "vocabulary";
+      readonly projection: Weight;
+      readonly tied: boolean;
+      /** Gemma 2: logits are cap · tanh(logits / cap). Undefined: they stay. */
+      readonly cap?: number | undefined;
+    };
 
 export type HeadStep =
   | { readonly kind: "linear"; readonly linear: Linear; readonly activation: Activation }

@@ -51,11 +51,19 @@ const scalings = z.discriminatedUnion("rope_type", [
  * with both (transformers 5). Scaled ones are those of `linear` and `llama3`, computed in float32 as transformers 5.24.0
  * does (`modeling_rope_utils.py`).
  *
+ * @param settings where config.json may say it, with what it says there.
  * @throws {UnsupportedConversionError} for other scalings.
  */
-export function rotaryPositions(source: Source, theta: number, headSize: number): RotaryPositions {
-  for (const where of ["rope_scaling", "rope_parameters"] as const) {
-    const given: unknown = source.config[where];
+export function rotaryPositions(
+  source: Source,
+  theta: number,
+  headSize: number,
+  settings: readonly (readonly [where: string, given: unknown])[] = [
+    ["rope_scaling", source.config["rope_scaling"]],
+    ["rope_parameters", source.config["rope_parameters"]],
+  ],
+): RotaryPositions {
+  for (const [where, given] of settings) {
     const named =
       typeof given === "object" && given !== null
         ? {
@@ -78,13 +86,8 @@ export function rotaryPositions(source: Source, theta: number, headSize: number)
     );
     return { kind: "scaled-rotary", frequencies };
   }
-  return {
-    kind: "rotary",
-    theta:
-      plainTheta(source, "rope_scaling", source.config["rope_scaling"]) ??
-      plainTheta(source, "rope_parameters", source.config["rope_parameters"]) ??
-      theta,
-  };
+  const plain = settings.map(([where, given]) => plainTheta(source, where, given));
+  return { kind: "rotary", theta: plain.find((found) => found !== undefined) ?? theta };
 }
 
 /** Radians a place, rounded to float32 as the models' own code rounds them. */
