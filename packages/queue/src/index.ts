@@ -1,0 +1,1 @@
+export { ObjectStoreError, type ObjectStoreProblem, QueueError, type QueueProblem } from "./errors.js";

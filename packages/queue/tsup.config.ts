@@ -1,0 +1,8 @@
+import type { Options } from "tsup";
+import { library } from "../../tsup.base.js";
+
+const config: Options = library({
+  entry: ["src/index.ts"],
+});
+
+export default config;
