@@ -1,4 +1,5 @@
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, relative, resolve } from "node:path";
 import { isolatedDeclarationSync } from "oxc-transform";
 import type { Options } from "tsup";
@@ -11,12 +12,15 @@ export interface Library {
   readonly types?: readonly string[];
   /** Default `"node"`. */
   readonly platform?: "node" | "neutral";
-  /** Packages that are compiled in. */
+  /**
+   * Packages that are compiled in; the licences of others' go into dist with them. zod is one wherever little of it is
+   * used: loaded as it is published, it is sixty modules, with the messages of fifty languages.
+   */
   readonly noExternal?: string[];
 }
 
 /** What every package is built to, and its declarations beside it. */
-export function library({ entry, types, platform = "node", noExternal }: Library): Options {
+export function library({ entry, types, platform = "node", noExternal = [] }: Library): Options {
   const entries = Array.isArray(entry)
     ? Object.fromEntries(entry.map((path: string) => [relative("src", path).replace(/\.ts$/, ""), path]))
     : (entry as Readonly<Record<string, string>>);
@@ -28,9 +32,12 @@ export function library({ entry, types, platform = "node", noExternal }: Library
     sourcemap: true,
     target: "es2022",
     platform,
-    ...(noExternal === undefined ? {} : { noExternal }),
-    esbuildPlugins: [inThisFolder],
-    onSuccess: () => writeDeclarations(named),
+    noExternal,
+    esbuildPlugins: [inThisFolder, unmapped],
+    onSuccess: async () => {
+      await writeDeclarations(named);
+      for (const name of noExternal) await copyLicence(name);
+    },
   };
 }
 
@@ -41,6 +48,25 @@ const inThisFolder: NonNullable<Options["esbuildPlugins"]>[number] = {
     initialOptions.absWorkingDir = process.cwd();
   },
 };
+
+/** Says that a module comes from nowhere: source maps hold what is written here, and not what is compiled in. */
+const emptyMap = `\n//# sourceMappingURL=data:application/json;base64,${Buffer.from(JSON.stringify({ version: 3, sources: [""], mappings: "A" })).toString("base64")}\n`;
+const unmapped: NonNullable<Options["esbuildPlugins"]>[number] = {
+  name: "unmapped",
+  setup({ onLoad }) {
+    onLoad({ filter: /[\\/]node_modules[\\/].*\.js$/ }, async ({ path }) => ({
+      contents: (await readFile(path, "utf8")) + emptyMap,
+      loader: "js",
+    }));
+  },
+};
+
+/** The licence of a package of others that is compiled in asks to be where its code is. */
+async function copyLicence(name: string): Promise<void> {
+  const licence = resolve("node_modules", name, "LICENSE");
+  if (name.startsWith("@crossrank/") || !existsSync(licence)) return;
+  await copyFile(licence, resolve("dist", `LICENSE.${name}`));
+}
 
 /** An import or export of another module of the package; those of a comment do not begin a line. */
 const fromModule = /^(?:import|export)\b[^;]*?\bfrom "(\.[^"]+)";$/gm;

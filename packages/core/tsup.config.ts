@@ -9,6 +9,7 @@ const config: Options = library({
     verify: "src/entries/verify.ts",
   },
   platform: "neutral",
+  noExternal: ["zod"],
 });
 
 export default config;

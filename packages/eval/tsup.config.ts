@@ -3,6 +3,7 @@ import { library } from "../../tsup.base.js";
 
 const config: Options = library({
   entry: ["src/index.ts"],
+  noExternal: ["zod"],
 });
 
 export default config;

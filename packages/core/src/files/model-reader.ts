@@ -65,7 +65,8 @@ export class ModelReader {
     if (text === undefined) return undefined;
     return this.check(path, () => {
       const json: unknown = JSON.parse(text);
-      checkDepth(json);
+      // Text that opens few is not deep, and is most: walking a vocabulary takes longer than reading it.
+      if (openings(text) > deepestJson) checkDepth(json);
       return schema.parse(json, english);
     });
   }
@@ -110,6 +111,20 @@ export class ModelReader {
   problem(file: string, problem: string, fix: string): ModelProfileError {
     return new ModelProfileError({ model: this.#files.id, file, problem, fix });
   }
+}
+
+/** Braces and brackets that open, in strings too: never fewer than are nested. Counting ends beyond the bound. */
+function openings(text: string): number {
+  let count = 0;
+  for (const opening of "{[") {
+    for (
+      let at = text.indexOf(opening);
+      at !== -1 && count <= deepestJson;
+      at = text.indexOf(opening, at + 1)
+    )
+      count += 1;
+  }
+  return count;
 }
 
 /** @throws {Error} for what would overflow the stack of whoever walks through it. */
