@@ -20,6 +20,8 @@ export interface ArtifactChoice {
   readonly folder: string;
   /** Of those, the ones that are there. */
   readonly beside: ReadonlyMap<string, ModelFile>;
+  /** The spellings of its tokens; no number is made of them. */
+  readonly vocabulary: ModelFile;
 }
 
 /** An artifact on this machine. */
@@ -89,7 +91,14 @@ export function chooseModel(model: string, listed: readonly ModelFile[], wish: A
     const file = byPath.get(folder + name);
     return file === undefined ? [] : [[name, file] as const];
   });
-  return { file: byPath.get(path) as ModelFile, folder, beside: new Map(beside) };
+  // Without one it is no candidate. CTranslate2 takes the first, too.
+  const vocabulary = vocabularies.map((name) => byPath.get(folder + name)).find((one) => one !== undefined);
+  return {
+    file: byPath.get(path) as ModelFile,
+    folder,
+    beside: new Map(beside),
+    vocabulary: vocabulary as ModelFile,
+  };
 }
 
 /** @throws {ModelLoadError} when the file is empty or a Git LFS pointer. */

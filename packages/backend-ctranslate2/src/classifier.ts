@@ -4,7 +4,7 @@ import { openSafetensors, type TensorFile } from "@crossrank/core/files";
 import type { ByteSource } from "@crossrank/formats/ctranslate2";
 import { type ArtifactChoice, classifierFile } from "./artifact.js";
 import type { EncoderFacts } from "./encoder.js";
-import { isSameModel } from "./same-model.js";
+import { compareWeights } from "./same-model.js";
 
 /** A layer behind the encoder: y = activation(W x + b), in float32. */
 export interface ClassifierStep {
@@ -43,18 +43,11 @@ export async function readClassifier(
   source: ByteSource,
 ): Promise<Classifier | Problem> {
   const own = beside.get(classifierFile);
-  const listed = await files.list({ signal });
-  const weights =
-    listed.find(({ path }) => path === weightsFile) ??
-    listed.find(({ path }) => path === folder + weightsFile);
-  const file = own ?? weights;
+  const file = own ?? weightsAmong(await files.list({ signal }), folder);
   if (file === undefined) return missing("there is no file that holds it");
   const tensors = await openSafetensors(files, file.path, { signal });
-  if (own === undefined && !(await isSameModel(tensors, source, facts.layers))) {
-    return {
-      problem: `${file.path} holds weights of another model than the artifact: numbers of theirs differ`,
-      fix: "Write the artifact anew with `crossrank convert --to ctranslate2`",
-    };
+  if (own === undefined && (await compareWeights(tensors, source, facts.layers)) !== "same") {
+    return otherWeights(file.path);
   }
   const names = own === undefined ? namesOf(tensors, facts, profile.architecture) : [last];
   if (names === undefined) return missing(`${file.path} has none that fits`);
@@ -79,6 +72,53 @@ export async function readClassifier(
     steps.push({ weight: (await tensors.read(name)).data, outputs, bias, activation });
   }
   return { steps, classes: steps.at(-1)?.outputs ?? 0, file };
+}
+
+/**
+ * Holds an artifact that needs no weights of the model against them nevertheless, where they lie in the same folder of
+ * this machine: people put such folders together by hand. Whoever publishes a repository vouches for what it holds, and
+ * its weights would have to be downloaded.
+ *
+ * @returns what is wrong; undefined where nothing is.
+ * @throws {ModelProfileError} where a file of weights is damaged.
+ */
+export async function judgeWeights(
+  { files, profile, signal }: Pick<LoadRequest, "files" | "profile" | "signal">,
+  { beside, folder }: ArtifactChoice,
+  facts: EncoderFacts,
+  source: ByteSource,
+): Promise<Problem | undefined> {
+  const file = weightsAmong(await files.list({ signal }), folder);
+  if (files.revision !== undefined || file === undefined) return undefined;
+  const tensors = await openSafetensors(files, file.path, { signal });
+  if ((await compareWeights(tensors, source, facts.layers)) === "other") return otherWeights(file.path);
+  const own = beside.get(classifierFile);
+  const name = namesOf(tensors, facts, profile.architecture)?.at(-1)?.tensor;
+  if (own === undefined || name === undefined) return undefined;
+  const classifier = await openSafetensors(files, own.path, { signal });
+  for (const part of ["weight", "bias"]) {
+    const [theirs, ours] = [`${name}.${part}`, `${last.tensor}.${part}`];
+    if (!tensors.names.includes(theirs) || !classifier.names.includes(ours)) continue;
+    const [wanted, found] = [(await tensors.read(theirs)).data, (await classifier.read(ours)).data];
+    // The artifact's are those of the weights, in float32.
+    const isOther = wanted.length !== found.length || wanted.some((number, index) => number !== found[index]);
+    if (isOther) return otherWeights(`${file.path} (${theirs})`);
+  }
+  return undefined;
+}
+
+function weightsAmong(listed: readonly ModelFile[], folder: string): ModelFile | undefined {
+  return (
+    listed.find(({ path }) => path === weightsFile) ??
+    listed.find(({ path }) => path === folder + weightsFile)
+  );
+}
+
+function otherWeights(file: string): Problem {
+  return {
+    problem: `${file} holds weights of another model than the artifact: numbers of theirs differ`,
+    fix: "Write the artifact anew with `crossrank convert --to ctranslate2`",
+  };
 }
 
 const last: StepNames = { tensor: "classifier", activation: "identity" };

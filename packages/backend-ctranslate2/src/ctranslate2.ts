@@ -9,16 +9,25 @@ import {
   ModelLoadError,
 } from "@crossrank/core";
 import { type ByteSource, CTranslate2FormatError } from "@crossrank/formats/ctranslate2";
-import { type ArtifactChoice, chooseModel, configFile, describeArtifact, fetchArtifact } from "./artifact.js";
-import { type Classifier, readClassifier } from "./classifier.js";
+import {
+  type ArtifactChoice,
+  chooseModel,
+  classifierFile,
+  configFile,
+  describeArtifact,
+  fetchArtifact,
+} from "./artifact.js";
+import { type Classifier, judgeWeights, readClassifier } from "./classifier.js";
 import { openHost } from "./client.js";
 import { chooseBatchPreference, choosePlacement } from "./defaults.js";
 import { diagnose } from "./diagnose.js";
 import { type EncoderFacts, readEncoder } from "./encoder.js";
+import { requireFinite } from "./finite.js";
 import { type Config, epsilonOf, judgeConfig } from "./judge-config.js";
 import { modelLoadError } from "./load-error.js";
 import { type CTranslate2Options, checkOptions } from "./options.js";
 import { CTranslate2Session } from "./session.js";
+import { judgeVocabulary } from "./vocabulary.js";
 
 /**
  * CTranslate2 on this machine, through an addon of this package, in a child process. Runs folders of encoders that
@@ -48,17 +57,25 @@ async function load(options: CTranslate2Options, request: LoadRequest): Promise<
   // Before it is read: what is judged is what is loaded.
   const checkUnchanged = await rememberFiles([local.modelPath]);
   const source = sourceOf(files, path, local.bytes, signal);
-  const encoder = await readEncoder(source).catch((error: unknown) => {
+  const refuseFormat = (error: unknown): never => {
     if (!(error instanceof CTranslate2FormatError)) throw error;
     const fix = "Check where the file comes from, and download or convert it again";
     throw refuse({ problem: error.message, fix }, error);
-  });
+  };
+  const encoder = await readEncoder(source).catch(refuseFormat);
   const configs = await readConfigs(request, choice);
   const problem = configs.model === undefined ? undefined : judgeConfig(encoder, configs.model);
   if (problem !== undefined) throw refuse(problem);
+  const vocabularyProblem = await judgeVocabulary(request, choice, encoder);
+  if (vocabularyProblem !== undefined) throw refuse(vocabularyProblem);
   const epsilon = epsilonOf(configs.own, configs.model);
   if (typeof epsilon !== "number") throw refuse(epsilon);
   const classifier = await chooseOutput(request, { choice, encoder, source, refuse });
+  if (classifier === undefined || choice.beside.has(classifierFile)) {
+    const weightsProblem = await judgeWeights(request, choice, encoder, source);
+    if (weightsProblem !== undefined) throw refuse(weightsProblem);
+  }
+  await requireFinite(source, signal).catch(refuseFormat);
 
   const placement = choosePlacement(options);
   const { isolation = "process", deadlines } = options;

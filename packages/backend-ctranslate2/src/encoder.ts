@@ -45,6 +45,8 @@ const activations: readonly EncoderActivation[] = [
 const specName = "TransformerEncoderSpec";
 const mostLayers = 256;
 const mostHeads = 1024;
+/** Its largest integer is then float32's largest number. */
+const smallestScale = Math.fround(127 / 3.4028234663852886e38);
 /** MPNet's, the only ones that CTranslate2's buckets were held against. */
 const [relativeBuckets, farthest] = [32, 128];
 
@@ -240,7 +242,8 @@ class Judge {
     requireShape(name, variable, [rows]);
     if (variable.type !== "float32") throw new CTranslate2FormatError(`${name} is of type ${variable.type}`);
     const scales = await readNumbers(this.#source, variable);
-    const place = scales.findIndex((scale) => !(scale > 0 && scale < Number.POSITIVE_INFINITY));
+    // Of a smaller one the row's numbers are infinite.
+    const place = scales.findIndex((scale) => !(scale >= smallestScale && scale < Number.POSITIVE_INFINITY));
     if (place >= 0) throw new CTranslate2FormatError(`${name} has ${scales[place]}, which is no scale`);
   }
 

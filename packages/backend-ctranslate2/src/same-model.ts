@@ -2,6 +2,7 @@ import type { TensorFile } from "@crossrank/core/files";
 import {
   type ByteSource,
   type CTranslate2Header,
+  type CTranslate2Variable,
   readCTranslate2Header,
   readNumbers,
   variableOf,
@@ -58,33 +59,61 @@ function ofLayer(index: number): readonly Pair[] {
 
 /**
  * Whether an artifact was made of these weights, by the norm of the embeddings and the last layer: models trained from
- * one base are alike in all but small differences.
+ * one base are alike in all but small differences. "unknown" where the weights have other names than are known here.
  *
  * @throws {ModelProfileError} where the file of weights is damaged.
  */
-export async function isSameModel(tensors: TensorFile, source: ByteSource, layers: number): Promise<boolean> {
+export async function compareWeights(
+  tensors: TensorFile,
+  source: ByteSource,
+  layers: number,
+): Promise<Likeness> {
   const header = await readCTranslate2Header(source);
+  let likeness: Likeness = "same";
   for (const pair of [...embeddings, ...ofLayer(layers - 1)]) {
-    if (!(await isSame(pair, tensors, header, source))) return false;
+    const found = await comparePair(pair, tensors, header, source);
+    if (found === "other") return found;
+    if (found === "unknown") likeness = found;
   }
-  return true;
+  return likeness;
 }
 
-async function isSame(
+export type Likeness = "same" | "other" | "unknown";
+
+async function comparePair(
   { variable, tensors: patterns }: Pair,
   tensors: TensorFile,
   header: CTranslate2Header,
   source: ByteSource,
-): Promise<boolean> {
+): Promise<Likeness> {
   const found = variableOf(header, variable);
   const names = patterns.map((pattern) => tensors.names.find((name) => pattern.test(name)));
   // A linear layer may have no bias, in both.
-  if (found === undefined) return variable.endsWith("/bias") && names.every((name) => name === undefined);
+  if (found === undefined) {
+    return variable.endsWith("/bias") && names.every((name) => name === undefined) ? "same" : "other";
+  }
   const own: number[] = [];
   for (const name of names) {
-    if (name === undefined) return false;
+    if (name === undefined) return "unknown";
     for (const number of (await tensors.read(name)).data) own.push(number);
   }
+  return (await isSame(own, { variable, found, header, source })) ? "same" : "other";
+}
+
+async function isSame(
+  own: readonly number[],
+  {
+    variable,
+    found,
+    header,
+    source,
+  }: {
+    readonly variable: string;
+    readonly found: CTranslate2Variable;
+    readonly header: CTranslate2Header;
+    readonly source: ByteSource;
+  },
+): Promise<boolean> {
   const numbers = await readNumbers(source, found);
   if (numbers.length !== own.length) return false;
   if (found.type !== "int8") {

@@ -11,10 +11,13 @@ import {
   type OutputKind,
   readProfile,
 } from "@crossrank/core";
+import { listVocabulary } from "@crossrank/formats/ctranslate2";
 import { afterAll, describe, test } from "vitest";
 import { AddonMissingError, loadAddon } from "../src/native.js";
 
-const conformanceFixtures = fileURLToPath(new URL("../../conformance/fixtures/", import.meta.url));
+export const conformanceFixtures: string = fileURLToPath(
+  new URL("../../conformance/fixtures/", import.meta.url),
+);
 const ownFixtures = fileURLToPath(new URL("./fixtures/", import.meta.url));
 
 /**
@@ -66,10 +69,17 @@ export function fixtureFolder(name: string, dtypes: readonly (keyof typeof suffi
   for (const dtype of dtypes) {
     const artifact = join(folder, `ctranslate2/model${suffixes[dtype]}.ctranslate2`);
     cpSync(join(ownFixtures, `${name}_${dtype}`), artifact, { recursive: true });
-    // By it a model.bin is known for one of CTranslate2; the spellings are not read.
-    writeFileSync(join(artifact, "vocabulary.json"), "[]");
+    writeFileSync(join(artifact, "vocabulary.json"), JSON.stringify(vocabularyOf(folder)));
   }
   return folder;
+}
+
+const readJson = (path: string) => JSON.parse(readFileSync(path, "utf8"));
+
+/** As the converters write it: packages/convert/test/ctranslate2.test.ts holds its bytes against CTranslate2's own. */
+export function vocabularyOf(folder: string): readonly string[] {
+  const { vocab_size: rows } = readJson(join(folder, "config.json"));
+  return listVocabulary(readJson(join(folder, "tokenizer.json")), rows);
 }
 
 export function fixture(name: string, dtypes?: readonly (keyof typeof suffixes)[]): Fixture {

@@ -11,17 +11,21 @@ import {
 } from "@crossrank/core";
 import { CTranslate2FormatError } from "@crossrank/formats/ctranslate2";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { sampleOf } from "../../../test/sample.js";
 import { randomOf } from "../../backend-kit/test/mutations.js";
 import { backends } from "../src/descriptor.js";
 import { readEncoder } from "../src/encoder.js";
+import { requireFinite } from "../src/finite.js";
 import {
   batchOf,
+  conformanceFixtures,
   describeNative,
   fixtureFolder,
   load,
   modelBytes,
   modelPath,
   rejection,
+  vocabularyOf,
 } from "./fixtures.js";
 import { changed, type ModelBin, putTogether, takeApart, variable } from "./model-bin.js";
 
@@ -228,6 +232,46 @@ function halve(model: ModelBin, type: number): void {
   }
 }
 
+/** Of each precision every variable of floats, with what it is changed to and where. */
+function infiniteNumbers(): readonly {
+  readonly fixture: string;
+  readonly name: string;
+  readonly value: number;
+  readonly where: number;
+}[] {
+  return ["bert-logit_fp32", "bert-logit_fp16", "bert-logit_int8"].flatMap((fixture) =>
+    takeApart(modelBytes(fixture))
+      .variables.filter(({ shape, type }) => shape.length > 0 && (type === 0 || type === 4))
+      .flatMap(({ name }) =>
+        [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY].flatMap((value) =>
+          [0, 0.3, 0.7, 1].map((where) => ({ fixture, name, value, where })),
+        ),
+      ),
+  );
+}
+
+function turned(tokens: readonly string[]): readonly string[] {
+  return [...tokens.slice(0, -2), tokens.at(-1) ?? "", tokens.at(-2) ?? ""];
+}
+
+/** One number of each named tensor is another; "every": all have names that say nothing. */
+function withOtherNumbers(weights: Buffer, names: readonly string[]): Buffer {
+  const copy = Buffer.from(weights);
+  const length = Number(copy.readBigUInt64LE(0));
+  const header = copy.toString("utf8", 8, 8 + length);
+  if (names.includes("every")) {
+    copy.write(header.replaceAll(".layer.", ".lager."), 8);
+    return copy;
+  }
+  const tensors: Record<string, { data_offsets?: [number, number] }> = JSON.parse(header);
+  for (const end of names) {
+    const name = Object.keys(tensors).findLast((one) => one.endsWith(end)) ?? "";
+    const at = 8 + length + (tensors[name]?.data_offsets?.[0] ?? Number.NaN);
+    copy.writeFloatLE(copy.readFloatLE(at) + 0.5, at);
+  }
+  return copy;
+}
+
 async function folderWith(change: (model: ModelBin) => void, name = "bert-logit"): Promise<string> {
   const folder = fixtureFolder(name);
   await writeFile(modelPath(folder), changed(modelBytes(`${name}_fp32`), change));
@@ -249,6 +293,45 @@ describe("a file is refused before native code sees it:", () => {
     const error = await rejection(load(here, await folderWith(change)));
     expect(error).toBeInstanceOf(ModelLoadError);
     expect(error.message).toMatch(message);
+  });
+
+  test("a number that is not finite, in every precision, variable and place", async () => {
+    const all = infiniteNumbers();
+    expect(all.length).toBeGreaterThan(1000);
+    for (const { fixture, name, value, where } of sampleOf(all, { name: "not finite", every: 6 })) {
+      const bytes = changed(modelBytes(fixture), (model) => {
+        const one = variable(model, name);
+        const width = one.type === 0 ? 4 : 2;
+        const place = Math.floor((where * (one.bytes - width)) / width) * width;
+        if (width === 4) one.data.writeFloatLE(value, place);
+        else one.data.writeUInt16LE(Number.isNaN(value) ? 0x7c01 : value > 0 ? 0x7c00 : 0xfc00, place);
+      });
+      const source = {
+        size: bytes.length,
+        read: async (start: number, end: number) => bytes.subarray(start, end),
+      };
+      const error = await rejection(readEncoder(source).then(() => requireFinite(source, undefined)));
+      expect(error).toBeInstanceOf(CTranslate2FormatError);
+      expect(error.message.startsWith(`${name} has `), error.message).toBe(true);
+    }
+  });
+
+  test("every float of a file is looked at, and no sound file is refused for one", async () => {
+    for (const name of ["bert-logit_fp32", "bert-logit_fp16", "bert-logit_int8", "xlm-roberta-logit_fp32"]) {
+      const bytes = modelBytes(name);
+      const source = {
+        size: bytes.length,
+        read: async (start: number, end: number) => bytes.subarray(start, end),
+      };
+      await requireFinite(source, undefined);
+    }
+    const folder = await folderWith((model) => {
+      const { data } = variable(model, "encoder/layernorm_embedding/beta");
+      data.writeFloatLE(Number.NEGATIVE_INFINITY, data.length - 4);
+    });
+    const error = await rejection(load(here, folder));
+    expect(error).toBeInstanceOf(ModelLoadError);
+    expect(error.message).toMatch(/layernorm_embedding\/beta has a number that is not finite, at 31/);
   });
 
   test("cut at any place", async () => {
@@ -350,6 +433,70 @@ describe("an artifact of another model is refused by its configuration:", () => 
       Object.assign(table, { shape: [rows + 2, width], bytes: data.length, data });
     }, "xlm-roberta-logit");
     expect((await rejection(load(here, folder))).message).toMatch(/they begin behind the padding's/);
+  });
+
+  test.each<[string, (tokens: readonly string[]) => string, RegExp]>([
+    [
+      "another word",
+      (tokens) => JSON.stringify(tokens.with(77, "other")),
+      /token 77 is "other", and the mod/,
+    ],
+    ["two words in the other order", (tokens) => JSON.stringify(turned(tokens)), /token 1398 is /],
+    ["a word less", (tokens) => JSON.stringify(tokens.slice(0, -1)), /lists 1399 tokens, .* 1400 rows/],
+    ["no words", () => "[]", /lists 0 tokens/],
+    ["a map", (tokens) => JSON.stringify(Object.fromEntries(tokens.entries())), /no list of tokens/],
+    ["no JSON", (tokens) => JSON.stringify(tokens).slice(0, 900), /is no JSON/],
+    ["an empty file", () => "", /lists 0 tokens/],
+    ["depth", () => `["a", ${"[".repeat(100_000)}${"]".repeat(100_000)}]`, /token 1 is no text|is no JSON/],
+  ])("its vocabulary has %s", async (_, change, message) => {
+    const folder = fixtureFolder("bert-logit");
+    await writeFile(join(modelPath(folder), "../vocabulary.json"), change(vocabularyOf(folder)));
+    const error = await rejection(load(here, folder));
+    expect(error).toBeInstanceOf(ModelLoadError);
+    expect(error.message).toMatch(/vocabulary\.json is not this model's/);
+    expect(error.message).toMatch(message);
+  });
+
+  test("its vocabulary is a list of lines, as older converters wrote it", async () => {
+    const folder = fixtureFolder("bert-logit");
+    const beside = join(modelPath(folder), "..");
+    await rm(join(beside, "vocabulary.json"));
+    const tokens = vocabularyOf(folder);
+    await writeFile(join(beside, "vocabulary.txt"), `${tokens.with(9, "other").join("\n")}\n`);
+    expect((await rejection(load(here, folder))).message).toMatch(
+      /vocabulary\.txt is not .* token 9 is "other"/,
+    );
+  });
+
+  test.each<[string, string, readonly string[], RegExp | undefined]>([
+    ["the model's own", "bert-logit", [], undefined],
+    ["the model's own, under other names", "bert-logit", ["every"], undefined],
+    ["another bias of the last layer", "bert-logit", ["output.dense.bias"], /numbers of theirs differ/],
+    ["another norm", "bert-logit", ["embeddings.LayerNorm.weight"], /numbers of theirs differ/],
+    [
+      "another classifier",
+      "bert-logit",
+      ["classifier.weight"],
+      /\(classifier\.weight\) holds weights of another/,
+    ],
+    ["another classifier's bias", "bert-logit", ["classifier.bias"], /\(classifier\.bias\) holds/],
+    ["another model's, without a classifier", "bert-cosine-mean", ["output.dense.bias"], /theirs differ/],
+  ])("the weights beside it are %s", async (_, name, changes, message) => {
+    const folder = fixtureFolder(name);
+    const weights = await readFile(join(conformanceFixtures, name, "model.safetensors"));
+    await writeFile(join(folder, "model.safetensors"), withOtherNumbers(weights, changes));
+    const loading = load(here, folder, name === "bert-logit" ? {} : { kinds: ["hidden-states"] });
+    const error = await loading.then(
+      (session) => session.dispose(),
+      (reason: Error) => reason,
+    );
+    if (message === undefined) {
+      // Where there is no addon, this is as far as it comes.
+      if (error !== undefined) expect(error.message).toMatch(/CTranslate2 does not start/);
+      return;
+    }
+    expect(error).toBeInstanceOf(ModelLoadError);
+    expect(error?.message).toMatch(message);
   });
 
   test("nothing says what norms add", async () => {
@@ -498,13 +645,14 @@ describeNative("what CTranslate2 does not look at is refused:", () => {
     expect([...(await session.run(batch)).data]).toEqual(alone);
   });
 
-  test("a matrix of numbers that are none never ends the process", async () => {
+  test("a matrix of numbers that overflow never ends the process", async () => {
     const folder = await folderWith((model) => {
-      variable(model, `${layer}/ffn/linear_0/weight`).data.fill(0xff);
+      // 3.4e38 each.
+      variable(model, `${layer}/ffn/linear_0/weight`).data.fill(0x7f);
     });
     const session = await load(here, folder);
     onTestFinished(() => session.dispose());
-    expect((await session.run(batchOf(1, 8))).data[0]).toBeNaN();
+    expect((await session.run(batchOf(1, 8))).shape).toEqual([1, 1]);
   });
 });
 

@@ -2,6 +2,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import {
   type CTranslate2Weight,
+  listVocabulary,
   VariableWriteError,
   writeCTranslate2File,
 } from "@crossrank/formats/ctranslate2";
@@ -60,8 +61,8 @@ async function writeFolder(request: WriteRequest): Promise<readonly string[]> {
     throw refusal(description, error.message, "Take dtype fp32");
   }
   const tokenizer = await readTokenizerFile(files, { signal });
-  const { tokens, unknown } = vocabularyOf(tokenizer, description.vocabularySize);
-  await writeFile(beside("config.json"), configText(plan, unknown));
+  const tokens = listVocabulary(tokenizer, description.vocabularySize);
+  await writeFile(beside("config.json"), configText(plan, unknownOf(tokenizer)));
   await writeFile(
     beside("vocabulary.json"),
     `[\n${tokens.map((token) => `  ${ascii(token)}`).join(",\n")}\n]`,
@@ -104,27 +105,10 @@ function ascii(text: string): string {
   );
 }
 
-interface Vocabulary {
-  /** A spelling for every row of the embeddings' table. */
-  readonly tokens: readonly string[];
-  readonly unknown: string;
-}
-
-/** Ids that the tokenizer does not have get the names that CTranslate2's converter gives them. */
-function vocabularyOf({ model, added_tokens: added }: TokenizerFile, size: number): Vocabulary {
-  const spellings = new Map<number, string>();
-  if (model.type === "Unigram") for (const [id, [token]] of model.vocab.entries()) spellings.set(id, token);
-  else for (const [token, id] of Object.entries(model.vocab)) spellings.set(id, token);
-  for (const { id, content } of added) spellings.set(id, content);
-  let extra = 0;
-  const tokens = Array.from({ length: size }, (_, id) => {
-    const known = spellings.get(id);
-    if (known !== undefined) return known;
-    extra += 1;
-    return `<extra_id_${extra - 1}>`;
-  });
-  const unknown = model.type === "Unigram" ? spellings.get(model.unk_id ?? -1) : model.unk_token;
-  return { tokens, unknown: unknown ?? "<unk>" };
+function unknownOf({ model, added_tokens: added }: TokenizerFile): string {
+  if (model.type !== "Unigram") return model.unk_token ?? "<unk>";
+  const id = model.unk_id ?? -1;
+  return added.findLast((token) => token.id === id)?.content ?? model.vocab[id]?.[0] ?? "<unk>";
 }
 
 /** The last layer in float32, by the names of BERT's. */

@@ -11,6 +11,13 @@ export {
 } from "./header.js";
 export { type IntegerRows, integerRows } from "./integer-rows.js";
 export {
+  largestVocabulary,
+  listVocabulary,
+  readVocabulary,
+  type SpelledTokenizer,
+  vocabularyProblem,
+} from "./vocabulary.js";
+export {
   type CTranslate2Alias,
   type CTranslate2Scalar,
   type CTranslate2Weight,
