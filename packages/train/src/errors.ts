@@ -12,3 +12,28 @@ export class TrainingSetupError extends CrossrankError<"training-setup"> {
     this.subject = facts.subject;
   }
 }
+
+/** Beside the output lies unfinished mining that is not this one, or that is damaged. Nothing was written. */
+export class MiningStateError extends CrossrankError<"mining-state"> {
+  static override readonly code = "mining-state";
+
+  readonly path: string;
+  readonly reason: "other" | "damaged" | "locked";
+
+  constructor(
+    facts: { path: string; reason?: "other" | "damaged" | "locked" },
+    options?: { cause?: unknown },
+  ) {
+    const { path, reason = "other" } = facts;
+    const problems = {
+      other: "is unfinished work of other queries, documents, options or another teacher",
+      damaged: "is damaged",
+      locked: "is being written by another process",
+    };
+    const fix =
+      reason === "locked" ? "Wait for it, or name another output." : "Delete it, or name another output.";
+    super("mining-state", `${path} ${problems[reason]}. ${fix}`, options);
+    this.path = path;
+    this.reason = reason;
+  }
+}
