@@ -29,7 +29,7 @@ const largestAnswer = 32 << 20;
 export interface PlainRequest {
   readonly method?: string | undefined;
   readonly headers?: Headers | undefined;
-  readonly body?: string | undefined;
+  readonly body?: string | Blob | undefined;
   readonly signal?: AbortSignal | undefined;
   /** A redirect to another origin is the answer, and not followed. */
   readonly staysAtOrigin?: boolean | undefined;
@@ -102,6 +102,7 @@ async function send(
         url: url.href,
         attempts: attempt,
         problem: `no answer: ${reasonOf(error)}`,
+        isUpload: plain.body instanceof Blob,
       },
       { cause: error },
     );

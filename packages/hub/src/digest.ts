@@ -16,7 +16,7 @@ export function startDigest(algorithm: DigestAlgorithm, size: number): Hash {
 
 /** Feeds the first `end` bytes of a file (all without it) into `hash`. */
 export async function hashFile(
-  hash: Hash,
+  hash: { update(chunk: Buffer): unknown },
   path: string,
   options: { readonly end?: number; readonly signal?: AbortSignal | undefined } = {},
 ): Promise<void> {

@@ -121,14 +121,25 @@ export class HubNetworkError extends HubError<"hub-network"> {
   readonly attempts: number;
 
   constructor(
-    facts: { model: string; url: string; status?: number | undefined; attempts: number; problem: string },
+    facts: {
+      model: string;
+      url: string;
+      status?: number | undefined;
+      attempts: number;
+      problem: string;
+      isUpload?: boolean | undefined;
+    },
     options?: { cause?: unknown },
   ) {
+    const resumed =
+      facts.isUpload === true
+        ? "files that were uploaded are not sent twice"
+        : "a partial download is resumed";
     super(
       "hub-network",
       facts.model,
       `${facts.model}: ${facts.problem} (${withoutQuery(facts.url)}, attempt ${facts.attempts}). Check the ` +
-        "connection and HF_ENDPOINT and run again: a partial download is resumed.",
+        `connection and HF_ENDPOINT and run again: ${resumed}.`,
       options,
     );
     this.url = facts.url;

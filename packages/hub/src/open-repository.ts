@@ -3,7 +3,7 @@ import { isAbsolute } from "node:path";
 import { InvalidInputError, type ModelFiles, type OptionNames, requireKnownOptions } from "@crossrank/core";
 import { isCommit, RepositoryCache } from "./cache.js";
 import type { Connection } from "./connection.js";
-import { expandHome, readEnvironment } from "./environment.js";
+import { expandHome, type HubEnvironment, readEnvironment } from "./environment.js";
 import { HubNetworkError, HubRateLimitedError, LockMismatchError, OfflineMissingError } from "./errors.js";
 import { openFolder } from "./folder.js";
 import { HubFiles } from "./hub-files.js";
@@ -48,7 +48,7 @@ const names: OptionNames<OpenRepositoryOptions> = {
   signal: "AbortSignal",
 };
 
-const retryNames: OptionNames<RetryPolicy> = {
+export const retryNames: OptionNames<RetryPolicy> = {
   attempts: "number",
   delay: "number",
   longestDelay: "number",
@@ -95,16 +95,7 @@ export async function openRepository(
     cacheFolder: expandHome(options.cacheFolder ?? environment.cacheFolder),
     symlinks: environment.symlinks,
   });
-  const connection: Connection | undefined = offline
-    ? undefined
-    : {
-        kind,
-        model,
-        endpoint: checkEndpoint(options.endpoint ?? environment.endpoint),
-        token: (options.token ?? environment.token) || undefined,
-        fetch: options.fetch ?? createProxiedFetch(globalThis.fetch),
-        retry: { ...defaultRetryPolicy, ...definedOnly(options.retry) },
-      };
+  const connection = offline ? undefined : connectionTo(kind, model, options, environment);
   const lock = options.lockFile === undefined ? undefined : new LockFile(expandHome(options.lockFile));
   const entry = await lock?.read(model, kind);
   if (lock !== undefined && entry !== undefined) checkRevision(model, lock, entry, asked);
@@ -115,6 +106,23 @@ export async function openRepository(
       : { commit: entry.revision, resolved: false };
   const pins = entry?.files ?? new Map<string, string>();
   return new HubFiles({ cache, connection, requested, commit, resolved, lock, pins });
+}
+
+/** How the hub is reached, as the options and the environment say. @throws {InvalidInputError} for a wrong endpoint. */
+export function connectionTo(
+  kind: RepositoryKind,
+  model: string,
+  options: Pick<OpenRepositoryOptions, "endpoint" | "token" | "fetch" | "retry">,
+  environment: HubEnvironment,
+): Connection {
+  return {
+    kind,
+    model,
+    endpoint: checkEndpoint(options.endpoint ?? environment.endpoint),
+    token: (options.token ?? environment.token) || undefined,
+    fetch: options.fetch ?? createProxiedFetch(globalThis.fetch),
+    retry: { ...defaultRetryPolicy, ...definedOnly(options.retry) },
+  };
 }
 
 function isExplicitPath(source: string): boolean {
@@ -131,7 +139,12 @@ async function isFolder(source: string): Promise<boolean> {
   return status?.isDirectory() ?? false;
 }
 
-/** The rules for ids are those of Python's `validate_repo_id` (`utils/_validators.py`), the owner obligatory. */
+/** The rules are those of Python's `validate_repo_id` (`utils/_validators.py`), the owner obligatory. */
+export function isRepositoryId(model: string): boolean {
+  const part = "[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?";
+  return new RegExp(`^${part}/${part}$`).test(model) && !/--|\.\.|\.git$/.test(model);
+}
+
 function parseSource(
   source: string,
   option: string | undefined,
@@ -139,8 +152,7 @@ function parseSource(
   const at = source.indexOf("@");
   const model = at < 0 ? source : source.slice(0, at);
   const suffix = at < 0 ? undefined : source.slice(at + 1);
-  const part = "[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?";
-  if (!new RegExp(`^${part}/${part}$`).test(model) || /--|\.\.|\.git$/.test(model)) {
+  if (!isRepositoryId(model)) {
     throw new InvalidInputError(
       "source",
       `${JSON.stringify(source)} is neither an existing folder nor a repository id. Pass a path, or owner/name as ` +

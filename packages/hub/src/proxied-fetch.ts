@@ -31,7 +31,9 @@ export function createProxiedFetch(
       host: target.host,
     };
     const method = init?.method ?? "GET";
-    const body = typeof init?.body === "string" ? init.body : undefined;
+    const body = typeof init?.body === "string" || init?.body instanceof Blob ? init.body : undefined;
+    // Storage takes no body whose length it is not told.
+    if (body instanceof Blob) headers["content-length"] = String(body.size);
     const request = { target, method, headers, body, signal };
     const message =
       target.protocol === "https:"
@@ -45,7 +47,7 @@ interface ProxiedRequest {
   readonly target: URL;
   readonly method: string;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body: string | undefined;
+  readonly body: string | Blob | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -124,9 +126,20 @@ function openProxy(
   });
 }
 
-function answer(request: ReturnType<typeof requestHttp>, body: string | undefined): Promise<IncomingMessage> {
+function answer(
+  request: ReturnType<typeof requestHttp>,
+  body: string | Blob | undefined,
+): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    request.once("response", resolve).on("error", reject).end(body);
+    request.once("response", resolve).on("error", reject);
+    if (!(body instanceof Blob)) {
+      request.end(body);
+      return;
+    }
+    const content = Readable.fromWeb(body.stream() as ReadableStream<Uint8Array>);
+    // A file that cannot be read to its end ends the request; one that is answered early is read no further.
+    content.on("error", (error) => request.destroy(error)).pipe(request);
+    request.once("close", () => content.destroy());
   });
 }
 
