@@ -20,6 +20,7 @@ const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
   compare: async () => (await import("./commands/compare/command.js")).addCompareCommand,
   eval: async () => (await import("./commands/eval/command.js")).addEvalCommand,
   bench: async () => (await import("./commands/bench/command.js")).addBenchCommand,
+  pick: async () => (await import("./commands/pick/command.js")).addPickCommand,
   calibrate: async () => (await import("./commands/calibrate/command.js")).addCalibrateCommand,
   ci: async () => (await import("./commands/ci/command.js")).addCiCommand,
   serve: async () => (await import("./commands/serve/command.js")).addServeCommand,
@@ -52,6 +53,7 @@ Examples:
   $ crossrank convert ./my-model --to onnx --dtype int8
   $ crossrank verify ./my-model --backend onnx:fp32
   $ crossrank eval --task ./scifact --backend onnx:fp32 --backend onnx:int8
+  $ crossrank pick ./my-model --task ./scifact
   $ crossrank calibrate ./my-model --pairs judged.jsonl
   $ crossrank ci --config crossrank.config.json
   $ crossrank serve --port 8080

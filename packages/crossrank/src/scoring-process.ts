@@ -1,7 +1,9 @@
 import { type ChildProcess, fork } from "node:child_process";
+import { fileURLToPath } from "node:url";
 import type { FileProgress, LongDocuments, ScoringProgress, TruncationStrategy } from "@crossrank/core";
 import type { Scorer, ScorerDescription } from "@crossrank/eval";
 import type { Timing, TimingRequest } from "./bench/cell.js";
+import type { Turn, TurnRequest } from "./bench/turn.js";
 import { CommandError, UsageError } from "./failure.js";
 import type { ModelOptions } from "./model.js";
 
@@ -30,6 +32,9 @@ export type ScoringRequest =
   | { readonly ask: "score"; readonly pairs: Parameters<Scorer["score"]>[0] }
   | { readonly ask: "embed"; readonly texts: readonly string[]; readonly as: "query" | "document" }
   | { readonly ask: "time"; readonly request: TimingRequest }
+  | { readonly ask: "turn"; readonly request: TurnRequest }
+  | { readonly ask: "diagnose"; readonly backend: string }
+  | { readonly ask: "convert"; readonly target: ScoringTarget }
   | { readonly ask: "memory" }
   | { readonly ask: "close" };
 
@@ -86,11 +91,46 @@ export interface BenchProcess extends Pick<Scorer, "description" | "memory" | "c
   time(request: TimingRequest): Promise<Timing>;
 }
 
+/** The same, which also takes turns with others on pairs that it is given. */
+export interface TurnProcess extends BenchProcess {
+  turn(request: TurnRequest): Promise<Turn>;
+}
+
+/** The process ended by itself, or the system ended it. */
+export class ScoringProcessEndedError extends CommandError {
+  /** The signal, or `"exit code 3"`. */
+  readonly how: string;
+  constructor(how: string) {
+    super(
+      `the process that runs the model ended (${how}) in the middle of its work` +
+        `${how === "SIGKILL" ? "; the system kills what uses too much memory" : ""}. What was scored is kept`,
+    );
+    this.how = how;
+  }
+}
+
+/**
+ * Asks one thing of a process that has no model, and ends it: what native code does there takes nobody else with it.
+ *
+ * @throws {ScoringProcessEndedError} where it did not live to answer.
+ */
+export async function askOnce<Answer>(
+  request: Extract<ScoringRequest, { readonly ask: "diagnose" | "convert" }>,
+  signal?: AbortSignal,
+): Promise<Answer> {
+  const child = new ScoringProcess(signal);
+  try {
+    return await child.ask<Answer>(request);
+  } finally {
+    await child.close();
+  }
+}
+
 /** As {@link openScoringProcess}, for `bench`. */
 export async function openBenchProcess(
   target: ScoringTarget,
   options: Parameters<typeof openScoringProcess>[1],
-): Promise<BenchProcess> {
+): Promise<TurnProcess> {
   const child = new ScoringProcess(options.signal);
   try {
     const request = { ask: "open", target } as const;
@@ -98,6 +138,7 @@ export async function openBenchProcess(
     return {
       description,
       time: (request) => child.ask({ ask: "time", request }),
+      turn: (request) => child.ask({ ask: "turn", request }),
       memory: () => child.ask({ ask: "memory" }),
       close: () => child.close(),
     };
@@ -106,6 +147,9 @@ export async function openBenchProcess(
     throw error;
   }
 }
+
+/** The command, also where a library call starts the process: from `src` and `dist` alike. */
+const program = fileURLToPath(new URL("../bin/crossrank.js", import.meta.url));
 
 interface Listeners {
   readonly scoring?: ((progress: ScoringProgress) => void) | undefined;
@@ -121,7 +165,7 @@ class ScoringProcess {
   constructor(signal: AbortSignal | undefined) {
     signal?.throwIfAborted();
     this.#signal = signal;
-    this.#child = fork(process.argv[1] ?? "", [scoringCommand], {
+    this.#child = fork(program, [scoringCommand], {
       serialization: "advanced",
       // Standard output is the report's; what a runtime prints there would be in the middle of it.
       stdio: ["ignore", "ignore", "inherit", "ipc"],
@@ -156,15 +200,7 @@ class ScoringProcess {
       this.#child.on("message", take);
       void this.#ended.then((how) => {
         stop();
-        if (this.#signal?.aborted) reject(this.#signal.reason);
-        else {
-          reject(
-            new CommandError(
-              `the process that runs the model ended (${how}) in the middle of its work` +
-                `${how === "SIGKILL" ? "; the system kills what uses too much memory" : ""}. What was scored is kept`,
-            ),
-          );
-        }
+        reject(this.#signal?.aborted ? this.#signal.reason : new ScoringProcessEndedError(how));
       });
       this.#child.send(request, (error) => {
         // When the process has ended, that it has says more.

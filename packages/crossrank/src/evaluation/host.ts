@@ -39,7 +39,7 @@ export function systemOf(subject: Subject, backend: string, progress: Progress):
     name: backend,
     packages: versionsBehind(nameIn(backend).name),
     open: async ({ signal }) =>
-      openScoringProcess(await targetOf(subject, backend, progress, signal), {
+      openScoringProcess(await convertedTarget(subject, backend, progress, signal), {
         signal,
         onProgress: progress.download,
       }),
@@ -53,22 +53,27 @@ export async function benchProcessOf(
   progress: Progress,
   signal: AbortSignal | undefined,
 ): Promise<BenchProcess> {
-  const target = await targetOf(subject, backend, progress, signal);
+  const target = await convertedTarget(subject, backend, progress, signal);
   return openBenchProcess(target, { signal, onProgress: progress.download });
 }
 
 /** What the process loads; a model that has weights alone is converted before. */
-async function targetOf(
+async function convertedTarget(
   subject: Subject,
   backend: string,
   progress: Progress,
   signal: AbortSignal | undefined,
 ): Promise<ScoringTarget> {
+  await convertBefore(subject, nameIn(backend), progress, signal);
+  return targetOf(subject, backend);
+}
+
+/** What the process loads. */
+export async function targetOf(subject: Subject, backend: string): Promise<ScoringTarget> {
   const { model, revision, offline, base, convert, profile } = subject.model;
   const { maxLength, truncation, instruction, threads, workers } = subject.model;
   const { name, dtype } = nameIn(backend);
   const longDocuments = readSystemName(backend).longDocuments ?? subject.model.longDocuments;
-  await convertBefore(subject, { name, dtype }, progress, signal);
   return {
     model,
     modelOptions: { revision, offline, lock: await lockOfModel(subject), base, convert },
@@ -111,7 +116,7 @@ async function convertBefore(
 }
 
 /** A subject whose task may be no hub's and no folder's: pairs of a file. */
-interface Subject {
+export interface Subject {
   readonly model: EvaluationSubject["model"];
   readonly task?: EvaluationSubject["task"] | undefined;
 }
@@ -148,14 +153,14 @@ export async function defaultSystem(subject: Subject, signal: AbortSignal): Prom
   return (await chooseBackend(undefined, await openFiles(subject, signal), { signal })).name;
 }
 
-async function familyOf(subject: Subject, signal: AbortSignal | undefined): Promise<Family> {
+export async function familyOf(subject: Subject, signal: AbortSignal | undefined): Promise<Family> {
   const overrides = await readProfileFile(subject.model.profile);
   const files = await openFiles(subject, signal);
   const reading = await readProfile(files, overrides, signal, () => declaredClassesOf(files, signal));
   return reading.profile.family;
 }
 
-async function openFiles(subject: Subject, signal: AbortSignal | undefined): Promise<ModelFiles> {
+export async function openFiles(subject: Subject, signal: AbortSignal | undefined): Promise<ModelFiles> {
   const lock = await lockOfModel(subject);
   const { model, revision, offline, base, convert } = subject.model;
   return openModelFiles(

@@ -1,9 +1,12 @@
+import type { BackendDiagnosis, ModelFile } from "@crossrank/core";
 import { createScorer, type Scorer } from "@crossrank/eval";
 import type { Timing, TimingRequest } from "../bench/cell.js";
 import { createCellTimer } from "../bench/time-cell.js";
+import { runTurn } from "../bench/turn.js";
 import { CommandError, translateInputError } from "../failure.js";
 import { openModelFiles, readProfileFile } from "../model.js";
-import { type OpenRerankerOptions, openReranker } from "../open-reranker.js";
+import { type OpenRerankerOptions, openBackend, openReranker } from "../open-reranker.js";
+import { findBackend, makeBackend } from "../registry.js";
 import {
   type ScoringReply,
   type ScoringRequest,
@@ -65,6 +68,12 @@ export async function serve(): Promise<void> {
       case "time":
         time ??= createCellTimer(opened());
         return time(request.request);
+      case "turn":
+        return runTurn(opened(), request.request);
+      case "diagnose":
+        return diagnose(request.backend);
+      case "convert":
+        return convertOnly(request.target);
       case "memory": {
         const peak = await memory.peak();
         if (peak === undefined || before === undefined) return undefined;
@@ -80,6 +89,24 @@ export async function serve(): Promise<void> {
     if (scorer === undefined) throw new CommandError("no model is open");
     return scorer;
   }
+}
+
+/** Whether a runtime computes here. It is loaded. */
+async function diagnose(name: string): Promise<BackendDiagnosis> {
+  return (await makeBackend((await findBackend(name)).backend)).diagnose();
+}
+
+/**
+ * Writes the artifact of a model with weights alone into the cache, where it is not there yet.
+ *
+ * @returns the model's files, those of the artifact among them.
+ */
+async function convertOnly(target: ScoringTarget): Promise<readonly ModelFile[]> {
+  const { model, modelOptions, profile, backend, dtype, threads } = target;
+  const overrides = await readProfileFile(profile);
+  const files = await openModelFiles(model, modelOptions, new AbortController().signal, () => undefined);
+  const opened = await openBackend(files, { backend, dtype, threads, profile: overrides });
+  return (await opened.files.list()).map(({ path, size }) => ({ path, size }));
 }
 
 async function load(target: ScoringTarget, onProgress: OpenRerankerOptions["onProgress"]): Promise<Scorer> {
