@@ -25,15 +25,15 @@ node bench/formats.mjs [options]
   --only A,B         of ${formatNames.join(", ")}
   --json FILE        write everything that was measured
   --write            put the table into bench/README.md
-  --section NAME     which of its tables: formats (the default) or mnn
+  --section NAME     which of its tables: formats (the default), mnn or runtimes
   --help
 
 Torch's exports, sentence-transformers and MNN's conversions run where $PYTHON, or python3, has them (pip install
-sentence-transformers onnx onnxscript onnxruntime MNN==3.6.1).
+sentence-transformers onnx onnxscript onnxruntime MNN==3.6.1 ctranslate2==4.8.4).
 `;
 
 /** Tables in bench/README.md. */
-const sections = ["formats", "mnn"];
+const sections = ["formats", "mnn", "runtimes"];
 
 /** A run that takes longer than so many seconds is not repeated more often than this. */
 const patience = { seconds: 30, rounds: 2 };

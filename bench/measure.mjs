@@ -13,6 +13,7 @@ const usualPatience = { seconds: 10, rounds: 2 };
  * @property {string} version
  * @property {Scored} scored of the last run
  * @property {number[]} seconds of each timed run
+ * @property {(number | undefined)[]} processorSeconds of each timed run
  * @property {EventLoopDelay | undefined} delay of the worst run, percentile by percentile
  * @property {number | undefined} peakMemory
  */
@@ -126,6 +127,7 @@ function summarise({ contestant, child, runs }) {
     version: child.version,
     scored: last,
     seconds: runs.map(({ seconds }) => seconds),
+    processorSeconds: runs.map((run) => run.processorSeconds),
     delay:
       delays.length === 0
         ? undefined

@@ -40,7 +40,7 @@ export interface ContestantOptions {
   readonly workers?: number;
   /** Threads of a session; undefined leaves it to ONNX Runtime. */
   readonly threads?: number | undefined;
-  readonly backend?: "torch" | "onnx" | "llamacpp" | "mnn";
+  readonly backend?: "torch" | "onnx" | "llamacpp" | "mnn" | "ctranslate2" | "mlx";
   /** What {@link backend} mnn is told; nothing leaves it at its defaults. */
   readonly mnn?: MnnOptions;
   /** By the backend's name, e.g. "int8", "Q8_0", "bf16"; undefined leaves it to the contestant. */
@@ -75,6 +75,8 @@ export interface EventLoopDelay {
 
 export interface RunAnswer extends Scored {
   readonly seconds: number;
+  /** Seconds of processor time, of the process and its children; undefined where the platform does not tell. */
+  readonly processorSeconds?: number | undefined;
   /** Undefined outside Node. */
   readonly delay?: EventLoopDelay | undefined;
   /** Peak resident memory of the process and its children so far, in bytes; undefined where the platform does not tell. */
@@ -167,6 +169,8 @@ export interface FormatResult {
   /** Documents a second, median over the runs. */
   readonly rate: number;
   readonly seconds: readonly number[];
+  /** Seconds of processor time, median over the runs; undefined where the platform does not tell. */
+  readonly processorSeconds: number | undefined;
   readonly peakMemory: number | undefined;
   /** Largest difference in logits to crossrank's in fp32; undefined for a sample and without that contestant. */
   readonly difference: number | undefined;
@@ -174,6 +178,8 @@ export interface FormatResult {
   readonly against: string | undefined;
   /** Speed of that one over this one's; undefined where either did not run. */
   readonly lead: number | undefined;
+  /** Processor time of this one over that one's, of the same documents. */
+  readonly processorRatio: number | undefined;
 }
 
 export interface FormatsReport {

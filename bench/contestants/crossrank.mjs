@@ -36,5 +36,7 @@ async function open({ backend, mnn }) {
   // Each in its own time, so that neither is in the other's memory.
   if (backend === "llamacpp") return (await import("@crossrank/backend-llamacpp")).llamacpp();
   if (backend === "mnn") return (await import("@crossrank/backend-mnn")).mnn(mnn);
+  if (backend === "ctranslate2") return (await import("@crossrank/backend-ctranslate2")).ctranslate2();
+  if (backend === "mlx") return (await import("@crossrank/backend-mlx")).mlx();
   return (await import("@crossrank/backend-onnx")).onnx();
 }

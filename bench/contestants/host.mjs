@@ -6,7 +6,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { answerMark } from "../child.mjs";
-import { peakMemory } from "./memory.mjs";
+import { peakMemory, processorSeconds } from "./memory.mjs";
 
 /** Milliseconds between the samples of event-loop delay; Node's default. A value includes it, so it is taken off. */
 const resolution = 10;
@@ -26,9 +26,12 @@ async function run(loaded, { query, documents }) {
   histogram.enable();
   // The first sample needs one before it, and the last comes after the work that delayed it.
   await sleep(3 * resolution);
+  const withChildren = loaded.hasChildren === true;
+  const before = await processorSeconds(withChildren);
   const started = performance.now();
   const scored = await loaded.score(query, documents);
   const seconds = (performance.now() - started) / 1000;
+  const after = await processorSeconds(withChildren);
   await sleep(3 * resolution);
   histogram.disable();
   /** @param {number} nanoseconds */
@@ -36,12 +39,13 @@ async function run(loaded, { query, documents }) {
   return {
     ...scored,
     seconds,
+    processorSeconds: before === undefined || after === undefined ? undefined : after - before,
     delay: {
       p50: late(histogram.percentile(50)),
       p99: late(histogram.percentile(99)),
       max: late(histogram.max),
     },
-    peakMemory: await peakMemory(loaded.hasChildren === true),
+    peakMemory: await peakMemory(withChildren),
   };
 }
 

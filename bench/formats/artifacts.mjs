@@ -27,7 +27,7 @@ const exporterScript = fileURLToPath(new URL("../../lab/convert/torch_export.py"
 /**
  * @param {string} source folder with model.safetensors
  * @param {string} folder to put them in
- * @param {readonly string[]} wanted e.g. "onnx:fp32", "gguf:Q8_0", "mnn:fp16", "dynamo:int8"
+ * @param {readonly string[]} wanted e.g. "onnx:fp32", "gguf:Q8_0", "mnn:fp16", "ctranslate2:int8", "dynamo:int8"
  * @param {(text: string) => void} progress
  * @returns {Promise<Artifacts>}
  */
@@ -36,7 +36,7 @@ export async function makeArtifacts(source, folder, wanted, progress) {
   const found = {};
   /** @type {Artifacts["missing"]} */
   const missing = {};
-  const own = wanted.filter((name) => /^(onnx|gguf|mnn):/.test(name));
+  const own = wanted.filter((name) => /^(onnx|gguf|mnn|ctranslate2):/.test(name));
   if (own.length > 0) {
     progress("converting");
     const output = join(folder, "crossrank");

@@ -12,7 +12,7 @@ const sampleSize = 10;
  * @property {string} name
  * @property {string} title
  * @property {string} [artifact] its key among the artifacts; without one it reads model.safetensors
- * @property {string} module of Node.js, or "sentence-transformers"
+ * @property {string} module of Node.js, or a script of Python: "sentence-transformers", "ctranslate2"
  * @property {ContestantOptions} options
  * @property {string} [against] name of crossrank's that it is compared with
  * @property {boolean} [sample] whether it gets fewer documents
@@ -204,7 +204,57 @@ const entries = /** @type {const} @satisfies {readonly Entry[]} */ ([
     options: { backend: "mnn", dtype: "int8", mnn: { memory: "low" } },
     against: "mnn-fp32",
   },
+  {
+    name: "ctranslate2-fp32",
+    title: "crossrank, ctranslate2 fp32",
+    artifact: "ctranslate2:fp32",
+    module: "crossrank",
+    options: { backend: "ctranslate2", dtype: "fp32" },
+    against: "onnx-fp32",
+  },
+  {
+    name: "ctranslate2-int8",
+    title: "crossrank, ctranslate2 int8",
+    artifact: "ctranslate2:int8",
+    module: "crossrank",
+    options: { backend: "ctranslate2", dtype: "int8" },
+    against: "onnx-int8",
+  },
+  {
+    name: "ctranslate2-python-int8",
+    title: "Python's ctranslate2, int8, sorted, batches of 32",
+    artifact: "ctranslate2:int8",
+    module: "ctranslate2",
+    options: { dtype: "int8" },
+    against: "ctranslate2-int8",
+  },
+  {
+    name: "mlx-fp32",
+    title: "crossrank, mlx fp32 on the processor",
+    module: "crossrank",
+    options: { backend: "mlx", dtype: "fp32" },
+    against: "onnx-fp32",
+  },
+  {
+    name: "mlx-q8",
+    title: "crossrank, mlx q8 on the processor",
+    module: "crossrank",
+    options: { backend: "mlx", dtype: "q8" },
+    against: "onnx-int8",
+  },
 ]);
+
+/** Modules of Python that a script needs, and how to install them. */
+const scripts = /** @type {Readonly<Record<string, { needs: string[], install: string }>>} */ ({
+  "sentence-transformers": {
+    needs: ["sentence_transformers"],
+    install: "sentence-transformers",
+  },
+  ctranslate2: {
+    needs: ["ctranslate2", "tokenizers", "safetensors"],
+    install: "ctranslate2 tokenizers safetensors",
+  },
+});
 
 /** @typedef {(typeof entries)[number]["name"]} FormatName */
 
@@ -235,6 +285,7 @@ export function chooseFormats(source, { only, artifacts, documents }) {
   const skipped = [];
   for (const entry of /** @type {readonly Entry[]} */ (entries).filter(({ name }) => only.includes(name))) {
     const { name, title, module, options } = entry;
+    const script = scripts[module];
     const artifact = entry.artifact === undefined ? undefined : artifacts.found[entry.artifact];
     const setup = {
       model: artifact === undefined ? source : modelOf(source, artifact, options),
@@ -242,13 +293,13 @@ export function chooseFormats(source, { only, artifacts, documents }) {
     };
     if (entry.artifact !== undefined && artifact === undefined) {
       skipped.push({ title, reason: artifacts.missing[entry.artifact] ?? "its artifact was not made" });
-    } else if (module !== "sentence-transformers") {
+    } else if (script === undefined) {
       contestants.push({ ...inNode(name, title, module, options), setup });
-    } else if (!hasModules(pythonCommand(), ["sentence_transformers"])) {
-      const reason = `${pythonCommand()} has no sentence_transformers (pip install sentence-transformers)`;
+    } else if (!hasModules(pythonCommand(), script.needs)) {
+      const reason = `${pythonCommand()} has no ${script.needs.join(" or no ")} (pip install ${script.install})`;
       skipped.push({ title, reason });
     } else {
-      const args = [fileOf("sentence-transformers.py")];
+      const args = [fileOf(`${module}.py`)];
       contestants.push({ name, title, command: pythonCommand(), args, options, sweep: false, setup });
     }
   }

@@ -44,7 +44,7 @@ export function judgeFormats(model, { measured, skipped, load }, { artifacts, on
  * @param {Artifacts} artifacts
  * @returns {FormatResult}
  */
-function resultOf({ contestant, version, scored, seconds, peakMemory }, all, { found }) {
+function resultOf({ contestant, version, scored, seconds, processorSeconds, peakMemory }, all, { found }) {
   /** @param {string | undefined} name */
   const find = (name) => all.find((one) => one.contestant.name === name);
   const reference = find("onnx-fp32");
@@ -52,6 +52,8 @@ function resultOf({ contestant, version, scored, seconds, peakMemory }, all, { f
   const documents = scored.logits.length;
   const comparable = reference !== undefined && reference.scored.logits.length === documents;
   const rate = documents / median(seconds);
+  const processor = known(processorSeconds);
+  const opposite = opponent && known(opponent.processorSeconds);
   const place = contestant.setup?.model;
   return {
     name: contestant.name,
@@ -62,6 +64,7 @@ function resultOf({ contestant, version, scored, seconds, peakMemory }, all, { f
     documents,
     rate,
     seconds,
+    processorSeconds: processor && median(processor),
     peakMemory,
     difference: comparable
       ? largestDifference(scored.logits, reference.scored.logits, scored.truncated)
@@ -73,7 +76,20 @@ function resultOf({ contestant, version, scored, seconds, peakMemory }, all, { f
       (opponent.scored.logits.length === documents
         ? 1 / ratioOf(opponent.seconds, seconds)
         : opponent.scored.logits.length / median(opponent.seconds) / rate),
+    processorRatio:
+      processor && opposite && opponent.scored.logits.length === documents
+        ? ratioOf(processor, opposite)
+        : undefined,
   };
+}
+
+/**
+ * @param {readonly (number | undefined)[]} times
+ * @returns {number[] | undefined} undefined where one is not told
+ */
+function known(times) {
+  const told = times.filter((time) => time !== undefined);
+  return told.length === times.length ? told : undefined;
 }
 
 /**
@@ -118,8 +134,8 @@ export function renderFormats({ model, documents, logits, load, results, skipped
   return [
     `\`${model}\`, random weights: ${documents.count} documents, pairs of ${least}–${most} tokens (mean ${mean.toFixed(0)}); logits from ${logits.least.toFixed(2)} to ${logits.most.toFixed(2)}. Load average before ${load[0].toFixed(1)}, after ${load[1].toFixed(1)}. Versions: ${all.join(", ")}.`,
     "",
-    "| | documents/s | crossrank's speed over it | largest Δ logit | peak memory, MB | artifact, MB | runs |",
-    "|---|---:|---:|---:|---:|---:|---:|",
+    "| | documents/s | crossrank's speed over it | processor ms a document | over crossrank's | largest Δ logit | peak memory, MB | artifact, MB | runs |",
+    "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ...results.map(renderRow),
     "",
     ...skipped.map(({ title, reason }) => `- ${title} — skipped: ${reason.trim().split("\n").at(-1)}`),
@@ -131,11 +147,15 @@ export function renderFormats({ model, documents, logits, load, results, skipped
 }
 
 /** @param {FormatResult} result */
-function renderRow({ title, rate, against, lead, difference, peakMemory, bytes, seconds }) {
+function renderRow(result) {
+  const { title, rate, against, lead, difference, peakMemory, bytes, seconds } = result;
+  const { documents, processorSeconds, processorRatio } = result;
   const cells = [
     against === undefined && title.startsWith("crossrank,") ? `**${title}**` : title,
     rate.toPrecision(3),
     lead === undefined ? "" : `${lead.toFixed(2)} (${against?.replace("crossrank, ", "")})`,
+    processorSeconds === undefined ? "" : ((1000 * processorSeconds) / documents).toPrecision(3),
+    processorRatio === undefined ? "" : processorRatio.toFixed(2),
     difference === undefined ? "" : difference === 0 ? "0" : difference.toExponential(0),
     peakMemory === undefined ? "" : (peakMemory / 1e6).toFixed(0),
     bytes === undefined ? "" : (bytes / 1e6).toFixed(1),
