@@ -37,3 +37,30 @@ export class MiningStateError extends CrossrankError<"mining-state"> {
     this.reason = reason;
   }
 }
+
+/** A checkpoint cannot be gone on from: it belongs to another training, or is damaged. Nothing was trained. */
+export class TrainingCheckpointError extends CrossrankError<"training-checkpoint"> {
+  static override readonly code = "training-checkpoint";
+
+  readonly path: string;
+
+  constructor(facts: { path: string; problem: string; fix: string }, options?: { cause?: unknown }) {
+    super("training-checkpoint", `${facts.path} ${facts.problem}. ${facts.fix}`, options);
+    this.path = facts.path;
+  }
+}
+
+/** Training went wrong: there was not enough memory, the numbers left all bounds, or the runtime failed. */
+export class TrainingFailedError extends CrossrankError<"training-failed"> {
+  static override readonly code = "training-failed";
+
+  readonly reason: "memory" | "diverged" | "runtime";
+
+  constructor(
+    facts: { reason: "memory" | "diverged" | "runtime"; problem: string; fix: string },
+    options?: { cause?: unknown },
+  ) {
+    super("training-failed", `Training stopped: ${facts.problem}. ${facts.fix}`, options);
+    this.reason = facts.reason;
+  }
+}

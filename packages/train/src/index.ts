@@ -25,6 +25,7 @@ export {
   type TrainingData,
 } from "./data/training-data.js";
 export { createTrainingSet, type TrainingSetOptions } from "./data/training-set.js";
+export { type MlxEngineOptions, openMlxEngine } from "./engine/index.js";
 export * from "./errors.js";
 export {
   type MiningOptions,

@@ -4,9 +4,11 @@ export { type Projection, projections } from "../weights/model-weights.js";
 export type { TensorPlace } from "../weights/tensor-places.js";
 export { MlxTrainingError } from "./errors.js";
 export {
+  describeTraining,
   openTraining,
   type TrainedParameter,
   type TrainingOptions,
+  type TrainingPlan,
   type TrainingSession,
   type TrainingTarget,
 } from "./open-training.js";

@@ -97,14 +97,29 @@ export interface TrainingSession extends AsyncDisposable {
   dispose(): Promise<void>;
 }
 
-/**
- * Loads a model to be trained: a cross-encoder with one logit or two classes, or a decoder that answers with two tokens.
- *
- * @throws {UntrainableError} for models and parts of them that are not trained.
- * @throws {ModelLoadError} when the model cannot be loaded.
- */
-export async function openTraining(options: TrainingOptions): Promise<TrainingSession> {
-  const { model, profile, method, bits, compute, signal, checkpointing, decay } = options;
+/** What a training will be, read from headers alone. */
+export interface TrainingPlan {
+  readonly parameters: readonly TrainedParameter[];
+  /** Numbers of all weights of the model, trained or not, low ranks apart. */
+  readonly modelParameters: number;
+  /** Longest sequence in tokens. */
+  readonly longest: number;
+  readonly architecture: string;
+}
+
+/** As {@link openTraining}, and nothing is loaded. @throws as that does. */
+export async function describeTraining(options: TrainingOptions): Promise<TrainingPlan> {
+  const { parameters, plan, weights, description } = await prepareTraining(options);
+  return {
+    parameters,
+    modelParameters: countNumbers(weights),
+    longest: plan.longest,
+    architecture: description.architecture,
+  };
+}
+
+async function prepareTraining(options: TrainingOptions) {
+  const { model, profile, method, bits, compute, signal } = options;
   const score = scoreOf(profile.head, model.id);
   if (method === "full" && bits !== undefined)
     throw new InvalidInputError("bits", "must be left out with the method full, which trains floats");
@@ -122,19 +137,32 @@ export async function openTraining(options: TrainingOptions): Promise<TrainingSe
       fix: "Take the model's own weights: the method qlora quantises them when they are loaded",
     });
   let changes: TrainingChanges | undefined;
-  const { plan, paths, facts, weights, parts } = await prepareModel(choice, request, async (described) => {
+  const prepared = await prepareModel(choice, request, async (described) => {
     changes = await planTraining(described, choice.files, options, { signal });
     return changes;
   });
   const places: number[] = [];
   const parameters: TrainedParameter[] = [];
-  for (const [place, one] of weights.entries()) {
+  for (const [place, one] of prepared.weights.entries()) {
     if (one.kind !== "model" && one.kind !== "made") continue;
     const found = changes?.factsOf(one.weight);
     if (found === undefined) continue;
     places.push(place);
     parameters.push({ ...found, shape: one.weight.shape });
   }
+  return { ...prepared, choice, score, dtype, places, parameters };
+}
+
+/**
+ * Loads a model to be trained: a cross-encoder with one logit or two classes, or a decoder that answers with two tokens.
+ *
+ * @throws {UntrainableError} for models and parts of them that are not trained.
+ * @throws {ModelLoadError} when the model cannot be loaded.
+ */
+export async function openTraining(options: TrainingOptions): Promise<TrainingSession> {
+  const { model, signal, checkpointing, decay } = options;
+  const { plan, paths, facts, weights, parts, choice, score, dtype, places, parameters } =
+    await prepareTraining(options);
   const local: string[] = [];
   for (const path of paths) local.push(await model.localPath(path, { signal }));
   const { isolation = "process", deadlines, threads } = options;
