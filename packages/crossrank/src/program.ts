@@ -3,6 +3,7 @@ import { Command } from "commander";
 import type { Context } from "./context.js";
 import { exitCodeTable } from "./exit-codes.js";
 import { acceptModelBothWays } from "./model-argument.js";
+import { shardCommand } from "./score/shard-protocol.js";
 import { scoringCommand } from "./scoring-process.js";
 import { refuseRepeats } from "./single-valued.js";
 import { toSingleLine } from "./text.js";
@@ -12,6 +13,8 @@ type AddCommand = (program: Command, context: Context, version: string) => void;
 /** In the order of `--help`. Each is loaded when it is asked for, or when all are listed. */
 const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
   rerank: async () => (await import("./commands/rerank/command.js")).addRerankCommand,
+  score: async () => (await import("./commands/score/command.js")).addScoreCommand,
+  worker: async () => (await import("./commands/worker/command.js")).addWorkerCommand,
   pull: async () => (await import("./commands/pull/command.js")).addPullCommand,
   models: async () => (await import("./commands/models/command.js")).addModelsCommand,
   inspect: async () => (await import("./commands/inspect/command.js")).addInspectCommand,
@@ -21,12 +24,14 @@ const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
   eval: async () => (await import("./commands/eval/command.js")).addEvalCommand,
   bench: async () => (await import("./commands/bench/command.js")).addBenchCommand,
   pick: async () => (await import("./commands/pick/command.js")).addPickCommand,
+  mine: async () => (await import("./commands/mine/command.js")).addMineCommand,
   calibrate: async () => (await import("./commands/calibrate/command.js")).addCalibrateCommand,
   ci: async () => (await import("./commands/ci/command.js")).addCiCommand,
   serve: async () => (await import("./commands/serve/command.js")).addServeCommand,
   residency: async () => (await import("./commands/residency/command.js")).addResidencyCommand,
   doctor: async () => (await import("./commands/doctor/command.js")).addDoctorCommand,
   [scoringCommand]: async () => (await import("./commands/scoring-process.js")).addScoringProcessCommand,
+  [shardCommand]: async () => (await import("./commands/shard-process.js")).addShardProcessCommand,
 };
 
 /** Commands that compare backends, and read the descriptors of all. */

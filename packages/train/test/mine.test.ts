@@ -186,10 +186,16 @@ test.each([
   await expect(mineNegatives({ ...options, ...changed })).rejects.toMatchObject({ code: "invalid-input" });
 });
 
-test("a teacher that gives no number is no teacher", async () => {
+test("what a teacher cannot score has no negatives, and an infinite score is none", async () => {
   const options = await prepare();
-  const score: ScorePairs = async (pairs) => new Float64Array(pairs.length).fill(Number.NaN);
-  await expect(mineNegatives({ ...options, teacher: { identity: "nan", score } })).rejects.toMatchObject({
+  const fill =
+    (value: number): ScorePairs =>
+    async (pairs) =>
+      new Float64Array(pairs.length).fill(value);
+  const result = await mineNegatives({ ...options, teacher: { identity: "nan", score: fill(Number.NaN) } });
+  expect(result).toMatchObject({ rows: 0, unscored: 8, without: 8, likelyRelevant: 0 });
+  const endless = { identity: "infinite", score: fill(Number.POSITIVE_INFINITY) };
+  await expect(mineNegatives({ ...(await prepare()), teacher: endless })).rejects.toMatchObject({
     code: "invalid-input",
   });
 });

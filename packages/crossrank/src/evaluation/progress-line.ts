@@ -12,7 +12,7 @@ function progressLine({ system, phase, completed, total, secondsLeft }: Evaluati
   return `${phase} ${system}: ${formatCount(completed)} of ${formatCount(total)} ${things}, ${share} %${left}`;
 }
 
-function formatDuration(seconds: number): string {
+export function formatDuration(seconds: number): string {
   if (seconds < 90) return `${Math.ceil(seconds)} s`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
   return `${(seconds / 3600).toFixed(1)} h`;

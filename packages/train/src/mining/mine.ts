@@ -15,7 +15,7 @@ import type { ScorePairs } from "../types.js";
 export interface Teacher {
   /** Model, artifact and backend: what the scores depend on. */
   readonly identity: string;
-  /** Logits, or cosines of a bi-encoder. */
+  /** Logits, or cosines of a bi-encoder; NaN for a pair that cannot be scored. */
   readonly score: ScorePairs;
 }
 
@@ -70,6 +70,8 @@ export interface MiningResult {
   readonly relevant: number;
   /** Queries for which no candidate was left. */
   readonly without: number;
+  /** Queries that the teacher cannot score, since they fill it. */
+  readonly unscored: number;
   /** Queries that an earlier run had done. */
   readonly resumed: number;
 }
@@ -85,6 +87,7 @@ interface Entry {
   readonly negatives: number;
   readonly likelyRelevant: number;
   readonly relevant: number;
+  readonly unscored: boolean;
 }
 
 /**
@@ -200,15 +203,21 @@ async function mineOne(facts: {
   const scores = await scoresOf(teacher, query, [...positives, ...others], signal);
   const ofPositives = scores?.slice(0, positives.length);
   const ofOthers = scores?.slice(positives.length);
+  const unscored = ofPositives?.some(Number.isNaN) ?? false;
   // The weakest: what a judge has called relevant is relevant, whatever the teacher thinks of it.
   const limit = ofPositives === undefined ? Number.POSITIVE_INFINITY : Math.min(...ofPositives) - margin;
   const ranked = others
-    .map((text, place) => ({ text, place, score: ofOthers?.[place] ?? -place }))
+    .flatMap((text, place) => {
+      const score = ofOthers?.[place] ?? -place;
+      return Number.isNaN(score) ? [] : [{ text, place, score }];
+    })
     .sort((left, right) => right.score - left.score || left.place - right.place);
-  const left = ranked.slice(skipTop).filter(({ score }) => ofOthers === undefined || score < limit);
-  const likelyRelevant = Math.max(0, ranked.length - skipTop) - left.length;
+  const left = ranked
+    .slice(skipTop)
+    .filter(({ score }) => ofOthers === undefined || (!unscored && score < limit));
+  const likelyRelevant = unscored ? 0 : Math.max(0, ranked.length - skipTop) - left.length;
   const chosen = pick === "hardest" ? left.slice(0, wanted) : draw(left, wanted, group.key, seed);
-  const entry = { key: group.key, negatives: chosen.length, likelyRelevant, relevant };
+  const entry = { key: group.key, negatives: chosen.length, likelyRelevant, relevant, unscored };
   if (chosen.length === 0) return { ...entry, rows: [] };
   if (form === "lists") {
     const documents = [
@@ -242,7 +251,7 @@ async function scoresOf(
   for (let at = 0; at < documents.length; at += chunk) {
     const pairs = documents.slice(at, at + chunk).map((document) => ({ query, document }));
     for (const score of await teacher.score(pairs, signal)) {
-      if (!Number.isFinite(score)) {
+      if (Math.abs(score) === Number.POSITIVE_INFINITY) {
         throw new InvalidInputError("teacher", `gives ${score} for a pair: choose another model`);
       }
       scores.push(score);
@@ -341,7 +350,7 @@ class State {
 
   /** Writes the output in whole, and takes away what is not needed any more. */
   async finish(): Promise<Omit<MiningResult, "queries" | "resumed">> {
-    const sums = { rows: 0, negatives: 0, likelyRelevant: 0, relevant: 0, without: 0 };
+    const sums = { rows: 0, negatives: 0, likelyRelevant: 0, relevant: 0, without: 0, unscored: 0 };
     const part = this.#part;
     async function* rows(): AsyncGenerator<string> {
       let isFirst = true;
@@ -355,6 +364,7 @@ class State {
         sums.negatives += entry.negatives;
         sums.likelyRelevant += entry.likelyRelevant;
         sums.relevant += entry.relevant;
+        if (entry.unscored) sums.unscored += 1;
         if (entry.negatives === 0) sums.without += 1;
         yield entry.rows.map((row) => `${row}\n`).join("");
       }
