@@ -5,7 +5,7 @@ cache=${CROSSRANK_CI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/crossrank-ci}
 mkdir -p "$cache" || exit 1
 
 # A step by its name, with hyphens for the function's underscores.
-native_steps=(mnn-addon mnn-converter coreml-addon ctranslate2-addon mlx-addon)
+native_steps=(native-owner mnn-addon mnn-converter coreml-addon ctranslate2-addon mlx-addon)
 
 apt_install() { # apt_install PACKAGE...: those that are not there
   local missing=() package
@@ -17,6 +17,11 @@ apt_install() { # apt_install PACKAGE...: those that are not there
   [ "$(id -u)" -eq 0 ] || root=(sudo)
   "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq &&
     "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+}
+
+# The crate that all addons are built with, which needs no other.
+native_owner() {
+  CARGO_TARGET_DIR="$cache/owner-target" cargo test --locked --offline --manifest-path native/owner/Cargo.toml
 }
 
 mnn_addon() {

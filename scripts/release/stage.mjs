@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { pnpm, succeed } from "./commands.mjs";
+import { bringCrates } from "./crates.mjs";
 import { isHere, platformPackages, writePlatformPackage } from "./platforms.mjs";
 
 /**
@@ -54,6 +55,7 @@ export async function stage({ root, folder, addons = [], platforms = "every" }) 
       "--strip-components=1",
     ]);
     dropSourceMaps(place);
+    bringCrates(place, directory);
     const file = path.join(place, "package.json");
     const manifest = JSON.parse(readFileSync(file, "utf8"));
     const named = [];

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crossrank_native_owner::{end_all, watch_once};
 use napi::JsDeferred;
 use napi::bindgen_prelude::{
     AsyncTask, Env, Error, Float32Array, Int32Array, Object, Result, Task, ToNapiValue,
@@ -11,7 +12,6 @@ use objc2_core_ml::MLComputeUnits;
 
 use crate::failure::{self, Failure};
 use crate::model::Feature;
-use crate::owned_thread;
 use crate::owner::{self, Answer, Facts, Job, Owner};
 use crate::tensor::{Input, Output};
 use crate::{compile, plan, system};
@@ -95,7 +95,7 @@ pub fn compute_plan(
 #[napi(ts_return_type = "Promise<NativeModel>")]
 pub fn load<'env>(env: &'env Env, compiled: String, compute_units: String) -> Result<Object<'env>> {
     let units = units_of(&compute_units).map_err(rejection)?;
-    owned_thread::watch_once(|| env.add_env_cleanup_hook((), |()| owned_thread::end_all()).map(|_| ()))?;
+    watch_once(|| env.add_env_cleanup_hook((), |()| end_all()).map(|_| ()))?;
     // The owner exists before its answer is read: the answer is read on this thread, later.
     let (handle, place) = std::sync::mpsc::channel::<Arc<Owner>>();
     let (promise, answer) = promised(env, move |facts: Facts| {

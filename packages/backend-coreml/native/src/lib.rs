@@ -13,8 +13,6 @@ mod failure;
 #[cfg(target_os = "macos")]
 mod model;
 #[cfg(target_os = "macos")]
-mod owned_thread;
-#[cfg(target_os = "macos")]
 mod owner;
 #[cfg(target_os = "macos")]
 mod plan;

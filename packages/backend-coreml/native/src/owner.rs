@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::thread::Builder;
 
+use crossrank_native_owner::{Jobs, OwnedThread};
 use objc2_core_ml::MLComputeUnits;
 
 use crate::failure::{Result, guarded};
 use crate::model::{Feature, Model};
-use crate::owned_thread::{Jobs, OwnedThread};
 use crate::tensor::{Input, Output};
 
 /// Called on the owning thread, once.

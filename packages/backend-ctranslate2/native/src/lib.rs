@@ -4,13 +4,13 @@
 //! Promises are rejected with an `Error` whose message begins with a code and a colon: `damaged`, `unsupported`,
 //! `out-of-memory`, `invalid-input`, `failed`, `unreadable`, `closed`.
 
-mod owned_thread;
 mod owner;
 mod shim;
 
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crossrank_native_owner::{end_all, watch_once};
 use napi::JsDeferred;
 use napi::bindgen_prelude::{Env, Error, Float32Array, Int32Array, Object, Result, ToNapiValue};
 use napi_derive::napi;
@@ -61,10 +61,10 @@ pub struct NativeSession {
 #[napi(ts_return_type = "Promise<NativeSession>")]
 pub fn load<'env>(env: &'env Env, path: String, options: LoadOptions) -> Result<Object<'env>> {
     let threads = i32::try_from(options.threads).ok().filter(|&threads| threads >= 1);
-    let threads = threads
-        .ok_or_else(|| rejection(Failure::new("invalid-input", "threads must be at least 1")))?;
+    let threads =
+        threads.ok_or_else(|| rejection(Failure::new("invalid-input", "threads must be at least 1")))?;
     let source = Source::File(path, Options { epsilon: options.epsilon, integers: options.integers });
-    owned_thread::watch_once(|| env.add_env_cleanup_hook((), |()| owned_thread::end_all()).map(|_| ()))?;
+    watch_once(|| env.add_env_cleanup_hook((), |()| end_all()).map(|_| ()))?;
     start(env, source, threads)
 }
 
@@ -180,4 +180,3 @@ where
 fn rejection(Failure { code, message }: Failure) -> Error {
     Error::from_reason(format!("{code}: {message}"))
 }
-

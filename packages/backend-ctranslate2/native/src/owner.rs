@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::thread::Builder;
 
-use crate::owned_thread::{Jobs, OwnedThread};
+use crossrank_native_owner::{Jobs, OwnedThread};
+
 use crate::shim::{Batch, Failure, Options, Reading, Replica, Weights};
 
 /// Called on the owning thread, once.

@@ -3,13 +3,13 @@
 //! Promises are rejected with an `Error` whose message begins with a code and a colon: `damaged`, `out-of-memory`,
 //! `invalid-input`, `failed`, `unreadable`, `closed`.
 
-mod owned_thread;
 mod owner;
 mod shim;
 mod training;
 
 use std::sync::Arc;
 
+use crossrank_native_owner::{end_all, watch_once};
 use napi::JsDeferred;
 use napi::bindgen_prelude::{
     Env, Error, Float32Array, Float64Array, Int32Array, Object, Result, ToNapiValue, Uint8Array,
@@ -106,7 +106,7 @@ pub struct NativeModel {
 #[napi(ts_return_type = "Promise<NativeModel>")]
 pub fn load<'env>(env: &'env Env, model: ModelFacts) -> Result<Object<'env>> {
     let source = parse(model).map_err(rejection)?;
-    owned_thread::watch_once(|| env.add_env_cleanup_hook((), |()| owned_thread::end_all()).map(|_| ()))?;
+    watch_once(|| env.add_env_cleanup_hook((), |()| end_all()).map(|_| ()))?;
     // The owner exists before its answer is read: the answer is read on this thread, later.
     let (handle, place) = std::sync::mpsc::channel::<Arc<Owner>>();
     let (promise, answer) = promised(env, move |()| {

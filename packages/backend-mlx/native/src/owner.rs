@@ -5,7 +5,8 @@ use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 use std::thread::Builder;
 
-use crate::owned_thread::{Jobs, OwnedThread};
+use crossrank_native_owner::{Jobs, OwnedThread};
+
 use crate::shim::{Batch, Failure, Model, Tensor, Training, Wanted, Weight};
 
 /// Called on the owning thread, once.

@@ -3,12 +3,12 @@
 //! Promises are rejected with an `Error` whose message begins with a code and a colon: `damaged`, `unsupported`,
 //! `out-of-memory`, `invalid-input`, `failed`, `threads`, `unreadable`, `closed`.
 
-mod owned_thread;
 mod owner;
 mod shim;
 
 use std::sync::Arc;
 
+use crossrank_native_owner::{end_all, watch_once};
 use napi::JsDeferred;
 use napi::bindgen_prelude::{
     Either, Env, Error, Float32Array, Int32Array, Object, Result, ToNapiValue, Uint8Array,
@@ -82,7 +82,7 @@ pub fn load<'env>(
         Either::B(bytes) => Source::Bytes(bytes.to_vec()),
     };
     let options = parse(&options).map_err(rejection)?;
-    owned_thread::watch_once(|| env.add_env_cleanup_hook((), |()| owned_thread::end_all()).map(|_| ()))?;
+    watch_once(|| env.add_env_cleanup_hook((), |()| end_all()).map(|_| ()))?;
     // The owner exists before its answer is read: the answer is read on this thread, later.
     let (handle, place) = std::sync::mpsc::channel::<Arc<Owner>>();
     let (promise, answer) = promised(env, move |Facts { inputs, threads, longest }| {

@@ -4,7 +4,8 @@ use std::fs;
 use std::sync::Arc;
 use std::thread::Builder;
 
-use crate::owned_thread::{Jobs, OwnedThread};
+use crossrank_native_owner::{Jobs, OwnedThread};
+
 use crate::shim::{Failure, Input, Model, Options, Tensor};
 
 /// Called on the owning thread, once.

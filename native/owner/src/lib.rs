@@ -1,8 +1,8 @@
 //! The thread that owns a native session. It does one job after the other, and its JavaScript environment does not end
 //! before it.
 //!
-//! backend-mnn and backend-coreml have the same file, and `test/native-owner.test.ts` holds the two alike: users build
-//! each package's folder by itself, so a crate outside of it would not be there (docs/decisions/0012-native-owner.md).
+//! Every addon of this repository has it from here; it knows no runtime and no napi
+//! (docs/decisions/0012-native-owner.md).
 
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +26,7 @@ impl<Job> Iterator for Jobs<Job> {
     }
 }
 
+/// A thread with its queue. A session's JavaScript object holds it, and so does its environment.
 pub struct OwnedThread<Job> {
     jobs: Mutex<Option<Sender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -52,7 +53,7 @@ impl<Job: Send + 'static> OwnedThread<Job> {
     }
 
     /// Gives the job back when the session is closed.
-    pub fn send(&self, job: Job) -> std::result::Result<(), Job> {
+    pub fn send(&self, job: Job) -> Result<(), Job> {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         match jobs.as_ref() {
             Some(sender) => sender.send(job).map_err(|SendError(job)| job),
@@ -70,8 +71,11 @@ impl<Job: Send + 'static> OwnedThread<Job> {
 trait Alive {
     fn is_finished(&self) -> bool;
 
-    /// Drops the jobs that have not begun, and waits for the one that has.
-    fn end(&self);
+    /// Has the jobs dropped that have not begun.
+    fn stop(&self);
+
+    /// Waits for the one that has.
+    fn join(&self);
 }
 
 impl<Job: Send + 'static> Alive for OwnedThread<Job> {
@@ -80,9 +84,12 @@ impl<Job: Send + 'static> Alive for OwnedThread<Job> {
         thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    fn end(&self) {
+    fn stop(&self) {
         self.ending.store(true, Ordering::Release);
         self.hang_up();
+    }
+
+    fn join(&self) {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             // A panic there has been answered by dropping its jobs.
@@ -98,9 +105,7 @@ thread_local! {
 }
 
 /// Has `watch` called once for each environment.
-pub fn watch_once<Error>(
-    watch: impl FnOnce() -> std::result::Result<(), Error>,
-) -> std::result::Result<(), Error> {
+pub fn watch_once<Error>(watch: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
     if !WATCHED.get() {
         watch()?;
         WATCHED.set(true);
@@ -111,7 +116,12 @@ pub fn watch_once<Error>(
 /// Waits for what the runtime is at, before its static data is destroyed or this library is unloaded.
 pub fn end_all() {
     WATCHED.set(false);
-    for owner in ALIVE.with_borrow_mut(std::mem::take) {
-        owner.end();
+    let owners = ALIVE.with_borrow_mut(std::mem::take);
+    // All before the first is waited for: the others would begin their next jobs meanwhile.
+    for owner in &owners {
+        owner.stop();
+    }
+    for owner in &owners {
+        owner.join();
     }
 }
