@@ -63,3 +63,12 @@ export {
   type RunOptions,
   type VariantOptions,
 } from "./open-reranker.js";
+export {
+  type ScoreCallOptions,
+  ScoreJobError,
+  type ScoreJobProblem,
+  type ScorePairsOptions,
+  type ScorePairsProgress,
+  type ScoreSummary,
+  scorePairs,
+} from "./score/index.js";

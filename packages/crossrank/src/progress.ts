@@ -11,6 +11,8 @@ export interface Progress {
   step(what: string): void;
   download(progress: FileProgress): void;
   scoring(progress: ScoringProgress): void;
+  /** How far a job of many calls is, in words. */
+  pairs(what: string): void;
   /** What is being done, and how many bytes of how many it has got through. */
   bytes(what: string, done: number, total: number): void;
   /** How far a conversion is; what came of it is a line that stays, also where this is no terminal. */
@@ -28,7 +30,10 @@ export function createProgress(stream: NodeJS.WriteStream): Progress {
     const conversion = (now: AutoConversionProgress): void => {
       if (now.step === "converted") note(conversionNote(now));
     };
-    return { step: silent, download: silent, scoring: silent, bytes: silent, conversion, clear: silent };
+    return {
+      ...{ step: silent, download: silent, scoring: silent, pairs: silent, bytes: silent, clear: silent },
+      conversion,
+    };
   }
   let shown = false;
   let last = Number.NEGATIVE_INFINITY;
@@ -54,6 +59,7 @@ export function createProgress(stream: NodeJS.WriteStream): Progress {
         `scoring ${formatCount(completed)} of ${formatCount(total)} documents ${bar(completed / total)}`,
         completed === total,
       ),
+    pairs: (what) => show(what),
     bytes: (what, done, total) =>
       show(`${what}  ${formatBytes(done)} of ${formatBytes(total)} ${bar(done / total)}`, done === total),
     conversion: (now) => {

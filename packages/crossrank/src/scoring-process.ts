@@ -232,7 +232,7 @@ export function sendError(error: unknown): SentError {
   return { kind, name, message, stack, fields: Object.fromEntries(plain), lineage };
 }
 
-function receiveError({ kind, name, message, stack, fields, lineage }: SentError): Error {
+export function receiveError({ kind, name, message, stack, fields, lineage }: SentError): Error {
   if (kind === "usage") return new UsageError(message);
   if (kind === "command") return new CommandError(message);
   const error = Object.assign(new Error(message), fields, { name });

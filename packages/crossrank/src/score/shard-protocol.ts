@@ -1,0 +1,22 @@
+import type { ScorerChoices } from "../commands/score/scorer-options.js";
+import type { SentError } from "../scoring-process.js";
+
+/** Name of the hidden command that a worker's own process of the model runs. */
+export const shardCommand = "shard-process";
+
+export type ShardRequest =
+  | { readonly ask: "open"; readonly choices: ScorerChoices; readonly files: readonly string[] }
+  | { readonly ask: "shard"; readonly output: string; readonly shard: number }
+  | { readonly ask: "stop" }
+  | { readonly ask: "close" };
+
+export type ShardReply =
+  | { readonly reply: "done"; readonly value: unknown }
+  | { readonly reply: "failed"; readonly error: SentError };
+
+/** What a model's process says of its model. */
+export interface OpenedShardModel {
+  readonly fingerprint: string;
+  /** For people. */
+  readonly name: string;
+}

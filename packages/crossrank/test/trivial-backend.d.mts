@@ -1,0 +1,3 @@
+import type { Backend } from "@crossrank/core";
+
+export declare const trivial: () => Backend;

@@ -1,0 +1,120 @@
+import { UnrecoverableError, WaitingError, Worker } from "bullmq";
+import { connect } from "./connection.js";
+import {
+  countsOf,
+  openQueue,
+  prefix,
+  type QueueCounts,
+  type ShardJob,
+  type ShardReference,
+} from "./shard-queue.js";
+
+/** What a worker tells of a shard. */
+export type ShardEvent =
+  | { readonly event: "started"; readonly reference: ShardReference }
+  | {
+      readonly event: "done";
+      readonly reference: ShardReference;
+      readonly seconds: number;
+      readonly rows: number;
+      readonly failed: number;
+    }
+  | {
+      readonly event: "failed";
+      readonly reference: ShardReference;
+      readonly error: Error;
+      readonly isLast: boolean;
+    }
+  | { readonly event: "returned"; readonly reference: ShardReference };
+
+export interface ShardWorkerOptions {
+  readonly url: string;
+  readonly name: string;
+  /**
+   * Scores one shard. Must leave the event loop free, or its lock runs out and another worker scores it, too.
+   * @throws {@link GiveUpError} where another try would fail as well.
+   */
+  readonly run: (
+    reference: ShardReference,
+    signal: AbortSignal,
+  ) => Promise<{ readonly rows: number; readonly failed: number }>;
+  /** Seconds after which a shard whose worker is gone goes to another. Default 30. */
+  readonly lockSeconds?: number | undefined;
+  /**
+   * How often a shard may lose its worker before it counts as failed. Default 1000: a shard is not guilty of the machines
+   * that were taken away under it, and BullMQ's own default of 1 loses shards.
+   */
+  readonly maxStalledCount?: number | undefined;
+  readonly onEvent?: ((event: ShardEvent) => void) | undefined;
+}
+
+export interface ShardWorker {
+  counts(): Promise<QueueCounts>;
+  /** Takes no more shards, and ends with the one under way; that one goes back where it takes longer than `seconds`. */
+  close(seconds: number): Promise<void>;
+}
+
+/** Another try would fail as this one did. */
+export class GiveUpError extends UnrecoverableError {}
+
+export const defaultMaxStalledCount = 1000;
+export const defaultLockSeconds = 30;
+
+/** @throws {QueueError} */
+export async function startShardWorker(options: ShardWorkerOptions): Promise<ShardWorker> {
+  const { url, name, run, onEvent } = options;
+  const lockDuration = (options.lockSeconds ?? defaultLockSeconds) * 1000;
+  const redis = await connect(url);
+  const queue = openQueue(redis, name);
+  const giveBack = new AbortController();
+  const worker = new Worker<ShardReference>(
+    name,
+    async (job: ShardJob, token?: string) => {
+      const reference = job.data;
+      const start = performance.now();
+      onEvent?.({ event: "started", reference });
+      try {
+        const counts = await run(reference, giveBack.signal);
+        onEvent?.({ event: "done", reference, seconds: (performance.now() - start) / 1000, ...counts });
+      } catch (error) {
+        if (giveBack.signal.aborted) {
+          onEvent?.({ event: "returned", reference });
+          await job.moveToWait(token);
+          throw new WaitingError();
+        }
+        throw error;
+      }
+    },
+    {
+      connection: redis,
+      prefix,
+      concurrency: 1,
+      lockDuration,
+      // Also of shards that other workers have left.
+      stalledInterval: lockDuration,
+      maxStalledCount: options.maxStalledCount ?? defaultMaxStalledCount,
+      removeOnComplete: { count: 0 },
+    },
+  );
+  // Of the connection, which comes back; a shard's own errors are "failed".
+  worker.on("error", () => undefined);
+  worker.on("failed", (job, error) => {
+    if (job === undefined) return;
+    const isLast = error instanceof UnrecoverableError || job.attemptsMade >= (job.opts.attempts ?? 1);
+    onEvent?.({ event: "failed", reference: job.data, error, isLast });
+  });
+  await worker.waitUntilReady();
+  return {
+    counts: () => countsOf(queue),
+    async close(seconds) {
+      const timer = setTimeout(() => giveBack.abort(new Error("the worker ends")), seconds * 1000);
+      try {
+        await worker.close();
+      } finally {
+        clearTimeout(timer);
+      }
+      await queue.close();
+      redis.disconnect();
+    },
+  };
+}
