@@ -43,4 +43,11 @@ export {
 } from "./report/fine-tune.js";
 export type { GateOutcome, TrainingReport } from "./report/training-report.js";
 export { writeTrainingReport } from "./report/write-training-report.js";
+export {
+  parseTrainingFile,
+  readTrainingConfig,
+  type TrainingFile,
+  type TrainingPreset,
+  trainingPresets,
+} from "./training-file.js";
 export * from "./types.js";
