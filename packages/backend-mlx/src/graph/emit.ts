@@ -105,7 +105,8 @@ class Emitter {
         weight: head.projection,
         rows: tokens,
       }));
-      return this.#builder.add("linear", [this.#picked(states), rows]);
+      const logits = this.#builder.add("linear", [this.#picked(states), rows]);
+      return head.cap === undefined ? logits : this.#capped(logits, head.cap);
     }
     if (head.kind !== "classifier") throw new TypeError(`${kind} of a head ${head.kind}`);
     let current =
@@ -156,8 +157,11 @@ class Emitter {
   }
 
   #layer(x: Value, layer: Layer, place: number): Value {
-    const { placement, attention, attentionNorm, feedForward, feedForwardNorm } = layer;
+    const { placement, attention, attentionNorm, attentionAfter } = layer;
+    const { feedForward, feedForwardNorm, feedForwardAfter } = layer;
     const builder = this.#builder;
+    const after = (value: Value, norm: Norm | undefined): Value =>
+      norm === undefined ? value : this.#norm(value, norm);
     const attend = (from: Value): Value => this.#drop(this.#attend(from, attention), `attention ${place}`);
     const feed = (from: Value): Value => this.#drop(this.#feed(from, feedForward), `feed-forward ${place}`);
     if (placement === "post") {
@@ -166,8 +170,15 @@ class Emitter {
       return this.#norm(builder.add("add", [first, feed(first)]), feedForwardNorm);
     }
     const normed = attentionNorm === undefined ? x : this.#norm(x, attentionNorm);
-    const first = builder.add("add", [x, attend(normed)]);
-    return builder.add("add", [first, feed(this.#norm(first, feedForwardNorm))]);
+    const first = builder.add("add", [x, after(attend(normed), attentionAfter)]);
+    const fed = feed(this.#norm(first, feedForwardNorm));
+    return builder.add("add", [first, after(fed, feedForwardAfter)]);
+  }
+
+  /** cap · tanh(x / cap). */
+  #capped(x: Value, cap: number): Value {
+    const builder = this.#builder;
+    return builder.add("scale", [builder.add("tanh", [builder.add("scale", [x], [1 / cap])])], [cap]);
   }
 
   #feed(x: Value, { gate, up, down, activation }: FeedForward): Value {
@@ -178,26 +189,59 @@ class Emitter {
 
   #attend(x: Value, attention: Attention): Value {
     const builder = this.#builder;
-    const { heads, keyValueHeads, headSize, scale, positions, causal, reach, queryNorm, keyNorm } = attention;
-    const split = (linear: Linear, count: number, norm?: Norm): Value => {
-      const apart = builder.add("split-heads", [this.#linear(x, linear)], [count]);
+    const { heads, keyValueHeads, headSize, scale, cap, positions, causal, reach, queryNorm, keyNorm } =
+      attention;
+    const isRotary = positions.kind === "rotary" || positions.kind === "scaled-rotary";
+    const headsOf = (flat: Value, count: number, norm?: Norm, turns = isRotary): Value => {
+      const apart = builder.add("split-heads", [flat], [count]);
       const normed = norm === undefined ? apart : this.#norm(apart, norm);
-      const isRotary = positions.kind === "rotary" || positions.kind === "scaled-rotary";
-      if (!isRotary || linear === attention.value) return normed;
-      return builder.add("rope", [normed, this.#periods(positions, headSize)]);
+      return turns && isRotary ? builder.add("rope", [normed, this.#periods(positions, headSize)]) : normed;
     };
-    const query = split(attention.query, heads, queryNorm);
-    const key = split(attention.key, keyValueHeads, keyNorm);
-    const value = split(attention.value, keyValueHeads);
+    const query = headsOf(this.#linear(x, attention.query), heads, queryNorm);
+    const flatKey = this.#linear(x, attention.key);
+    const key = headsOf(flatKey, keyValueHeads, keyNorm);
+    const value = headsOf(this.#linear(x, attention.value), keyValueHeads, undefined, false);
     const seen = builder.add(
       "attention-mask",
       [builder.input("lengths"), builder.input("extents")],
       [Number(causal), reach ?? -1],
     );
-    const added = this.#placed(attention, query, key);
+    // Capped scores are made by themselves and added to products that are 0: fused attention caps none.
+    const added =
+      cap === undefined
+        ? this.#placed(attention, query, key)
+        : this.#cappedScores(query, headsOf(this.#repeated(flatKey, attention), heads, keyNorm), scale, cap);
     const mask = added === undefined ? seen : builder.add("hide", [added, seen]);
-    const mixed = builder.add("attention", [query, key, value, mask], [scale]);
+    const products = cap === undefined ? query : builder.add("scale", [query], [0]);
+    const mixed = builder.add("attention", [products, key, value, mask], [scale]);
     return this.#linear(builder.add("merge-heads", [mixed]), attention.output);
+  }
+
+  #cappedScores(query: Value, key: Value, scale: number, cap: number): Value {
+    const builder = this.#builder;
+    return this.#capped(builder.add("scale", [builder.add("matmul", [query, key])], [scale]), cap);
+  }
+
+  /** Keys of heads that several queries share, once for each of them, by a matrix of zeros and ones. */
+  #repeated(flat: Value, { heads, keyValueHeads, headSize }: Attention): Value {
+    if (heads === keyValueHeads) return flat;
+    const [outputs, inputs] = [heads * headSize, keyValueHeads * headSize];
+    const repeats = this.#made(
+      {
+        name: `repeats ${heads} ${keyValueHeads} ${headSize}`,
+        shape: [outputs, inputs],
+        read: () => {
+          const matrix = new Float32Array(outputs * inputs);
+          for (let row = 0; row < outputs; row += 1) {
+            const head = Math.floor((Math.floor(row / headSize) * keyValueHeads) / heads);
+            matrix[row * inputs + head * headSize + (row % headSize)] = 1;
+          }
+          return matrix;
+        },
+      },
+      "other",
+    );
+    return this.#builder.add("linear", [flat, repeats]);
   }
 
   /** What positions add to the scaled products; undefined where they add nothing. */

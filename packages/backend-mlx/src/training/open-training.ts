@@ -41,6 +41,8 @@ export interface TrainingOptions extends HostOptions, TrainedParts {
   readonly profile: ModelProfile;
   /** What matrices are kept in that are not trained themselves. `full` takes none. Default: their own floats. */
   readonly bits?: 8 | 4 | undefined;
+  /** Columns that share a scale and a bias there: 32, 64 or 128. Default: 64. */
+  readonly group?: 32 | 64 | 128 | undefined;
   readonly compute: Compute;
   /** AdamW's, of matrices. */
   readonly decay: number;
@@ -119,7 +121,7 @@ export async function describeTraining(options: TrainingOptions): Promise<Traini
 }
 
 async function prepareTraining(options: TrainingOptions) {
-  const { model, profile, method, bits, compute, signal } = options;
+  const { model, profile, method, bits, group, compute, signal } = options;
   const score = scoreOf(profile.head, model.id);
   if (method === "full" && bits !== undefined)
     throw new InvalidInputError("bits", "must be left out with the method full, which trains floats");
@@ -128,7 +130,7 @@ async function prepareTraining(options: TrainingOptions) {
   const choice = await chooseWeights(
     model,
     { file: undefined, dtype, defaultDtype: undefined },
-    { compute, signal },
+    { compute, group, signal },
   );
   if (choice.folder !== undefined)
     throw new UntrainableError({
