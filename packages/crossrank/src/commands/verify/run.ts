@@ -1,4 +1,4 @@
-import { loadModel } from "@crossrank/core";
+import { loadModel, type ModelFiles } from "@crossrank/core";
 import { verifyLoaded } from "@crossrank/core/verify";
 import { type Context, print } from "../../context.js";
 import { CommandError, translateInputError } from "../../failure.js";
@@ -7,6 +7,7 @@ import { openModelFiles, readProfileFile } from "../../model.js";
 import { openBackend } from "../../open-reranker.js";
 import type { BackendChoice, ProfiledModelOptions } from "../../options.js";
 import { createProgress } from "../../progress.js";
+import { hashSideFiles } from "../../publish/side-files.js";
 import { type Outcome, verificationJson, verificationTable } from "./table.js";
 
 export interface VerifyCommandOptions extends ProfiledModelOptions, GoldensOptions {
@@ -21,8 +22,12 @@ export async function runVerifyCommand(
   options: VerifyCommandOptions,
   context: Context,
 ): Promise<void> {
-  const outcomes = await compareAll(source, options, context);
-  await print(options.format === "json" ? verificationJson(outcomes) : verificationTable(outcomes));
+  const { outcomes, files } = await compareAll(source, options, context);
+  await print(
+    options.format === "json"
+      ? verificationJson(outcomes, await hashSideFiles(files, context.signal))
+      : verificationTable(outcomes),
+  );
   const failed = outcomes.find(({ verification }) => !verification.passed);
   if (failed === undefined) return;
   const { model, backend, reason } = failed.verification;
@@ -35,7 +40,7 @@ async function compareAll(
   source: string,
   options: VerifyCommandOptions,
   { signal, log }: Context,
-): Promise<Outcome[]> {
+): Promise<{ readonly outcomes: readonly Outcome[]; readonly files: ModelFiles }> {
   const progress = createProgress(process.stderr);
   try {
     const profile = await readProfileFile(options.profile);
@@ -73,7 +78,7 @@ async function compareAll(
         );
         outcomes.push({ found, verification });
       }
-      return outcomes;
+      return { outcomes, files: model };
     } finally {
       await loaded.dispose();
     }

@@ -8,9 +8,14 @@ export interface Outcome {
   readonly verification: Verification;
 }
 
-export function verificationJson(outcomes: readonly Outcome[]): string {
+/** @param files configuration, tokenizer and goldens that were read, by their content. */
+export function verificationJson(
+  outcomes: readonly Outcome[],
+  files: readonly { readonly path: string; readonly sha256: string }[],
+): string {
   const value = {
     passed: outcomes.every(({ verification }) => verification.passed),
+    files,
     verifications: outcomes.map(({ found, verification }) => {
       const { passed, reason, summary, bound, model, backend, settings, scale, reference, cases } =
         verification;
