@@ -2,8 +2,9 @@
 //
 //   node --expose-gc scripts/measure-leaks.mjs [--runs 10000] [--loads 200] FOLDER
 //
-// Runs come in a few dozen shapes. Prints megabytes after a warm-up and at every tenth, and the growth a run and a load
-// over the second half, in bytes.
+// Runs come in a few dozen shapes. Prints megabytes after a warm-up and at every tenth, the growth a run and a load over
+// the second half, in bytes, and on Linux the process's threads after the warm-up and at the end.
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { openFixtureFolder } from "@crossrank/conformance";
@@ -54,6 +55,7 @@ async function measure(what, count, step) {
   const warmUp = Math.max(1, Math.floor(count / 10));
   for (let index = 0; index < warmUp; index += 1) await step(index);
   const samples = [[0, resident()]];
+  const early = threads();
   for (let index = 1; index <= count; index += 1) {
     await step(index);
     if (index % Math.max(1, Math.floor(count / 10)) === 0) samples.push([index, resident()]);
@@ -62,7 +64,14 @@ async function measure(what, count, step) {
   const [[from, before], [to, after]] = [half[0], half.at(-1)];
   const megabytes = samples.map(([, bytes]) => (bytes / 1e6).toFixed(1)).join(" ");
   const growth = ((after - before) / (to - from)).toFixed(0);
-  console.log(`${count} × ${what}: ${megabytes} MB; ${growth} bytes each at the end`);
+  console.log(
+    `${count} × ${what}: ${megabytes} MB; ${growth} bytes each at the end; threads ${early} to ${threads()}`,
+  );
+}
+
+function threads() {
+  if (process.platform !== "linux") return 0;
+  return Number(/^Threads:\s*(\d+)/m.exec(readFileSync("/proc/self/status", "utf8"))[1]);
 }
 
 function resident() {

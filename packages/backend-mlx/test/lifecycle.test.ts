@@ -165,8 +165,14 @@ describeNative("memory", () => {
     const grown = [...stdout.matchAll(/(-?\d+) bytes each at the end/g)].map(([, bytes]) => Number(bytes));
     expect(grown).toHaveLength(3);
     const [run, opened, refused] = grown as [number, number, number];
-    // One batch's inputs or outputs kept would be some hundred bytes a run; a model kept, 265 kB and its graph. What the
-    // allocator keeps of a thread that is gone is some ten kilobytes a load, in jumps of two megabytes: hence so many.
+    // MLX never ends a stream's thread: one a load would be 15 to 20 kB that stay.
+    const threads = [...stdout.matchAll(/threads (\d+) to (\d+)/g)].map(([, ...counts]) =>
+      counts.map(Number),
+    );
+    expect(threads).toHaveLength(3);
+    for (const [early = 0, late = Number.NaN] of threads) expect(late - early).toBeLessThan(5);
+    // One batch's inputs or outputs kept would be some hundred bytes a run; a model kept, 265 kB and its graph. The
+    // allocator takes memory in jumps of two megabytes: hence so many loads.
     expect(run).toBeLessThan(1500);
     expect(opened).toBeLessThan(60_000);
     expect(refused).toBeLessThan(60_000);

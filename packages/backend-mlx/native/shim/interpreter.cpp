@@ -1,6 +1,7 @@
 #include "interpreter.hpp"
 
 #include <cmath>
+#include <numbers>
 #include <limits>
 #include <memory>
 #include <utility>
@@ -300,7 +301,7 @@ class Evaluation {
         return mx::fast::rms_norm(plain(step, 0), plain(step, 1), static_cast<float>(attributes[0]));
       case Operation::gelu: {
         const mx::array x = plain(step, 0);
-        const mx::array part = mx::erf(mx::multiply(x, mx::array(static_cast<float>(M_SQRT1_2), x.dtype())));
+        const mx::array part = mx::erf(mx::multiply(x, mx::array(static_cast<float>(std::numbers::sqrt2 / 2), x.dtype())));
         const mx::array half = mx::array(0.5f, x.dtype());
         return mx::multiply(mx::multiply(x, half), mx::add(mx::array(1.0f, x.dtype()), part));
       }
@@ -309,7 +310,7 @@ class Evaluation {
         const auto number = [&](double one) { return mx::array(static_cast<float>(one), x.dtype()); };
         const mx::array cube = mx::multiply(mx::multiply(x, x), x);
         const mx::array inner = mx::add(x, mx::multiply(number(0.044715), cube));
-        const mx::array part = mx::tanh(mx::multiply(number(std::sqrt(2 / M_PI)), inner));
+        const mx::array part = mx::tanh(mx::multiply(number(std::sqrt(2 / std::numbers::pi)), inner));
         return mx::multiply(mx::multiply(x, number(0.5)), mx::add(number(1), part));
       }
       case Operation::silu: {

@@ -18,6 +18,10 @@
 #include "training.hpp"
 
 struct MlxShimModel {
+  explicit MlxShimModel(const mlx::core::Stream& given) : stream(given) {}
+
+  /** What it computes on, for the thread that owns it. */
+  mlx::core::Stream stream;
   std::vector<Weight> weights;
   std::optional<Program> program;
   std::optional<mlx::core::array> output;

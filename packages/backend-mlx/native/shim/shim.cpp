@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <cstring>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <shared_mutex>
 #include <string>
@@ -10,7 +12,6 @@
 
 #ifdef __APPLE__
 #include <dlfcn.h>
-#include <mutex>
 
 #include "mlx/backend/metal/metal.h"
 #endif
@@ -182,6 +183,40 @@ void findMetallib() {
 void findMetallib() {}
 #endif
 
+/**
+ * Streams of the processor that no model has. MLX runs each on a thread that it never ends, so one a model would leave a
+ * thread behind with every load. It is never destroyed: models may end after it would be.
+ */
+struct FreeStreams {
+  std::mutex mutex;
+  std::vector<mx::Stream> all;
+};
+
+FreeStreams& freeStreams() {
+  static auto* const streams = new FreeStreams();
+  return *streams;
+}
+
+/** A stream that this thread alone uses until it is given back. */
+mx::Stream takeStream() {
+  const mx::Device device = mx::default_device();
+  // Of a GPU's MLX has nothing left once they are cleared.
+  if (device.type != mx::Device::cpu) return mx::new_stream(device);
+  FreeStreams& free = freeStreams();
+  const std::lock_guard<std::mutex> held(free.mutex);
+  if (free.all.empty()) return mx::new_thread_unsafe_stream(device);
+  const mx::Stream stream = free.all.back();
+  free.all.pop_back();
+  return stream;
+}
+
+void giveBack(const mx::Stream& stream) {
+  if (stream.device.type != mx::Device::cpu) return mx::clear_streams();
+  FreeStreams& free = freeStreams();
+  const std::lock_guard<std::mutex> held(free.mutex);
+  free.all.push_back(stream);
+}
+
 }  // namespace
 
 const char* mlx_shim_version(void) { return mx::version(); }
@@ -196,17 +231,19 @@ const char* mlx_shim_operation(size_t index) {
 int32_t mlx_shim_open(MlxShimModel** model, char* message) {
   return guarded(message, [&] {
     findMetallib();
-    // A stream of this thread's own: MLX would make one at the first operation, and only this way it is ours to clear.
-    mx::set_default_stream(mx::new_stream(mx::default_device()));
-    *model = new MlxShimModel();
+    // A stream of this thread's own: MLX would make one at the first operation, and only this way it is ours to end.
+    auto opened = std::make_unique<MlxShimModel>(takeStream());
+    mx::set_default_stream(opened->stream);
+    *model = opened.release();
   });
 }
 
 void mlx_shim_close(MlxShimModel* model) {
+  const mx::Stream stream = model->stream;
   delete model;
   try {
-    mx::synchronize();
-    mx::clear_streams();
+    mx::synchronize(stream);
+    giveBack(stream);
   } catch (...) {
     // Nothing is left to be told.
   }
