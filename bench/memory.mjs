@@ -1,6 +1,7 @@
 // `node bench/memory.mjs MODEL`: the peak memory of a model on each backend, by `crossrank eval`, which counts the process
 // that holds the model and all that it starts. Each backend has a run of its own. With --write the table goes into
-// docs/measured.md, between the markers of memory-MODEL where there are such, else of memory.
+// docs/measured.md, between the markers of memory-MODEL where there are such, else of memory; with --into into another
+// document, between those of memory-MODEL there.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, homedir, tmpdir } from "node:os";
@@ -14,7 +15,9 @@ node bench/memory.mjs MODEL [options]
   --task FOLDER     default eval/scifact of the folder that the variable CROSSRANK_DATA names
   --limit N         default 3, queries with 100 candidates each
   --backend NAME    again for each; default those of MODEL's table in docs/measured.md
-  --write           put the table into docs/measured.md
+  --workers N       models of a backend at once; default its own
+  --write           put the table into the document
+  --into DOCUMENT   default docs/measured.md
 `;
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -33,7 +36,9 @@ const { values, positionals } = parseArgs({
     task: { type: "string" },
     limit: { type: "string", default: "3" },
     backend: { type: "string", multiple: true, default: usual },
+    workers: { type: "string" },
     write: { type: "boolean", default: false },
+    into: { type: "string", default: "docs/measured.md" },
     help: { type: "boolean", default: false },
   },
 });
@@ -57,7 +62,8 @@ const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
 function measure(backend) {
   const report = mkdtempSync(join(tmpdir(), "crossrank-memory-"));
   try {
-    const options = ["--task", String(task), "--limit", values.limit, "--report", report];
+    const workers = values.workers === undefined ? [] : ["--workers", values.workers];
+    const options = ["--task", String(task), "--limit", values.limit, ...workers, "--report", report];
     execFileSync(
       process.execPath,
       [
@@ -83,8 +89,12 @@ const rows = values.backend.map((backend) => {
 });
 const named = values.backend === usual ? "" : values.backend.map((name) => ` --backend ${name}`).join("");
 const shown = values.task === undefined ? "" : ` --task ${portable(values.task)}`;
+const further = [
+  ...(values.workers === undefined ? [] : [` --workers ${values.workers}`]),
+  ...(values.into === "docs/measured.md" ? [] : [` --into ${values.into}`]),
+].join("");
 const table = [
-  `Written by \`node bench/memory.mjs ${portable(model)}${named}${shown} --limit ${values.limit} --write\`. Node.js ${process.version}, ${process.platform} ${process.arch}, ${availableParallelism()} threads. Measure: ${[...new Set(rows.map(({ method }) => method))].join("; ")}.`,
+  `Written by \`node bench/memory.mjs ${portable(model)}${named}${shown} --limit ${values.limit}${further} --write\`. Node.js ${process.version}, ${process.platform} ${process.arch}, ${availableParallelism()} threads. Measure: ${[...new Set(rows.map(({ method }) => method))].join("; ")}.`,
   "",
   "| backend | peak | before loading | of the model and its runtime |",
   "| :--- | ---: | ---: | ---: |",
@@ -92,13 +102,13 @@ const table = [
 ].join("\n");
 console.log(table);
 if (values.write) {
-  const file = join(root, "docs/measured.md");
+  const file = join(root, values.into);
   const before = readFileSync(file, "utf8");
   const own = `memory-${basename(model)}`;
   const name = before.includes(`<!-- ${own}:start -->`) ? own : "memory";
   const [start, end] = [`<!-- ${name}:start -->`, `<!-- ${name}:end -->`];
   const [head, tail] = [before.split(start)[0], before.split(end)[1]];
-  if (tail === undefined) throw new Error(`docs/measured.md has no ${start} … ${end}`);
+  if (tail === undefined) throw new Error(`${values.into} has no ${start} … ${end}`);
   writeFileSync(file, `${head}${start}\n\n${table}\n\n${end}${tail}`);
 }
 

@@ -75,6 +75,30 @@ test("MNN's formats agree, or are skipped with the reason", async () => {
   }
 });
 
+test("CTranslate2's and MLX's runs agree, or are skipped with the reason", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "crossrank-bench-test-"));
+  const file = join(folder, "report.json");
+  const names = ["onnx-fp32", "onnx-int8", "ctranslate2-fp32", "ctranslate2-int8", "mlx-fp32", "mlx-q8"];
+  const args = ["--documents", "6", "--repeat", "1", "--shape", "tiny", "--only", names.join(",")];
+  await run(process.execPath, [formats, ...args, "--json", file]);
+  const { report } = JSON.parse(await readFile(file, "utf8")) as { report: FormatsReport };
+  await rm(folder, { recursive: true });
+
+  for (const { title, reason } of report.skipped) {
+    console.warn(`SKIPPED ${title}: ${reason}`);
+    expect(reason).toMatch(/the addon for .* is not there/);
+    const runtime = title.includes("mlx") ? "MLX" : "CTRANSLATE2";
+    expect(process.env[`CROSSRANK_REQUIRE_${runtime}`], reason).not.toBe("1");
+  }
+  expect(report.results.length + report.skipped.length).toBe(names.length);
+  for (const { name, difference, processorSeconds, processorRatio } of report.results) {
+    expect(difference, name).toBeLessThan(/int8|q8/.test(name) ? 0.5 : 1e-3);
+    if (process.platform !== "linux") continue;
+    expect(processorSeconds, name).toBeGreaterThanOrEqual(0);
+    if (!name.startsWith("onnx")) expect(processorRatio, name).toBeDefined();
+  }
+});
+
 test("an unknown contestant is refused", async () => {
   const failure = await run(process.execPath, [formats, "--only", "nobody"]).catch((error: unknown) => error);
   expect(failure).toMatchObject({ code: 1, stderr: expect.stringContaining("--only knows") });

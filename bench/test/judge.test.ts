@@ -26,6 +26,7 @@ function measured(
     version: "1.0",
     scored: { logits, truncated: [false, false, true], tokens: [10, 20, 30] },
     seconds,
+    processorSeconds: seconds.map(() => undefined),
     delay: { p50: 1, p99, max: p99 },
     peakMemory: 1e8,
   };
