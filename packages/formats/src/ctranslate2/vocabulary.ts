@@ -48,7 +48,7 @@ export function listVocabulary(tokenizer: SpelledTokenizer, rows: number): reado
 
 /**
  * The tokens of an artifact's vocabulary, by what it holds: a JSON array of strings, as CTranslate2's converters write
- * it since version 3.17 (`vocabulary.json`), or a token a line, as before (`vocabulary.txt`).
+ * it (`vocabulary.json`), or a token a line, as older ones did (`vocabulary.txt`).
  *
  * @throws {CTranslate2FormatError} where it is neither, or larger than {@link largestVocabulary}.
  */
