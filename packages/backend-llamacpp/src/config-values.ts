@@ -14,6 +14,16 @@ const defaultsOf: Readonly<Record<string, object>> = {
   qwen2: { rms_norm_eps: 1e-6, rope_theta: 10_000 },
   qwen3: { rms_norm_eps: 1e-6, rope_theta: 10_000, head_dim: 128 },
   gemma: { rms_norm_eps: 1e-6, rope_theta: 10_000, head_dim: 256 },
+  gemma2: {
+    rms_norm_eps: 1e-6,
+    rope_theta: 10_000,
+    head_dim: 256,
+    sliding_window: 4096,
+    sliding_window_pattern: 2,
+    query_pre_attn_scalar: 256,
+    attn_logit_softcapping: 50,
+    final_logit_softcapping: 30,
+  },
   gemma3: {
     rms_norm_eps: 1e-6,
     rope_theta: 1_000_000,

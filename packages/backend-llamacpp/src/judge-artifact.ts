@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import type { LoadRequest, ModelProfile, OutputKind } from "@crossrank/core";
 import type { GgufHeader, GgufTensor } from "@crossrank/formats/gguf";
 import { judgeConfig } from "./judge-config.js";
+import { requireSomeWindow } from "./judge-layout.js";
 import { judgeVocabulary } from "./judge-vocabulary.js";
 import { Metadata } from "./metadata.js";
 import { Refusal } from "./refusal.js";
@@ -28,6 +29,7 @@ const architectures: Readonly<
   qwen2: { models: ["qwen2"], causal: true },
   qwen3: { models: ["qwen3"], causal: true },
   gemma: { models: ["gemma"], causal: true },
+  gemma2: { models: ["gemma2"], causal: true },
   gemma3: { models: ["gemma3_text", "gemma3"], causal: true },
 };
 
@@ -58,6 +60,7 @@ export function judgeArtifact(header: GgufHeader, facts: JudgeFacts): RunPlan | 
     );
   }
   requireWhole(metadata);
+  requireSomeWindow(metadata, architecture);
   judgeConfig(metadata, architecture, facts.config);
 
   const segmentVocabulary = metadata.count("crossrank.segment_vocabulary");

@@ -29,6 +29,7 @@ const numbers: Readonly<Record<string, readonly string[]>> = {
     "rope_local_base_freq",
   ],
   final_logit_softcapping: ["final_logit_softcapping"],
+  attn_logit_softcapping: ["attn_logit_softcapping"],
 };
 
 type Default = (metadata: Metadata, prefix: string) => number | undefined;
@@ -45,9 +46,12 @@ const defaults: Readonly<Record<string, Default>> = {
   "rope.freq_base": (_, prefix) => (prefix === "bert" ? undefined : 10_000),
   "rope.freq_base_swa": (metadata, prefix) => {
     if (prefix === "gemma3") return 10_000;
-    return prefix === "modern-bert" ? (metadata.number(`${prefix}.rope.freq_base`) ?? 10_000) : undefined;
+    return prefix === "modern-bert" || prefix === "gemma2"
+      ? (metadata.number(`${prefix}.rope.freq_base`) ?? 10_000)
+      : undefined;
   },
-  final_logit_softcapping: (_, prefix) => (prefix === "gemma3" ? 0 : undefined),
+  final_logit_softcapping: (_, prefix) => ({ gemma2: 30, gemma3: 0 })[prefix],
+  attn_logit_softcapping: (_, prefix) => ({ gemma2: 50 })[prefix],
 };
 
 function headSize(metadata: Metadata, prefix: string): number | undefined {
@@ -69,6 +73,7 @@ export function judgeConfig(metadata: Metadata, architecture: string, config: un
   if (typeof config !== "object" || config === null) return;
   const wantedOf = (names: readonly string[]): number | undefined =>
     numberIn(config, names) ?? numberIn(classDefaults(config, architecture), names);
+  requireCaps(architecture, config);
   for (const [key, names] of Object.entries(wholeNumbers)) {
     const name = `${architecture}.${key}`;
     compare(name, metadata.count(name), defaults[key]?.(metadata, architecture), wantedOf(names));
@@ -81,6 +86,18 @@ export function judgeConfig(metadata: Metadata, architecture: string, config: un
   compareScaling(metadata, architecture, config);
   compareLayout(metadata, architecture, config);
   judgeGraph(metadata, architecture, config);
+}
+
+/** null says that nothing is capped, where no entry says the class's own cap. */
+function requireCaps(architecture: string, config: object): void {
+  const none = ["attn_logit_softcapping", "final_logit_softcapping"].find(
+    (name) => architecture === "gemma2" && Reflect.get(config, name) === null,
+  );
+  if (none !== undefined)
+    throw new Refusal(
+      `config.json has ${none} null, and llama.cpp computes a cap for the architecture "gemma2", whatever the file says`,
+      "Use another format of this model, such as ONNX",
+    );
 }
 
 function compare(
@@ -158,6 +175,7 @@ const activations: Readonly<Record<string, readonly string[]>> = {
   qwen2: ["silu", "swish"],
   qwen3: ["silu", "swish"],
   gemma: gelu,
+  gemma2: gelu,
   gemma3: gelu,
 };
 
@@ -182,15 +200,17 @@ function judgeGraph(metadata: Metadata, architecture: string, config: object): v
       refuse("use_bidirectional_attention", true, "attention to what comes before");
     }
     const cap = numberIn(config, ["attn_logit_softcapping"]);
-    if (cap !== undefined && cap !== 0) refuse("attn_logit_softcapping", cap, "none");
+    if (architecture !== "gemma2" && cap !== undefined && cap !== 0)
+      refuse("attn_logit_softcapping", cap, "none");
   }
-  if (architecture === "gemma3") {
+  if (architecture === "gemma2" || architecture === "gemma3") {
     const wanted =
       numberIn(config, ["query_pre_attn_scalar"]) ??
       numberIn(classDefaults(config, architecture), ["query_pre_attn_scalar"]);
-    const size = metadata.count("gemma3.attention.key_length") ?? headSize(metadata, architecture);
+    const size = metadata.count(`${architecture}.attention.key_length`) ?? headSize(metadata, architecture);
     // Of the layers of the largest model llama.cpp scales by the width of a head without key_length.
-    const used = metadata.count("gemma3.block_count") === 62 ? headSize(metadata, architecture) : size;
+    const isLargest = metadata.count(`${architecture}.block_count`) === (architecture === "gemma2" ? 46 : 62);
+    const used = isLargest ? headSize(metadata, architecture) : size;
     if (wanted !== undefined && used !== undefined && wanted !== used) {
       refuse("query_pre_attn_scalar", wanted, String(used));
     }

@@ -11,6 +11,8 @@ const windowed: Readonly<
       readonly period: readonly string[];
       /** llama.cpp's, for a file that names a window and no pattern. */
       readonly assumedPeriod: number;
+      /** llama.cpp's window, for a file that names none; undefined: no window then. */
+      readonly assumedSize?: number;
       /** Whether the layer that sees everything is the first of a period, or its last. */
       readonly fullFirst: boolean;
     }
@@ -21,6 +23,14 @@ const windowed: Readonly<
     period: ["global_attn_every_n_layers"],
     assumedPeriod: 3,
     fullFirst: true,
+  },
+  gemma2: {
+    size: ["sliding_window"],
+    // Its class reads none from config.json.
+    period: [],
+    assumedPeriod: 2,
+    assumedSize: 4096,
+    fullFirst: false,
   },
   gemma3: {
     size: ["sliding_window"],
@@ -46,15 +56,19 @@ export function compareLayout(metadata: Metadata, architecture: string, config: 
     );
   const standing = classDefaults(config, architecture);
   const size = numberIn(config, rule.size) ?? numberIn(standing, rule.size);
-  const period = numberIn(config, rule.period) ?? numberIn(standing, rule.period);
+  const period =
+    numberIn(config, rule.period) ?? numberIn(standing, ["sliding_window_pattern", ...rule.period]);
   const listed = flagsIn(config, ["layer_types"], "sliding_attention");
   const wanted = listed ?? (period === undefined ? undefined : patternOf(period));
   if (wanted === undefined || size === undefined) return;
 
   const key = `${architecture}.attention.sliding_window`;
-  const stated = metadata.count(key);
+  const stated = metadata.count(key) ?? rule.assumedSize;
   const found =
     (stated ?? 0) === 0 ? patternOf(1).map(() => false) : patternIn(metadata, key, rule.assumedPeriod);
+  // A window that reaches the file's whole context is none.
+  const context = metadata.count(`${architecture}.context_length`) ?? Number.POSITIVE_INFINITY;
+  if (!rule.fullFirst && !wanted.includes(true) && (stated ?? 0) >= context) return;
   const pattern = typeof found === "number" ? patternOf(found) : found;
   const differs = wanted.findIndex((windows, layer) => layer < layers && windows !== pattern[layer]);
   if (differs >= 0) {
@@ -73,6 +87,28 @@ export function compareLayout(metadata: Metadata, architecture: string, config: 
       "The file is damaged or of another model: put it beside the model that it was made from",
     );
   }
+}
+
+/**
+ * llama.cpp ends the process over a decoder with windows of which no layer has one.
+ *
+ * @throws {Refusal}
+ */
+export function requireSomeWindow(metadata: Metadata, architecture: string): void {
+  const rule = windowed[architecture];
+  if (rule === undefined || rule.fullFirst) return;
+  const key = `${architecture}.attention.sliding_window`;
+  if ((metadata.count(key) ?? rule.assumedSize ?? 0) === 0) return;
+  const pattern = patternIn(metadata, key, rule.assumedPeriod);
+  const hasSome =
+    typeof pattern === "number"
+      ? pattern !== 1 && metadata.count(`${architecture}.block_count`) !== 0
+      : pattern.includes(true);
+  if (hasSome) return;
+  throw new Refusal(
+    `by "${key}_pattern" of its metadata none of its layers has the window that "${key}" names, and llama.cpp ends over such a file`,
+    "Use another format of this model, such as ONNX",
+  );
 }
 
 /** A period, or a flag for each layer. */

@@ -19,10 +19,13 @@ export interface PlannedTensor {
   readonly weight: Weight;
 }
 
+/** llama.cpp's names of the decoders that are written. */
+export type DecoderArchitecture = "qwen2" | "qwen3" | "gemma" | "gemma2" | "gemma3";
+
 /** What a GGUF of the model holds, apart from its vocabulary. */
 export interface GgufPlan {
   /** llama.cpp's name: it decides the graph. */
-  readonly architecture: "bert" | "modern-bert" | "qwen2" | "qwen3" | "gemma";
+  readonly architecture: "bert" | "modern-bert" | DecoderArchitecture;
   /** Keys without the architecture's prefix. */
   readonly hyperparameters: readonly (readonly [string, MetadataValue])[];
   readonly tensors: readonly PlannedTensor[];
@@ -95,13 +98,22 @@ export interface CommonLayer {
 }
 
 /**
- * What holds of every graph of llama.cpp that is written here: equal layers, attention scaled by 1/√headSize.
+ * What holds of every graph of llama.cpp that is written here: equal layers, attention scaled by 1/√headSize, or as the
+ * architecture's own graph does.
  * @throws {UnsupportedConversionError}
  */
 export function commonLayer(
   description: ModelDescription,
-  expected: { readonly placement: Layer["placement"]; readonly causal: boolean },
+  expected: {
+    readonly placement: Layer["placement"];
+    readonly causal: boolean;
+    /** Default: the size of a head. */
+    readonly scaledBy?: (layer: CommonLayer) => number;
+    /** The graph caps attention's scores. Default false. */
+    readonly caps?: boolean;
+  },
 ): CommonLayer {
+  const { scaledBy = ({ headSize }) => headSize, caps = false } = expected;
   const [first] = description.layers;
   if (first === undefined) throw refusal(description, "it has no layers");
   const common = (layer: Layer): CommonLayer => ({
@@ -122,7 +134,9 @@ export function commonLayer(
     if (layer.placement !== expected.placement) throw differs(`its norms in ${layer.placement} placement`);
     if (layer.attention.causal !== expected.causal)
       throw differs(expected.causal ? "attention to both sides" : "causal attention");
-    if (!nearly(layer.attention.scale, 1 / Math.sqrt(result.headSize)))
+    if ((layer.attention.cap !== undefined) !== caps)
+      throw differs(caps ? "scores of attention without a cap" : "capped scores of attention");
+    if (!nearly(layer.attention.scale, 1 / Math.sqrt(scaledBy(result))))
       throw differs(`attention scaled by ${layer.attention.scale}`);
     if (layer.attention.positions.kind === "disentangled") throw differs("disentangled attention (DeBERTa)");
   }

@@ -49,7 +49,10 @@ function planGguf(description: ModelDescription, profile: ModelProfile): GgufPla
     case "qwen2":
     case "qwen3":
     case "gemma":
+    case "gemma2":
       return planDecoder(description, profile, description.architecture);
+    case "gemma3_text":
+      return planDecoder(description, profile, "gemma3");
     case "mpnet":
       throw refusal(description, "llama.cpp has no MPNet: its attention knows relative positions");
     case "deberta-v2":

@@ -9,6 +9,7 @@ const modelTypes: Readonly<Record<string, string | Readonly<Record<string, strin
   qwen2: "qwen2",
   qwen3: "qwen3",
   gemma: "gemma",
+  gemma2: "gemma2",
   gemma3: "gemma3_text",
 };
 
