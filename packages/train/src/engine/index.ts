@@ -19,5 +19,5 @@ export async function openMlxEngine(options: MlxEngineOptions = {}): Promise<Eng
       fix: "Install or build @crossrank/backend-mlx, or take the engine torch",
     });
   const { createMlxEngine } = await import("./mlx-engine.js");
-  return createMlxEngine(options);
+  return createMlxEngine(options, !/no GPU/.test(detail));
 }

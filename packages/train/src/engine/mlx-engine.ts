@@ -48,18 +48,25 @@ type Described = Omit<TrainingRequest, "folder" | "resume">;
 /** Examples whose texts are read and tokenised at once to know their lengths. */
 const readAtOnce = 256;
 
-export function createMlxEngine(options: MlxEngineOptions = {}): Engine {
+/** @param onGpu whether MLX computes on a GPU here. */
+export function createMlxEngine(options: MlxEngineOptions = {}, onGpu = false): Engine {
+  const given = { ...options, onGpu };
   return {
     name: "mlx",
-    check: (request) => check(request, options),
-    train: (request) => train(request, options),
+    check: (request) => check(request, given),
+    train: (request) => train(request, given),
   };
 }
 
-async function check(request: Described, options: MlxEngineOptions): Promise<EngineFacts> {
+interface Given extends MlxEngineOptions {
+  readonly onGpu: boolean;
+}
+
+async function check(request: Described, options: Given): Promise<EngineFacts> {
   const setup = await prepare(request, options);
   const { config, examples } = request;
   const plan = await described(setup.training);
+  await ExampleEncoder.open(request.model, setup, mostTokens(config, setup, plan.longest));
   return {
     family: plan.architecture,
     loss: setup.loss,
@@ -78,7 +85,7 @@ interface Setup {
   readonly onGpu: boolean;
 }
 
-async function prepare(request: Described, options: MlxEngineOptions): Promise<Setup> {
+async function prepare(request: Described, options: Given): Promise<Setup> {
   const { config, model, examples, signal } = request;
   signal?.throwIfAborted();
   if (examples.size === 0)
@@ -87,9 +94,7 @@ async function prepare(request: Described, options: MlxEngineOptions): Promise<S
       problem: "has no examples",
       fix: "Give some, with relevant and irrelevant documents",
     });
-  const { mlx } = await import("@crossrank/backend-mlx");
-  const { detail } = await mlx().diagnose();
-  const onGpu = !/no GPU/.test(detail);
+  const { onGpu } = options;
   if (config.dtype === "bfloat16" && !onGpu)
     throw new TrainingSetupError({
       subject: "The option dtype",
@@ -141,7 +146,7 @@ function setupError(error: unknown): unknown {
   return new TrainingSetupError({ subject: error.model, problem, fix }, { cause: error });
 }
 
-async function train(request: TrainingRequest, options: MlxEngineOptions): Promise<TrainingResult> {
+async function train(request: TrainingRequest, options: Given): Promise<TrainingResult> {
   const setup = await prepare(request, options);
   const session = await openTraining(setup.training).catch((error: unknown) => {
     throw setupError(error);
@@ -204,11 +209,7 @@ class Run {
       });
     else await this.#checkpoint.clear();
     await onStart?.(this.#state.step);
-    const maxTokens = Math.min(
-      config.maxTokens ?? this.#setup.profile.maxLength,
-      this.#setup.profile.maxLength,
-      this.#session.longest,
-    );
+    const maxTokens = mostTokens(config, this.#setup, this.#session.longest);
     const encoder = await ExampleEncoder.open(this.#request.model, this.#setup, maxTokens);
     const lengths = await this.#measure(encoder);
     const reranker = await createReranker({
@@ -368,6 +369,10 @@ class Run {
       trainedParameters: countNumbers(parameters),
     };
   }
+}
+
+function mostTokens({ maxTokens }: TrainingConfig, { profile }: Setup, longest: number): number {
+  return Math.min(maxTokens ?? profile.maxLength, profile.maxLength, longest);
 }
 
 function requireFit({ query, documents }: TrainingExample, loss: TrainingLoss): void {

@@ -1,0 +1,336 @@
+import { spawn } from "node:child_process";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { mlx } from "@crossrank/backend-mlx";
+import { openFixtureFolder, openFixtures } from "@crossrank/conformance";
+import { createReranker, type ModelFiles, readProfile } from "@crossrank/core";
+import { createPairEncoder, createTextTokenizer } from "@crossrank/core/encoding";
+import { expect, test } from "vitest";
+import { defaultConfig } from "../src/config.js";
+import { createMlxEngine } from "../src/engine/mlx-engine.js";
+import { ExampleEncoder } from "../src/loop/encode.js";
+import { countSteps, stepsOfEpoch } from "../src/loop/order.js";
+import { learningRateAt } from "../src/loop/schedule.js";
+import type { Engine, TrainingConfig, TrainingExample, TrainingRequest, TrainingSet } from "../src/types.js";
+import { describeNative, temporaryFolder } from "./native.js";
+
+function model(name: string): ModelFiles {
+  const [fixture] = openFixtures([name]);
+  if (fixture === undefined) throw new Error(name);
+  return fixture.files;
+}
+
+function setOf(examples: readonly TrainingExample[]): TrainingSet {
+  return {
+    size: examples.length,
+    sha256: "0".repeat(64),
+    read: async (places) => places.map((place) => examples[place] as TrainingExample),
+  };
+}
+
+/** Documents of several lengths, every second one relevant. */
+function examplesOf(count: number, documents: number): readonly TrainingExample[] {
+  return Array.from({ length: count }, (_, place) => ({
+    query: `how does number ${place} work`,
+    documents: Array.from({ length: documents }, (_, at) => ({
+      text: `answer ${place} ${at} `.repeat(1 + ((3 * place + at) % 4)),
+      label: (place + at) % 2,
+      teacher: ((place * 7 + at * 3) % 11) - 5,
+    })),
+  }));
+}
+
+const config: TrainingConfig = {
+  ...defaultConfig,
+  ...{
+    loraRank: 4,
+    batchSize: 2,
+    accumulation: 2,
+    epochs: 2,
+    learningRate: 5e-3,
+    loraDropout: 0.1,
+    dropout: 0.1,
+  },
+};
+const pairs = [
+  { query: "how does number 3 work", document: "answer 3 0" },
+  { query: "what is it", document: "another answer entirely, which is longer" },
+];
+
+test("every example once an epoch, in another order each time, and as many steps as are counted", () => {
+  const lengths = Array.from({ length: 1000 }, (_, place) => 20 + ((place * 37) % 300));
+  for (const [batchSize, accumulation, lengthBuckets] of [
+    [4, 8, true],
+    [3, 2, false],
+    [7, 1, true],
+    [1000, 5, false],
+  ] as const) {
+    const settings = { batchSize, accumulation, lengthBuckets, seed: 3 };
+    const [first, second] = [0, 1].map((epoch) => stepsOfEpoch(lengths, settings, epoch));
+    if (first === undefined || second === undefined) throw new Error("no epochs");
+    expect(first.flat(2).toSorted((one, other) => one - other)).toEqual(lengths.map((_, place) => place));
+    expect(second).not.toEqual(first);
+    expect(stepsOfEpoch(lengths, settings, 0)).toEqual(first);
+    expect(first).toHaveLength(countSteps(lengths.length, settings));
+    expect(first.flat().every((batch) => batch.length <= batchSize)).toBe(true);
+  }
+  const padded = (lengthBuckets: boolean): number =>
+    stepsOfEpoch(lengths, { batchSize: 8, accumulation: 1, lengthBuckets, seed: 0 }, 0)
+      .flat()
+      .reduce(
+        (sum, batch) => sum + batch.length * Math.max(...batch.map((place) => lengths[place] as number)),
+        0,
+      );
+  expect(padded(true)).toBeLessThan(0.75 * padded(false));
+});
+
+test("rates are those of transformers' schedules", () => {
+  const rates = (schedule: TrainingConfig["schedule"]): readonly number[] =>
+    [0, 1, 2, 6, 10].map((done) => learningRateAt({ learningRate: 1, warmup: 0.2, schedule }, done, 10));
+  expect(rates("linear")).toEqual([0, 0.5, 1, 0.5, 0]);
+  expect(rates("constant")).toEqual([0, 0.5, 1, 1, 1]);
+  for (const [place, rate] of [0, 0.5, 1, 0.5, 0].entries())
+    expect(rates("cosine")[place]).toBeCloseTo(rate, 12);
+});
+
+test.each(["bert-logit", "xlm-roberta-logit", "modernbert-mean", "qwen3-yes-no"])(
+  "what %s is trained on is what it is scored on",
+  async (name) => {
+    const files = model(name);
+    const reading = await readProfile(files);
+    const { profile } = reading;
+    // What passes a backend when core scores.
+    const seen: { ids: readonly number[]; segments: readonly number[] }[] = [];
+    const backend = mlx();
+    const reranker = await createReranker({
+      model: files,
+      probe: false,
+      backend: {
+        ...backend,
+        load: async ({ output }) => ({
+          info: { name: "mlx", runtime: { name: "a recorder", version: "1" } },
+          artifact: { format: "safetensors", dtype: "fp32", files: [] },
+          capabilities: {
+            output: output.kinds[0] as "class-logits",
+            ...{ maxSequenceLength: 64 + 960, sequenceLengths: "any", batchSize: { max: 1 } },
+            ...{ batchPreference: { rows: 1, tokens: 4096, padding: 0 }, segmentIds: true },
+            ...{
+              unattendedStates: false,
+              rowsAffectScores: false,
+              concurrentRuns: 1,
+              cancelsWithinBatch: false,
+            },
+          },
+          settings: {},
+          run: async ({ inputIds, segmentIds }) => {
+            seen.push({ ids: [...inputIds], segments: [...segmentIds] });
+            const width = output.tokens?.length ?? 1;
+            return {
+              kind: output.kinds[0] as "class-logits",
+              data: new Float32Array(width),
+              shape: [1, width],
+            };
+          },
+          dispose: async () => undefined,
+          [Symbol.asyncDispose]: async () => undefined,
+        }),
+      },
+    });
+    const texts = [
+      "short",
+      "a document\nof two lines ",
+      "long words ".repeat(200),
+      "Ünïcode — 漢字 🙂",
+      "<|im_end|> [SEP] </s>",
+      "a\ud800b",
+    ];
+    await reranker.score(texts.map((document) => ({ query: " What? ", document })));
+    await reranker.dispose();
+    const encoder = await ExampleEncoder.open(files, reading, profile.maxLength);
+    const trained = texts.map((text) => {
+      const [sequence] = encoder.encode({ query: " What? ", documents: [{ text, label: 1 }] });
+      return { ids: [...(sequence?.ids ?? [])], segments: [...(sequence?.segmentIds ?? [])] };
+    });
+    const order = (one: { ids: readonly number[] }): string => one.ids.join();
+    expect(trained.map(order).toSorted()).toEqual(seen.map(order).toSorted());
+    expect(trained.map(({ segments }) => segments.join()).toSorted()).toEqual(
+      seen.map(({ segments }) => segments.join()).toSorted(),
+    );
+    expect(
+      createPairEncoder(createTextTokenizer(reading.tokenizerJson, files.id), profile).leastLength,
+    ).toBeGreaterThan(1);
+  },
+);
+
+interface Ran {
+  readonly losses: readonly number[];
+  readonly last: Float64Array;
+  readonly folder: string;
+}
+
+const engine: Engine = createMlxEngine({ isolation: "thread", threads: 1 });
+
+async function train(name: string, change: Partial<TrainingConfig>, documents = 1): Promise<Ran> {
+  const losses: number[] = [];
+  let last: Float64Array = new Float64Array();
+  const folder = temporaryFolder();
+  const result = await engine.train({
+    ...{ config: { ...config, ...change }, model: model(name), folder, resume: false },
+    examples: setOf(examplesOf(8, documents)),
+    onProgress: ({ loss }) => losses.push(loss),
+    heldOut: async (_, score) => {
+      last = await score(pairs);
+      return { best: true, stop: false };
+    },
+  });
+  expect(result.bestStep).toBe(result.steps);
+  expect(losses).toHaveLength(result.steps);
+  return { losses, last, folder };
+}
+
+async function scoresOf(folder: string): Promise<readonly number[]> {
+  const reranker = await createReranker({
+    model: openFixtureFolder(folder).files,
+    backend: mlx({ isolation: "thread" }),
+    probe: false,
+  });
+  const { scores } = await reranker.score(pairs);
+  await reranker.dispose();
+  return scores.map(({ logit }) => logit as number);
+}
+
+describeNative("the engine mlx", () => {
+  test.each([
+    ["bert-logit", "lora", "bce", 1],
+    ["bert-logit", "full", "margin-mse", 3],
+    ["xlm-roberta-logit", "lora", "listwise", 3],
+    ["modernbert-mean", "lora", "kl", 2],
+    ["qwen3-yes-no", "lora", undefined, 1],
+    ["qwen3-yes-no", "full", undefined, 1],
+  ] as const)(
+    "%s, %s, %s: the merged folder scores as the trained model did",
+    async (name, method, loss, documents) => {
+      const { last, folder, losses } = await train(
+        name,
+        { method, loss, targets: ["query", "value", "down"] },
+        documents,
+      );
+      expect(losses.every(Number.isFinite)).toBe(true);
+      const merged = await scoresOf(join(folder, "merged"));
+      const before = await scoresOf(
+        fileURLToPath(new URL(`../../conformance/fixtures/${name}`, import.meta.url)),
+      );
+      for (const [place, value] of merged.entries()) {
+        expect(Math.abs(value - (last[place] as number))).toBeLessThan(2e-5 * Math.max(1, Math.abs(value)));
+        expect(Math.abs(value - (before[place] as number))).toBeGreaterThan(1e-3);
+      }
+      expect(existsSync(join(folder, "adapter", "adapter_config.json"))).toBe(method !== "full");
+    },
+  );
+
+  test("activations that are computed again give the same losses", async () => {
+    const { losses } = await train("modernbert-mean", { gradientCheckpointing: false });
+    const again = await train("modernbert-mean", { gradientCheckpointing: true });
+    for (const [step, loss] of losses.entries()) expect(again.losses[step]).toBeCloseTo(loss, 5);
+  });
+
+  test("what cannot be trained is refused by name, before anything is begun", async () => {
+    const request = { config, model: model("bert-logit"), examples: setOf(examplesOf(4, 1)) };
+    const refused = (change: Partial<typeof request>): Promise<unknown> =>
+      engine.check({ ...request, ...change }).then(
+        () => "no refusal",
+        (error: Error) => `${error.name}: ${error.message}`,
+      );
+    expect(await refused({ examples: setOf([]) })).toMatch(
+      /TrainingSetupError: The training data has no examples/,
+    );
+    expect(await refused({ config: { ...config, loss: "yes-no" } })).toMatch(
+      /The loss is yes-no, and .* is a cross-encoder/,
+    );
+    expect(await refused({ config: { ...config, targets: ["gate"] } })).toMatch(
+      /has none of the projections gate/,
+    );
+    expect(await refused({ config: { ...config, dtype: "bfloat16" } })).toMatch(/bfloat16|no refusal/);
+    expect(await refused({ model: model("bert-cosine-mean") })).toMatch(
+      /TrainingSetupError: .*head of the kind "cosine"/,
+    );
+    expect(await engine.check(request)).toMatchObject({ family: "bert", loss: "bce", steps: 2 });
+  });
+});
+
+const program = fileURLToPath(new URL("./fixtures/train-until-killed.mjs", import.meta.url));
+
+/** Trains in a process of its own. @param killAt kills it as soon as it has printed so many steps. */
+function trainAlone(folder: string, killAt: number): Promise<readonly string[]> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [program, folder], { stdio: ["ignore", "pipe", "inherit"] });
+    let printed = "";
+    child.stdout.on("data", (data: Buffer) => {
+      printed += data.toString();
+      if (printed.split("\n").length > killAt) child.kill("SIGKILL");
+    });
+    child.on("error", reject);
+    child.on("exit", (code, signal) => {
+      if (code === 0 || signal === "SIGKILL") resolve(printed.split("\n").filter((line) => line !== ""));
+      else reject(new Error(`exit code ${code}`));
+    });
+  });
+}
+
+describeNative("a training that is killed", () => {
+  test("goes on to the very bits of one that was not", async () => {
+    const [whole, broken] = [temporaryFolder(), temporaryFolder()];
+    const lines = await trainAlone(whole, Number.POSITIVE_INFINITY);
+    expect(lines).toHaveLength(12);
+    const seen = new Map<string, string>();
+    // Two kills, wherever they fall.
+    for (const killAt of [3, 4, Number.POSITIVE_INFINITY])
+      for (const line of await trainAlone(broken, killAt)) {
+        const [step = "", loss = ""] = line.split(" ");
+        expect(seen.get(step) ?? loss).toBe(loss);
+        seen.set(step, loss);
+      }
+    expect([...seen].map(([step, loss]) => `${step} ${loss}`).toSorted()).toEqual(lines.toSorted());
+    for (const path of ["merged/model.safetensors", "adapter/adapter_model.safetensors"])
+      expect(readFileSync(join(broken, path)).equals(readFileSync(join(whole, path))), path).toBe(true);
+  });
+
+  test("has a checkpoint that belongs to it alone, and is refused when it is damaged", async () => {
+    const folder = temporaryFolder();
+    const request: TrainingRequest = {
+      ...{ config: { ...config, maxSteps: 2 }, model: model("bert-logit"), folder, resume: false },
+      examples: setOf(examplesOf(8, 1)),
+    };
+    await engine.train(request);
+    const refused = (change: Partial<TrainingRequest>): Promise<string> =>
+      engine.train({ ...request, resume: true, ...change }).then(
+        () => "no refusal",
+        (error: Error) => `${error.name}: ${error.message}`,
+      );
+    expect(await refused({ resume: false })).toMatch(/TrainingCheckpointError: .*holds a checkpoint/);
+    expect(await refused({ config: { ...request.config, seed: 1 } })).toMatch(
+      /belongs to a training of another/,
+    );
+    expect(await refused({ examples: { ...request.examples, sha256: "1".repeat(64) } })).toMatch(
+      /belongs to a training/,
+    );
+    expect(await refused({ model: model("bert-two-class") })).toMatch(
+      /belongs to a training of another model/,
+    );
+    expect(await refused({ config: { ...request.config, checkpointEvery: 1, patience: 3 } })).toBe(
+      "no refusal",
+    );
+    const path = join(folder, "checkpoint", "state.bin");
+    const bytes = readFileSync(path);
+    const { size } = statSync(path);
+    for (const place of [0, 25, 200, Math.floor(size / 2), size - 1]) {
+      const damaged = Buffer.from(bytes);
+      damaged[place] = (damaged[place] as number) ^ 1;
+      writeFileSync(path, damaged);
+      expect(await refused({}), `byte ${place}`).toMatch(/TrainingCheckpointError/);
+    }
+    writeFileSync(path, bytes.subarray(0, size - 100));
+    expect(await refused({})).toMatch(/is damaged/);
+  });
+});
