@@ -43,8 +43,6 @@ const stricterEngines: Readonly<Record<string, { readonly node: string; readonly
 const ceilings: Readonly<Record<string, number>> = {
   // The model itself.
   "model-nano": 21_000,
-  // Every tokenizer, family and reading of a model, and what is known of the published ones.
-  core: 640,
   // Every command.
   crossrank: 520,
   // Tiny models of every family, with their ONNX exports and goldens.

@@ -1,7 +1,6 @@
 // Runs commands one after the other in one process, whose modules are loaded once. Started by run-command.ts.
 import { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
-import "../../../test/cores.mjs";
 
 const binary = fileURLToPath(new URL("../bin/crossrank.js", import.meta.url));
 const main = new URL("../dist/main.js", import.meta.url);

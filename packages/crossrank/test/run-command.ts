@@ -27,6 +27,12 @@ export function conformanceFixture(name: string): string {
   return join(conformanceFixtures, name);
 }
 
+/** What Node is told for as many cores as the tests run on, which the processes that a command forks are told too. */
+const coreArguments: readonly string[] =
+  process.env["CROSSRANK_TEST_CORES"] === undefined
+    ? []
+    : ["--import", new URL("../../../test/cores.mjs", import.meta.url).href];
+
 /** Vitest sets colours for itself. */
 const { NO_COLOR: _noColor, FORCE_COLOR: _forceColor, CI: _ci, ...inherited } = process.env;
 
@@ -51,7 +57,8 @@ export interface RunOptions {
 /** Runs the real command as a process of its own, without network. */
 export function crossrank(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
   return new Promise((resolve, reject) => {
-    const child = spawn(options.command ?? process.execPath, options.command ? args : [binary, ...args], {
+    const own = [...coreArguments, binary, ...args];
+    const child = spawn(options.command ?? process.execPath, options.command ? args : own, {
       cwd: options.folder,
       env: { ...commandEnvironment, ...options.environment },
     });
@@ -103,7 +110,8 @@ export function openCommands(place: { readonly cwd?: string; readonly env: NodeJ
     args: readonly string[],
     { input = "", ...others }: TurnOptions,
   ): Promise<Outcome> => {
-    serving ??= fork(server, { serialization: "advanced", ...place });
+    const execArgv = [...process.execArgv, ...coreArguments];
+    serving ??= fork(server, { serialization: "advanced", execArgv, ...place });
     const own = serving;
     const stop = new AbortController();
     const answered = once(own, "message", stop);
