@@ -27,6 +27,7 @@ const commands: Readonly<Record<string, () => Promise<AddCommand>>> = {
   card: async () => (await import("./commands/card/command.js")).addCardCommand,
   publish: async () => (await import("./commands/publish/command.js")).addPublishCommand,
   pick: async () => (await import("./commands/pick/command.js")).addPickCommand,
+  train: async () => (await import("./commands/train/command.js")).addTrainCommand,
   mine: async () => (await import("./commands/mine/command.js")).addMineCommand,
   calibrate: async () => (await import("./commands/calibrate/command.js")).addCalibrateCommand,
   ci: async () => (await import("./commands/ci/command.js")).addCiCommand,

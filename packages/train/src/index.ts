@@ -12,6 +12,7 @@ export {
   measureOf,
 } from "./data/held-out.js";
 export { type Split, splitByQuery } from "./data/split.js";
+export { scoreByTeacher } from "./data/teacher.js";
 export { TextStore } from "./data/text-store.js";
 export {
   type DataReport,
@@ -41,8 +42,10 @@ export {
   type FineTuneProgress,
   fineTune,
 } from "./report/fine-tune.js";
+export { judgeAgainstBase } from "./report/judge.js";
 export type { GateOutcome, TrainingReport } from "./report/training-report.js";
 export { writeTrainingReport } from "./report/write-training-report.js";
+export { openTorchEngine, type TorchEngineOptions } from "./torch/torch-engine.js";
 export {
   parseTrainingFile,
   readTrainingConfig,

@@ -27,6 +27,8 @@ export interface HeldOutSet {
   readonly pairs: number;
   /** Of the queries, as {@link queryKey} makes them. */
   readonly keys: ReadonlySet<string>;
+  /** Of all queries of the task, also of those that a limit or the part leaves out: nothing may be trained on them. */
+  readonly reserved: ReadonlySet<string>;
   /** nDCG@10 of every query by these scores, at its expected value over ties. */
   measure(score: ScorePairs, options?: MeasureOptions): Promise<ReadonlyMap<string, number>>;
 }
@@ -142,7 +144,8 @@ export async function heldOutOfTask(
   });
   const name = part === undefined ? task.name : `${task.name}, ${part}`;
   const keys = new Set(chosen.map(({ key }) => key));
-  return heldOutSet(name, entries, qrels, (ids) => ranked.documents.texts(ids), keys);
+  const reserved = new Set(Array.from(task.queries.values(), queryKey));
+  return { ...heldOutSet(name, entries, qrels, (ids) => ranked.documents.texts(ids), keys), reserved };
 }
 
 function choose<Value>(
@@ -177,6 +180,7 @@ function heldOutSet(
     queries: entries.length,
     pairs: entries.reduce((sum, { documents }) => sum + documents.length, 0),
     keys,
+    reserved: keys,
     measure: async (score, { signal, onProgress } = {}) => {
       const rows: { query: string; document: string; score: number }[] = [];
       let done = 0;

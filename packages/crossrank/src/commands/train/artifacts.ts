@@ -1,0 +1,73 @@
+import { type ArtifactWriter, convert } from "@crossrank/convert";
+import type { Backend } from "@crossrank/core";
+import { openModel } from "@crossrank/hub";
+import { createBackend } from "../../backends.js";
+import { CommandError, UsageError } from "../../failure.js";
+import { type Progress, showConversion } from "../../progress.js";
+import { chooseWriter } from "../convert/writers.js";
+
+/** A format and a precision that the trained model shall have. */
+export interface WantedArtifact {
+  /** As the user wrote it. */
+  readonly name: string;
+  readonly writer: ArtifactWriter;
+  readonly dtype: string;
+  readonly judges: readonly Backend[];
+  /** Runs it for the gate: the first of those that judge. */
+  readonly backend: string;
+}
+
+/**
+ * Artifacts by names such as `onnx` and `gguf:Q8_0`. That a backend does not work here is said now, and not after
+ * hours of training.
+ *
+ * @throws {UsageError} {CommandError}
+ */
+export async function chooseArtifacts(names: readonly string[]): Promise<WantedArtifact[]> {
+  const wanted: WantedArtifact[] = [];
+  for (const name of names) {
+    const [format = "", asked] = name.split(":");
+    const { descriptor, judgesOf } = await chooseWriter(format, undefined);
+    const writer = await descriptor.create({});
+    const { dtypes, defaultDtype = dtypes[0] ?? "" } = writer;
+    const dtype = dtypes.find((one) => one.toLowerCase() === (asked ?? defaultDtype).toLowerCase());
+    if (dtype === undefined) {
+      throw new UsageError(`--to ${name}: the precisions of ${format} are ${dtypes.join(", ")}`);
+    }
+    const judgeNames = judgesOf(dtype);
+    const judges: Backend[] = [];
+    for (const judge of judgeNames) judges.push(await workingBackend(judge, name));
+    wanted.push({ name, writer, dtype, judges, backend: judgeNames[0] ?? "" });
+  }
+  return wanted;
+}
+
+async function workingBackend(name: string, artifact: string): Promise<Backend> {
+  const fail = (problem: string, cause?: unknown): CommandError =>
+    new CommandError(`--to ${artifact} cannot be verified here: ${problem}`, { cause });
+  const backend = await createBackend(name).catch((cause: unknown) => {
+    throw cause instanceof CommandError ? fail(cause.message, cause) : cause;
+  });
+  const { available, detail } = await backend.diagnose();
+  if (available) return backend;
+  throw fail(`${name} does not work here: ${detail}`);
+}
+
+/** Writes an artifact into the model's own folder, verified. */
+export async function writeArtifact(
+  folder: string,
+  { writer, dtype, judges, name }: WantedArtifact,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<void> {
+  await convert({
+    model: await openModel(folder, { signal }),
+    to: writer,
+    dtype,
+    output: folder,
+    backend: judges,
+    force: true,
+    signal,
+    onProgress: (now) => showConversion(progress, now, name),
+  });
+}
