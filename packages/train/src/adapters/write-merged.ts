@@ -112,7 +112,7 @@ function isCompanion(path: string): boolean {
   if (/^(onnx|openvino|coreml|mnn|mlx|ctranslate2|\.git|\.cache)\//.test(path)) return false;
   const name = path.slice(path.lastIndexOf("/") + 1);
   if (/^adapter_/.test(name) || /^(training_args|trainer_state|optimizer)/.test(name)) return false;
-  if (name === "goldens.json" || name === "provenance.json") return false;
+  if (name === "golden.json" || name === "provenance.json") return false;
   return /\.(json|jinja|model)$/.test(name) || /^(vocab|merges|added_tokens|LICENSE)(\.txt)?$/.test(name);
 }
 
