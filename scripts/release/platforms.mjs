@@ -6,6 +6,7 @@ import {
   cpSync,
   existsSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   realpathSync,
   writeFileSync,
@@ -160,8 +161,14 @@ function writeAddon({ folder, owner, platform, addons }) {
     const found = path.join(path.dirname(source), libraries);
     // The addon alone would not load.
     if (!existsSync(found)) throw new Error(`${owner.name}: ${file} has no folder ${libraries} beside it.`);
-    cpSync(found, path.join(folder, libraries), { recursive: true });
-    files.push(libraries);
+    if (platform.os === "win32") {
+      // Windows looks for them in the addon's own folder.
+      cpSync(found, folder, { recursive: true });
+      files.push(...readdirSync(found));
+    } else {
+      cpSync(found, path.join(folder, libraries), { recursive: true });
+      files.push(libraries);
+    }
   }
   writeFileSync(
     path.join(folder, "README.md"),

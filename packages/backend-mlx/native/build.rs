@@ -15,6 +15,9 @@ fn main() {
         .std("c++20")
         .files(["shim/shim.cpp", "shim/interpreter.cpp", "shim/training.cpp"])
         .include(root.join("include"))
+        // Exceptions and the whole standard, which Microsoft's compiler has to be asked for.
+        .flag_if_supported("/EHsc")
+        .flag_if_supported("/Zc:__cplusplus")
         // MLX's headers, not ours.
         .flag_if_supported("-Wno-unused-parameter")
         .define("MLX_LIBRARIES", Some(format!("\"{libraries}\"").as_str()))

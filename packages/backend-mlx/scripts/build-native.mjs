@@ -24,7 +24,7 @@ import { fileURLToPath } from "node:url";
 
 const native = fileURLToPath(new URL("../native", import.meta.url));
 const target = process.env.CARGO_TARGET_DIR ?? join(native, "target");
-const python = process.env.PYTHON ?? "python3";
+const python = process.env.PYTHON ?? (process.platform === "win32" ? "python" : "python3");
 const leastRust = [1, 88];
 const name = "@crossrank/backend-mlx";
 
@@ -32,6 +32,7 @@ const name = "@crossrank/backend-mlx";
 const platforms = {
   "linux-x64-gnu": { requirements: "requirements-cpu.txt", addon: "libcrossrank_backend_mlx.so" },
   "linux-arm64-gnu": { requirements: "requirements-cpu.txt", addon: "libcrossrank_backend_mlx.so" },
+  "win32-x64-msvc": { requirements: "requirements-cpu.txt", addon: "crossrank_backend_mlx.dll" },
   "darwin-arm64": { requirements: "requirements-metal.txt", addon: "libcrossrank_backend_mlx.dylib" },
 };
 const platform = platformName();
@@ -89,9 +90,12 @@ function fetchWheel() {
 function copyLibraries() {
   const folder = join(native, libraries);
   mkdirSync(folder, { recursive: true });
-  for (const place of ["mlx/lib", "mlx_cpu.libs"]) {
+  // Windows looks for an addon's libraries in the addon's own folder.
+  const folders = platform.startsWith("win32-") ? [folder, native] : [folder];
+  for (const place of ["mlx", "mlx/lib", "mlx_cpu.libs"]) {
     for (const file of existsSync(join(wheel, place)) ? readdirSync(join(wheel, place)) : []) {
-      if (/\.(so|dylib|metallib)(\.|$)/.test(file)) put(join(wheel, place, file), join(folder, file));
+      if (!/\.(so|dylib|metallib|dll)(\.|$)/.test(file)) continue;
+      for (const one of folders) put(join(wheel, place, file), join(one, file));
     }
   }
 }
@@ -125,7 +129,8 @@ function missingTools() {
   }
   const compilers =
     process.env.CXX === undefined ? ["c++", "g++", "clang++"] : [process.env.CXX.split(" ")[0]];
-  if (compilers.every((compiler) => versionOf(compiler) === undefined)) {
+  // Of Windows cargo knows where Microsoft's compiler is, and says so where there is none.
+  if (process.platform !== "win32" && compilers.every((compiler) => versionOf(compiler) === undefined)) {
     tools.push({ tool: "a C++ compiler", why: "MLX's headers are C++20", fix: hint("g++") });
   }
   if (spawnSync(python, ["-m", "pip", "--version"]).status !== 0) {

@@ -136,7 +136,7 @@ export class AddonMissingError extends Error {
 }
 
 /** As @napi-rs/cli names the packages of these platforms. MLX itself is built for no other. */
-const packaged: readonly string[] = ["darwin-arm64", "linux-x64-gnu", "linux-arm64-gnu"];
+const packaged: readonly string[] = ["darwin-arm64", "linux-x64-gnu", "linux-arm64-gnu", "win32-x64-msvc"];
 
 let loaded: Addon | undefined;
 
