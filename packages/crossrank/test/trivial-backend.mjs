@@ -2,15 +2,20 @@
 // everything around a runtime.
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
+import { setTimeout } from "node:timers/promises";
 
 const info = { name: "trivial", runtime: { name: "trivial", version: "1" } };
 const families = ["cross-encoder"];
+
+/** Milliseconds of a batch: who is to be killed in the middle of one takes its time. */
+const pause = Number(process.env.TRIVIAL_PAUSE ?? 0);
 
 async function load({ files }) {
   const path = "config.json";
   const bytes = await readFile(await files.localPath(path));
   const run = async (batch, options) => {
     options?.signal?.throwIfAborted();
+    if (pause > 0) await setTimeout(pause);
     const data = new Float32Array(batch.rows);
     for (let row = 0; row < batch.rows; row += 1) {
       let sum = 0;
