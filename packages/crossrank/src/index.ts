@@ -64,6 +64,20 @@ export {
   type VariantOptions,
 } from "./open-reranker.js";
 export {
+  CardError,
+  type EvidencePaths,
+  type PlanPublicationOptions,
+  type Publication,
+  type PublicationPlan,
+  type PublishModelOptions,
+  PublishRefusedError,
+  planPublication,
+  publishModel,
+  type WriteCardOptions,
+  type WrittenCard,
+  writeCard,
+} from "./publishing.js";
+export {
   type ScoreCallOptions,
   ScoreJobError,
   type ScoreJobProblem,

@@ -250,7 +250,7 @@ describe("a hub that does not do as it should", () => {
     '{"objects":[{"oid":"x"}]}',
     '{"files":7,"objects":7,"branches":7}',
   ])("answers %j", async (body) => {
-    for (const path of ["/refs", "/tree/", "/preupload/", "/objects/batch", "/commit/"]) {
+    for (const path of ["/refs", "/preupload/", "/objects/batch", "/commit/", "/tree/"]) {
       hub.faults.length = 0;
       hub.faults.push({ path, times: 1, body });
       const error = await failureOf(publish());

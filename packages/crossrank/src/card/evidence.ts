@@ -18,7 +18,7 @@ const artifact = z.object({
 const backend = z.object({ name: z.string(), runtime: z.object({ name: z.string(), version: z.string() }) });
 const number = z.nullable(z.number());
 
-const verificationSchema = z.object({
+const verificationSchema: z.ZodMiniType<VerificationFile> = z.object({
   passed: z.boolean(),
   files: z.optional(z.array(hashed)),
   verifications: z
@@ -83,7 +83,7 @@ const system = z.looseObject({
   passed: z.nullable(z.boolean()),
 });
 
-const evaluationSchema = z.looseObject({
+const evaluationSchema: z.ZodMiniType<EvaluationFile> = z.looseObject({
   specificationVersion: z.literal("1"),
   task: z.looseObject({
     name: z.string(),
@@ -102,7 +102,7 @@ const evaluationSchema = z.looseObject({
   passed: z.boolean(),
 });
 
-const benchSchema = z.looseObject({
+const benchSchema: z.ZodMiniType<BenchFile> = z.looseObject({
   warmUp: z.number(),
   iterations: z.number(),
   environment: z.looseObject({
@@ -152,10 +152,137 @@ const benchSchema = z.looseObject({
   ),
 });
 
-export type VerificationFile = z.infer<typeof verificationSchema>;
-export type EvaluationFile = z.infer<typeof evaluationSchema>;
-export type EvaluatedSystem = EvaluationFile["systems"][number];
-export type BenchFile = z.infer<typeof benchSchema>;
+interface ReportedArtifact {
+  readonly format: string;
+  readonly dtype: string;
+  readonly files: readonly { readonly path: string; readonly sha256: string }[];
+}
+
+interface ReportedBackend {
+  readonly name: string;
+  readonly runtime: { readonly name: string; readonly version: string };
+}
+
+/** Of `crossrank verify --format json`, what is read here. */
+export interface VerificationFile {
+  readonly passed: boolean;
+  readonly files?: readonly { readonly path: string; readonly sha256: string }[] | undefined;
+  readonly verifications: readonly {
+    readonly passed: boolean;
+    readonly reason: string;
+    readonly goldens: {
+      readonly source: string;
+      readonly reference: {
+        readonly name: string;
+        readonly dtype?: string | undefined;
+        readonly versions?: Readonly<Record<string, string>> | undefined;
+      };
+    };
+    readonly model: { readonly artifact: ReportedArtifact };
+    readonly backend: ReportedBackend;
+    readonly bound: {
+      readonly name: string;
+      readonly maximum?: number | undefined;
+      readonly median?: number | undefined;
+    };
+    readonly summary: {
+      readonly cases: number;
+      readonly compared: number;
+      readonly tokensCompared: number;
+      readonly tokensDifferent: number;
+      readonly maximum: number | null;
+      readonly median: number | null;
+    };
+  }[];
+}
+
+export interface EvaluatedSystem {
+  readonly role: string;
+  readonly name: string;
+  readonly model: {
+    readonly backend: ReportedBackend;
+    readonly artifact: ReportedArtifact;
+    readonly tokenizerSha256: string | null;
+    readonly maxLength: number;
+    readonly truncation: string;
+    readonly instruction: string | null;
+    readonly queryPrefix: string;
+    readonly documentPrefix: string;
+    readonly scale: string;
+    readonly activation: string;
+    readonly longDocuments?: unknown;
+  } | null;
+  readonly metrics: readonly {
+    readonly name: string;
+    readonly expected: number;
+    readonly change: { readonly mean: number; readonly lowerBound: number | null } | null;
+  }[];
+  readonly gates: readonly { readonly passed: boolean | null; readonly sentence: string }[];
+  readonly passed: boolean | null;
+}
+
+/** Of a report.json of `crossrank eval`, what is read here. */
+export interface EvaluationFile {
+  readonly specificationVersion: "1";
+  readonly task: {
+    readonly name: string;
+    readonly source: string;
+    readonly revision: string | null;
+    readonly counts: { readonly queries: number; readonly allQueries: number; readonly pairs: number };
+  };
+  readonly settings: {
+    readonly primaryMetric: string;
+    readonly margin: number;
+    readonly maxLength: number | null;
+    readonly truncation: string | null;
+    readonly instruction: string | null;
+  };
+  readonly systems: readonly EvaluatedSystem[];
+  readonly passed: boolean;
+}
+
+/** Of `crossrank bench --format json`, what is read here. */
+export interface BenchFile {
+  readonly warmUp: number;
+  readonly iterations: number;
+  readonly environment: {
+    readonly node: string;
+    readonly platform: string;
+    readonly cpu?: string | null | undefined;
+    readonly cores: number;
+  };
+  readonly load: { readonly before: number; readonly after: number };
+  readonly systems: readonly {
+    readonly name: string;
+    readonly description: {
+      readonly system: {
+        readonly backend: ReportedBackend;
+        readonly artifact: ReportedArtifact;
+        readonly tokenizerSha256: string | null;
+        readonly settings: Readonly<Record<string, string>>;
+      };
+    };
+    readonly cells: readonly {
+      readonly batch: number;
+      readonly length: number;
+      readonly p50: number;
+      readonly p95: number;
+      readonly p95PerPair: number;
+      readonly tokensPerSecond: number;
+      readonly eventLoopDelay: number;
+    }[];
+    readonly memory?:
+      | { readonly peakBytes: number; readonly beforeLoadBytes: number; readonly method: string }
+      | undefined;
+  }[];
+  readonly gates: readonly {
+    readonly gate: string;
+    readonly backend: string;
+    readonly passed: boolean;
+    readonly measured?: number | undefined;
+    readonly limit?: number | undefined;
+  }[];
+}
 
 /** A report and where it was read. */
 export interface Read<Content> {

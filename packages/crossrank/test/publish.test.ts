@@ -1,0 +1,319 @@
+import { createHash } from "node:crypto";
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { startWritableHub, type WritableHub } from "../../hub/test/writable-hub.js";
+import { openReranker, planPublication, publishModel, writeCard } from "../src/index.js";
+import { conformanceFixture, crossrank, crossrankInTurn } from "./run-command.js";
+
+const task = new URL("../../../examples/task", import.meta.url).pathname;
+const published = [
+  "README.md",
+  "config.json",
+  "golden.json",
+  "model.onnx",
+  "special_tokens_map.json",
+  "tokenizer.json",
+  "tokenizer_config.json",
+];
+
+let scratch: string;
+let ready: string;
+let folder: string;
+let hub: WritableHub;
+let count = 0;
+
+/** A folder with everything that is asked for: measured once, copied for each test. */
+beforeAll(async () => {
+  scratch = await mkdtemp(join(tmpdir(), "crossrank-publish-"));
+  ready = join(scratch, "ready");
+  await cp(conformanceFixture("bert-logit"), ready, { recursive: true });
+  await rm(join(ready, "model.safetensors"));
+  await mkdir(join(ready, "evidence"));
+  const verified = await crossrankInTurn(["verify", ready, "--backend", "onnx:fp32", "--format", "json"]);
+  await writeFile(join(ready, "evidence/verify.json"), verified.stdout);
+  const evaluated = await crossrankInTurn([
+    "eval",
+    "--task",
+    task,
+    "--model",
+    ready,
+    "--backend",
+    "onnx:fp32",
+    "--gate",
+    "0.005",
+    "--report",
+    join(ready, "evidence/eval"),
+  ]);
+  expect(evaluated.code, evaluated.stderr).toBe(0);
+  await writeFile(
+    join(ready, "MODEL_CARD.md"),
+    "---\nlicense: mit\n---\n\n# Ours\n\nA word of the author.\n",
+  );
+  await writeCard(ready);
+}, 240_000);
+
+beforeEach(async () => {
+  count += 1;
+  folder = join(scratch, String(count));
+  await cp(ready, folder, { recursive: true });
+});
+
+afterAll(() => rm(scratch, { recursive: true, force: true }));
+
+const plan = (more: object = {}): ReturnType<typeof planPublication> =>
+  planPublication(folder, { repository: "acme/reranker-mobile", variant: "ane", tag: "v0.1", ...more });
+
+const publish = (more: object = {}): ReturnType<typeof publishModel> =>
+  publishModel(folder, {
+    repository: hub.id,
+    variant: "ane",
+    tag: "v0.1",
+    confirm: true,
+    endpoint: hub.endpoint,
+    token: hub.token,
+    retry: { delay: 1 },
+    ...more,
+  });
+
+const reasonOf = async (task: Promise<unknown>): Promise<string> =>
+  task.then(
+    () => "published",
+    (error: Error & { code?: string }) => `${error.code}: ${error.message}`,
+  );
+
+describe("a plan", () => {
+  test("is one variant's files, flat at the root, without the network", async () => {
+    const found = await plan();
+    expect(found).toMatchObject({ tag: "v0.1-ane", artifact: "onnx/model.onnx" });
+    expect(found.files.map(({ path }) => path)).toEqual(published);
+    for (const { path, size, sha256 } of found.files) {
+      const local = { "README.md": "MODEL_CARD.md", "model.onnx": "onnx/model.onnx" }[path] ?? path;
+      const bytes = await readFile(join(folder, local));
+      expect([size, sha256]).toEqual([bytes.length, createHash("sha256").update(bytes).digest("hex")]);
+    }
+  });
+
+  test("holds nothing that is not known to belong to a model", async () => {
+    for (const name of [".env", "notes.txt", "id_rsa", "train.py", "model.safetensors.bak", ".git/config"]) {
+      await mkdir(join(folder, ".git"), { recursive: true });
+      await writeFile(join(folder, name), "secret");
+    }
+    expect((await plan()).files.map(({ path }) => path)).toEqual(published);
+  });
+
+  test("takes a tokenizer to the root that lies in its own folder", async () => {
+    await mkdir(join(folder, "tokenizer"));
+    await writeFile(join(folder, "tokenizer/added_tokens.json"), "{}");
+    expect(await reasonOf(plan())).toContain("added_tokens.json was not there when it was verified");
+  });
+});
+
+describe("what is refused", () => {
+  const change = (name: string, edit: (text: string) => string) => async (): Promise<void> => {
+    const path = join(folder, name);
+    await writeFile(path, edit(await readFile(path, "utf8")));
+  };
+  const without = (name: string) => (): Promise<void> => rm(join(folder, name), { recursive: true });
+  const report = (edit: (report: never) => void): (() => Promise<void>) =>
+    change("evidence/eval/report.json", (text) => {
+      const value = JSON.parse(text) as never;
+      edit(value);
+      return JSON.stringify(value);
+    });
+
+  test.each<[string, () => Promise<void>, RegExp]>([
+    ["no verification", without("evidence/verify.json"), /no verification/],
+    ["no evaluation", without("evidence/eval"), /no evaluation/],
+    ["no card", without("MODEL_CARD.md"), /no card/],
+    [
+      "a card of another's hand where the tool writes",
+      change("MODEL_CARD.md", (text) => text.replace("passed", "excellent")),
+      /is not of these files/,
+    ],
+    [
+      "a card without a licence",
+      change("MODEL_CARD.md", (text) => text.replace("license: mit\n", "")),
+      /names no licence|not of these files/,
+    ],
+    [
+      "a card with a damaged mark",
+      change("MODEL_CARD.md", (text) => text.replace("<!-- crossrank bench: end -->", "")),
+      /card: .*line \d+/,
+    ],
+    [
+      "another artifact than was measured",
+      async () => {
+        await writeFile(
+          join(folder, "onnx/model.onnx"),
+          Buffer.concat([await readFile(join(folder, "onnx/model.onnx")), Buffer.from([0x0a, 0])]),
+        );
+      },
+      /of other files|no file of/,
+    ],
+    ["another tokenizer", change("tokenizer.json", (text) => `${text}\n`), /tokenizer\.json was sha256/],
+    ["another configuration", change("config.json", (text) => `${text}\n`), /config\.json was sha256/],
+    ["other goldens", change("golden.json", (text) => `${text}\n`), /golden\.json was sha256/],
+    [
+      "a verification that failed",
+      change("evidence/verify.json", (text) => text.replaceAll('"passed": true', '"passed": false')),
+      /did not pass/,
+    ],
+    [
+      "a verification without hashes",
+      change("evidence/verify.json", (text) => text.replace('"files"', '"other"')),
+      /no hash of configuration/,
+    ],
+    [
+      "a report that is none",
+      change("evidence/verify.json", () => '{"passed":true}'),
+      /no report of this kind/,
+    ],
+    ["a report that is no JSON", change("evidence/verify.json", () => "PASS"), /not JSON/],
+    [
+      "an evaluation that failed",
+      report((value: { systems: { passed: boolean }[] }) => {
+        for (const one of value.systems) one.passed = false;
+      }),
+      /did not pass/,
+    ],
+    [
+      "an evaluation of fewer tokens",
+      report((value: { settings: { maxLength: number } }) => {
+        value.settings.maxLength = 16;
+      }),
+      /maxLength was given/,
+    ],
+    [
+      "an evaluation with another tokenizer",
+      report((value: { systems: { model: { tokenizerSha256: string } | null }[] }) => {
+        for (const { model } of value.systems) if (model !== null) model.tokenizerSha256 = "0".repeat(64);
+      }),
+      /tokenizer\.json was sha256/,
+    ],
+    [
+      "a link out of the folder",
+      async () => {
+        await rm(join(folder, "config.json"));
+        await symlink(conformanceFixture("bert-logit/config.json"), join(folder, "config.json"));
+      },
+      /link to a file outside|outside of the model's folder/,
+    ],
+  ])("%s", async (_, prepare, expected) => {
+    await prepare();
+    const reason = await reasonOf(plan());
+    expect(reason).toMatch(expected);
+    expect(reason).toMatch(/^(?:publish-refused|card|unsafe-path): /);
+  });
+
+  test.each([
+    { confirm: false },
+    { confirm: undefined },
+    { confirm: "yes" },
+    { variant: "../x" },
+    { tag: "" },
+    { repository: "../x" },
+    { file: "nothing" },
+    { dtype: "int4" },
+    { unknown: 1 },
+  ])("%j", async (more) => {
+    await using own = await startWritableHub();
+    hub = own;
+    expect(await reasonOf(publish(more))).toMatch(/^(?:publish-refused|invalid-input|card): /);
+    expect(hub.log).toEqual([]);
+  });
+});
+
+describe("a publication", () => {
+  test("is read back by openReranker with the same scores", async () => {
+    await using own = await startWritableHub();
+    hub = own;
+    const found = await publish();
+    expect(found.files.map(({ path }) => path)).toEqual(published);
+    const before = process.env["HF_ENDPOINT"];
+    process.env["HF_ENDPOINT"] = hub.endpoint;
+    process.env["HF_TOKEN"] = hub.token;
+    try {
+      const cacheFolder = join(scratch, "cache");
+      await using theirs = await openReranker(hub.id, { revision: "v0.1-ane", cacheFolder, offline: false });
+      await using ours = await openReranker(folder, { file: "onnx/model.onnx" });
+      const pair = { query: "what is the capital of france?", documents: ["paris is the capital", "bread"] };
+      const scores = async (reranker: typeof ours): Promise<unknown> =>
+        (await reranker.rerank(pair)).results.map(({ index, logit }) => [index, logit]);
+      expect(await scores(theirs)).toEqual(await scores(ours));
+    } finally {
+      if (before === undefined) delete process.env["HF_ENDPOINT"];
+      else process.env["HF_ENDPOINT"] = before;
+      delete process.env["HF_TOKEN"];
+    }
+  });
+
+  test("that is killed anywhere is whole after the next run, and not half before", async () => {
+    for (const [path, loseAnswer] of [
+      ["/objects/", false],
+      ["/commit/", false],
+      ["/commit/", true],
+      ["/tag/", false],
+    ] as const) {
+      await using own = await startWritableHub();
+      hub = own;
+      let child: { kill(signal: "SIGKILL"): boolean } | undefined;
+      hub.faults.push({
+        path,
+        times: 1,
+        loseAnswer,
+        before: () => {
+          if (!loseAnswer) child?.kill("SIGKILL");
+        },
+      });
+      if (loseAnswer)
+        hub.faults.push({ path: "/refs", after: 1, times: 1, before: () => child?.kill("SIGKILL") });
+      const outcome = await crossrank(
+        ["publish", folder, "--repo", hub.id, "--variant", "ane", "--tag", "v0.1", "--confirm"],
+        {
+          environment: { HF_ENDPOINT: hub.endpoint, HF_TOKEN: hub.token },
+          onStart: (started) => {
+            child = started;
+          },
+        },
+      );
+      expect(outcome.code).toBeNull();
+      const tagged = hub.tags.get("v0.1-ane");
+      // A request that came whole may be done although its sender is gone; then the tag is of the whole commit.
+      if (tagged !== undefined)
+        expect(
+          [...(hub.commits.get(tagged)?.keys() ?? [])].filter((name) => name !== ".gitattributes").sort(),
+        ).toEqual(published);
+      const again = await reasonOf(publish());
+      expect(again).toMatch(/^published$|^hub-tag-exists: .*with exactly these files/);
+      const tree = hub.commits.get(hub.tags.get("v0.1-ane") ?? "");
+      expect([...(tree?.keys() ?? [])].filter((name) => name !== ".gitattributes").sort()).toEqual(published);
+      expect(outcome.stdout + outcome.stderr).not.toContain(hub.token);
+    }
+  }, 240_000);
+
+  test("by the command says what it would do, and what it did, and no token", async () => {
+    await using own = await startWritableHub();
+    hub = own;
+    const environment = { HF_ENDPOINT: hub.endpoint, HF_TOKEN: hub.token };
+    const args = ["publish", folder, "--repo", hub.id, "--variant", "ane", "--tag", "v0.1"];
+    expect(await crossrankInTurn(args, { environment })).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("--confirm"),
+    });
+    const dry = await crossrankInTurn([...args, "--dry-run"], { environment });
+    expect(dry).toMatchObject({ code: 0, stdout: expect.stringContaining("Nothing was sent") });
+    expect(hub.log).toEqual([]);
+    const done = await crossrankInTurn([...args, "--confirm", "--format", "json"], { environment });
+    expect(done.code, done.stderr).toBe(0);
+    expect(JSON.parse(done.stdout)).toMatchObject({ tag: "v0.1-ane", committed: true });
+    const twice = await crossrankInTurn([...args, "--confirm"], { environment });
+    expect(twice).toMatchObject({ code: 1, stderr: expect.stringContaining("with exactly these files") });
+    const wrong = await crossrankInTurn([...args, "--confirm"], {
+      environment: { ...environment, HF_TOKEN: "hf_wrong_token" },
+    });
+    expect(wrong).toMatchObject({ code: 1, stderr: expect.stringContaining("refuses") });
+    expect(JSON.stringify([dry, done, twice, wrong])).not.toMatch(/hf_wrong_token|hf_loopback/);
+  });
+});
