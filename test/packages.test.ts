@@ -43,6 +43,8 @@ const stricterEngines: Readonly<Record<string, { readonly node: string; readonly
 const ceilings: Readonly<Record<string, number>> = {
   // The model itself.
   "model-nano": 21_000,
+  // The weights themselves.
+  "model-nano-weights": 30_000,
   // Every command.
   crossrank: 520,
   // Tiny models of every family, with their ONNX exports and goldens.

@@ -1,7 +1,11 @@
 import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { openModel } from "@crossrank/hub";
+import { modelFolder } from "@crossrank/model-nano";
+import { weightsFolder } from "@crossrank/model-nano-weights";
 import { beforeAll, describe, expect, it } from "vitest";
 import { sampleOf } from "../../../test/sample.js";
+import { withWeights } from "../src/embedded-model.js";
 import {
   binary,
   conformanceFixture,
@@ -177,8 +181,27 @@ describe("convert", () => {
   });
 
   it("says that a model has no safetensors", async () => {
-    const args = ["convert", "nano", "--to", "onnx", "--output", folder.path("nano")];
+    const args = ["convert", modelFolder, "--to", "onnx", "--output", folder.path("nano")];
     expectFailure(await crossrank(args), 1, /model\.safetensors/);
+  });
+
+  it("makes the embedded artifact of the embedded model's weights, byte for byte", async () => {
+    const output = folder.path("embedded");
+    const args = ["convert", "nano", "--to", "onnx", "--dtype", "int8", "--no-verify", "--output", output];
+    expect(await crossrank(args)).toMatchObject({ code: 0 });
+    const artifact = "onnx/model_int8.onnx";
+    const [made, embedded] = await Promise.all(
+      [output, modelFolder].map((place) => readFile(join(place, artifact))),
+    );
+    expect(made?.equals(embedded as Buffer)).toBe(true);
+  });
+
+  it("does not take weights of another model for the embedded one's", async () => {
+    const own = await openModel(modelFolder);
+    const same = await withWeights(own, await openModel(weightsFolder), undefined);
+    expect((await same.list()).map(({ path }) => path)).toContain("model.safetensors");
+    const other = await openModel(conformanceFixture("bert-logit"));
+    await expect(withWeights(own, other, undefined)).rejects.toThrow(/in one version: npm install/);
   });
 
   it("names an output that cannot be written to", async () => {
