@@ -117,7 +117,7 @@ function isCompanion(path: string): boolean {
 }
 
 /** Logits that the base gives say nothing about the trained model. */
-function withoutExpectations(text: string): string {
+export function withoutExpectations(text: string): string {
   const { expectations: _, calibration: __, ...others } = JSON.parse(text) as Record<string, unknown>;
   return `${JSON.stringify(others, undefined, 2)}\n`;
 }

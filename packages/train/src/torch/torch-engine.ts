@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { writeInWhole, writeWholeFile } from "@crossrank/disk";
+import { withoutExpectations } from "../adapters/write-merged.js";
 import { TrainingFailedError, TrainingSetupError } from "../errors.js";
 import type {
   Engine,
@@ -116,10 +117,8 @@ function lossOf(config: TrainingConfig): TrainingLoss {
   const { loss = "bce" } = config;
   if (loss !== "bce") throw refuse("The loss", `${loss} is not there`);
   if (config.method === "qlora") throw refuse("The method", "qlora is not there");
-  if (config.lengthBuckets === false || config.dropout > 0) {
-    // The model's own dropout is what its configuration says, and the library sorts by no length.
-    if (config.dropout > 0) throw refuse("The option dropout", "is the model's own and cannot be set");
-  }
+  // The model's own is what its configuration says.
+  if (config.dropout > 0) throw refuse("The option dropout", "cannot be set");
   return loss;
 }
 
@@ -218,6 +217,10 @@ async function train(request: TrainingRequest, options: TorchEngineOptions): Pro
                   : "See the lines of Python above",
           });
         case "done":
+          if (files.some(({ path }) => path === "crossrank.json")) {
+            const text = await model.readText("crossrank.json", { signal });
+            await writeWholeFile(join(task.merged, "crossrank.json"), withoutExpectations(text));
+          }
           return {
             ...{ steps: event.steps, bestStep: event.bestStep, stoppedEarly: event.stoppedEarly },
             ...{ tokens: event.tokens, trainingMs: event.trainingMs, trainedParameters: event.trained },
