@@ -18,7 +18,7 @@ const context = { signal: new AbortController().signal, log: () => undefined, en
 
 /** The commands for people. */
 const program = await createProgram(["--help"], context);
-const commands = program.commands.filter((command) => command.name() !== "scoring-process");
+const commands = program.commands.filter((command) => !command.name().endsWith("-process"));
 
 /** A command that parses and then does nothing. */
 async function parse(
@@ -59,6 +59,12 @@ const valued = commands.flatMap((command) =>
 
 /** Those that are meant to be given several times. */
 const collecting = [
+  "card --bench",
+  "card --eval",
+  "card --verify",
+  "publish --bench",
+  "publish --eval",
+  "publish --verify",
   "bench --backend",
   "bench --long-documents",
   "compare --backend",
@@ -69,16 +75,20 @@ const collecting = [
   "eval --backend",
   "eval --long-documents",
   "eval --metric",
+  "mine --corpus",
+  "mine --queries",
   "serve --api-key",
   "serve --backend",
   "serve --model",
   "serve --origin",
   "inspect --document",
+  "train --data",
+  "train --to",
 ];
 
 describe("an option that is given twice", () => {
   it("is tried for every option of every command", () => {
-    expect(commands.length).toBe(14);
+    expect(commands.length).toBe(22);
     expect(valued.length).toBeGreaterThan(80);
   });
 
@@ -137,6 +147,9 @@ const withModel: readonly (readonly [name: string, rest: readonly string[]])[] =
   ["eval", ["--task", task]],
   ["compare", ["--task", task, "--backend", "onnx", "--backend", "onnx:fp32"]],
   ["bench", []],
+  ["pick", ["--task", task]],
+  ["consumer", ["--to", "python", "--output", "not-written"]],
+  ["train", ["--data", "none.jsonl", "--output", "not-written"]],
   ["calibrate", ["--task", task]],
   ["pull", []],
 ];
@@ -181,6 +194,12 @@ describe("exit codes", () => {
   // Of each command: what is wrong usage, and what names something that is not there.
   const cases: readonly (readonly [code: number, args: readonly string[]])[] = [
     [2, ["rerank", "--top-n", "many", ...query]],
+    [2, ["train", model, "--output", "not-written"]],
+    [2, ["train", model, "--data", "x", "--output", "not-written", "--gate", "2"]],
+    [1, ["train", model, "--data", `${none}.jsonl`, "--output", "not-written"]],
+    [1, ["train", "--config", none]],
+    [2, ["mine", "--queries", "x", "--output", "not-written", "--no-teacher", "--form", "lists"]],
+    [1, ["mine", "--queries", `${none}.jsonl`, "--output", "not-written"]],
     [2, ["rerank", "--workers", "1000000", ...query]],
     [1, ["rerank", "--model", none, ...query]],
     [1, ["rerank", "--query", "x", "--documents", none]],
