@@ -1,0 +1,180 @@
+// Adapts a real model to FeedbackQA's training queries, and measures what that gave and what it cost. See README.md.
+import { spawn } from "node:child_process";
+import { createReadStream, existsSync } from "node:fs";
+import { mkdir, readFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { openReranker } from "../../packages/crossrank/dist/index.js";
+import { writeInWhole, writeWholeFile } from "../../packages/disk/dist/index.js";
+import { openTask } from "../../packages/eval/dist/index.js";
+import { openDataset } from "../../packages/hub/dist/index.js";
+import { heldOutOfTask, judgeAgainstBase } from "../../packages/train/dist/index.js";
+
+const { values } = parseArgs({
+  options: {
+    base: { type: "string" },
+    pairs: { type: "string" },
+    tasks: { type: "string" },
+    work: { type: "string" },
+    engine: { type: "string", default: "mlx" },
+    python: { type: "string" },
+    threads: { type: "string" },
+    backend: { type: "string", default: "onnx" },
+    depth: { type: "string", default: "50" },
+    queries: { type: "string" },
+    rows: { type: "string" },
+    "max-steps": { type: "string" },
+    method: { type: "string", default: "full" },
+    "learning-rate": { type: "string", default: "2e-5" },
+    epochs: { type: "string", default: "2" },
+    "max-tokens": { type: "string", default: "256" },
+  },
+});
+for (const name of ["base", "pairs", "tasks", "work"]) {
+  if (values[name] === undefined) throw new Error(`--${name} is missing: see lab/adapt/README.md`);
+}
+const { base, pairs, tasks, work } = values;
+const command = fileURLToPath(new URL("../../packages/crossrank/bin/crossrank.js", import.meta.url));
+await mkdir(work, { recursive: true });
+
+const judged = join(work, "judged.jsonl");
+if (!existsSync(judged)) await writeInWhole(judged, rowsOfFeedbackQa());
+const triplets = join(work, "triplets.jsonl");
+if (!existsSync(triplets)) {
+  // The model that is adapted finds its own mistakes.
+  await crossrank([
+    "mine",
+    "--queries",
+    judged,
+    "--teacher",
+    base,
+    "--depth",
+    "30",
+    "--negatives",
+    "3",
+    "--output",
+    triplets,
+  ]);
+}
+const adapted = join(work, `adapted-${values.engine}`);
+if (!existsSync(adapted)) {
+  const given = ["max-steps", "threads", "python"].flatMap((name) =>
+    values[name] === undefined ? [] : [`--${name}`, values[name]],
+  );
+  const limit = values.queries === undefined ? [] : ["--held-out-queries", values.queries];
+  await crossrank([
+    ...[
+      "train",
+      base,
+      "--data",
+      triplets,
+      "--output",
+      adapted,
+      "--engine",
+      values.engine,
+      "--method",
+      values.method,
+    ],
+    ...[
+      "--learning-rate",
+      values["learning-rate"],
+      "--epochs",
+      values.epochs,
+      "--max-tokens",
+      values["max-tokens"],
+    ],
+    ...[
+      "--batch-size",
+      "16",
+      "--accumulation",
+      "2",
+      "--held-out-share",
+      "0.1",
+      "--to",
+      "onnx",
+      ...limit,
+      ...given,
+    ],
+    ...(values["max-steps"] === undefined ? [] : ["--keep", "last", "--gate", "1"]),
+  ]);
+}
+
+const report = JSON.parse(await readFile(join(adapted, "report.json"), "utf8"));
+const lines = ["| task | queries | base | adapted | change | at least |", "|---|---|---|---|---|---|"];
+const bounds = { feedbackqa: 0, noveleval: 0.005 };
+for (const [name, margin] of Object.entries(bounds)) {
+  const task = await openTask(await openDataset(join(tasks, name)));
+  try {
+    const limit = values.queries === undefined ? undefined : Number(values.queries);
+    const held = await heldOutOfTask(task, { depth: Number(values.depth), limit, seed: 0 });
+    const before = await measure(held, base, `${name}-base`);
+    const after = await measure(held, join(adapted, "model"), `${name}-${values.engine}`);
+    const { base: from, value, change, queries } = judgeAgainstBase(name, after, before, margin);
+    const cells = [
+      name,
+      queries,
+      from.toFixed(4),
+      value.toFixed(4),
+      change.mean.toFixed(4),
+      change.lowerBound.toFixed(4),
+    ];
+    lines.push(`| ${cells.join(" | ")} |`);
+  } finally {
+    await task[Symbol.asyncDispose]();
+  }
+}
+const { tokens, trainingMs, engine, steps } = report.result;
+const seconds = trainingMs / 1000;
+lines.push(
+  "",
+  `${steps} steps, ${tokens} tokens in ${seconds.toFixed(0)} s, ${(tokens / seconds).toFixed(0)} tokens a second, ${JSON.stringify(engine)}`,
+);
+await writeWholeFile(join(work, `table-${values.engine}.md`), `${lines.join("\n")}\n`);
+process.stdout.write(`${lines.join("\n")}\n`);
+
+/** Kept, since a thousand queries take an hour on a processor. */
+async function measure(held, model, name) {
+  const path = join(work, `values-${name}.json`);
+  if (existsSync(path)) return new Map(JSON.parse(await readFile(path, "utf8")));
+  const reranker = await openReranker(resolve(model), { backend: values.backend });
+  try {
+    const measured = await held.measure(
+      async (list) => {
+        const { scores } = await reranker.score(list);
+        return Float64Array.from(scores, ({ logit }) => logit ?? Number.NEGATIVE_INFINITY);
+      },
+      {
+        onProgress: (done) => {
+          if (done % 6400 === 0) process.stderr.write(`${name}: ${done} of ${held.pairs} pairs\n`);
+        },
+      },
+    );
+    await writeWholeFile(path, JSON.stringify([...measured]));
+    return measured;
+  } finally {
+    await reranker.dispose();
+  }
+}
+
+async function* rowsOfFeedbackQa() {
+  let taken = 0;
+  for await (const line of createInterface({ input: createReadStream(pairs) })) {
+    const { source, query, positive } = JSON.parse(line);
+    if (source !== "feedbackqa" || taken >= Number(values.rows ?? Number.POSITIVE_INFINITY)) continue;
+    taken += 1;
+    yield `${JSON.stringify({ query, positive })}\n`;
+  }
+}
+
+function crossrank(args) {
+  return new Promise((done, failed) => {
+    const child = spawn(process.execPath, [command, ...args], { stdio: ["ignore", "inherit", "inherit"] });
+    child.on("error", failed);
+    child.on("close", (code) => {
+      if (code === 0) done();
+      else failed(new Error(`crossrank ${args[0]} ended with ${code}`));
+    });
+  });
+}
