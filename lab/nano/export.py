@@ -1,4 +1,4 @@
-"""Step 5: writes the model folder: our own ONNX graph, its int8 form, tokenizer, configs, goldens, and a report.
+"""The teacher's graphs in ONNX (teacher.py), the calibration and the goldens (pack.py).
 
 The graph is written in its final form, so that onnxruntime needs only its basic optimisations:
 `com.microsoft.Attention` with packed weights and the raw mask (QAttention in int8), `BiasGelu`,
@@ -11,14 +11,9 @@ Weights use 7 bits (-64..63) by default, because processors without VNNI add pai
 
 from __future__ import annotations
 
-import argparse
-import hashlib
-import importlib.metadata
 import json
-import shutil
 from pathlib import Path
 
-import evaluate
 import model as nano
 import numpy as np
 import onnx
@@ -238,21 +233,6 @@ def channel_peaks(state: dict[str, torch.Tensor], encoded: list[tuple[list[int],
     return {name: tensor.numpy() for name, tensor in peaks.items()}
 
 
-def calibration_pairs(
-    options: argparse.Namespace, encoder: nano.Encoder, documents: list[str]
-) -> list[tuple[list[int], list[int]]]:
-    """Some encoded training pairs, half of them with a hard negative."""
-    generator = np.random.default_rng(9)
-    lists = nano.read_jsonl(options.data / "lists.jsonl")
-    pairs = []
-    for number in generator.permutation(len(lists))[: options.calibration_pairs]:
-        row = lists[number]
-        negative = generator.random() >= 0.5 and row["negatives"]
-        document = documents[row["negatives"][0][0] if negative else row["positive"]]
-        pairs.append(encoder.pair(row["query"], document, options.maximum))
-    return pairs
-
-
 def calibrate(
     state: dict[str, torch.Tensor], scores: np.ndarray, labels: np.ndarray
 ) -> tuple[dict[str, torch.Tensor], dict]:
@@ -383,206 +363,3 @@ def write_golden(folder: Path, cases: list[dict], reference: dict) -> None:
     lines = ",\n".join(json.dumps(case, ensure_ascii=False) for case in cases)
     text = f'{{"specificationVersion": "1",\n"reference": {json.dumps(reference)},\n"cases": [\n{lines}\n]}}\n'
     (folder / "golden.json").write_text(text, encoding="utf-8")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--data", type=Path, default=nano.RUNS / "data")
-    parser.add_argument("--output", type=Path, default=nano.LAB.parent / "packages" / "model-nano" / "model")
-    parser.add_argument("--work", type=Path, default=nano.RUNS / "export", help="folder for the fp32 graph and report")
-    parser.add_argument("--bits", type=int, default=7, choices=[7, 8])
-    parser.add_argument(
-        "--wide", type=int, default=16, help="inner channels with a scale of their own, where some stick out"
-    )
-    parser.add_argument("--calibration-pairs", type=int, default=150, help="training pairs for the channel ranges")
-    parser.add_argument("--attention", choices=["packed", "separate"], default="packed", help="form of int8 attention")
-    parser.add_argument("--maximum", type=int, default=256, help="model_max_length of the tokenizer")
-    parser.add_argument("--sample", type=int, default=400, help="dev pairs for the parity check")
-    parser.add_argument("--dev-each", type=int, help="dev queries a source for calibration; default all")
-    parser.add_argument("--no-calibration", action="store_true")
-    options = parser.parse_args()
-    torch.set_num_threads(2)
-    (options.output / "onnx").mkdir(parents=True, exist_ok=True)
-    options.work.mkdir(parents=True, exist_ok=True)
-    state, training = nano.load(options.checkpoint)
-    tokenizer_file = options.data / "tokenizer.json"
-    documents = json.loads((options.data / "documents.json").read_text())
-    rows = nano.read_jsonl(options.data / "dev.jsonl")
-    report: dict = {"training": training, "bits": options.bits, "attention": options.attention}
-
-    scorer = evaluate.TorchScorer(options.checkpoint, tokenizer_file)
-    if not options.no_calibration:
-        half = evaluate.TorchScorer(options.checkpoint, tokenizer_file, bfloat16=True)
-        kept: dict = {}
-        report["dev"] = evaluate.evaluate_dev(half, options.data, options.maximum, options.dev_each, kept)
-        state, report["calibration"] = calibrate(state, kept["scores"], kept["labels"])
-    nano.save(options.work / "calibrated.pt", state, training)
-    scorer.weights = state
-
-    # The reference implementation agrees with ours, so its logits are the goldens' truth.
-    from transformers import BertConfig, BertForSequenceClassification
-
-    layers = sum(name.endswith("qkv.weight") for name in state)
-    config = {
-        "architectures": ["BertForSequenceClassification"],
-        "model_type": "bert",
-        "attention_probs_dropout_prob": 0.1,
-        "hidden_act": "gelu",
-        "hidden_dropout_prob": 0.1,
-        "hidden_size": state["embeddings.word"].shape[1],
-        "id2label": {"0": "LABEL_0"},
-        "initializer_range": 0.02,
-        "intermediate_size": state["layer.0.up.weight"].shape[0],
-        "label2id": {"LABEL_0": 0},
-        "layer_norm_eps": nano.EPSILON,
-        "max_position_embeddings": state["embeddings.position"].shape[0],
-        "num_attention_heads": nano.HEADS,
-        "num_hidden_layers": layers,
-        "pad_token_id": 0,
-        "position_embedding_type": "absolute",
-        "sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Sigmoid", "version": "5.1.0"},
-        "type_vocab_size": 2,
-        "vocab_size": state["embeddings.word"].shape[0],
-    }
-    (options.output / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    reference = BertForSequenceClassification(
-        BertConfig(**{k: v for k, v in config.items() if k != "sentence_transformers"}, num_labels=1)
-    )
-    missing, unexpected = reference.load_state_dict(nano.to_hugging_face(state), strict=False)
-    if [n for n in missing if "position_ids" not in n] or unexpected:
-        raise SystemExit(f"weights do not fit transformers' model: {missing} {unexpected}")
-    reference.eval()
-
-    @torch.inference_mode()
-    def reference_logits(encoded: list[tuple[list[int], list[int]]]) -> np.ndarray:
-        values = []
-        for ids, segments in encoded:
-            output = reference(
-                input_ids=torch.tensor([ids]),
-                token_type_ids=torch.tensor([segments]),
-                attention_mask=torch.ones(1, len(ids), dtype=torch.long),
-            )
-            values.append(float(output.logits[0, 0]))
-        return np.array(values)
-
-    shutil.copyfile(tokenizer_file, options.output / "tokenizer.json")
-    special = {
-        "cls_token": "[CLS]",
-        "mask_token": "[MASK]",
-        "pad_token": "[PAD]",
-        "sep_token": "[SEP]",
-        "unk_token": "[UNK]",
-    }
-    (options.output / "special_tokens_map.json").write_text(json.dumps(special, indent=2) + "\n")
-    tokenizer_config = {
-        "added_tokens_decoder": {
-            str(scorer.encoder.tokenizer.token_to_id(token)): {
-                "content": token,
-                "lstrip": False,
-                "normalized": False,
-                "rstrip": False,
-                "single_word": False,
-                "special": True,
-            }
-            for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-        },
-        **special,
-        "clean_up_tokenization_spaces": True,
-        "do_lower_case": True,
-        "model_max_length": options.maximum,
-        "strip_accents": None,
-        "tokenize_chinese_chars": True,
-        "tokenizer_class": "BertTokenizer",
-    }
-    (options.output / "tokenizer_config.json").write_text(json.dumps(tokenizer_config, indent=2) + "\n")
-
-    plain = options.work / "onnx" / "model.onnx"
-    plain.parent.mkdir(parents=True, exist_ok=True)
-    small = options.output / "onnx" / "model_int8.onnx"
-    onnx.save(Graph(state, False, options.bits, options.attention).build(), str(plain))
-    peaks = channel_peaks(state, calibration_pairs(options, scorer.encoder, documents))
-    # Smoothing helps the attention's input; on the other layers it did not, on dev.
-    smooth = {name: peak for name, peak in peaks.items() if name.endswith(".qkv")}
-    ranges = {}
-    for name, peak in peaks.items():
-        # Only where the widest channel is at least twice the first that would stay: elsewhere nothing is gained.
-        if name.endswith(".down") and options.wide and peak.max() > 2 * np.sort(peak)[-options.wide - 1]:
-            ranges[name.removesuffix("down") + "inner"] = peak
-    report["split_layers"] = sorted(ranges)
-    graph = Graph(state, True, options.bits, options.attention, smooth, ranges, options.wide)
-    onnx.save(graph.build(), str(small))
-
-    # Parity: dev pairs of many lengths, one by one in the reference, in padded batches in onnxruntime.
-    generator = np.random.default_rng(3)
-    every = [(row["query"], documents[number]) for row in rows for number in row["pool"]]
-    encoded = []
-    for number in generator.permutation(len(every))[: options.sample]:
-        query, document = every[number]
-        limit = int(generator.integers(16, options.maximum + 1))
-        encoded.append(scorer.encoder.pair(query, document, limit))
-    truth = reference_logits(encoded)
-    report["parity_pairs"] = len(encoded)
-    ours = nano.forward(state, *nano.pad(encoded[:16])).detach().numpy()
-    report["own_forward_max"] = float(np.abs(ours - truth[:16]).max())
-    for name, file in (("fp32", plain), ("int8", small)):
-        runner = evaluate.OnnxScorer(file, tokenizer_file)
-        single = runner.run(encoded, tokens_per_batch=1)
-        mixed = np.empty_like(single)
-        for start in range(0, len(encoded), 8):
-            # Unsorted on purpose: heavy padding must change nothing.
-            ids, segments, mask = nano.pad(encoded[start : start + 8])
-            feeds = {
-                "input_ids": ids.numpy(),
-                "attention_mask": mask.long().numpy(),
-                "token_type_ids": segments.numpy(),
-            }
-            mixed[start : start + 8] = runner.session.run(["logits"], feeds)[0][:, 0]
-        difference = np.abs(single - truth)
-        report[name] = {
-            "bytes": file.stat().st_size,
-            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-            "median": float(np.median(difference)),
-            "p99": float(np.quantile(difference, 0.99)),
-            "max": float(difference.max()),
-            "padded_against_single_max": float(np.abs(mixed - single).max()),
-            "correlation": float(np.corrcoef(single, truth)[0, 1]),
-        }
-    cases = []
-    for pair in golden_pairs():
-        logit = reference_logits([scorer.encoder.pair(*pair[1:], options.maximum)])[0]
-        cases.append(golden_case(scorer.encoder, pair, options.maximum, round(float(logit), 6)))
-    packages = ("transformers", "torch", "tokenizers")
-    versions = {package: importlib.metadata.version(package).split("+")[0] for package in packages}
-    transformers = {"name": "transformers BertForSequenceClassification", "versions": versions, "dtype": "float32"}
-    write_golden(options.output, cases, transformers)
-    goldens = [case["expected"]["document-only"] for case in cases]
-    # What every backend is held against when it loads the model; the tolerance is eight bits' worst, with room.
-    checked = [
-        {"query": case["query"], "document": case["document"], "logit": golden["logit"]}
-        for case, golden in zip(cases, goldens, strict=True)
-        if case["query"].strip() and case["document"].strip() and len(golden["ids"]) < 64
-    ][:3]
-    own_facts = {
-        "specificationVersion": "1",
-        "defaultDtype": "int8",
-        "expectations": {
-            "tolerance": 0.75,
-            "pairs": checked,
-        },
-    }
-    (options.output / "crossrank.json").write_text(
-        json.dumps(own_facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    runner = evaluate.OnnxScorer(small, tokenizer_file)
-    golden_int8 = runner.run([(golden["ids"], golden["segmentIds"]) for golden in goldens], tokens_per_batch=1)
-    moved = np.abs(golden_int8 - [golden["logit"] for golden in goldens])
-    report["goldens_int8_median"] = float(np.median(moved))
-    report["goldens_int8_max"] = float(moved.max())
-    report["folder_bytes"] = sum(file.stat().st_size for file in options.output.rglob("*") if file.is_file())
-    (options.work / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-    print(json.dumps(report, indent=2))
-
-
-if __name__ == "__main__":
-    main()
