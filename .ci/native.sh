@@ -24,6 +24,11 @@ native_owner() {
   CARGO_TARGET_DIR="$cache/owner-target" cargo test --locked --offline --manifest-path native/owner/Cargo.toml
 }
 
+# Of the tests of workers, which start one of their own.
+redis_server() {
+  apt_install redis-server
+}
+
 mnn_addon() {
   apt_install g++ cmake libclang-dev &&
     CARGO_TARGET_DIR="$cache/mnn-target" node packages/backend-mnn/scripts/build-native.mjs
@@ -54,6 +59,7 @@ build_native() { # each in a step; `step` is the caller's
   local name
   for name in "${native_steps[@]}"; do step "$name" "${name//-/_}"; done
   export CROSSRANK_REQUIRE_CTRANSLATE2=1 CROSSRANK_REQUIRE_MLX=1 CROSSRANK_REQUIRE_MNN=1 CROSSRANK_REQUIRE_MNN_CONVERTER=1 PYTHON="$cache/python/bin/python"
+  export CROSSRANK_REQUIRE_REDIS=1
   # The test of Core ML's addon compiles it again, which takes seconds where it lies.
   export CROSSRANK_REQUIRE_COREML_CHECK=1 CARGO_TARGET_DIR="$cache/coreml-target"
 }

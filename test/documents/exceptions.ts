@@ -41,15 +41,31 @@ export const otherwise: readonly (Exception & { readonly code: number; readonly 
     reason: "the tiny model's weights are random: what a precision costs it is not for a gate to pass",
   },
   {
+    pattern: /^mine .*judged\.jsonl|^train (.*triplets\.jsonl|--config train\.json)|adapted\/model/,
+    code: 1,
+    says: /cannot read|does not start|does not exist/,
+    reason: "trains for minutes on a reader's queries: packages/crossrank/test/train.test.ts",
+  },
+  {
     pattern: /--to mnn .*--python/,
     code: 1,
     says: /venv/,
     reason: "needs a Python with MNN, which packages/convert and packages/crossrank test with CI's own",
   },
+  {
+    pattern: /^score .*\/shared\//,
+    code: 1,
+    says: /redis:\/\/queue:6379|holds no job/,
+    reason: "needs a queue and a shared folder: packages/crossrank/test/score-workers.test.ts",
+  },
 ];
 
 /** Other programs than those that the harness knows. */
 export const elsewhere: readonly Exception[] = [
+  {
+    pattern: /^(npx )?crossrank worker\b/,
+    reason: "scores until it is ended: packages/crossrank/test/score-workers.test.ts",
+  },
   {
     pattern: /^(RERANKER_MODE=mlx .*)?(npx )?crossrank serve\b/,
     reason: "serves until it is ended: packages/crossrank/test/serve.test.ts",
