@@ -115,11 +115,12 @@ describe("crossrank ci", () => {
         tasks: ["./first", { task: "./second", limit: 6, gates: { margin: 0.1, quality: false } }],
         metrics: ["ndcg@10", "mrr@10"],
         seed: 7,
+        baseline: "crossrank.baseline.json",
       },
     );
     const stepSummary = await folder.write("step-summary.md", "before\n");
     const outcome = await crossrank(
-      ["ci", "--config", one.config, "--report", one.report, "--format", "json"],
+      ["ci", "--config", one.config, "--report", one.report, "--format", "json", "--update-baseline"],
       { environment: { GITHUB_STEP_SUMMARY: stepSummary } },
     );
     expect(outcome.code, outcome.stderr).toBe(0);
@@ -160,7 +161,13 @@ describe("crossrank ci", () => {
     expect(junit).toContain('<testsuite name="tiny on first"');
     expect(junit).toContain('failures="0" errors="0"');
     expect(JSON.parse(await text(join(one.report, "report.json")))).toEqual(overview);
-    expect((await run(one, "--filter", "SECOND")).stdout).not.toContain("tiny on first");
+
+    // Both systems are held against their own rows of the baseline.
+    const second = await run(one, "--filter", "SECOND");
+    expect(second.stdout).not.toContain("tiny on first");
+    const [held] = overviewOf(second).cells;
+    expect(held?.baseline?.outcome).toBe("passed");
+    expect(held?.baseline?.systems.map(({ name }) => name)).toEqual(expect.arrayContaining(backends));
 
     // By itself a second run scores nothing; --fresh scores everything.
     const wholeRuns = async (): Promise<unknown[]> =>
