@@ -16,6 +16,7 @@ import {
   type ModelFiles,
   ModelProfileError,
 } from "@crossrank/core";
+import type { Adapter } from "./adapter/open-adapter.js";
 import { type Choice, chooseWeights } from "./artifact.js";
 import { openHost } from "./client.js";
 import { diagnose } from "./diagnose.js";
@@ -51,7 +52,10 @@ async function load(options: MlxOptions, request: LoadRequest): Promise<BackendS
   const choice = await choose(options, request);
   // Reading a description is for those who load a model.
   const { prepareModel } = await import("./prepare.js");
-  const { plan, paths, facts } = await prepareModel(choice, request);
+  const adapter = options.adapter === undefined ? undefined : await readAdapter(options.adapter, files.id);
+  const { plan, paths, facts } = await prepareModel(choice, request, async (description) =>
+    adapter === undefined ? {} : adapter.changesOf(description, choice.files, { signal }),
+  );
   const local: string[] = [];
   for (const path of paths) {
     const found = await files.localPath(path, { signal, onProgress: request.onProgress });
@@ -91,6 +95,7 @@ async function load(options: MlxOptions, request: LoadRequest): Promise<BackendS
         compute: choice.compute,
         device: loaded.onGpu ? "gpu" : "cpu",
         group: quantisation === undefined ? undefined : String(quantisation.group),
+        adapter: adapter?.sha256,
       }),
       bounds: boundsOf(choice.compute),
       client,
@@ -100,6 +105,11 @@ async function load(options: MlxOptions, request: LoadRequest): Promise<BackendS
     await (signal?.aborted === true ? client.abandon() : client.close());
     throw error;
   }
+}
+
+async function readAdapter(folder: string, model: string): Promise<Adapter> {
+  const { openAdapter } = await import("./adapter/open-adapter.js");
+  return openAdapter(folder, model);
 }
 
 function choose(options: MlxOptions, request: LoadRequest): Promise<Choice> {

@@ -24,6 +24,11 @@ export interface MlxOptions extends HostOptions {
    */
   readonly group?: 32 | 64 | 128 | undefined;
   /**
+   * Folder of an adapter that was trained beside the model, in the layout of Hugging Face's peft (LoRA, and whole tensors
+   * of the head): it is computed beside the weights, which stay as they are, quantised ones too. Default: none.
+   */
+  readonly adapter?: string | undefined;
+  /**
    * In what the model computes. Default: float32 for fp32, q8 and q4; for bf16 and fp16 their own. On a GPU bfloat16 is
    * about twice as fast.
    */
@@ -44,6 +49,7 @@ const names: OptionNames<MlxOptions> = {
   ...hostOptionNames,
   file: "name",
   group: true,
+  adapter: "name",
   compute: true,
   threads: true,
   batch: "object",

@@ -21,6 +21,10 @@ test.each([
     },
     { model: "./my-model", maxLength: 512 },
   ],
+  [
+    { RERANKER_MODE: "mlx", MLX_RERANKER_MODEL: "./my-model", MLX_RERANKER_ADAPTER: " ./adapters/best" },
+    { model: "./my-model", maxLength: undefined, adapter: "./adapters/best" },
+  ],
 ])("%j", (environment, settings) => {
   expect(readMlxEnvironment(environment)).toEqual(settings);
 });
@@ -31,9 +35,15 @@ test.each([
   [{ MLX_RERANKER_MAX_LENGTH: "0" }, /MLX_RERANKER_MAX_LENGTH must be a whole number/],
   [{ MLX_RERANKER_MAX_LENGTH: "512 tokens" }, /MLX_RERANKER_MAX_LENGTH must be/],
   [{ MLX_RERANKER_MAX_LENGTH: "-1" }, /MLX_RERANKER_MAX_LENGTH must be/],
-  [{ MLX_RERANKER_ADAPTER: "./adapters/best" }, /adapters are not loaded\. Merge it/],
 ])("%j is refused", (environment, message) => {
   expect(() => readMlxEnvironment({ RERANKER_MODE: "mlx", ...environment })).toThrow(message);
+});
+
+test("an adapter goes with the model of the environment alone", async () => {
+  const environment = { RERANKER_MODE: "mlx", MLX_RERANKER_ADAPTER: "./adapters/best" };
+  const { code, stderr } = await crossrank(["serve", "--model", "nano", "--port", "0"], { environment });
+  expect(code).toBe(2);
+  expect(stderr).toMatch(/MLX_RERANKER_ADAPTER is computed beside the model of MLX_RERANKER_MODEL/);
 });
 
 test("serve takes it for its defaults", async () => {

@@ -189,10 +189,10 @@ async function train(name: string, change: Partial<TrainingConfig>, documents = 
   return { losses, last, folder };
 }
 
-async function scoresOf(folder: string): Promise<readonly number[]> {
+async function scoresOf(folder: string, adapter?: string): Promise<readonly number[]> {
   const reranker = await createReranker({
     model: openFixtureFolder(folder).files,
-    backend: mlx({ isolation: "thread" }),
+    backend: mlx({ isolation: "thread", adapter }),
     probe: false,
   });
   const { scores } = await reranker.score(pairs);
@@ -218,16 +218,49 @@ describeNative("the engine mlx", () => {
       );
       expect(losses.every(Number.isFinite)).toBe(true);
       const merged = await scoresOf(join(folder, "merged"));
-      const before = await scoresOf(
-        fileURLToPath(new URL(`../../conformance/fixtures/${name}`, import.meta.url)),
-      );
+      const base = fileURLToPath(new URL(`../../conformance/fixtures/${name}`, import.meta.url));
+      const before = await scoresOf(base);
       for (const [place, value] of merged.entries()) {
         expect(Math.abs(value - (last[place] as number))).toBeLessThan(2e-5 * Math.max(1, Math.abs(value)));
         expect(Math.abs(value - (before[place] as number))).toBeGreaterThan(1e-3);
       }
-      expect(existsSync(join(folder, "adapter", "adapter_config.json"))).toBe(method !== "full");
+      const adapter = join(folder, "adapter");
+      expect(existsSync(adapter)).toBe(method !== "full");
+      if (method === "full") return;
+      // Beside the base, without being merged.
+      const beside = await scoresOf(base, adapter);
+      for (const [place, value] of beside.entries())
+        expect(Math.abs(value - (last[place] as number))).toBeLessThan(2e-5 * Math.max(1, Math.abs(value)));
     },
   );
+
+  test("an adapter of another model, or of another kind, is refused", async () => {
+    const { folder } = await train("bert-logit", { method: "lora", maxSteps: 1, dropout: 0 });
+    const adapter = join(folder, "adapter");
+    const base = (name: string): string =>
+      fileURLToPath(new URL(`../../conformance/fixtures/${name}`, import.meta.url));
+    const refused = (name: string): Promise<string> =>
+      scoresOf(base(name), adapter).then(
+        () => "no refusal",
+        (error: Error) => `${error.name}: ${error.message}`,
+      );
+    expect(await refused("bert-logit")).toBe("no refusal");
+    expect(await refused("xlm-roberta-logit")).toMatch(/ModelLoadError: .*the model has no such weight/);
+    const path = join(adapter, "adapter_config.json");
+    const config = JSON.parse(readFileSync(path, "utf8")) as object;
+    for (const [change, problem] of [
+      [{ peft_type: "IA3" }, /is of the kind "IA3"/],
+      [{ r: 2 }, /low ranks of another shape/],
+      [{ use_dora: true }, /has use_dora/],
+      [{ bias: "all" }, /trains biases/],
+      [{ rank_pattern: { query: 2 } }, /has a rank_pattern/],
+    ] as const) {
+      writeFileSync(path, JSON.stringify({ ...config, ...change }));
+      expect(await refused("bert-logit")).toMatch(problem);
+    }
+    writeFileSync(path, "{");
+    expect(await refused("bert-logit")).toMatch(/ModelLoadError: .*is no JSON/);
+  });
 
   test("activations that are computed again give the same losses", async () => {
     const { losses } = await train("modernbert-mean", { gradientCheckpointing: false });

@@ -44,7 +44,8 @@ export function modelWeights({
   for (const table of [embeddings.word, embeddings.position, embeddings.segment]) other(table);
   norm(embeddings.norm);
   linear(embeddings.projection);
-  for (const { attention, attentionNorm, feedForward, feedForwardNorm } of layers) {
+  for (const layer of layers) {
+    const { attention, attentionNorm, feedForward, feedForwardNorm } = layer;
     norm(attentionNorm);
     for (const name of ["query", "key", "value", "output"] as const) projected(name, attention[name]);
     norm(attention.queryNorm);
@@ -57,7 +58,9 @@ export function modelWeights({
       linear(positions.query);
     } else if (positions.kind === "bucketed") other(positions.bias);
     for (const name of ["up", "gate", "down"] as const) projected(name, feedForward[name]);
+    norm(layer.attentionAfter);
     norm(feedForwardNorm);
+    norm(layer.feedForwardAfter);
   }
   norm(finalNorm);
   if (head.kind === "classifier") {

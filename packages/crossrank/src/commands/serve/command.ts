@@ -140,9 +140,15 @@ export function addServeCommand(program: Command, context: Context, version: str
 function withEnvironment(options: ServeCommandOptions & ServeChoices): ServeCommandOptions & ServeChoices {
   const mlx = readMlxEnvironment(process.env);
   if (mlx === undefined) return options;
-  const { model, maxLength } = mlx;
+  const { model, maxLength, adapter } = mlx;
+  if (adapter !== undefined && (options.model !== undefined || options.backend !== undefined)) {
+    throw new UsageError(
+      "MLX_RERANKER_ADAPTER is computed beside the model of MLX_RERANKER_MODEL on MLX. Leave --model and --backend out, or the adapter",
+    );
+  }
   return {
     ...options,
+    ...(adapter === undefined ? {} : { adapter }),
     model: options.model ?? model,
     ...(maxLength === undefined ? {} : { maxLength: options.maxLength ?? maxLength }),
     backend: options.backend ?? ["mlx"],

@@ -5,6 +5,8 @@ export interface MlxSettings {
   readonly model: string;
   /** Longest sequence in tokens; undefined for the model's own. */
   readonly maxLength: number | undefined;
+  /** Folder of an adapter in peft's layout, which is computed beside the model. */
+  readonly adapter: string | undefined;
 }
 
 /** The model of each type where none is named. */
@@ -14,22 +16,16 @@ const usualModels: Readonly<Record<string, string>> = {
 };
 
 /**
- * TriBridRAG's variables: with RERANKER_MODE=mlx, MLX_RERANKER_MODEL, or the usual model of MLX_RERANKER_TYPE, and
- * MLX_RERANKER_MAX_LENGTH. Undefined for any other mode, which is not ours.
+ * TriBridRAG's variables: with RERANKER_MODE=mlx, MLX_RERANKER_MODEL, or the usual model of MLX_RERANKER_TYPE,
+ * MLX_RERANKER_ADAPTER and MLX_RERANKER_MAX_LENGTH. Undefined for any other mode, which is not ours.
  *
- * @throws {UsageError} for a value that is none, and for MLX_RERANKER_ADAPTER: without its adapter a model gives other
- *   scores than those that were asked for.
+ * @throws {UsageError} for a value that is none.
  */
 export function readMlxEnvironment(
   environment: Readonly<Record<string, string | undefined>>,
 ): MlxSettings | undefined {
   if (environment["RERANKER_MODE"]?.trim().toLowerCase() !== "mlx") return undefined;
   const given = (name: string): string | undefined => environment[name]?.trim() || undefined;
-  if (given("MLX_RERANKER_ADAPTER") !== undefined) {
-    throw new UsageError(
-      "MLX_RERANKER_ADAPTER names an adapter, and adapters are not loaded. Merge it into its model, and name that in MLX_RERANKER_MODEL",
-    );
-  }
   const type = (given("MLX_RERANKER_TYPE") ?? "qwen3").toLowerCase().replaceAll("_", "-");
   const usual = Object.hasOwn(usualModels, type) ? usualModels[type] : undefined;
   if (usual === undefined) {
@@ -42,5 +38,6 @@ export function readMlxEnvironment(
   return {
     model: given("MLX_RERANKER_MODEL") ?? usual,
     maxLength: length === undefined ? undefined : Number(length),
+    adapter: given("MLX_RERANKER_ADAPTER"),
   };
 }

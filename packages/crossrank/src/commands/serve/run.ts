@@ -4,12 +4,15 @@ import { type Context, print } from "../../context.js";
 import { readProfileFile } from "../../model.js";
 import { openReranker } from "../../open-reranker.js";
 import type { ProfiledModelOptions } from "../../options.js";
+import { findBackend } from "../../registry.js";
 import { openScoreCacheFile } from "../../score-options.js";
 import type { ServedModelChoice } from "./model-option.js";
 
 export interface ServeCommandOptions extends ProfiledModelOptions {
   readonly backend?: readonly string[];
   readonly file?: string;
+  /** Folder of an adapter that MLX computes beside the model. */
+  readonly adapter?: string;
   readonly instruction?: string;
   readonly maxLength?: number;
   readonly truncation?: "document-only" | "longest-first";
@@ -134,6 +137,19 @@ async function open(
     activation: options.activation,
     ...{ scoreCache, profile },
   };
+  if (options.adapter !== undefined) {
+    // Refuses in the usual words where MLX is not installed.
+    await findBackend("mlx");
+    const { mlx } = await import("@crossrank/backend-mlx");
+    const backend = mlx({ adapter: options.adapter, threads: shared.threads });
+    return openReranker(choice.reference, {
+      ...shared,
+      threads: undefined,
+      workers: undefined,
+      backend,
+      signal,
+    });
+  }
   const backends = choice.backends.length > 0 ? choice.backends : (options.backend ?? []);
   if (backends.length < 2) return openReranker(choice.reference, { ...shared, backend: backends[0], signal });
   if (choice.dtype !== undefined) {
