@@ -60,8 +60,11 @@ async function measure(what, count, step) {
     await step(index);
     if (index % Math.max(1, Math.floor(count / 10)) === 0) samples.push([index, resident()]);
   }
-  const half = samples.filter(([index]) => index >= count / 2);
-  const [[from, before], [to, after]] = [half[0], half.at(-1)];
+  // The least of three samples each: what is taken for a moment is no growth.
+  const half = samples.slice(-6);
+  const least = (some) => Math.min(...some.map(([, bytes]) => bytes));
+  const [before, after] = [least(half.slice(0, 3)), least(half.slice(3))];
+  const [from, to] = [half[0][0], half[3][0]];
   const megabytes = samples.map(([, bytes]) => (bytes / 1e6).toFixed(1)).join(" ");
   const growth = ((after - before) / (to - from)).toFixed(0);
   console.log(
