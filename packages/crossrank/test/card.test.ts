@@ -15,10 +15,7 @@ beforeAll(async () => {
 afterAll(() => rm(scratch, { recursive: true, force: true }));
 
 /** A copy of a tiny model, with an artifact of another format in place of its own where one is given. */
-async function modelOf(
-  name: string,
-  artifact?: { readonly from: string; readonly to: string },
-): Promise<string> {
+async function modelOf(name: string, artifact?: Artifact): Promise<string> {
   count += 1;
   const folder = join(scratch, String(count));
   await cp(conformanceFixture(name), folder, { recursive: true });
@@ -66,13 +63,18 @@ const seedSections = [
   /crossrank convert|crossrank verify/,
 ];
 
-const kinds: readonly (readonly [name: string, family: string, artifact?: { from: string; to: string }])[] = [
-  ["bert-logit", "cross-encoder"],
-  ["xlm-roberta-logit", "cross-encoder"],
-  ["bert-cosine-mean", "bi-encoder"],
-  ["bert-late", "late-interaction"],
-  ["qwen3-yes-no", "causal-lm"],
-  ["qwen3-listwise", "listwise"],
+interface Artifact {
+  readonly from: string;
+  readonly to: string;
+}
+
+const kinds: readonly [name: string, family: string, artifact: Artifact | undefined][] = [
+  ["bert-logit", "cross-encoder", undefined],
+  ["xlm-roberta-logit", "cross-encoder", undefined],
+  ["bert-cosine-mean", "bi-encoder", undefined],
+  ["bert-late", "late-interaction", undefined],
+  ["qwen3-yes-no", "causal-lm", undefined],
+  ["qwen3-listwise", "listwise", undefined],
   [
     "bert-logit",
     "cross-encoder",

@@ -12,7 +12,8 @@ const published = [
   "README.md",
   "config.json",
   "golden.json",
-  "model.onnx",
+  "model_int8.onnx",
+  "provenance.json",
   "special_tokens_map.json",
   "tokenizer.json",
   "tokenizer_config.json",
@@ -29,9 +30,11 @@ beforeAll(async () => {
   scratch = await mkdtemp(join(tmpdir(), "crossrank-publish-"));
   ready = join(scratch, "ready");
   await cp(conformanceFixture("bert-logit"), ready, { recursive: true });
+  const converted = await crossrankInTurn(["convert", "--model", ready, "--to", "onnx", "--dtype", "int8"]);
+  expect(converted.code, converted.stderr).toBe(0);
   await rm(join(ready, "model.safetensors"));
   await mkdir(join(ready, "evidence"));
-  const verified = await crossrankInTurn(["verify", ready, "--backend", "onnx:fp32", "--format", "json"]);
+  const verified = await crossrankInTurn(["verify", ready, "--backend", "onnx:int8", "--format", "json"]);
   await writeFile(join(ready, "evidence/verify.json"), verified.stdout);
   const evaluated = await crossrankInTurn([
     "eval",
@@ -41,8 +44,10 @@ beforeAll(async () => {
     ready,
     "--backend",
     "onnx:fp32",
+    "--backend",
+    "onnx:int8",
     "--gate",
-    "0.005",
+    "0.2",
     "--report",
     join(ready, "evidence/eval"),
   ]);
@@ -63,12 +68,12 @@ beforeEach(async () => {
 afterAll(() => rm(scratch, { recursive: true, force: true }));
 
 const plan = (more: object = {}): ReturnType<typeof planPublication> =>
-  planPublication(folder, { repository: "acme/reranker-mobile", variant: "ane", tag: "v0.1", ...more });
+  planPublication(folder, { repository: "acme/reranker-mobile", variant: "int8", tag: "v0.1", ...more });
 
 const publish = (more: object = {}): ReturnType<typeof publishModel> =>
   publishModel(folder, {
     repository: hub.id,
-    variant: "ane",
+    variant: "int8",
     tag: "v0.1",
     confirm: true,
     endpoint: hub.endpoint,
@@ -86,10 +91,12 @@ const reasonOf = async (task: Promise<unknown>): Promise<string> =>
 describe("a plan", () => {
   test("is one variant's files, flat at the root, without the network", async () => {
     const found = await plan();
-    expect(found).toMatchObject({ tag: "v0.1-ane", artifact: "onnx/model.onnx" });
+    expect(found).toMatchObject({ tag: "v0.1-int8", artifact: "onnx/model_int8.onnx" });
     expect(found.files.map(({ path }) => path)).toEqual(published);
     for (const { path, size, sha256 } of found.files) {
-      const local = { "README.md": "MODEL_CARD.md", "model.onnx": "onnx/model.onnx" }[path] ?? path;
+      // It is made anew, of this artifact alone.
+      if (path === "provenance.json") continue;
+      const local = { "README.md": "MODEL_CARD.md", "model_int8.onnx": "onnx/model_int8.onnx" }[path] ?? path;
       const bytes = await readFile(join(folder, local));
       expect([size, sha256]).toEqual([bytes.length, createHash("sha256").update(bytes).digest("hex")]);
     }
@@ -146,8 +153,8 @@ describe("what is refused", () => {
       "another artifact than was measured",
       async () => {
         await writeFile(
-          join(folder, "onnx/model.onnx"),
-          Buffer.concat([await readFile(join(folder, "onnx/model.onnx")), Buffer.from([0x0a, 0])]),
+          join(folder, "onnx/model_int8.onnx"),
+          Buffer.concat([await readFile(join(folder, "onnx/model_int8.onnx")), Buffer.from([0x0a, 0])]),
         );
       },
       /of other files|no file of/,
@@ -236,8 +243,8 @@ describe("a publication", () => {
     process.env["HF_TOKEN"] = hub.token;
     try {
       const cacheFolder = join(scratch, "cache");
-      await using theirs = await openReranker(hub.id, { revision: "v0.1-ane", cacheFolder, offline: false });
-      await using ours = await openReranker(folder, { file: "onnx/model.onnx" });
+      await using theirs = await openReranker(hub.id, { revision: "v0.1-int8", cacheFolder, offline: false });
+      await using ours = await openReranker(folder, { file: "onnx/model_int8.onnx" });
       const pair = { query: "what is the capital of france?", documents: ["paris is the capital", "bread"] };
       const scores = async (reranker: typeof ours): Promise<unknown> =>
         (await reranker.rerank(pair)).results.map(({ index, logit }) => [index, logit]);
@@ -270,7 +277,7 @@ describe("a publication", () => {
       if (loseAnswer)
         hub.faults.push({ path: "/refs", after: 1, times: 1, before: () => child?.kill("SIGKILL") });
       const outcome = await crossrank(
-        ["publish", folder, "--repo", hub.id, "--variant", "ane", "--tag", "v0.1", "--confirm"],
+        ["publish", folder, "--repo", hub.id, "--variant", "int8", "--tag", "v0.1", "--confirm"],
         {
           environment: { HF_ENDPOINT: hub.endpoint, HF_TOKEN: hub.token },
           onStart: (started) => {
@@ -279,7 +286,7 @@ describe("a publication", () => {
         },
       );
       expect(outcome.code).toBeNull();
-      const tagged = hub.tags.get("v0.1-ane");
+      const tagged = hub.tags.get("v0.1-int8");
       // A request that came whole may be done although its sender is gone; then the tag is of the whole commit.
       if (tagged !== undefined)
         expect(
@@ -287,7 +294,7 @@ describe("a publication", () => {
         ).toEqual(published);
       const again = await reasonOf(publish());
       expect(again).toMatch(/^published$|^hub-tag-exists: .*with exactly these files/);
-      const tree = hub.commits.get(hub.tags.get("v0.1-ane") ?? "");
+      const tree = hub.commits.get(hub.tags.get("v0.1-int8") ?? "");
       expect([...(tree?.keys() ?? [])].filter((name) => name !== ".gitattributes").sort()).toEqual(published);
       expect(outcome.stdout + outcome.stderr).not.toContain(hub.token);
     }
@@ -297,7 +304,7 @@ describe("a publication", () => {
     await using own = await startWritableHub();
     hub = own;
     const environment = { HF_ENDPOINT: hub.endpoint, HF_TOKEN: hub.token };
-    const args = ["publish", folder, "--repo", hub.id, "--variant", "ane", "--tag", "v0.1"];
+    const args = ["publish", folder, "--repo", hub.id, "--variant", "int8", "--tag", "v0.1"];
     expect(await crossrankInTurn(args, { environment })).toMatchObject({
       code: 2,
       stderr: expect.stringContaining("--confirm"),
@@ -307,7 +314,7 @@ describe("a publication", () => {
     expect(hub.log).toEqual([]);
     const done = await crossrankInTurn([...args, "--confirm", "--format", "json"], { environment });
     expect(done.code, done.stderr).toBe(0);
-    expect(JSON.parse(done.stdout)).toMatchObject({ tag: "v0.1-ane", committed: true });
+    expect(JSON.parse(done.stdout)).toMatchObject({ tag: "v0.1-int8", committed: true });
     const twice = await crossrankInTurn([...args, "--confirm"], { environment });
     expect(twice).toMatchObject({ code: 1, stderr: expect.stringContaining("with exactly these files") });
     const wrong = await crossrankInTurn([...args, "--confirm"], {

@@ -52,9 +52,12 @@ function evaluated(facts: ModelFacts, artifact: CardArtifact, evidence: Evidence
         `${report.source}, ${system.name}: did not pass: ${failed?.sentence ?? "it says so"} Publish another precision, or mend it.`,
       ];
     const isJudged = system.passed === true && system.gates.some((gate) => gate.passed === true);
-    // Others are held against it, and it is as precise as the weights: there is nothing to hold it against.
+    // Others are held against it and passed, and it is as precise as the weights.
     const isReference =
-      system.role === "reference" && report.content.passed && /^f(?:p|loat)?32$/i.test(artifact.dtype);
+      system.role === "reference" &&
+      report.content.passed &&
+      report.content.systems.some((other) => other.passed === true) &&
+      /^f(?:p|loat)?32$/i.test(artifact.dtype);
     if (isJudged || isReference) passed = true;
     else unfit.push(`${report.source}, ${system.name}: no gate judged it.`);
   }
