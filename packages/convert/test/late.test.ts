@@ -7,8 +7,10 @@ import { readGoldens, verify } from "@crossrank/core/verify";
 import { openModel } from "@crossrank/hub";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { convert } from "../src/convert.js";
+import { ctranslate2Writer } from "../src/ctranslate2/write-ctranslate2.js";
 import { UnsupportedConversionError } from "../src/errors.js";
 import { ggufWriter } from "../src/gguf/write-gguf.js";
+import { createMlpackageWriter } from "../src/mlpackage/write-mlpackage.js";
 import { createOnnxWriter } from "../src/onnx/write-onnx.js";
 import { sourceBackend } from "../src/reference/source-backend.js";
 import { defaultPairs, sourceGoldens } from "../src/reference/source-goldens.js";
@@ -83,7 +85,15 @@ describe.each(names)("%s", (name) => {
     const files = await openModel(join(fixtures, name));
     const { profile } = await readProfile(files);
     const description = await describeModel(files, profile);
-    expect(() => ggufWriter.check(description, profile, "F32")).toThrow(UnsupportedConversionError);
+    for (const [writer, reason] of [
+      [ggufWriter, /late interaction wants the vectors of all tokens.*Take onnx or mnn/],
+      [createMlpackageWriter(), /late interaction model.*Take onnx or mnn/],
+      [ctranslate2Writer, /max-sim|layer/],
+    ] as const) {
+      const check = (): void => writer.check(description, profile);
+      expect(check).toThrow(UnsupportedConversionError);
+      expect(check).toThrow(reason);
+    }
   });
 });
 

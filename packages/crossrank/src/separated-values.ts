@@ -18,13 +18,15 @@ export interface ValueRecord {
 const mostColumns = 4096;
 
 /**
- * Records of a CSV or TSV file, strictly as RFC 4180 has them: a value in quotes may hold separators, line ends and
- * doubled quotes, and one without quotes holds none of these. Line ends are LF or CRLF. Blank lines are no records.
+ * Records of a CSV or TSV file as RFC 4180 has them: a value in quotes may hold separators, line ends and doubled quotes,
+ * and one without quotes holds none of these. Line ends are LF or CRLF. Blank lines are no records. In a TSV file, where
+ * tabs keep values apart and many files have no quoting at all, a value that does not begin with a quote may have some:
+ * every reader takes them as they stand. One that begins with a quote is in quotes, or refused.
  *
  * @throws {SeparatedValuesError} for quotes that are where none can be, or that do not end.
  */
 export function* readSeparatedValues(text: string, separator: "," | "\t"): Generator<ValueRecord> {
-  const plain = separator === "," ? /[",\r\n]/g : /["\t\r\n]/g;
+  const plain = separator === "," ? /[",\r\n]/g : /[\t\r\n]/g;
   let line = 1;
   for (let position = 0; position < text.length; ) {
     const values: string[] = [];

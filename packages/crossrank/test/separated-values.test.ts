@@ -62,6 +62,30 @@ describe("separated values", () => {
     }
   });
 
+  // Of MS MARCO's and TREC's kind, without any quoting; Python's csv reads them alike.
+  it.each<[string, string[][]]>([
+    ['1\tHe said "hello".\n', [["1", 'He said "hello".']]],
+    [
+      'a 5" pipe\tb\n6" c\td',
+      [
+        ['a 5" pipe', "b"],
+        ['6" c', "d"],
+      ],
+    ],
+    ['a"\t"b, c"\t d "e"\r\n', [['a"', "b, c", ' d "e"']]],
+    ["it's\t''\"\n", [["it's", "''\""]]],
+  ])("of TSV may have quotes within: %j", (text, expected) => {
+    expect(rows(text, "\t")).toEqual(expected);
+  });
+
+  // One reader takes the quotes off, another leaves them on, or reads on over lines.
+  it.each(['"Deep" learning\tx\n', 'a\t"b\n', 'a\t"b"c\n', '"a\tb\n"c\td\n'])(
+    "of TSV that begin with a quote and end otherwise are refused: %j",
+    (text) => {
+      expect(() => rows(text, "\t")).toThrow(SeparatedValuesError);
+    },
+  );
+
   it("come back as they were written", () => {
     let seed = 7;
     const random = (most: number): number => {

@@ -38,6 +38,7 @@ function planGguf(description: ModelDescription, profile: ModelProfile): GgufPla
     throw refusal(
       description,
       "late interaction wants the vectors of all tokens, and llama.cpp's bindings give one of a sequence",
+      "Take onnx or mnn, or run its own weights with mlx",
     );
   switch (description.architecture) {
     case "bert":

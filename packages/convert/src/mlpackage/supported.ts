@@ -17,6 +17,8 @@ export function unsupportedPart(
   { embeddings, layers, finalNorm, head }: ModelDescription,
   profile: ModelProfile,
 ): string | undefined {
+  if (profile.head.kind === "max-sim")
+    return "it is a late interaction model, which wants the vectors of all tokens, and the program gives one a text";
   if (profile.family === "listwise") return "it reads many documents in one sequence";
   if (profile.family === "causal-lm" || head.kind === "vocabulary") return "it is a language model";
   const problem = layers.map(unsupportedLayer).find((found) => found !== undefined);

@@ -261,7 +261,9 @@ function requireSupported(description: ModelDescription, profile: ModelProfile):
     throw refusal(
       description,
       problem ?? "its vector is the last token's, which moves with the sequence's length",
-      `${named(writtenArchitectures.mlpackage)} can be converted; take onnx or gguf for this one.`,
+      profile.head.kind === "max-sim"
+        ? "Take onnx or mnn, or run its own weights with mlx."
+        : `${named(writtenArchitectures.mlpackage)} can be converted; take onnx or gguf for this one.`,
     );
   }
   return output;

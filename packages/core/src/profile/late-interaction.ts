@@ -2,6 +2,7 @@ import * as z from "zod/mini";
 import type { Head, HeadModule, LateTemplate, TemplatePiece } from "../contract/model-profile.js";
 import type { ModelReader } from "../files/model-reader.js";
 import { artifactMetadata, type LateFacts, punctuation, word } from "./late-facts.js";
+import { leftSide } from "./left-side.js";
 import { positionCount } from "./ranges.js";
 import type { TokenizerConfig, TokenizerJson } from "./reading.js";
 
@@ -118,32 +119,22 @@ export async function lateTemplateOf(
   return { ...template, expansion: { token, attended: facts.attends } };
 }
 
-/**
- * Which side a tokenizer cuts and fills up is transformers' (5.3.0): tokenizer_config.json's word, else the direction in
- * tokenizer.json. Cut at their left, texts would be others; filled up there, the marker would stand behind the
- * expansion's first token.
- */
+/** Cut at their left, texts would be others; filled up there, the marker would stand behind the expansion's first token. */
 function requireRight(
   reader: ModelReader,
-  { json, config }: { readonly json: TokenizerJson; readonly config: TokenizerConfig },
+  tokenizer: { readonly json: TokenizerJson; readonly config: TokenizerConfig },
   expands: boolean,
 ): void {
   const rules = [
-    { name: "truncation_side", part: "truncation", does: "texts are cut at their left", matters: true },
-    { name: "padding_side", part: "padding", does: "queries are filled up at their left", matters: expands },
-  ];
-  for (const { name, part, does, matters } of rules) {
-    const ofConfig = config[name] ?? undefined;
-    const settings = json[part];
-    const ofJson: unknown =
-      typeof settings === "object" && settings !== null ? Reflect.get(settings, "direction") : undefined;
-    const side = ofConfig ?? ofJson;
-    if (!matters || typeof side !== "string" || side.toLowerCase() !== "left") continue;
-    const [file, entry] =
-      ofConfig === undefined ? ["tokenizer.json", `${part}.direction`] : ["tokenizer_config.json", name];
+    { name: "truncation_side", does: "texts are cut at their left", matters: true },
+    { name: "padding_side", does: "queries are filled up at their left", matters: expands },
+  ] as const;
+  for (const { name, does, matters } of rules) {
+    const found = matters ? leftSide(tokenizer, name) : undefined;
+    if (found === undefined) continue;
     throw reader.problem(
-      file,
-      `${entry} is ${JSON.stringify(side)}: ${does}, which is not computed for a late interaction model (ColBERT)`,
+      found.file,
+      `${found.entry} is ${JSON.stringify(found.side)}: ${does}, which is not computed for a late interaction model (ColBERT)`,
       `Set ${name} to "right" in tokenizer_config.json if the model was trained so, or choose another model`,
     );
   }

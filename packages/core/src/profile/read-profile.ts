@@ -20,6 +20,7 @@ import { readChatTemplate } from "./chat-template.js";
 import { idBeyond } from "./check-ids.js";
 import { classNamed, labelsOf, relevantClass, shownLabels } from "./label-names.js";
 import { artifactMetadata, type LateFacts } from "./late-facts.js";
+import { leftSide } from "./left-side.js";
 import { jinaForRanking } from "./listwise.js";
 import { type DeclaredLabels, labelsOfArtifact } from "./logits-shape.js";
 import { readsPairsOfItsTokenizer } from "./pair-encoders.js";
@@ -256,6 +257,20 @@ interface ConfigurationFacts {
   readonly config: Config;
 }
 
+/** A long document's end would be read, and its beginning left out. */
+function refuseLeftCuts(
+  reader: ModelReader,
+  tokenizer: { readonly json: TokenizerJson; readonly config: TokenizerConfig },
+): void {
+  const found = leftSide(tokenizer, "truncation_side");
+  if (found === undefined) return;
+  throw reader.problem(
+    found.file,
+    `${found.entry} is ${JSON.stringify(found.side)}: texts that are too long lose their beginning, which is not computed here`,
+    'Give "truncation": "document-only" in a crossrank.json to have their ends cut instead, as most models are trained',
+  );
+}
+
 async function readConfig(facts: Reading): Promise<ConfigurationFacts> {
   const { reader, put, given, modules, tokenizerJson } = facts;
   const config = await reader.required(
@@ -326,6 +341,8 @@ async function readConfig(facts: Reading): Promise<ConfigurationFacts> {
   readSegments(put, config, tokenizerConfig, given.family ?? family);
 
   const final = given.family ?? family;
+  if (given.truncation === undefined && (final === "cross-encoder" || final === "bi-encoder"))
+    refuseLeftCuts(reader, { json: tokenizerJson, config: tokenizerConfig });
   if (
     answer?.known !== undefined &&
     known !== undefined &&
