@@ -364,7 +364,7 @@ class Python {
       {
         subject: `The Python ${this.#name}`,
         problem: `does not start (${this.#failure.message})`,
-        fix: "Name one that has sentence-transformers with --python",
+        fix: "Name one that has sentence-transformers",
       },
       { cause: this.#failure },
     );
