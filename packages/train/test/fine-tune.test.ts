@@ -191,7 +191,7 @@ describe("the gate", () => {
     ["worse", -0.05, 0.02, false],
     ["worse within the margin", -0.004, 0, true],
     ["of unknown worth", 0, 0.2, false],
-  ])("a model that is %s: passed is %s", (_, offset, noise, passed) => {
+  ])("a model that is %s", (_, offset, noise, passed) => {
     const outcome = judgeAgainstBase("onnx", values(offset, noise), values(0, 0), 0.005);
     expect(outcome.passed).toBe(passed);
     expect(outcome.sentence).toMatch(/^nDCG@10 (passed|failed)/);
