@@ -186,32 +186,4 @@ describeWithRedis("workers of a queue", () => {
     });
     for (const worker of team) await worker.end("SIGKILL");
   });
-
-  it("lose a shard with BullMQ's own maxStalledCount, tell of it, and score it once it is put back", async () => {
-    const output = folder.path("stalled");
-    const scoring = score(output, ["--queue", redis.url]);
-    const losses = new Map<string, number>();
-    let worker = new Worker(["--max-stalled", "1"]);
-    // Whoever holds a shard is killed, until one shard has lost its worker twice.
-    while (![...losses.values()].some((count) => count >= 2)) {
-      await until("a shard that is held", () => worker.holds !== undefined);
-      const held = worker.holds as string;
-      await worker.end("SIGKILL");
-      losses.set(held, (losses.get(held) ?? 0) + 1);
-      // The shard comes back when its lock has run out; who is there before takes another one.
-      await sleep(4500);
-      worker = new Worker(["--max-stalled", "1"]);
-    }
-    const { code, stderr } = await scoring;
-    expect(code).toBe(1);
-    expect(stderr).toMatch(/of \d+ shards have failed for good, first shard \d+: .*stalled.*--retry/);
-    const status = await statusOf(output, ["--status"]);
-    expect((status["failed"] as unknown[]).length).toBeGreaterThan(0);
-    expect(await readdir(output)).not.toContain("scores.jsonl");
-    const { retried } = await statusOf(output, ["--retry"]);
-    expect(retried).toBe((status["failed"] as unknown[]).length);
-    expect(await score(output, ["--queue", redis.url])).toMatchObject({ code: 0 });
-    await requireWhole(output);
-    await worker.end("SIGKILL");
-  });
 });
