@@ -12,7 +12,7 @@ const sampleSize = 10;
  * @property {string} name
  * @property {string} title
  * @property {string} [artifact] its key among the artifacts; without one it reads model.safetensors
- * @property {string} module of Node.js, or a script of Python: "sentence-transformers", "ctranslate2"
+ * @property {string} module of Node.js, or a script of Python: "sentence-transformers", "ctranslate2-python"
  * @property {ContestantOptions} options
  * @property {string} [against] name of crossrank's that it is compared with
  * @property {boolean} [sample] whether it gets fewer documents
@@ -224,7 +224,7 @@ const entries = /** @type {const} @satisfies {readonly Entry[]} */ ([
     name: "ctranslate2-python-int8",
     title: "Python's ctranslate2, int8, sorted, batches of 32",
     artifact: "ctranslate2:int8",
-    module: "ctranslate2",
+    module: "ctranslate2-python",
     options: { dtype: "int8" },
     against: "ctranslate2-int8",
   },
@@ -250,7 +250,7 @@ const scripts = /** @type {Readonly<Record<string, { needs: string[], install: s
     needs: ["sentence_transformers"],
     install: "sentence-transformers",
   },
-  ctranslate2: {
+  "ctranslate2-python": {
     needs: ["ctranslate2", "tokenizers", "safetensors"],
     install: "ctranslate2 tokenizers safetensors",
   },
