@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { Host, type HostFacts, rememberFiles } from "@crossrank/backend-kit";
 import type { RuntimeFailure } from "@crossrank/backend-kit/runtime";
 import { afterAll, describe, expect, onTestFinished, test } from "vitest";
+import { sampleOf } from "../../../test/sample.js";
 import { endWithThisProcess, mostChildren, requireRoomForChild } from "../src/child-processes.js";
 
 interface Calls {
@@ -68,8 +69,17 @@ async function untilGone(pid: number): Promise<boolean> {
   return !isAlive(pid);
 }
 
-describe.each([{ TOY_BLOCKING: "0" }, { TOY_BLOCKING: "1" }])("a child process, %j", (environment) => {
-  test.each(["segv", "abort", "exit"])(
+const environments = [{ TOY_BLOCKING: "0" }, { TOY_BLOCKING: "1" }] as const;
+
+describe.each(environments)("a child process, %j", (environment) => {
+  /** Three ways, of which one kind of process tries two and the other kind the third. */
+  const tried = (name: string, ways: readonly string[]): string[] =>
+    sampleOf(
+      environments.flatMap((one) => ways.map((way) => ({ one, way }))),
+      { name, every: 2 },
+    ).flatMap(({ one, way }) => (one === environment ? [way] : []));
+
+  test.each(tried("dies", ["segv", "abort", "exit"]))(
     "that dies by %s: the call fails, and the next one has a new one",
     async (how) => {
       const { host, pid } = await loadedHost({ environment });
@@ -83,7 +93,7 @@ describe.each([{ TOY_BLOCKING: "0" }, { TOY_BLOCKING: "1" }])("a child process, 
   );
 
   test("that hangs is killed at the deadline, also where it is stopped", async () => {
-    for (const how of ["block", "stop", "never"]) {
+    for (const how of tried("hangs", ["block", "stop", "never"])) {
       const { host, pid } = await loadedHost({ environment, deadlines: { run: 500 } });
       const failure = await failureOf(host.call("run", { how }));
       expect(failure.stage).toBe("deadline");
@@ -99,13 +109,16 @@ describe.each([{ TOY_BLOCKING: "0" }, { TOY_BLOCKING: "1" }])("a child process, 
     expect(failure.stage).toBe("deadline");
   });
 
-  test.each(["block", "stop", "never"])("close ends where a call does not: %s", async (how) => {
-    const { host, pid } = await loadedHost({ environment, deadlines: { close: 500 } });
-    const failure = failureOf(host.call("run", { how }));
-    await host.close();
-    expect((await failure).stage).toBe("crash");
-    expect(await untilGone(pid)).toBe(true);
-  });
+  test.each(tried("close", ["block", "stop", "never"]))(
+    "close ends where a call does not: %s",
+    async (how) => {
+      const { host, pid } = await loadedHost({ environment, deadlines: { close: 500 } });
+      const failure = failureOf(host.call("run", { how }));
+      await host.close();
+      expect((await failure).stage).toBe("crash");
+      expect(await untilGone(pid)).toBe(true);
+    },
+  );
 
   test("close ends where the idle process is stopped", async () => {
     const { host, pid } = await loadedHost({ environment });
