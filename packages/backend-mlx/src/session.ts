@@ -16,8 +16,16 @@ export class MlxSession extends RuntimeSession {
   }
 
   protected override async compute(batch: Batch, signal: AbortSignal | undefined): Promise<RawOutput> {
-    for (const array of [batch.inputIds, batch.attentionMask, batch.segmentIds])
-      this.requireFilled(array, batch);
+    // What is no number of rows is told as that.
+    if (
+      batch.rows >= 1 &&
+      batch.columns >= 1 &&
+      Number.isInteger(batch.rows) &&
+      Number.isInteger(batch.columns)
+    ) {
+      for (const array of [batch.inputIds, batch.attentionMask, batch.segmentIds])
+        this.requireFilled(array, batch);
+    }
     const problem = batchProblem(batch, this.#plan);
     if (problem !== undefined) throw this.runError(problem);
     const places = placesRead(batch, this.#plan);
