@@ -14,7 +14,7 @@ import { bfloat16, shards } from "./weights.js";
 const folder = temporaryFolder();
 const query = "capital of France";
 const documents = ["the cat sat", "paris is a city", "a river"];
-const fixture = conformanceFixture("xlm-roberta-logit");
+const fixture = conformanceFixture("bert-logit");
 
 /** Weights and what describes them, and nothing that a backend runs. */
 async function weightsAlone(name: string, source = fixture): Promise<string> {
