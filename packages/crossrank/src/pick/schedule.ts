@@ -1,3 +1,4 @@
+import { registeredNames } from "../backend-names.js";
 import type { Candidate } from "./candidates.js";
 
 /** Part of the time that is kept for timing those that passed. */
@@ -15,11 +16,17 @@ export function classRank({ precision }: Pick<Candidate, "precision">): number {
   return place < 0 ? classes.length : place;
 }
 
-/** Those that can be the reference, best first: the most exact; of equal ones what is there before what has to be made. */
+/**
+ * Those that can be the reference, best first: the most exact; of equal ones those of the runtime that a model which names
+ * none tries first.
+ */
 export function referenceOrder(candidates: readonly Candidate[]): readonly Candidate[] {
-  return [...candidates].sort(
-    (a, b) => classRank(a) - classRank(b) || Number(a.converts) - Number(b.converts),
-  );
+  return [...candidates].sort((a, b) => classRank(a) - classRank(b) || placeOf(a) - placeOf(b));
+}
+
+function placeOf({ backend }: Candidate): number {
+  const place = registeredNames.indexOf(backend);
+  return place < 0 ? registeredNames.length : place;
 }
 
 /** Cheap first: what is there before what has to be made, fewer bits before more. What is equal keeps its order. */
