@@ -1,3 +1,4 @@
+import { basename } from "node:path";
 import type { ModelFiles, ModelProfile, TemplatePiece } from "@crossrank/core";
 import {
   type CoreMlModel,
@@ -90,7 +91,8 @@ export async function consumerContract(
   const template = family === "bi-encoder" ? profile.singleTemplate : profile.pairTemplate;
   const sections = sectionsOf(template);
   return {
-    model: files.id,
+    // A folder's own name: where it lies here means nothing elsewhere.
+    model: files.revision === undefined ? basename(files.id) : files.id,
     family,
     template: sections,
     instructedTemplate:
