@@ -164,12 +164,12 @@ describe("the model by itself", () => {
   });
 
   test("takes a chain of variants, and has no number where none of them is left", async () => {
-    await using chain = await openReranker("nano", { variants: [{ dtype: "fp16" }, { dtype: "int8" }] });
+    await using chain = await openReranker("nano", { variants: [{ dtype: "q4" }, { dtype: "int8" }] });
     const { ranking, providerMetadata } = await rerankingModel(chain).doRerank({ query, documents });
     const { results } = await reranker.rerank({ query, documents: texts });
     expect(ranking.map(({ relevanceScore }) => relevanceScore)).toEqual(results.map(({ score }) => score));
     expect(providerMetadata?.["crossrank"]).toMatchObject({ dtype: "int8" });
-    const none = rerankingModel("nano", { variants: [{ dtype: "fp16" }], whenExhausted: "passthrough" });
+    const none = rerankingModel("nano", { variants: [{ dtype: "q4" }], whenExhausted: "passthrough" });
     await expect(none.doRerank({ query, documents })).rejects.toMatchObject({
       code: "document-not-scored",
       reason: "not-scored",

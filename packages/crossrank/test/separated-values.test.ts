@@ -178,7 +178,7 @@ describe("rerank", () => {
     expect(words.split(" ").length).toBeGreaterThan(3900);
     const answer =
       "Berlin had a population of 3,520,031 registered inhabitants in an area of 891.82 square kilometers.";
-    const unrelated = "New York City is famous for the Metropolitan Museum of Art.";
+    const unrelated = "The number of inhabitants of New York City.";
     const file = await folder.write("long.txt", `${words} ${answer}\n${unrelated}\n`);
     const cut = await run(["--documents", file, "--format", "json"]);
     expect(JSON.parse(cut.stdout).results[0].index).toBe(1);

@@ -182,7 +182,7 @@ describe("hybrid search", () => {
     expect(found.at(-1)).toMatchObject({ id: 0, _relevance_score: null });
     expect(found.slice(0, -1).every(({ _relevance_score }) => _relevance_score !== null)).toBe(true);
     await using none = new CrossrankReranker("nano", {
-      variants: [{ dtype: "fp16" }],
+      variants: [{ dtype: "q4" }],
       whenExhausted: "passthrough",
     });
     // The order of the two searches together.

@@ -119,7 +119,7 @@ test("has null for a document that could not be scored, and typed errors", async
   const ranked = await compressor.compressDocuments(makeDocuments(), "vaccine ".repeat(900));
   expect(ranked.map(({ metadata }) => metadata["relevanceScore"])).toEqual([null, null, null]);
   const none = new CrossrankRerank("nano", {
-    variants: [{ dtype: "fp16" }],
+    variants: [{ dtype: "q4" }],
     whenExhausted: "passthrough",
   });
   const passed = await none.compressDocuments(makeDocuments(), query);

@@ -279,7 +279,7 @@ describe("createRerankServer", () => {
 
   test("passes the order through where a chain has no variant left", async () => {
     await using served = createRerankServer("nano", {
-      variants: [{ dtype: "fp16" }],
+      variants: [{ dtype: "q4" }],
       whenExhausted: "passthrough",
     });
     const [near, far] = InMemoryTransport.createLinkedPair();

@@ -23,7 +23,7 @@ const { values: options } = parseArgs({
       default: process.env["CROSSRANK_DATA"] ?? path.join(repository, "../shared/data"),
     },
     teacher: { type: "string", default: path.join(lab, "real/ms-marco-MiniLM-L-12-v2") },
-    tasks: { type: "string", default: "scifact:50,feedbackqa:60,xquad-en:200,liveqa-med,noveleval" },
+    tasks: { type: "string", default: "scifact:40,feedbackqa:60,xquad-en:150,liveqa-med,noveleval" },
     everywhere: { type: "string", default: "noveleval" },
     reports: { type: "string", default: path.join(repository, "lab/runs/reports/card") },
     rounds: { type: "string", default: "12" },

@@ -23,7 +23,7 @@ const filler = [
 const answer =
   "Berlin had a population of 3,520,031 registered inhabitants in an area of 891.82 square kilometers.";
 const long = `${Array.from({ length: 60 }, (_, index) => filler[index % 3]).join(" ")} ${answer}`;
-const documents = [long, "New York City is famous for the Metropolitan Museum of Art."];
+const documents = [long, "The number of inhabitants of New York City."];
 
 /** As Python cuts it. */
 const cut = (text: string, { start, end }: { start: number; end: number }): string =>
