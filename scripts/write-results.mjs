@@ -167,7 +167,7 @@ const sections = [
     backends: ["onnx:int8"],
     more: ["--long-documents", "truncate", "--long-documents", "chunk", ...limitOf(30)],
   }),
-  realEvaluation({ model: "ms-marco-MiniLM-L-12-v2", task: "noveleval", limit: 4 }),
+  realEvaluation({ model: "ms-marco-MiniLM-L-12-v2", task: "noveleval" }),
   realEvaluation({ model: "ms-marco-MiniLM-L-12-v2", task: "liveqa-med", limit: 4 }),
 ];
 

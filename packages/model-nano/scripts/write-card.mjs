@@ -39,7 +39,7 @@ if (options.help) {
   --everywhere A    the task that every runtime scores (default: ${options.everywhere})
   --reports DIR     where scores are kept (default: lab/runs/reports/card)
   --rounds N        of the comparison of speed, in turns (default: ${options.rounds})
-  --write           put the tables into the model's card, between its markers`);
+  --write           put the tables into the model's card, and the first into README.md, between markers`);
   process.exit(0);
 }
 for (const place of [options.data, options.teacher]) {
@@ -224,11 +224,12 @@ async function writeSpeed([task]) {
   return `Speed against the teacher, both in int8 on ONNX Runtime, one thread, the same ${documents.length} documents of ${task} in turns, ${ratios.length} rounds: **${at(0.5).toFixed(2)} times** as many documents a second of processor time (${perSecond("nano")} against ${perSecond("teacher")}; ratios from ${at(0).toFixed(2)} to ${at(1).toFixed(2)}).`;
 }
 
-function place(text, name, content) {
+function place(file, name, content) {
   const [start, end] = [`<!-- ${name}:start -->`, `<!-- ${name}:end -->`];
+  const text = readFileSync(file, "utf8");
   const [from, to] = [text.indexOf(start), text.indexOf(end)];
-  if (from < 0 || to < from) throw new Error(`${card} has no ${start} … ${end}`);
-  return `${text.slice(0, from + start.length)}\n\n${content}\n\n${text.slice(to)}`;
+  if (from < 0 || to < from) throw new Error(`${file} has no ${start} … ${end}`);
+  writeFileSync(file, `${text.slice(0, from + start.length)}\n\n${content}\n\n${text.slice(to)}`);
 }
 
 const tasks = options.tasks.split(",").map((value) => value.split(":"));
@@ -239,9 +240,9 @@ const parts = {
   runtimes: writeRuntimes(one),
 };
 const command = "`node packages/model-nano/scripts/write-card.mjs --write`";
-let text = readFileSync(card, "utf8");
 for (const [name, content] of Object.entries(parts)) {
   console.log(`\n${content}`);
-  text = options.write ? place(text, name, `From ${command}:\n\n${content}`) : text;
+  if (!options.write) continue;
+  place(card, name, `From ${command}:\n\n${content}`);
+  if (name === "quality") place(path.join(repository, "README.md"), name, `From ${command}:\n\n${content}`);
 }
-if (options.write) writeFileSync(card, text);
