@@ -48,6 +48,7 @@ function valueFor(option: Option): string {
   if (argChoices !== undefined) return argChoices[0] as string;
   if (long === "--backend" || long === "--reference") return "onnx";
   if (long === "--long-documents") return "chunk";
+  if (long === "--max-loss") return "0.1";
   return "1";
 }
 
@@ -82,8 +83,10 @@ const collecting = [
   "serve --model",
   "serve --origin",
   "inspect --document",
+  "pick --backend",
   "train --data",
   "train --to",
+  "worker --files",
 ];
 
 describe("an option that is given twice", () => {
@@ -152,6 +155,8 @@ const withModel: readonly (readonly [name: string, rest: readonly string[]])[] =
   ["train", ["--data", "none.jsonl", "--output", "not-written"]],
   ["calibrate", ["--task", task]],
   ["pull", []],
+  ["score", ["--pairs", join(task, "corpus.jsonl"), "--output", "not-written"]],
+  ["worker", ["--queue", "redis://127.0.0.1:1"]],
 ];
 
 describe("the model", () => {

@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
 import type { Context } from "../../context.js";
+import { UsageError } from "../../failure.js";
 import { modelOptions } from "../../options.js";
 import type { ConsumerCommandOptions } from "./run.js";
 
@@ -26,16 +27,19 @@ export function addConsumerCommand(program: Command, context: Context): void {
     .command("consumer")
     .summary("write a program that scores with a Core ML package, in Python or Swift")
     .description("Writes a program in another language from the contract of a model's Core ML package.")
-    .argument("<model>", "folder or repository id")
+    .argument("[model]", "folder or repository id")
     .addOption(
       new Option("--to <language>", "the program's").choices(["python", "swift"]).makeOptionMandatory(),
     )
     .requiredOption("-o, --output <folder>", "where to write it; files of an earlier run are replaced")
     .option("--artifact <path>", "the package, relative to the model (default: the only one, else fp16)");
   for (const option of modelOptions()) command.addOption(option);
-  command.addHelpText("after", help).action(async (model: string, options: ConsumerCommandOptions) => {
-    // Loaded when it is asked for: --help has no use for it.
-    const { runConsumerCommand } = await import("./run.js");
-    await runConsumerCommand(model, options, context);
-  });
+  command
+    .addHelpText("after", help)
+    .action(async (model: string | undefined, options: ConsumerCommandOptions) => {
+      if (model === undefined) throw new UsageError("no model is given; pass a folder or a repository id");
+      // Loaded when it is asked for: --help has no use for it.
+      const { runConsumerCommand } = await import("./run.js");
+      await runConsumerCommand(model, options, context);
+    });
 }
