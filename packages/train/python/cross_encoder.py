@@ -4,6 +4,7 @@ Lines of JSON: what is told comes on standard input, what is said goes to standa
 standard error. `machine` says what there is, `model FOLDER METHOD ADAPTER` what a model is, `train TASK` trains.
 """
 
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -32,8 +33,6 @@ def machine():
     if "torch" in missing:
         say("machine", versions={}, missing=missing, device="CPU", bf16=False)
         return
-    import importlib.metadata
-
     import torch
 
     names = [name for name in wanted if name not in missing]
@@ -119,10 +118,10 @@ def train(task):
         torch.set_num_threads(task["threads"])
     set_seed(config["seed"] % 2**32)
     model = open_model(task["model"], config["maxTokens"])
-    base = model.model
-    if task["lora"]:
-        model.model = with_adapters(model, task["lora"])
-    trained = {name: p for name, p in model.model.named_parameters() if p.requires_grad}
+    inner = model.model
+    # It puts the adapters into the model where that is.
+    adapted = with_adapters(model, task["lora"]) if task["lora"] else None
+    trained = {name: p for name, p in inner.named_parameters() if p.requires_grad}
     data = load_dataset(
         "json", data_files=task["data"], split="train", cache_dir=os.path.join(task["checkpoint"], "data")
     )
@@ -161,7 +160,7 @@ def train(task):
             keep(step)
             return False
         before = torch.get_rng_state()
-        model.model.eval()
+        model.eval()
         say("held-out", step=step)
         while True:
             message = hear()
@@ -172,7 +171,7 @@ def train(task):
                 [tuple(pair) for pair in pairs], activation_fn=torch.nn.Identity(), show_progress_bar=False
             )
             say("scores", values=[float(score) for score in scores])
-        model.model.train()
+        model.train()
         torch.set_rng_state(before)
         if message["decision"]["best"]:
             keep(step)
@@ -210,15 +209,13 @@ def train(task):
     trainer = CrossEncoderTrainer(
         model=model, args=arguments, train_dataset=data, loss=BinaryCrossEntropyLoss(model)
     )
-    counting = model.model.forward
 
-    def counted(*args, **inputs):
+    def count_tokens(module, args, inputs):
         mask = inputs.get("attention_mask")
-        if mask is not None and model.model.training:
+        if mask is not None and module.training:
             state["tokens"] += int(mask.sum())
-        return counting(*args, **inputs)
 
-    model.model.forward = counted
+    inner.register_forward_pre_hook(count_tokens, with_kwargs=True)
     say("start", step=0, steps=steps)
     evaluate(0)
     trainer.add_callback(Telling())
@@ -227,7 +224,7 @@ def train(task):
     with torch.no_grad():
         for name, value in (state["kept"] or {}).items():
             trained[name].copy_(value)
-    write(task, model, base)
+    write(task, inner, adapted)
     say(
         "done",
         steps=done,
@@ -239,16 +236,16 @@ def train(task):
     )
 
 
-def write(task, model, base):
+def write(task, base, adapted):
     """The adapter as PEFT writes it, and a folder like the base's with the weights by the base's names."""
     import shutil
 
     from safetensors import safe_open
     from safetensors.torch import save_file
 
-    if task["lora"]:
-        model.model.save_pretrained(task["adapter"])
-        base = model.model.merge_and_unload()
+    if adapted is not None:
+        adapted.save_pretrained(task["adapter"])
+        base = adapted.merge_and_unload()
     state = base.state_dict()
     os.makedirs(task["merged"])
     for name in os.listdir(task["model"]):

@@ -185,6 +185,7 @@ async function train(request: TrainingRequest, options: TorchEngineOptions): Pro
     stop?.throwIfAborted();
     python.tell({ score: pairs.map(({ query, document }) => [query, document]) });
     const answer = await python.next();
+    if (answer?.event === "failed") throw failureOf(answer);
     if (answer?.event !== "scores" || answer.values.length !== pairs.length) throw unexpected(answer);
     return Float64Array.from(answer.values);
   };
@@ -206,16 +207,7 @@ async function train(request: TrainingRequest, options: TorchEngineOptions): Pro
           break;
         }
         case "failed":
-          throw new TrainingFailedError({
-            reason: event.reason,
-            problem: event.problem,
-            fix:
-              event.reason === "memory"
-                ? "Take a smaller batch with more accumulation, fewer tokens, or gradient checkpointing"
-                : event.reason === "diverged"
-                  ? "Take a lower learning rate, a longer warm-up, or a clip of 1"
-                  : "See the lines of Python above",
-          });
+          throw failureOf(event);
         case "done":
           if (files.some(({ path }) => path === "crossrank.json")) {
             const text = await model.readText("crossrank.json", { signal });
@@ -238,6 +230,15 @@ async function train(request: TrainingRequest, options: TorchEngineOptions): Pro
   } finally {
     await python.end();
   }
+}
+
+function failureOf({ reason, problem }: Extract<Event, { event: "failed" }>): TrainingFailedError {
+  const fixes = {
+    memory: "Take a smaller batch with more accumulation, fewer tokens, or gradient checkpointing",
+    diverged: "Take a lower learning rate, a longer warm-up, or a clip of 1",
+    runtime: "See the lines of Python above",
+  };
+  return new TrainingFailedError({ reason, problem, fix: fixes[reason] });
 }
 
 function adapterOf({ loraRank, loraAlpha, loraDropout, targets }: TrainingConfig): object {
