@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { startWritableHub, type WritableHub } from "../../hub/test/writable-hub.js";
 import { openReranker, planPublication, publishModel, writeCard } from "../src/index.js";
 import { conformanceFixture, crossrank, crossrankInTurn } from "./run-command.js";
@@ -144,6 +144,13 @@ describe("what is refused", () => {
       change("MODEL_CARD.md", (text) => text.replace("license: mit\n", "")),
       /names no licence|not of these files/,
     ],
+    ...['""', "''", "null", "~", "[]", '[""]', "# later", "TODO"].map(
+      (text): [string, () => Promise<void>, RegExp] => [
+        `a licence that is ${text}`,
+        change("MODEL_CARD.md", (card) => card.replace("license: mit", `license: ${text}`)),
+        /names no licence/,
+      ],
+    ),
     [
       "a card with a damaged mark",
       change("MODEL_CARD.md", (text) => text.replace("<!-- crossrank bench: end -->", "")),
@@ -256,6 +263,79 @@ describe("a publication", () => {
     }
   });
 
+  test("leaves what was made by hand, and nothing of another variant", async () => {
+    await using own = await startWritableHub();
+    hub = own;
+    const stay = [
+      "LICENSE",
+      "docs/guide.md",
+      "assets/a.PNG",
+      "examples/predict.py",
+      "notes.txt",
+      ".gitignore",
+    ];
+    const go = [
+      "model.mlpackage/Data/readme.md",
+      "model_fp16.onnx",
+      "crossrank.json",
+      "vocab.txt",
+      "tokenizer/merges.txt",
+      "1_Pooling/config.json",
+      "weights.bin",
+      "openvino/model.xml",
+    ];
+    for (const path of [...stay, ...go]) hub.commitOther(path, path);
+    const found = await publish();
+    expect([found.kept, found.removed]).toEqual([stay.sort(), go.sort()]);
+  });
+
+  test("of the seed's package by its variant's name is read back from the root", async () => {
+    const ane = join(scratch, "ane");
+    const evidence = join(ane, "evidence");
+    await cp(conformanceFixture("xlm-roberta-logit"), ane, { recursive: true });
+    await rm(join(ane, "model.safetensors"), { force: true });
+    const seed = "../../backend-coreml/test/fixtures/xlm-roberta-logit_seed-port.mlpackage";
+    await cp(new URL(seed, import.meta.url).pathname, join(ane, "model.mlpackage"), { recursive: true });
+    await mkdir(evidence);
+    const judge = "coreml:reference";
+    const verified = await crossrankInTurn(["verify", ane, "--backend", judge, "--format", "json"]);
+    await writeFile(join(evidence, "verify.json"), verified.stdout);
+    const evaluated = await crossrankInTurn(
+      ["eval", "--task", task, "--model", ane, "--backend", "onnx:fp32", "--backend", judge].concat([
+        "--gate",
+        "0.2",
+        "--report",
+        join(evidence, "eval"),
+      ]),
+    );
+    expect(evaluated.code, evaluated.stderr).toBe(0);
+    await writeFile(join(ane, "MODEL_CARD.md"), "---\nlicense: mit\n---\n");
+    await writeCard(ane);
+    await using own = await startWritableHub();
+    hub = own;
+    const environment = { HF_ENDPOINT: hub.endpoint, HF_TOKEN: hub.token, HF_HUB_OFFLINE: "0" };
+    const done = await crossrankInTurn(
+      ["publish", ane, "--repo", hub.id, "--variant", "ane", "--tag", "v0.1", "--confirm"],
+      { environment },
+    );
+    expect(done.code, done.stderr).toBe(0);
+    const tree = hub.commits.get(hub.tags.get("v0.1-ane") ?? "");
+    const paths = [...(tree?.keys() ?? [])];
+    expect(paths).toEqual(expect.arrayContaining(["model.mlpackage/Manifest.json", "tokenizer.json"]));
+    expect(paths.filter((path) => path.endsWith(".onnx"))).toEqual([]);
+    const source = { revision: "v0.1-ane", cacheFolder: join(scratch, "ane-cache"), offline: false };
+    vi.stubEnv("HF_ENDPOINT", hub.endpoint);
+    vi.stubEnv("HF_TOKEN", hub.token);
+    try {
+      await using theirs = await openReranker(hub.id, { ...source, backend: judge });
+      await using ours = await openReranker(ane, { backend: judge });
+      const pair = { query: "what is the capital of france?", documents: ["paris is the capital", "bread"] };
+      expect((await theirs.rerank(pair)).results).toEqual((await ours.rerank(pair)).results);
+    } finally {
+      vi.unstubAllEnvs();
+    }
+  }, 240_000);
+
   test("that is killed anywhere is whole after the next run, and not half before", async () => {
     for (const [path, loseAnswer] of [
       ["/objects/", false],
@@ -279,7 +359,7 @@ describe("a publication", () => {
       const outcome = await crossrank(
         ["publish", folder, "--repo", hub.id, "--variant", "int8", "--tag", "v0.1", "--confirm"],
         {
-          environment: { HF_ENDPOINT: hub.endpoint, HF_TOKEN: hub.token },
+          environment: { HF_ENDPOINT: hub.endpoint, HF_TOKEN: hub.token, HF_HUB_OFFLINE: "0" },
           onStart: (started) => {
             child = started;
           },
@@ -303,7 +383,7 @@ describe("a publication", () => {
   test("by the command says what it would do, and what it did, and no token", async () => {
     await using own = await startWritableHub();
     hub = own;
-    const environment = { HF_ENDPOINT: hub.endpoint, HF_TOKEN: hub.token };
+    const environment = { HF_ENDPOINT: hub.endpoint, HF_TOKEN: hub.token, HF_HUB_OFFLINE: "0" };
     const args = ["publish", folder, "--repo", hub.id, "--variant", "int8", "--tag", "v0.1"];
     expect(await crossrankInTurn(args, { environment })).toMatchObject({
       code: 2,
@@ -311,6 +391,12 @@ describe("a publication", () => {
     });
     const dry = await crossrankInTurn([...args, "--dry-run"], { environment });
     expect(dry).toMatchObject({ code: 0, stdout: expect.stringContaining("Nothing was sent") });
+    expect(hub.log).toEqual([]);
+    const offline = { ...environment, HF_HUB_OFFLINE: "1" };
+    expect(await crossrankInTurn([...args, "--confirm"], { environment: offline })).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("HF_HUB_OFFLINE"),
+    });
     expect(hub.log).toEqual([]);
     const done = await crossrankInTurn([...args, "--confirm", "--format", "json"], { environment });
     expect(done.code, done.stderr).toBe(0);

@@ -32,6 +32,8 @@ beforeEach(async () => {
     "HUGGING_FACE_HUB_TOKEN",
     "HTTP_PROXY",
     "http_proxy",
+    "HF_HUB_OFFLINE",
+    "TRANSFORMERS_OFFLINE",
   ])
     vi.stubEnv(name, undefined);
   vi.stubEnv("HOME", folder);
@@ -122,6 +124,26 @@ describe("a publication", () => {
     expect(Object.keys(filesAt("v0.1-cpugpu"))).not.toContain(weights);
   });
 
+  test("leaves what is kept, save what meets one of its names", async () => {
+    for (const path of [
+      "guide.md",
+      "readme.md",
+      "MODEL.mlpackage/notes.md",
+      "config.json/a.md",
+      "assets/x.png",
+    ])
+      hub.commitOther(path, path);
+    const keep = (path: string): boolean => /\.(?:md|png)$/.test(path);
+    const found = await publish({ keep });
+    expect(found.kept).toEqual(["assets/x.png", "guide.md"]);
+    expect(found.removed).toEqual(["MODEL.mlpackage/notes.md", "config.json/a.md", "old.onnx", "readme.md"]);
+    const theirs = { "guide.md": sha256(Buffer.from("guide.md")) };
+    expect(filesAt("v0.1-ane")).toMatchObject({ ...hashes, ...theirs });
+    expect(await failureOf(publish({ keep }))).toMatchObject({ code: "hub-tag-exists", sameFiles: true });
+    expect(await publish({ keep, tag: "v0.2-ane" })).toMatchObject({ committed: false, kept: found.kept });
+    expect((await publish({ tag: "v0.3-ane" })).removed).toEqual(found.kept);
+  });
+
   test("sends large files in parts", async () => {
     hub.partSize = 65_536;
     await publish();
@@ -183,6 +205,23 @@ describe("what is refused before anything is sent", () => {
   ])("the name %j", async (path) => {
     files.push({ path, from: files[0]?.from ?? "" });
     expect(await code()).toMatch(/^(?:unsafe-path|publish-files)$/);
+    expect(hub.log).toEqual([]);
+  });
+
+  test.each([
+    ["HF_HUB_OFFLINE", "1"],
+    ["HF_HUB_OFFLINE", "yes"],
+    ["TRANSFORMERS_OFFLINE", "ON"],
+  ])("anything with %s=%s", async (name, value) => {
+    vi.stubEnv(name, value);
+    expect(await code()).toBe("hub-offline");
+    expect(hub.log).toEqual([]);
+  });
+
+  test("a file that changed since it was judged", async () => {
+    files = files.map((file) => ({ ...file, sha256: hashes[file.path] }));
+    await writeFile(join(folder, "model", "config.json"), '{"model_type":"other"}');
+    expect(await failureOf(publish())).toMatchObject({ code: "publish-files", path: "config.json" });
     expect(hub.log).toEqual([]);
   });
 
@@ -299,6 +338,15 @@ describe("a hub that does not do as it should", () => {
     untouched();
     hub.corrupts = undefined;
     expect(await publish()).toMatchObject({ committed: false });
+    expect(filesAt("v0.1-ane")).toEqual(hashes);
+  });
+
+  test("has nothing on the branch, or lists nothing before the commit", async () => {
+    hub.faults.push({ path: "/tree/", times: 1, body: "[]" });
+    // What it did not list was not removed, and the tag is of exactly what was sent.
+    expect(await failureOf(publish())).toMatchObject({ code: "hub-content", path: "old.onnx" });
+    untouched();
+    expect(await publish()).toMatchObject({ removed: ["old.onnx"] });
     expect(filesAt("v0.1-ane")).toEqual(hashes);
   });
 

@@ -51,6 +51,13 @@ export function valuesOf(yaml: string | undefined, key: string): string[] {
   return found;
 }
 
+/** The licence that the front matter names; what YAML reads as no text names none. */
+export function licenceOf(yaml: string | undefined): string | undefined {
+  return valuesOf(yaml, "license").find(
+    (name) => !/^(?:|~|null|true|false|\{.*|todo|tbd|none)$/i.test(name.trim()),
+  );
+}
+
 /** Adds the keys that are not there; those of the author stay as they are. */
 export function withKeys(
   yaml: string | undefined,

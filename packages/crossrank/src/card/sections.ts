@@ -11,7 +11,7 @@ import {
   staleSystem,
   staleVerification,
 } from "./evidence.js";
-import { valuesOf } from "./front-matter.js";
+import { licenceOf, valuesOf } from "./front-matter.js";
 import type { CardArtifact, ModelFacts } from "./model-facts.js";
 
 /** A part of a card. */
@@ -787,7 +787,7 @@ function limits({ artifacts, reading: { profile } }: ModelFacts): string {
 }
 
 function licence(facts: ModelFacts, yaml: string | undefined): string {
-  const [declared] = valuesOf(yaml, "license");
+  const declared = licenceOf(yaml);
   const base = baseModelOf(facts, yaml);
   const files = [...facts.side.keys()].filter((path) => /^(?:LICEN|NOTICE|COPYING)/i.test(path));
   const own = files.length === 0 ? "" : ` Its text is in ${files.map(code).join(", ")}.`;

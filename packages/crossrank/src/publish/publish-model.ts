@@ -4,18 +4,20 @@ import { join } from "node:path";
 import { InvalidInputError, type OptionNames, requireKnownOptions } from "@crossrank/core";
 import {
   type Publication,
+  type PublishedFile,
   type PublishFilesOptions,
   type PublishProgress,
   publishFiles,
   requireTag,
 } from "@crossrank/hub";
 import { type EvidencePaths, readEvidence } from "../card/evidence.js";
-import { splitFrontMatter, valuesOf } from "../card/front-matter.js";
+import { licenceOf, splitFrontMatter } from "../card/front-matter.js";
 import { type CardArtifact, type ModelFacts, readModelFacts, requireInside } from "../card/model-facts.js";
 import { cardFile, readCard, readmeYaml, renderCard } from "../card/write-card.js";
 import { PublishRefusedError } from "./errors.js";
 import { gatesOf } from "./gates.js";
 import { artifactOfVariant, type PlannedFile, planFiles, requireReadable } from "./plan.js";
+import { staysOnHub } from "./side-files.js";
 
 /** What is to be published, and by what it is judged. */
 export interface PlanPublicationOptions extends EvidencePaths {
@@ -96,7 +98,8 @@ export async function planPublication(
 
 /**
  * Publishes one variant of a model: its files flat at the root of one commit, tagged `<tag>-<variant>` last, when what the
- * hub has is what was sent. A run that was stopped or killed can be run again.
+ * hub has is what was sent. Files of `main` that belong to another variant are removed in that commit; documents, pictures
+ * and programs stay. A run that was stopped or killed can be run again.
  *
  * @throws {PublishRefusedError} without `confirm`, or without a passing verification, a passing evaluation and a card that
  * are of exactly these files. Nothing is sent.
@@ -115,19 +118,21 @@ export async function publishModel(folder: string, options: PublishModelOptions)
   // What is made here lies in a file too, so that all is read and sent alike.
   const staging = await mkdtemp(join(tmpdir(), "crossrank-publish-"));
   try {
-    const files: { path: string; from: string }[] = [];
-    for (const [index, { path, from }] of planned.entries()) {
-      if ("file" in from) files.push({ path, from: await facts.files.localPath(from.file, { signal }) });
+    const files: PublishedFile[] = [];
+    for (const [index, { path, from, sha256 }] of planned.entries()) {
+      if ("file" in from)
+        files.push({ path, from: await facts.files.localPath(from.file, { signal }), sha256 });
       else {
         const place = join(staging, String(index));
         await writeFile(place, from.content);
-        files.push({ path, from: place });
+        files.push({ path, from: place, sha256 });
       }
     }
     const tag = tagOf(options);
     const publication = await publishFiles(repository, files, {
       tag,
       message: `Publish ${tag}`,
+      keep: staysOnHub,
       ...(endpoint === undefined ? {} : { endpoint }),
       ...(token === undefined ? {} : { token }),
       ...(fetch === undefined ? {} : { fetch }),
@@ -177,7 +182,7 @@ async function prepare(folder: string, options: PlanPublicationOptions): Promise
     const now = renderCard(card, path, { facts, evidence, fallbackYaml: await readmeYaml(folder) });
     if (now !== card) reasons.push(`${path} is not of these files and reports. ${write}`);
     const { yaml } = splitFrontMatter(card, path);
-    if (valuesOf(yaml, "license").length === 0)
+    if (licenceOf(yaml) === undefined)
       reasons.push(
         `${path} names no licence. Write license into its front matter, as the source model states it, and run crossrank card again.`,
       );

@@ -22,6 +22,21 @@ export function isSideFile(path: string): boolean {
   return known.some((pattern) => pattern.test(path));
 }
 
+/**
+ * Whether a file of the hub that is not published stays beside what is: documents, pictures, examples and a licence's text
+ * are made by hand, and decide no score. All else could be another variant's, and would be read as a part of this one.
+ */
+export function staysOnHub(path: string): boolean {
+  const name = path.split("/").at(-1) as string;
+  if (/\.(?:mlpackage|mlmodelc|ctranslate2)\//i.test(path)) return false;
+  if (/^(?:LICEN[CS]E|NOTICE|COPYING|CITATION)(?:[.-][\w.-]+)?$/i.test(name)) return true;
+  if (name === ".gitignore") return true;
+  return handMade.test(name) && !isSideFile(name);
+}
+
+const handMade =
+  /\.(?:md|markdown|rst|txt|pdf|png|jpe?g|gif|svg|webp|avif|mp4|webm|html|css|bib|cff|py|ipynb|swift|js|ts|sh)$/i;
+
 /** Where a side file lies in what is published: a tokenizer in its own folder is read at the root. */
 export function sideFilesAmong(paths: readonly string[]): ReadonlyMap<string, string> {
   const found = new Map<string, string>();

@@ -13,6 +13,20 @@ export class HubTokenMissingError extends HubError<"hub-token-missing"> {
   }
 }
 
+/** The environment says that no request is made, and publishing makes some. */
+export class HubOfflineError extends HubError<"hub-offline"> {
+  static override readonly code = "hub-offline";
+
+  constructor(facts: { model: string }) {
+    super(
+      "hub-offline",
+      facts.model,
+      `Publishing to ${facts.model} needs the hub, and HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE forbids every request. ` +
+        "Unset it, or look at the plan alone, which makes none.",
+    );
+  }
+}
+
 /** The hub refuses to let this token write (401, 403). */
 export class HubWriteRefusedError extends HubError<"hub-write-refused"> {
   static override readonly code = "hub-write-refused";

@@ -15,6 +15,7 @@ import { withRetries } from "../retry.js";
 import {
   HubConflictError,
   HubContentError,
+  HubOfflineError,
   HubTagExistsError,
   HubTokenMissingError,
   PublishFilesError,
@@ -29,6 +30,8 @@ export interface PublishedFile {
   readonly path: string;
   /** Absolute path of its content on this machine. */
   readonly from: string;
+  /** Lower-case hex, of what was judged fit to publish: other content is refused. Default: whatever is there. */
+  readonly sha256?: string | undefined;
 }
 
 export interface PublishFilesOptions
@@ -44,6 +47,8 @@ export interface PublishFilesOptions
    * hub's `"listing"` alone. Default `"content"`.
    */
   readonly check?: "content" | "listing" | undefined;
+  /** Whether a file of the branch that is not among these stays. Default: none does. */
+  readonly keep?: ((path: string) => boolean) | undefined;
   readonly onProgress?: ((progress: PublishProgress) => void) | undefined;
 }
 
@@ -69,6 +74,8 @@ export interface Publication {
   }[];
   /** Files of the branch that the commit removed. */
   readonly removed: readonly string[];
+  /** Files that are not among these and stayed, as `keep` says. */
+  readonly kept: readonly string[];
 }
 
 const names: OptionNames<PublishFilesOptions> = {
@@ -76,6 +83,7 @@ const names: OptionNames<PublishFilesOptions> = {
   message: "name",
   branch: "name",
   check: true,
+  keep: "function",
   onProgress: "function",
   endpoint: "string",
   token: "string",
@@ -88,20 +96,21 @@ const names: OptionNames<PublishFilesOptions> = {
 const attributes = ".gitattributes";
 
 interface LocalFile extends PublishedFile {
-  readonly size: number;
   readonly sha256: string;
+  readonly size: number;
   /** Git's id of the content as a blob. */
   readonly oid: string;
 }
 
 /**
- * Makes one commit whose files are exactly these, holds what the hub has then against what was sent, and tags it last. A
+ * Makes one commit whose files are exactly these and those that `keep` names, holds what the hub has then against what was sent, and tags it last. A
  * run that was stopped anywhere can be run again: what is uploaded is not sent twice, and a commit that has these files
  * already is only checked and tagged.
  *
  * @param repository `owner/name` of a model that exists.
  * @throws {InvalidInputError} when the repository's id, the tag or another option is wrong.
  * @throws {PublishFilesError} {UnsafePathError} when a file cannot be published under its name, or is not there.
+ * @throws {HubOfflineError} when the environment says that no request is made.
  * @throws {HubTokenMissingError} without a token; {HubWriteRefusedError} when it may not write.
  * @throws {HubNotFoundError} when there is no such repository.
  * @throws {HubTagExistsError} when the tag is there, before anything is uploaded.
@@ -127,13 +136,16 @@ export async function publishFiles(
     throw new InvalidInputError("options.check", `must be content or listing, not ${String(check)}`);
   }
   const report = progressOf(options.onProgress);
+  const environment = await readEnvironment();
+  if (environment.offline) throw new HubOfflineError({ model: repository });
   const local = await hashAll(repository, files, report, signal);
-  const connection = connectionTo("model", repository, options, await readEnvironment());
+  const connection = connectionTo("model", repository, options, environment);
   if (connection.token === undefined) throw new HubTokenMissingError({ model: repository });
   const session: Session = {
     connection,
     branch,
     local,
+    isExpected: expecting(local, options.keep),
     signal,
     fetch: createWriteFetch(connection, signal, (bytes) => report("uploading", bytes)),
     report,
@@ -160,6 +172,7 @@ export async function publishFiles(
       lfs: listing.get(path)?.sha256 !== undefined,
     })),
     removed,
+    kept: othersOf(local, listing),
   };
 }
 
@@ -167,6 +180,8 @@ interface Session {
   readonly connection: Connection;
   readonly branch: string;
   readonly local: readonly LocalFile[];
+  /** Whether a path may be in the commit. */
+  readonly isExpected: (path: string) => boolean;
   readonly signal: AbortSignal | undefined;
   readonly fetch: typeof globalThis.fetch;
   readonly report: Report;
@@ -213,7 +228,7 @@ async function hashAll(
     files.map(({ path }) => path),
   );
   const hashed: LocalFile[] = [];
-  for (const { path, from } of files) {
+  for (const { path, from, sha256: judged } of files) {
     const missing = (problem: string, cause?: unknown): never => {
       const fix = "Check that it is there and can be read, and run again";
       throw new PublishFilesError({ model, path, problem, fix }, { cause });
@@ -235,7 +250,16 @@ async function hashAll(
       missing(`cannot be read (${reasonOf(cause)})`, cause);
     });
     report("hashing", status.size);
-    hashed.push({ path, from, size: status.size, sha256: content.digest("hex"), oid: git.digest("hex") });
+    const sha256 = content.digest("hex");
+    if (judged !== undefined && judged !== sha256) {
+      throw new PublishFilesError({
+        model,
+        path,
+        problem: `changed while it was published: it is sha256 ${sha256}, and sha256 ${judged} was judged`,
+        fix: "Leave the folder alone, and run again",
+      });
+    }
+    hashed.push({ path, from, size: status.size, sha256, oid: git.digest("hex") });
   }
   return hashed;
 }
@@ -249,7 +273,7 @@ async function refuseTag(session: Session, references: References, tag: string):
     if (!(error instanceof HubError)) throw error;
     return undefined;
   });
-  const sameFiles = listing !== undefined && differenceOf(session.local, listing) === undefined;
+  const sameFiles = listing !== undefined && differenceOf(session, listing) === undefined;
   throw new HubTagExistsError({ model: connection.model, tag, commit, sameFiles });
 }
 
@@ -266,9 +290,8 @@ async function commitOnce(
     throw new HubNotFoundError({ model, what: "revision", missing: branch, url: endpoint, status: 404 });
   }
   const before = await fetchListing(connection, parent, signal);
-  if (differenceOf(local, before) === undefined) return { commit: parent, committed: false, removed: [] };
-  const own = new Set(local.map(({ path }) => path));
-  const removed = [...before.keys()].filter((path) => path !== attributes && !own.has(path)).sort();
+  if (differenceOf(session, before) === undefined) return { commit: parent, committed: false, removed: [] };
+  const removed = [...before.keys()].filter((path) => !session.isExpected(path)).sort();
   const changed = local.filter((file) => !isSame(file, before.get(file.path)));
   const { commit } = await import("@huggingface/hub");
   session.report("uploading");
@@ -313,12 +336,12 @@ async function commitOnce(
 
 /** The branch's commit, where it is another than before and has exactly the files that were sent. */
 async function commitMade(session: Session, parent: string): Promise<string | undefined> {
-  const { connection, branch, local, signal } = session;
+  const { connection, branch, signal } = session;
   try {
     const head = (await fetchReferences(connection, session.fetch)).branches.get(branch);
     if (head === undefined || head === parent) return undefined;
     const listing = await fetchListing(connection, head, signal);
-    return differenceOf(local, listing) === undefined ? head : undefined;
+    return differenceOf(session, listing) === undefined ? head : undefined;
   } catch (error) {
     signal?.throwIfAborted();
     // What failed first is what is told.
@@ -374,9 +397,30 @@ function isSame(file: LocalFile, listed: ListedFile | undefined): boolean {
   return hex === (algorithm === "sha256" ? file.sha256 : file.oid);
 }
 
-/** Where a listing is not exactly these files. */
-function differenceOf(
+/**
+ * What may be in the commit: the files themselves, the hub's own, and what is kept. Nothing is kept under a name at the
+ * root that these files have, in whatever case: a folder of theirs holds only theirs.
+ */
+function expecting(
   local: readonly LocalFile[],
+  keep: PublishFilesOptions["keep"],
+): (path: string) => boolean {
+  const rootOf = (path: string): string | undefined => path.normalize("NFC").toLowerCase().split("/")[0];
+  const own = new Set(local.map(({ path }) => path));
+  const roots = new Set(local.map(({ path }) => rootOf(path)));
+  return (path) =>
+    own.has(path) || path === attributes || (!roots.has(rootOf(path)) && keep?.(path) === true);
+}
+
+/** Paths of a listing that are neither these files nor the hub's own. */
+function othersOf(local: readonly LocalFile[], listing: Listing): string[] {
+  const own = new Set(local.map(({ path }) => path));
+  return [...listing.keys()].filter((path) => path !== attributes && !own.has(path)).sort();
+}
+
+/** Where a listing is not exactly these files and what is kept. */
+function differenceOf(
+  { local, isExpected }: Pick<Session, "local" | "isExpected">,
   listing: Listing,
 ): { path: string; expected: string; found: string } | undefined {
   for (const file of local) {
@@ -391,15 +435,15 @@ function differenceOf(
         : [file.size, listed.size].map((size) => `, ${size} bytes`);
     return { path: file.path, expected: expected + sizes[0], found: found + sizes[1] };
   }
-  const own = new Set(local.map(({ path }) => path));
-  const more = [...listing.keys()].find((path) => path !== attributes && !own.has(path));
+  const more = [...listing.keys()].find((path) => !isExpected(path));
   return more === undefined ? undefined : { path: more, expected: "no such file", found: "a file" };
 }
 
 /** @throws {HubContentError} */
-function requireSame({ connection, local }: Session, commit: string, listing: Listing): void {
-  const difference = differenceOf(local, listing);
-  if (difference !== undefined) throw new HubContentError({ model: connection.model, commit, ...difference });
+function requireSame(session: Session, commit: string, listing: Listing): void {
+  const difference = differenceOf(session, listing);
+  const { model } = session.connection;
+  if (difference !== undefined) throw new HubContentError({ model, commit, ...difference });
 }
 
 /** Reads a file back, as a consumer will. @throws {HubContentError} */

@@ -8,11 +8,12 @@ const help = `
 One commit holds exactly one variant: its artifact, configuration, tokenizer, goldens, licence and
 provenance, flat at the root, and the card as README.md. What the hub has afterwards is read back
 and held against the sha256 of what was sent; then the tag is made, e.g. v0.1-ane. A tag never
-moves. A run that was stopped or killed is run again: nothing is sent twice, and nothing is half
+moves. Documents, pictures, examples and licences of main stay, and all else that is not of this
+variant is removed in the same commit; README.md becomes the card. A run that was stopped or killed is run again: nothing is sent twice, and nothing is half
 published.
 
 Refused without a passing verify, a passing eval and a card that are of exactly these files (by
-sha256), without --confirm, and where the tag exists. Reports that are not named are looked for in
+sha256), without --confirm, with HF_HUB_OFFLINE=1, and where the tag exists. Reports that are not named are looked for in
 evidence/verify*.json, evidence/eval* and evidence/bench*.json of the folder.
 
 The token is read as the hub's own tools read it (HF_TOKEN, or the file that they keep), the
