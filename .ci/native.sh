@@ -5,7 +5,7 @@ cache=${CROSSRANK_CI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/crossrank-ci}
 mkdir -p "$cache" || exit 1
 
 # A step by its name, with hyphens for the function's underscores.
-native_steps=(native-owner mnn-addon mnn-converter coreml-addon ctranslate2-addon mlx-addon)
+native_steps=(redis-server native-owner mnn-addon mnn-converter coreml-addon ctranslate2-addon mlx-addon)
 
 apt_install() { # apt_install PACKAGE...: those that are not there
   local missing=() package
