@@ -72,10 +72,12 @@ describe("crossrank bench", () => {
   it("leaves a card alone that is no UTF-8, or whose marks are not in order", async () => {
     const [begin, end] = ["<!-- crossrank bench: begin -->", "<!-- crossrank bench: end -->"];
     const cards: readonly (readonly [Buffer, number, RegExp])[] = [
-      [Buffer.from("# Modèle\n", "latin1"), 1, /is no UTF-8 text/],
+      [Buffer.from("# Modèle\n", "latin1"), 1, /it is no UTF-8 text/],
       [Buffer.from("# Model\n", "utf16le").fill(0xff, 0, 1), 1, /is no UTF-8 text/],
-      [Buffer.from(`${end}\n${begin}\n`), 2, /marks not once each and in order/],
-      [Buffer.from(`${begin}\n`), 2, /marks not once/],
+      [Buffer.from(`${end}\n${begin}\n`), 1, /line 1: bench ends and has not begun/],
+      [Buffer.from(`${begin}\n`), 1, /line 1: bench begins and does not end/],
+      [Buffer.from(`${begin}\n${end}\n${begin}\n${end}\n`), 1, /line 3: bench is there a second time/],
+      [Buffer.from("a\n<!-- crossrank bench begin -->\n"), 1, /line 2: the mark .* is damaged/],
     ];
     for (const [bytes, expected, message] of cards) {
       const card = folder.path("hostile-card.md");
@@ -99,7 +101,7 @@ describe("crossrank bench", () => {
       1,
       /cannot read --gate not-there.txt: there is no such file/,
     ],
-    ["a folder as a card", ["--update-card", "."], 1, /cannot read --update-card \.: it is a folder/],
+    ["a folder as a card", ["--update-card", "."], 1, /\.: this is no file/],
     ["a backend twice", ["--backend", "onnx", "--backend", "onnx"], 2, /given twice/],
   ])("refuses %s", async (_name, given, expected, message) => {
     const usual = { "--batch": "1", "--length": "40", "--warm-up": "1", "--iterations": "1" };
