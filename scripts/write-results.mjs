@@ -5,7 +5,7 @@
 //   node scripts/write-results.mjs [SECTION …]
 // Scores are kept in lab/runs/reports, so that a run that was cut off goes on, and a second one costs seconds.
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -171,13 +171,21 @@ const sections = [
   realEvaluation({ model: "ms-marco-MiniLM-L-12-v2", task: "liveqa-med", limit: 4 }),
 ];
 
+/** The same query and documents by every fixture that lab/fixtures/convert.mjs has converted: one table of all. */
+const fixturesSection = "seed-fixtures";
+const fixturesFolder = "lab/runs/fixtures";
+
 /** What it measures is README.md's table, too. */
 const tableSource = "seed-ms-marco-MiniLM-L-12-v2";
 
 const wanted = process.argv.slice(2);
-const unknown = wanted.find((name) => !sections.some((section) => section.name === name));
+const unknown = wanted.find(
+  (name) => name !== fixturesSection && !sections.some((section) => section.name === name),
+);
 if (unknown !== undefined) {
-  console.error(`There is no section ${unknown}. Known: ${sections.map(({ name }) => name).join(", ")}.`);
+  console.error(
+    `There is no section ${unknown}. Known: ${[...sections.map(({ name }) => name), fixturesSection].join(", ")}.`,
+  );
   process.exit(2);
 }
 for (const { name, needs, arguments: argv, render, summary } of sections) {
@@ -210,6 +218,94 @@ for (const { name, needs, arguments: argv, render, summary } of sections) {
   if (name === tableSource) writeReadme(stdout);
   console.log(`${name}: ${((performance.now() - started) / 1000).toFixed(0)} s, exit code ${status}`);
 }
+if (wanted.length === 0 || wanted.includes(fixturesSection)) writeFixtures();
+
+/** A row a fixture, a column a runtime: how far its logits are from those of torch's export in ONNX Runtime. */
+function writeFixtures() {
+  const folder = resolve(root, fixturesFolder);
+  if (!existsSync(folder)) {
+    console.error(
+      `${fixturesSection} is SKIPPED: there is no ${fixturesFolder}, run lab/fixtures/convert.mjs`,
+    );
+    process.exitCode = 1;
+    return;
+  }
+  const [reference, ...columns] = everyRuntime.map(([backend]) => backend);
+  /** @type {string[]} */
+  const notes = [];
+  const noteOf = (reason) => {
+    if (!notes.includes(reason)) notes.push(reason);
+    return `– (${notes.indexOf(reason) + 1})`;
+  };
+  const rows = readdirSync(folder)
+    .filter((fixture) => existsSync(join(folder, fixture, "refused.json")))
+    .map((fixture) => {
+      const refused = JSON.parse(readFileSync(join(folder, fixture, "refused.json"), "utf8"));
+      // Its message begins with the model, and ends in advice.
+      const reasons = Object.fromEntries(
+        Object.entries(refused).map(([column, message]) => [
+          column,
+          message.replace(/^.*? cannot be converted to /, "").split(". ")[0],
+        ]),
+      );
+      const { systems, scale, pairs, failed } = compareFixture(fixture, [reference, ...columns], reasons);
+      Object.assign(reasons, failed);
+      const cells = columns.map((column) => {
+        const at = systems.indexOf(column);
+        if (at === -1) return noteOf(reasons[column]);
+        return Math.max(...pairs.map(({ logits }) => Math.abs(logits[at] - logits[0]))).toPrecision(2);
+      });
+      return [`\`${fixture}\``, scale, ...cells];
+    });
+  const table = tableOf([
+    ["fixture", "scale", ...columns.map((column) => `\`${column}\``)],
+    ["---", "---", ...columns.map(() => "---:")],
+    ...rows,
+  ]);
+  replaceBlock(
+    file,
+    fixturesSection,
+    `${table}\n\n${notes.map((note, at) => `${at + 1}. ${note}`).join("\n")}`,
+  );
+  console.log(`${fixturesSection}: ${rows.length} fixtures`);
+}
+
+/**
+ * One comparison of all that was converted; of a runtime that then fails, its reason, and the others once more.
+ *
+ * @param {string} fixture
+ * @param {readonly string[]} backends
+ * @param {Record<string, string>} refused
+ */
+function compareFixture(fixture, backends, refused) {
+  const failed = {};
+  for (;;) {
+    const asked = backends.filter((backend) => !(backend in refused) && !(backend in failed));
+    const only = asked.length === 1;
+    const argv = [
+      ...["compare", "--pairs", "lab/real/seed.jsonl", "--model", `${fixturesFolder}/${fixture}`],
+      ...asked.flatMap((backend) => ["--backend", backend]),
+      ...["--format", "json"],
+    ];
+    if (only) return { systems: asked, scale: "", pairs: [], failed };
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      ["packages/crossrank/bin/crossrank.js", ...argv],
+      { cwd: root, encoding: "utf8", maxBuffer: 1 << 28, stdio: ["ignore", "pipe", "pipe"] },
+    );
+    if (status === 0) {
+      const { systems, pairs } = JSON.parse(stdout);
+      return { systems: systems.map(({ name }) => name), scale: systems[0].model.scale, pairs, failed };
+    }
+    const message = stderr
+      .trim()
+      .replace(/^crossrank: /, "")
+      .split("\n")[0];
+    const culprit = asked.slice(1).find((backend) => message.includes(backend.split(":")[0])) ?? asked.at(-1);
+    console.error(`${fixture} on ${culprit}: ${message}`);
+    failed[culprit] = message.replaceAll(root, "").slice(0, 200);
+  }
+}
 
 /**
  * On this machine.
@@ -237,8 +333,12 @@ function there(text) {
 function runtimesOf(model) {
   const file = join(places[lab], "real", model, "provenance.json");
   const artifacts = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")).artifacts : [];
+  // An export that was published with the model is no artifact of provenance.json.
+  const isPublished = existsSync(join(places[lab], "real", model, "onnx/model.onnx"));
   return everyRuntime.flatMap(([backend, format, dtype]) =>
-    format === "safetensors" || artifacts.some((one) => one.format === format && one.dtype === dtype)
+    (backend === "onnx:fp32" && isPublished) ||
+    format === "safetensors" ||
+    artifacts.some((one) => one.format === format && one.dtype === dtype)
       ? [backend]
       : [],
   );

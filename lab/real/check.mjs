@@ -28,9 +28,12 @@ const documents = [
   "I like to eat pizza.",
 ];
 
-/** @param {readonly string[]} argv */
-function crossrank(argv) {
-  return spawnSync(process.execPath, [command, ...argv], { encoding: "utf8", maxBuffer: 1 << 28 });
+/**
+ * @param {readonly string[]} argv
+ * @param {string} input
+ */
+function crossrank(argv, input = "") {
+  return spawnSync(process.execPath, [command, ...argv], { input, encoding: "utf8", maxBuffer: 1 << 28 });
 }
 
 /**
@@ -49,12 +52,15 @@ function checkModel(model) {
   if (!existsSync(folder)) return say(model, false, "there is no such folder, run lab/real/make.py");
   const provenance = join(folder, "provenance.json");
   const artifacts = existsSync(provenance) ? JSON.parse(readFileSync(provenance, "utf8")).artifacts : [];
-  const backends = [...artifacts.map(({ format, dtype }) => backendsOf[format](dtype)), "mlx:fp32"];
+  const names = artifacts.map(({ format, dtype }) => backendsOf[format](dtype));
+  // An export that was published with the model is no artifact of provenance.json.
+  const published = existsSync(join(folder, "onnx/model.onnx")) ? ["onnx:fp32"] : [];
+  const backends = [...new Set([...published, ...names, "mlx:fp32"])];
   const inspected = crossrank(["inspect", folder, "--format", "json"]);
   say(`${model} inspect`, inspected.status === 0, inspected.stderr.trim().split("\n").at(-1));
   for (const backend of backends) {
     const asked = ["--model", folder, "--backend", backend, "--query", query, "--format", "json"];
-    const ranked = crossrank(["rerank", ...asked, ...documents.flatMap((text) => ["--document", text])]);
+    const ranked = crossrank(["rerank", ...asked, "--documents", "-", "--input", "text"], documents.join("\n"));
     const first = ranked.status === 0 ? JSON.parse(ranked.stdout).results[0] : undefined;
     say(
       `${model} rerank ${backend}`,
@@ -108,15 +114,16 @@ function checkTokenizers() {
 function checkRefusals() {
   const file = join(real, "gemma-3-270m", "gemma-3-270m-q4_k_m.gguf");
   if (!existsSync(file)) return say("gemma-3-270m", false, "run lab/real/make.py");
+  const backends = ["--backend", "llamacpp", "--backend", "llamacpp:Q4_K_M"];
   const calls = {
     inspect: ["inspect", file],
     verify: ["verify", file],
-    rerank: ["rerank", "--model", file, "--query", query, "--document", documents[0]],
-    compare: ["compare", "--pairs", seed, "--model", file, "--backend", "llamacpp", "--backend", "llamacpp"],
+    rerank: ["rerank", "--model", file, "--query", query, "--documents", "-", "--input", "text"],
+    compare: ["compare", "--pairs", seed, "--model", file, ...backends],
   };
   for (const [name, argv] of Object.entries(calls)) {
-    const { status, stdout, stderr } = crossrank(argv);
-    say(`gemma-3-270m ${name} is refused`, status !== 0 && stdout === "", stderr.trim().slice(0, 160));
+    const { status, stdout, stderr } = crossrank(argv, documents[0]);
+    say(`gemma-3-270m ${name} is refused`, status !== 0 && stdout === "" && stderr.includes("chat_template.rerank"), stderr.trim().slice(0, 160));
   }
 }
 

@@ -39,7 +39,11 @@ if (!existsSync(join(folder, "config.json"))) {
 for (const [format, dtypes] of Object.entries(formats)) {
   if (wanted.length > 0 && !wanted.includes(format)) continue;
   const there = artifacts().filter((artifact) => artifact.format === format);
-  const missing = dtypes.filter((dtype) => !there.some((artifact) => artifact.dtype === dtype));
+  // An export that was published with the model is its ONNX file.
+  const isThere = (dtype) =>
+    there.some((artifact) => artifact.dtype === dtype) ||
+    (format === "onnx" && dtype === "fp32" && existsSync(join(folder, "onnx/model.onnx")));
+  const missing = dtypes.filter((dtype) => !isThere(dtype));
   // Each by itself: one that cannot be, such as halves of rotary positions, does not take the others along.
   for (const dtype of missing) {
     const { status } = spawnSync(

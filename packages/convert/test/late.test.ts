@@ -81,14 +81,14 @@ describe.each(names)("%s", (name) => {
     expect(summary.tokensDifferent).toBe(0);
   });
 
-  test("it has no place in a GGUF, which is said", async () => {
+  test("it has no place in a GGUF, a Core ML package or CTranslate2, which is said with the runtimes that have one", async () => {
     const files = await openModel(join(fixtures, name));
     const { profile } = await readProfile(files);
     const description = await describeModel(files, profile);
     for (const [writer, reason] of [
-      [ggufWriter, /late interaction wants the vectors of all tokens.*Take onnx or mnn/],
-      [createMlpackageWriter(), /late interaction model.*Take onnx or mnn/],
-      [ctranslate2Writer, /./],
+      [ggufWriter, /late interaction wants the vectors of all tokens.*Take onnx or mnn, or .* with mlx/],
+      [createMlpackageWriter(), /late interaction model.*Take onnx or mnn, or .* with mlx/],
+      [ctranslate2Writer, /late interaction.*CTranslate2.*Take onnx or mnn, or .* with mlx/],
     ] as const) {
       const check = (): void => writer.check(description, profile);
       expect(check).toThrow(UnsupportedConversionError);

@@ -28,6 +28,9 @@ type Json = Record<string, unknown>;
 async function changed(name: string, edits: Readonly<Record<string, ((json: Json) => Json) | undefined>>) {
   const files = folderFiles(join(fixtures, name), name);
   const content: Record<string, unknown> = {};
+  const added = edits["modules.json"];
+  const here = new Set((await files.list()).map(({ path }) => path));
+  if (added !== undefined && !here.has("modules.json")) content["modules.json"] = added({});
   for (const { path } of await files.list()) {
     if (path.endsWith(".onnx") || path === "golden.json") continue;
     const bytes = await readFile(join(fixtures, name, path));
@@ -39,6 +42,17 @@ async function changed(name: string, edits: Readonly<Record<string, ((json: Json
   }
   return memoryFiles(content, name);
 }
+
+/** modules.json of sentence-transformers' modules. */
+const modulesOf = (...names: readonly string[]): (() => Json) => {
+  const modules = names.map((name, idx) => ({
+    idx,
+    name: `${idx}`,
+    path: idx === 0 ? "" : `${idx}_${name}`,
+    type: `sentence_transformers.models.${name}`,
+  }));
+  return () => modules as unknown as Json;
+};
 
 async function templateOf(name: string): Promise<LateTemplate> {
   const { profile } = await readProfile(folderFiles(join(fixtures, name)));
@@ -244,6 +258,26 @@ describe("what the files say", () => {
       "bert-late-original",
       { "artifact.metadata": () => ({}) },
       /query_maxlen/,
+    ],
+    ...[
+      ["Transformer", "Pooling"],
+      ["Transformer", "Pooling", "Normalize"],
+      ["Transformer", "Pooling", "Dense"],
+      ["Transformer", "LogitScore"],
+      ["Transformer", "Elsewhere"],
+      ["Transformer"],
+      ["Pooling", "Dense"],
+    ].map((modules): [string, string, Parameters<typeof changed>[1], RegExp] => [
+      `the original with modules.json of another kind (${modules.join(", ")})`,
+      "bert-late-original",
+      { "modules.json": modulesOf(...modules) },
+      /late interaction/,
+    ]),
+    [
+      "the original with PyLate's modules and none of their files",
+      "bert-late-original",
+      { "modules.json": modulesOf("Transformer", "Dense") },
+      /Transformer → Dense is not one/,
     ],
     [
       "another similarity",

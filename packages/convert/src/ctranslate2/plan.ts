@@ -2,6 +2,7 @@ import type { ModelProfile } from "@crossrank/core";
 import type { CTranslate2Alias, CTranslate2Scalar } from "@crossrank/formats/ctranslate2";
 import { UnsupportedConversionError } from "../errors.js";
 import { stackRows } from "../gguf/derived-weight.js";
+import { lateInteractionFix } from "../source/architecture-names.js";
 import { sliceRows } from "../source/derived-weight.js";
 import type {
   Activation,
@@ -57,6 +58,13 @@ export function refusal(
  * @throws {UnsupportedConversionError} for what it would compute otherwise, or not at all.
  */
 export function planCTranslate2(description: ModelDescription, profile: ModelProfile): CTranslate2Plan {
+  if (profile.head.kind === "max-sim") {
+    throw refusal(
+      description,
+      "late interaction wants its projections of all tokens, and CTranslate2's encoder ends before them",
+      lateInteractionFix,
+    );
+  }
   if (profile.family !== "cross-encoder" && profile.family !== "bi-encoder") {
     throw refusal(
       description,

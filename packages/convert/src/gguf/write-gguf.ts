@@ -3,6 +3,7 @@ import type { FileRequestOptions, ModelFiles, ModelProfile } from "@crossrank/co
 import { type MetadataValue, TensorWriteError, writeGgufFile } from "@crossrank/formats/gguf";
 import * as z from "zod/mini";
 import type { ArtifactWriter, WriteRequest } from "../artifact-writer.js";
+import { lateInteractionFix } from "../source/architecture-names.js";
 import type { ModelDescription } from "../source/description.js";
 import { readSettings, requireSetting, tokenId } from "../source/source.js";
 import { ggufDtypes } from "./dtypes.js";
@@ -38,7 +39,7 @@ function planGguf(description: ModelDescription, profile: ModelProfile): GgufPla
     throw refusal(
       description,
       "late interaction wants the vectors of all tokens, and llama.cpp's bindings give one of a sequence",
-      "Take onnx or mnn, or run its own weights with mlx",
+      lateInteractionFix,
     );
   switch (description.architecture) {
     case "bert":

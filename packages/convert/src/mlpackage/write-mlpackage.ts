@@ -9,7 +9,7 @@ import {
 import type { ArtifactWriter, WriteRequest } from "../artifact-writer.js";
 import { UnsupportedConversionError } from "../errors.js";
 import { HalfRangeError } from "../onnx/stored-tensor.js";
-import { named, writtenArchitectures } from "../source/architecture-names.js";
+import { lateInteractionFix, named, writtenArchitectures } from "../source/architecture-names.js";
 import type { ModelDescription } from "../source/description.js";
 import { type EncoderOutput, type EncoderProgram, encoderProgram } from "./encoder.js";
 import type { Precision } from "./program-builder.js";
@@ -262,7 +262,7 @@ function requireSupported(description: ModelDescription, profile: ModelProfile):
       description,
       problem ?? "its vector is the last token's, which moves with the sequence's length",
       profile.head.kind === "max-sim"
-        ? "Take onnx or mnn, or run its own weights with mlx."
+        ? `${lateInteractionFix}.`
         : `${named(writtenArchitectures.mlpackage)} can be converted; take onnx or gguf for this one.`,
     );
   }

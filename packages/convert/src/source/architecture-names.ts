@@ -22,6 +22,9 @@ export const architectureNames = {
   mistral: "Mistral",
 } as const;
 
+/** What to do with a late interaction model where a format has no place for it, as an imperative clause. */
+export const lateInteractionFix = "Take onnx or mnn, or run its own weights with mlx";
+
 export type ArchitectureName = keyof typeof architectureNames;
 
 /** What a format's writer takes, whatever it refuses of their settings. */
