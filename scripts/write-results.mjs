@@ -248,7 +248,13 @@ function writeFixtures() {
           message.replace(/^.*? cannot be converted to /, "").split(". ")[0],
         ]),
       );
-      const { systems, scale, pairs, failed } = compareFixture(fixture, [reference, ...columns], reasons);
+      // Kept, so that a run that was cut off goes on.
+      const kept = join(folder, fixture, "seed.json");
+      const compared = existsSync(kept)
+        ? JSON.parse(readFileSync(kept, "utf8"))
+        : compareFixture(fixture, [reference, ...columns], reasons);
+      writeFileSync(kept, JSON.stringify(compared));
+      const { systems, scale, pairs, failed } = compared;
       Object.assign(reasons, failed);
       const cells = columns.map((column) => {
         const at = systems.indexOf(column);
