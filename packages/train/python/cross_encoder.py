@@ -210,12 +210,14 @@ def train(task):
         model=model, args=arguments, train_dataset=data, loss=BinaryCrossEntropyLoss(model)
     )
 
-    def count_tokens(module, args, inputs):
-        mask = inputs.get("attention_mask")
-        if mask is not None and module.training:
+    def count_tokens(module, args):
+        features = args[0] if args else {}
+        mask = features.get("attention_mask")
+        if module.training and mask is not None:
             state["tokens"] += int(mask.sum())
 
-    inner.register_forward_pre_hook(count_tokens, with_kwargs=True)
+    # Of the whole: the library calls the model inside past its hooks.
+    model.register_forward_pre_hook(count_tokens)
     say("start", step=0, steps=steps)
     evaluate(0)
     trainer.add_callback(Telling())

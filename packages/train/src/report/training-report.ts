@@ -28,7 +28,8 @@ export interface TrainingReport {
     readonly validation: { readonly name: string; readonly queries: number; readonly pairs: number };
     readonly gate: { readonly name: string; readonly queries: number; readonly pairs: number };
   };
-  readonly result: TrainingResult | null;
+  /** Without the folders, which are of one machine. */
+  readonly result: Omit<TrainingResult, "adapterFolder" | "mergedFolder"> | null;
   readonly curve: readonly CurvePoint[];
   readonly gates: readonly GateOutcome[];
   /** Null while there is no gate. */

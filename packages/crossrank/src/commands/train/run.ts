@@ -93,14 +93,12 @@ export async function runTrainCommand(
 
 async function openEngine(
   training: TrainingPackage,
-  { engine, config }: TrainSettings,
+  { engine }: TrainSettings,
   { python, threads }: TrainCommandOptions,
 ): Promise<Engine> {
   if (engine === "torch") return training.openTorchEngine({ python, threads });
   if (python !== undefined)
     throw new UsageError("--python is of --engine torch; leave it out, or name the engine");
-  // Exactly the same again needs one thread; it is the user's to give more.
-  void config;
   return training.openMlxEngine({ threads });
 }
 
@@ -117,6 +115,8 @@ async function train(run: Run): Promise<void> {
     resume: true,
     onProgress: showTraining(progress),
   });
+  const { mergedFolder, adapterFolder, ...result } = outcome.result;
+  const { bestStep } = result;
   const report = (gates: readonly GateOutcome[], passed: boolean | null): TrainingReport => ({
     specificationVersion: "1",
     created: new Date().toISOString(),
@@ -124,12 +124,11 @@ async function train(run: Run): Promise<void> {
     config,
     data: data.training.report,
     heldOut: { validation: factsOf(data.validation), gate: factsOf(data.gate) },
-    result: outcome.result,
+    result,
     curve: outcome.curve,
     gates,
     passed,
   });
-  const { mergedFolder, adapterFolder, bestStep } = outcome.result;
   const reject = async (gates: readonly GateOutcome[], problem: string): Promise<never> => {
     for (const folder of [mergedFolder, adapterFolder]) {
       if (folder !== undefined) await rm(folder, { recursive: true, force: true });
