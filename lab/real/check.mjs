@@ -60,7 +60,10 @@ function checkModel(model) {
   say(`${model} inspect`, inspected.status === 0, inspected.stderr.trim().split("\n").at(-1));
   for (const backend of backends) {
     const asked = ["--model", folder, "--backend", backend, "--query", query, "--format", "json"];
-    const ranked = crossrank(["rerank", ...asked, "--documents", "-", "--input", "text"], documents.join("\n"));
+    const ranked = crossrank(
+      ["rerank", ...asked, "--documents", "-", "--input", "text"],
+      documents.join("\n"),
+    );
     const first = ranked.status === 0 ? JSON.parse(ranked.stdout).results[0] : undefined;
     say(
       `${model} rerank ${backend}`,
@@ -123,7 +126,11 @@ function checkRefusals() {
   };
   for (const [name, argv] of Object.entries(calls)) {
     const { status, stdout, stderr } = crossrank(argv, documents[0]);
-    say(`gemma-3-270m ${name} is refused`, status !== 0 && stdout === "" && stderr.includes("chat_template.rerank"), stderr.trim().slice(0, 160));
+    say(
+      `gemma-3-270m ${name} is refused`,
+      status !== 0 && stdout === "" && stderr.includes("chat_template.rerank"),
+      stderr.trim().slice(0, 160),
+    );
   }
 }
 
