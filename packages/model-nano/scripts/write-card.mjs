@@ -3,7 +3,7 @@
 //   node packages/model-nano/scripts/write-card.mjs --help
 // Scores are kept in --reports, so that a run that was cut off goes on.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -74,9 +74,10 @@ function crossrank(argv) {
   if (status !== 0) throw new Error(`crossrank ${argv[0]} ended with ${status}`);
 }
 
-/** The model's weights in every format that runs here. */
+/** The model's weights, and beside them every format that runs here. */
 function convertAll() {
   const output = path.join(repository, "lab/runs/nano");
+  cpSync(path.join(repository, "packages/model-nano-weights/model"), output, { recursive: true });
   const formats = Object.entries({
     onnx: "fp32,int8",
     gguf: "F16,Q8_0",
@@ -85,7 +86,7 @@ function convertAll() {
     ctranslate2: "int8",
   });
   for (const [format, dtypes] of formats) {
-    crossrank(["convert", "nano", "--to", format, "--dtype", dtypes, "--output", output, "--force"]);
+    crossrank(["convert", output, "--to", format, "--dtype", dtypes, "--force"]);
   }
   return output;
 }
@@ -243,12 +244,13 @@ function place(file, name, content) {
 const tasks = options.tasks.split(",").map((value) => value.split(":"));
 const one = tasks.find(([task]) => task === options.everywhere) ?? [options.everywhere];
 const parts = {
-  speed: await writeSpeed(one),
-  quality: writeQuality(tasks),
-  runtimes: writeRuntimes(one),
+  speed: () => writeSpeed(one),
+  quality: () => writeQuality(tasks),
+  runtimes: () => writeRuntimes(one),
 };
 const command = "`node packages/model-nano/scripts/write-card.mjs --write`";
-for (const [name, content] of Object.entries(parts)) {
+for (const [name, make] of Object.entries(parts)) {
+  const content = await make();
   console.log(`\n${content}`);
   if (!options.write) continue;
   place(card, name, `From ${command}:\n\n${content}`);
