@@ -296,6 +296,10 @@ describe("a publication", () => {
     await rm(join(ane, "model.safetensors"), { force: true });
     const seed = "../../backend-coreml/test/fixtures/xlm-roberta-logit_seed-port.mlpackage";
     await cp(new URL(seed, import.meta.url).pathname, join(ane, "model.mlpackage"), { recursive: true });
+    // What a Mac's file manager leaves is none of the model's files.
+    for (const path of [".DS_Store", "Data/.DS_Store", "Data/._weights", "Thumbs.db"]) {
+      await writeFile(join(ane, "model.mlpackage", path), "left");
+    }
     await mkdir(evidence);
     const judge = "coreml:reference";
     const verified = await crossrankInTurn(["verify", ane, "--backend", judge, "--format", "json"]);
@@ -323,6 +327,16 @@ describe("a publication", () => {
     const paths = [...(tree?.keys() ?? [])];
     expect(paths).toEqual(expect.arrayContaining(["model.mlpackage/Manifest.json", "tokenizer.json"]));
     expect(paths.filter((path) => path.endsWith(".onnx"))).toEqual([]);
+    expect(paths.filter((path) => /DS_Store|\._|Thumbs/.test(path))).toEqual([]);
+    // What nobody measured is not sent, whatever its ending.
+    for (const path of ["credentials.json", "Data/notes.txt", "Data/com.apple.CoreML/more.json"]) {
+      await writeFile(join(ane, "model.mlpackage", path), "secret");
+      await expect(
+        planPublication(ane, { repository: hub.id, variant: "ane", tag: "v0.2" }),
+        path,
+      ).rejects.toThrow(`model.mlpackage/${path} was not part of what was measured`);
+      await rm(join(ane, "model.mlpackage", path));
+    }
     const source = { revision: "v0.1-ane", cacheFolder: join(scratch, "ane-cache"), offline: false };
     vi.stubEnv("HF_ENDPOINT", hub.endpoint);
     vi.stubEnv("HF_TOKEN", hub.token);

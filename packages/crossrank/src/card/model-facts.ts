@@ -7,6 +7,7 @@ import { isFolderSource } from "@crossrank/hub";
 import { classesOfArtifact, inspectArtifacts } from "../commands/inspect/artifacts.js";
 import { openModelSource } from "../model-source.js";
 import { hashModelFile, sideFilesAmong } from "../publish/side-files.js";
+import { isLitter } from "./litter.js";
 import { CardError } from "./markers.js";
 
 /** A file by its content. */
@@ -82,10 +83,11 @@ export async function readModelFacts(folder: string, signal: AbortSignal): Promi
     const path = unitOf(one.path, paths);
     const parts = listed.filter(
       (file) =>
-        file.path === path ||
-        file.path.startsWith(`${path}/`) ||
-        (one.description?.files ?? []).includes(file.path) ||
-        isPartOf(file.path, one.path),
+        !isLitter(file.path) &&
+        (file.path === path ||
+          file.path.startsWith(`${path}/`) ||
+          (one.description?.files ?? []).includes(file.path) ||
+          isPartOf(file.path, one.path)),
     );
     const hashed: HashedFile[] = [];
     for (const part of parts) hashed.push(await hashOf(files, part, signal));
