@@ -396,7 +396,7 @@ describe("what CTranslate2's encoder does not compute is refused by name:", () =
     ["deberta-v2-logit", /CTranslate2/],
     ["modernbert-cls", /a norm behind its layers/],
     ["qwen3-yes-no", /its family is causal-lm/],
-    ["bert-late", /its family is late-interaction/],
+    ["bert-late", /Take onnx or mnn, or run its own weights with mlx/],
     ["qwen3-listwise", /its family is listwise/],
   ] as const)("%s", async (name, message) => {
     const converting = convert({

@@ -859,6 +859,8 @@ test("the architectures are those that are said", () => {
     "qwen3",
     "qwen2",
     "gemma",
+    "gemma2",
+    "gemma3_text",
     "llama",
     "llama_bidirec",
     "mistral",
