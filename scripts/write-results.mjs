@@ -20,10 +20,6 @@ const places = {
   [data]: process.env["CROSSRANK_DATA"] ?? data,
   [lab]: process.env["CROSSRANK_LAB"] || join(homedir(), ".cache/crossrank-lab"),
 };
-const tasks = ["scifact", "feedbackqa", "xquad-en", "liveqa-med", "noveleval"];
-const onnx = ["onnx:fp32", "onnx:fp16", "onnx:int8"];
-const llamacpp = ["llamacpp:F32", "llamacpp:F16", "llamacpp:Q8_0"];
-const mnn = ["mnn:fp32", "mnn:fp16", "mnn:int8"];
 const coreml = ["coreml:reference:fp16", "coreml:reference-half:fp16"];
 /** The columns of the first seed, and ours beside them: backend, format and precision. */
 const everyRuntime = [
@@ -39,8 +35,6 @@ const everyRuntime = [
   ["coreml:reference:fp16", "mlpackage", "fp16"],
   ["mlx:fp32", "safetensors", "fp32"],
 ];
-/** First queries of tasks that would take two cores hours. */
-const limits = { scifact: 80, feedbackqa: 60, "xquad-en": 300 };
 
 /** @param {number | undefined} queries */
 function limitOf(queries) {
@@ -93,33 +87,13 @@ const seedTable = (model, backends = runtimesOf(model)) => ({
 });
 
 const sections = [
-  ...tasks.map((task) =>
-    evaluation({
-      name: `nano-${task}`,
-      task,
-      model: "lab/runs/nano",
-      backends: onnx,
-      more: ["--gate", "0.005", ...limitOf(limits[task])],
-    }),
-  ),
-  {
-    name: "nano-compare",
-    needs: ["lab/runs/nano", `${data}/eval/scifact`],
-    arguments: [
-      "compare",
-      ...["--task", `${data}/eval/scifact`, "--limit", "20", "--model", "lab/runs/nano"],
-      ...[...onnx, ...llamacpp, ...mnn, ...coreml].flatMap((backend) => ["--backend", backend]),
-    ],
-  },
-  ...["scifact", "feedbackqa"].map((task) =>
-    evaluation({
-      name: `nano-${task}-backends`,
-      task,
-      model: "lab/runs/nano",
-      backends: ["onnx:fp32", "onnx:int8", ...llamacpp, ...mnn, ...coreml],
-      more: ["--gate", "0.005", ...limitOf(40)],
-    }),
-  ),
+  evaluation({
+    name: "nano-noveleval",
+    task: "noveleval",
+    model: "nano",
+    backends: ["onnx:fp32", "onnx:int8"],
+    more: ["--gate", "0.005"],
+  }),
   {
     name: "xlm-roberta-compare",
     needs: ["lab/runs/xlm-roberta"],
