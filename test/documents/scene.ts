@@ -69,6 +69,10 @@ export async function makeScene(): Promise<string> {
     ),
     writeFile(join(scene, "fingerprint.json"), fingerprint),
     writeFile(
+      join(scene, "questions.jsonl"),
+      '{"query": "capital of France", "document": "Paris is the capital."}\n{"query": "capital of France", "document": "Lyon."}\n',
+    ),
+    writeFile(
       join(scene, "pairs.jsonl"),
       '{"query": "capital of France", "documents": ["Paris is the capital.", "Lyon."]}\n',
     ),
