@@ -94,7 +94,10 @@ async function merge(
   if (says) return { path, change: "same", content: text };
   // An earlier pick of the same model on the same task is taken back: it is what this one replaces.
   const others = before.filter((one) => !isOfPick(one, entry));
-  const merged = { ...config, include: [...others, entry] };
+  const merged = replacesNew(config as Readonly<Record<string, unknown>>, entry) ?? {
+    ...config,
+    include: [...others, entry],
+  };
   await requireValid(merged, path, folder);
   const indent = /^\{\r?\n([ \t]+)/.exec(isMarked ? text.slice(1) : text)?.[1] ?? "  ";
   const content = `${isMarked ? "\ufeff" : ""}${JSON.stringify(merged, undefined, indent)}\n`;
@@ -118,6 +121,22 @@ function coveredBy({ models, tasks }: Readonly<Record<string, unknown>>, entry: 
   const has = (list: unknown, one: unknown): boolean =>
     Array.isArray(list) && list.some((item) => isDeepStrictEqual(item, one));
   return has(models, wanted) && has(tasks, entry.task);
+}
+
+/** The file as an earlier pick made it, with this pick in its place; undefined where it is not such a file. */
+function replacesNew(config: Readonly<Record<string, unknown>>, entry: IncludeEntry): object | undefined {
+  const { models, tasks } = config;
+  if (!Array.isArray(models) || !Array.isArray(tasks) || models.length !== 1 || tasks.length !== 1)
+    return undefined;
+  if (!isOfPick({ model: { ...models[0], backends: undefined }, task: tasks[0] }, withoutBackends(entry)))
+    return undefined;
+  const { reference, ...settings } = entry.model as Exclude<typeof entry.model, string>;
+  return { ...config, models: [{ ...settings, backends: entry.backends, reference }], tasks: [entry.task] };
+}
+
+function withoutBackends(entry: IncludeEntry): IncludeEntry {
+  const model = entry.model as Exclude<typeof entry.model, string>;
+  return { ...entry, model: { ...model, backends: undefined } } as IncludeEntry;
 }
 
 /** An entry that a pick of the same model and task wrote: equal but for its systems and the loss. */
