@@ -51,7 +51,7 @@ for (const name of Object.keys(models)) {
 const fixture = (name: string): ReturnType<typeof openFixtureFolder> =>
   openFixtureFolder(folders.get(name) as string, name);
 
-/** Every check with a decoder here, and a third of them in a child; other backends' suites have the other families. */
+/** Every check with a decoder here, and half of them in a child; other backends' suites have the other families. */
 const whole = ["qwen3-yes-no"];
 
 // In this process, where a model loads in milliseconds: all families in every precision.
@@ -82,7 +82,7 @@ for (const dtype of sampleOf(dtypes, { name: "dtypes", every: 2, always: (dtype)
 
 // In a child process, as by default: it is one for every model, and starts anew with each load.
 await defineConformanceSuite({
-  runner: sampledRunner({ name: "child", every: 10 }),
+  runner: sampledRunner({ name: "child", every: 6 }),
   backend: () => llamacpp(),
   fixtures: ["bert-logit", "qwen3-yes-no", "bert-cosine-mean"].map((name) => sampledCases(fixture(name))),
   tolerance: 1e-2,

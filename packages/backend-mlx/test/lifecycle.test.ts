@@ -174,7 +174,7 @@ describeNative("memory", () => {
     // One batch's inputs or outputs kept would be some hundred bytes a run; a model kept, 265 kB and its graph. Nothing is
     // kept (heaptrack: 304 bytes after 200 loads more); the allocator's and V8's own growth is some ten kilobytes a load.
     expect(run).toBeLessThan(1500);
-    expect(opened).toBeLessThan(120_000);
+    expect(opened).toBeLessThan(60_000);
     expect(refused).toBeLessThan(60_000);
   });
 });

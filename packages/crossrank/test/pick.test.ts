@@ -177,6 +177,17 @@ describe("crossrank.config.json", () => {
       tasks: [{ task: "../judged", gates: 0.01 }],
     });
     expect(await proposeConfig(report, subject(), at)).toMatchObject({ change: "same" });
+    // A pick that comes out otherwise takes the place of the one that wrote the file.
+    for (const recommended of ["onnx:fp32", "onnx:fp16"]) {
+      const choice = { ...report.choice, recommended } as PickReport["choice"];
+      const again = await proposeConfig({ ...report, choice }, subject(), at);
+      expect(again && (await writeConfig(again))).toBe(true);
+      const { models, tasks, include } = JSON.parse(
+        await readFile(join(at, "crossrank.config.json"), "utf8"),
+      );
+      expect([models.length, tasks.length, include]).toEqual([1, 1, undefined]);
+      expect(models[0].backends).toContain(recommended);
+    }
     expect(await readdir(at)).toEqual(["crossrank.config.json"]);
   });
 
