@@ -1,6 +1,7 @@
 import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { beginMark, endMark, readMarkedParts, withMarkedPart } from "../src/card/markers.js";
 import { writeCard } from "../src/index.js";
@@ -22,7 +23,7 @@ async function modelOf(name: string, artifact?: Artifact): Promise<string> {
   if (artifact !== undefined) {
     await rm(join(folder, "onnx"), { recursive: true, force: true });
     await rm(join(folder, "model.safetensors"), { force: true });
-    await cp(new URL(`../../${artifact.from}`, import.meta.url).pathname, join(folder, artifact.to), {
+    await cp(fileURLToPath(new URL(`../../${artifact.from}`, import.meta.url)), join(folder, artifact.to), {
       recursive: true,
     });
   }

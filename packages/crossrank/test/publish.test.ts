@@ -2,12 +2,13 @@ import { createHash } from "node:crypto";
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { startWritableHub, type WritableHub } from "../../hub/test/writable-hub.js";
 import { openReranker, planPublication, publishModel, writeCard } from "../src/index.js";
 import { conformanceFixture, crossrank, crossrankInTurn } from "./run-command.js";
 
-const task = new URL("../../../examples/task", import.meta.url).pathname;
+const task = fileURLToPath(new URL("../../../examples/task", import.meta.url));
 const published = [
   "README.md",
   "config.json",
@@ -295,7 +296,9 @@ describe("a publication", () => {
     await cp(conformanceFixture("xlm-roberta-logit"), ane, { recursive: true });
     await rm(join(ane, "model.safetensors"), { force: true });
     const seed = "../../backend-coreml/test/fixtures/xlm-roberta-logit_seed-port.mlpackage";
-    await cp(new URL(seed, import.meta.url).pathname, join(ane, "model.mlpackage"), { recursive: true });
+    await cp(fileURLToPath(new URL(seed, import.meta.url)), join(ane, "model.mlpackage"), {
+      recursive: true,
+    });
     // What a Mac's file manager leaves is none of the model's files.
     for (const path of [".DS_Store", "Data/.DS_Store", "Data/._weights", "Thumbs.db"]) {
       await writeFile(join(ane, "model.mlpackage", path), "left");

@@ -1,4 +1,4 @@
-import { Redis } from "ioredis";
+import { Redis, type RedisOptions } from "ioredis";
 import { QueueError } from "./errors.js";
 
 /** Milliseconds for the first answer of a server. */
@@ -8,12 +8,30 @@ const patience = 10_000;
 const longestPause = 5000;
 
 /**
+ * A connection that also ends when it is ended between two tries to come back. ioredis then clears the next try and says
+ * nothing, and BullMQ, which makes a copy to wait on, waits for that word without end.
+ */
+class EndingRedis extends Redis {
+  override duplicate<Override extends Partial<RedisOptions> | undefined = undefined>(
+    override?: Override,
+  ): ReturnType<typeof Redis.prototype.duplicate<Override>> {
+    return new EndingRedis({ ...this.options, ...override } as RedisOptions) as never;
+  }
+
+  override disconnect(reconnect = false): void {
+    // A connection that was never begun is told to end without a socket, as this one has none.
+    if (!reconnect && this.status === "reconnecting") this.status = "wait";
+    super.disconnect(reconnect);
+  }
+}
+
+/**
  * A connection that comes back by itself when the server does.
  * @throws {QueueError} where the server cannot be reached at first, or does not let us in.
  */
 export async function connect(url: string): Promise<Redis> {
   requireAddress(url);
-  const redis = new Redis(url, {
+  const redis = new EndingRedis(url, {
     lazyConnect: true,
     // A worker waits for a server that restarts.
     maxRetriesPerRequest: null,
