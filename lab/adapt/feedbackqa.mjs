@@ -25,6 +25,8 @@ const { values } = parseArgs({
     depth: { type: "string", default: "50" },
     queries: { type: "string" },
     rows: { type: "string" },
+    teacher: { type: "string" },
+    "mining-depth": { type: "string", default: "30" },
     "max-steps": { type: "string" },
     method: { type: "string", default: "full" },
     "learning-rate": { type: "string", default: "2e-5" },
@@ -40,19 +42,23 @@ const { base, pairs, tasks, work } = values;
 const command = fileURLToPath(new URL("../../packages/crossrank/bin/crossrank.js", import.meta.url));
 await mkdir(work, { recursive: true });
 
+const corpus = join(work, "corpus.jsonl");
+if (!existsSync(corpus)) await writeInWhole(corpus, rowsOfFeedbackQa());
 const judged = join(work, "judged.jsonl");
-if (!existsSync(judged)) await writeInWhole(judged, rowsOfFeedbackQa());
+if (!existsSync(judged)) await writeInWhole(judged, evenly(corpus, Number(values.rows ?? 0)));
 const triplets = join(work, "triplets.jsonl");
 if (!existsSync(triplets)) {
-  // The model that is adapted finds its own mistakes.
+  // By itself the model that is adapted finds its own mistakes; another teacher may be faster.
   await crossrank([
     "mine",
     "--queries",
     judged,
+    "--corpus",
+    corpus,
     "--teacher",
-    base,
+    values.teacher ?? base,
     "--depth",
-    "30",
+    values["mining-depth"],
     "--negatives",
     "3",
     "--output",
@@ -160,13 +166,17 @@ async function measure(held, model, name) {
 }
 
 async function* rowsOfFeedbackQa() {
-  let taken = 0;
   for await (const line of createInterface({ input: createReadStream(pairs) })) {
     const { source, query, positive } = JSON.parse(line);
-    if (source !== "feedbackqa" || taken >= Number(values.rows ?? Number.POSITIVE_INFINITY)) continue;
-    taken += 1;
-    yield `${JSON.stringify({ query, positive })}\n`;
+    if (source === "feedbackqa") yield `${JSON.stringify({ query, positive })}\n`;
   }
+}
+
+/** So many rows, from all over the file: rows of one site lie together. All for 0. */
+async function* evenly(path, count) {
+  const lines = (await readFile(path, "utf8")).trimEnd().split("\n");
+  const taken = count === 0 ? lines.length : Math.min(count, lines.length);
+  for (let at = 0; at < taken; at += 1) yield `${lines[Math.floor((at * lines.length) / taken)]}\n`;
 }
 
 function crossrank(args) {
