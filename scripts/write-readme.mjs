@@ -28,12 +28,17 @@ function conversion(...args) {
   }
 }
 
-/** The forms that the test of published models builds. */
-async function published() {
+/** A module of the tests of published models. */
+async function ofTests(name) {
   const { createJiti } = createRequire(`${root}packages/crossrank/package.json`)("jiti");
-  const forms = await createJiti(import.meta.url).import(`${root}packages/crossrank/test/published/forms.ts`);
-  return forms.publishedTable();
+  return createJiti(import.meta.url).import(`${root}packages/crossrank/test/published/${name}.ts`);
 }
+
+/** The forms that the test of published models builds. */
+const published = async () => (await ofTests("forms")).publishedTable();
+
+/** The conversions that the survey of published models does not decide by itself. */
+const conversions = async () => (await ofTests("conversions")).conversionsTable();
 
 const query = "How do vaccines teach the immune system to recognise a virus?";
 
@@ -45,6 +50,7 @@ const sections = {
       `\`\`\`js\n${readFileSync(`${root}examples/rerank.mjs`, "utf8").trimEnd()}\n\`\`\`\n\nIt prints:\n\n\`\`\`\n${output("examples/rerank.mjs")}\n\`\`\``,
     published,
   },
+  "docs/guides/published-models.md": { conversions },
   "packages/crossrank/README.md": {
     verify: () => crossrank("verify", "nano"),
     inspect: () => crossrank("inspect", "packages/conformance/fixtures/qwen3-system-user"),

@@ -18,7 +18,8 @@ export interface CompleteModelOptions extends FileRequestOptions {
 
 /** Files that say what a model is, by where a profile is read from. */
 const rankingFiles = ["modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"];
-const configurationFiles = ["config.json", ...rankingFiles];
+/** With what corrects them: a base that is read by its crossrank.json is another model without it. */
+const configurationFiles = ["config.json", "crossrank.json", ...rankingFiles];
 const tokenizerFiles = [
   "tokenizer.json",
   "tokenizer_config.json",

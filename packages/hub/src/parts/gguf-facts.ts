@@ -13,6 +13,13 @@ const modelTypes: Readonly<Record<string, string | Readonly<Record<string, strin
   gemma3: "gemma3_text",
 };
 
+/** Architectures of llama.cpp that are read with no base: what a model of one is, by how the name begins. */
+const others: readonly (readonly [pattern: RegExp, what: string])[] = [
+  [/^t5/, "an encoder-decoder, which answers with a word that its decoder writes"],
+  [/^(?:qwen\d*vl|clip|mtmd|cogvlm|paligemma)/, "a vision model, of images and text"],
+  [/^(?:mamba|rwkv|arwkv)/, "a recurrent model, whose state llama.cpp keeps in place of keys and values"],
+];
+
 /** `enum llama_pooling_type` of llama.cpp. */
 const rankPooling = 4;
 
@@ -27,13 +34,10 @@ export function profileOfGguf(
   { metadata, tensors }: Pick<GgufHeader, "metadata" | "tensors">,
   tokenizer: TokenizerJson,
 ): CrossrankJson {
-  const refuse = (problem: string): ModelProfileError =>
-    new ModelProfileError({
-      model,
-      file,
-      problem,
-      fix: "Name the model that it was made from with the option `base`, e.g. owner/name",
-    });
+  const refuse = (
+    problem: string,
+    fix = "Name the model that it was made from with the option `base`, e.g. owner/name",
+  ): ModelProfileError => new ModelProfileError({ model, file, problem, fix });
   const text = (key: string): string | undefined => {
     const value = metadata.get(key);
     return typeof value === "string" ? value : undefined;
@@ -58,6 +62,13 @@ export function profileOfGguf(
   const tokenizerKind = text("tokenizer.ggml.model") ?? "";
   const modelType = typeof known === "object" ? known[tokenizerKind] : known;
   if (modelType === undefined) {
+    const [, what] = others.find(([pattern]) => pattern.test(architecture)) ?? [];
+    if (what !== undefined) {
+      throw refuse(
+        `its architecture is ${JSON.stringify(architecture.slice(0, 40))}: it is ${what}`,
+        "Choose a reranker of another kind",
+      );
+    }
     throw refuse(
       `its architecture is ${JSON.stringify(architecture.slice(0, 40))} with a tokenizer of the kind ${JSON.stringify(tokenizerKind.slice(0, 40))}, and nothing says what model that is`,
     );
