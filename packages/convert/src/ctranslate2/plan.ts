@@ -119,11 +119,11 @@ function problemOf(layer: Layer, first: Layer): string | undefined {
   if (attention.reach !== undefined) return "sees near tokens alone";
   if (attention.queryNorm !== undefined || attention.keyNorm !== undefined) return "has norms of its queries";
   if (attention.keyValueHeads !== heads) return "shares keys among heads";
-  if (Math.abs(attention.scale * Math.sqrt(headSize) - 1) > 1e-6)
-    return `has attention scaled by ${attention.scale}`;
   if (!["absolute", "bucketed"].includes(attention.positions.kind)) {
     return `has ${attention.positions.kind} positions`;
   }
+  if (Math.abs(attention.scale * Math.sqrt(headSize) - 1) > 1e-6)
+    return `has attention scaled by ${attention.scale}`;
   if (heads !== first.attention.heads || headSize !== first.attention.headSize) {
     return "has another number of heads than the first";
   }
