@@ -142,7 +142,21 @@ const sections = [
     more: ["--long-documents", "truncate", "--long-documents", "chunk", ...limitOf(30)],
   }),
   realEvaluation({ model: "ms-marco-MiniLM-L-12-v2", task: "noveleval" }),
-  realEvaluation({ model: "ms-marco-MiniLM-L-12-v2", task: "liveqa-med", limit: 4 }),
+  realEvaluation({
+    model: "ms-marco-MiniLM-L-12-v2",
+    task: "liveqa-med",
+    backends: [
+      "onnx:fp32",
+      "onnx:int8",
+      "ctranslate2:int8",
+      "mnn:fp32",
+      "llamacpp:Q8_0",
+      "llamacpp:Q4_K_M",
+      "llamacpp:F16",
+      "coreml:reference:fp16",
+    ],
+    limit: 6,
+  }),
 ];
 
 /** The same query and documents by every fixture that lab/fixtures/convert.mjs has converted: one table of all. */
