@@ -392,7 +392,8 @@ export const fileTellTales: readonly FileTellTale[] = [
     goesFirst: true,
     find: (evidence) => {
       const { paths, heads } = evidence;
-      const what = "CTranslate2 files are not read";
+      const what =
+        "CTranslate2's converter leaves out the model's configuration and what makes a score of its vector";
       const byContent = [...heads].filter(([, head]) => isCTranslate2(head)).map(([path]) => path);
       if (byContent.length > 0) return { files: byContent, what };
       const besideIt = [
@@ -407,7 +408,10 @@ export const fileTellTales: readonly FileTellTale[] = [
         ? { files: ["model.bin"], what }
         : undefined;
     },
-    fix: useWeights,
+    fix: useBase(
+      "Put it as a folder of its own into the model that it was made from (an encoder), beside config.json, tokenizer.json " +
+        "and model.safetensors, and take the backend ctranslate2",
+    ),
   },
   {
     name: "old GGML",
