@@ -6,6 +6,7 @@ export { requireBackend, requireModelFiles } from "./call/input-model.js";
 export { type OptionNames, requireKnownOptions } from "./call/option-names.js";
 export type { OptionType } from "./call/option-types.js";
 export { joinFields } from "./call/text-fields.js";
+export * from "./cascade/index.js";
 export * from "./contract/backend.js";
 export * from "./contract/errors.js";
 export * from "./contract/fallback.js";

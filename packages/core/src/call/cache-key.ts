@@ -34,7 +34,7 @@ export async function cacheKey(facts: CacheKeyFacts): Promise<string> {
   const profile = scoredProfile(facts.profile);
   const instruction = facts.instruction ?? profile.instruction ?? "";
   const files = artifact.files.map(({ path, sha256 }) => `${path} ${sha256}`).sort();
-  const text = canonical({
+  return keyOf({
     model: revision === undefined ? undefined : { id, revision },
     artifact: { ...artifact, files },
     backend,
@@ -45,6 +45,11 @@ export async function cacheKey(facts: CacheKeyFacts): Promise<string> {
     contents: contents === undefined ? undefined : [...contents].sort(),
     profile: { ...profile, instruction },
   });
+}
+
+/** The key of facts: equal ones have equal keys, in whatever order their properties stand. */
+export async function keyOf(facts: object): Promise<string> {
+  const text = canonical(facts);
   const { subtle } = globalThis.crypto ?? {};
   return `crossrank:2:${subtle === undefined ? text : await sha256(new TextEncoder().encode(text), subtle)}`;
 }

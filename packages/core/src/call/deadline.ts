@@ -121,7 +121,7 @@ export class Deadline {
 }
 
 /** @throws {InvalidInputError} */
-function requireBudget({ milliseconds, whenExceeded }: TimeBudget): void {
+export function requireBudget({ milliseconds, whenExceeded }: TimeBudget): void {
   if (!(typeof milliseconds === "number" && milliseconds > 0 && milliseconds <= mostMilliseconds)) {
     const found = typeof milliseconds === "number" ? milliseconds : typeof milliseconds;
     throw new InvalidInputError(

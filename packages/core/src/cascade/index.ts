@@ -1,0 +1,2 @@
+export { cascade } from "./cascade.js";
+export type * from "./contract.js";
