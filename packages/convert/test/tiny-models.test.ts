@@ -54,7 +54,8 @@ describe.each<OnnxTarget>(["onnxruntime", "plain"])("an ONNX graph for %s", (tar
 });
 
 describeWithConverter("a .mnn file", () => {
-  test.each(sampleOf(ofEachKind, { name: "mnn", every: 2 }))("$name", async (model) => {
+  const models = [...ofEachKind, ...["gemma3-window", "gemma3-bidirectional"].map(tinyModel)];
+  test.each(sampleOf(models, { name: "mnn", every: 3 }))("$name", async (model) => {
     expect(await worstIn(createMnnWriter(), mnnBackend(), model)).toBeLessThan(1e-5);
   });
 });
