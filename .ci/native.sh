@@ -45,9 +45,10 @@ ctranslate2_addon() {
     CARGO_TARGET_DIR="$cache/ctranslate2-target" PYTHON=python3 node packages/backend-ctranslate2/scripts/build-native.mjs
 }
 
-# Behind the converter's step, which makes the Python: MLX itself is not compiled, its wheel is fetched with pip.
+# Behind the converter's step, which makes the Python: MLX itself is not compiled, its wheel is fetched with pip, and
+# OpenBLAS's too.
 mlx_addon() {
-  apt_install g++ libopenblas-dev &&
+  apt_install g++ &&
     CARGO_TARGET_DIR="$cache/mlx-target" PYTHON="$cache/python/bin/python" node packages/backend-mlx/scripts/build-native.mjs
 }
 

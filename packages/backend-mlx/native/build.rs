@@ -1,6 +1,6 @@
-//! Compiles the shim and links MLX's library. Two variables, which scripts/build-native.mjs sets: MLX_ROOT, a folder with
-//! MLX's `include` and `lib`; and MLX_LIBRARIES, where the addon looks for its libraries when it is loaded, from its own
-//! place on.
+//! Compiles the shim and links MLX's library. Variables that scripts/build-native.mjs sets: MLX_ROOT, a folder with MLX's
+//! `include` and `lib`; on Linux BLAS_ROOT, one with OpenBLAS's `lib`; and MLX_LIBRARIES, where the addon looks for its
+//! libraries when it is loaded, from its own place on.
 
 use std::path::PathBuf;
 
@@ -29,9 +29,11 @@ fn main() {
     println!("cargo:rustc-link-search=native={}", root.join("lib").display());
     match target.as_str() {
         "linux" => {
-            // The wheel brings netlib's BLAS, which takes ten times as long. Whose symbols stand first in the order of
-            // loading is called: OpenBLAS before MLX. Not --as-needed, since the shim itself calls no BLAS.
-            for argument in ["-Wl,--no-as-needed", "-lopenblas", "-lmlx", "-Wl,--as-needed"] {
+            // src/blas.rs says why. Before MLX, whose own BLAS stays for what MLX calls of LAPACK.
+            let blas = std::env::var("BLAS_ROOT").expect("BLAS_ROOT is a folder with OpenBLAS's lib");
+            println!("cargo:rustc-link-search=native={blas}/lib");
+            println!("cargo:rerun-if-env-changed=BLAS_ROOT");
+            for argument in ["-lscipy_openblas", "-lmlx"] {
                 println!("cargo:rustc-cdylib-link-arg={argument}");
             }
             // RPATH and not RUNPATH: it holds for the libraries of MLX's library too.

@@ -1,12 +1,13 @@
 #!/usr/bin/env node
 // Builds the addon from source: native/crossrank-backend-mlx.<platform>.node, and beside it native/mlx-<platform>, MLX's
-// own libraries. MLX itself is not compiled: its headers and its library are taken from its wheel on PyPI, whose version
-// and sha256 stand in native/requirements-*.txt. About a minute of processor time the first time.
+// own libraries. MLX itself is not compiled: its headers and its library are taken from its wheel on PyPI, and on Linux
+// OpenBLAS from SciPy's. Versions and sha256 stand in native/requirements-*.txt. About a minute of processor time the
+// first time.
 //
 //   node scripts/build-native.mjs           builds where something has changed
 //   node scripts/build-native.mjs --check   only says whether it could; exit code 1 and the missing tool if not
 //
-// CARGO_TARGET_DIR moves the build folder, e.g. to where CI keeps it between runs; the wheel is kept there too. PYTHON is
+// CARGO_TARGET_DIR moves the build folder, e.g. to where CI keeps it between runs; the wheels are kept there too. PYTHON is
 // a Python with pip.
 import { spawnSync } from "node:child_process";
 import {
@@ -55,23 +56,31 @@ if (process.argv.includes("--check")) {
   process.exit(0);
 }
 
-const wheel = fetchWheel();
+const wheel = fetchWheel(requirements);
+const blas = platform.startsWith("linux-") ? fetchWheel("requirements-blas.txt") : undefined;
 // A name of its own: the addon finds its libraries by it, and two platforms may lie in one folder.
 const libraries = `mlx-${platform}`;
 const jobs = process.env.CARGO_BUILD_JOBS === undefined ? [] : ["--jobs", process.env.CARGO_BUILD_JOBS];
 run("cargo", ["build", "--release", "--locked", "--target-dir", target, ...jobs], {
   MLX_ROOT: join(wheel, "mlx"),
   MLX_LIBRARIES: libraries,
+  ...(blas === undefined ? {} : { BLAS_ROOT: join(blas, "scipy_openblas32") }),
 });
 copyLibraries();
 put(join(target, "release", addon), join(native, `crossrank-backend-mlx.${platform}.node`));
 console.log(`${name}: built ${join(native, `crossrank-backend-mlx.${platform}.node`)}`);
 
-/** Downloads the wheel, checks it, and unpacks it. @returns the folder that it is in. */
-function fetchWheel() {
+/**
+ * Downloads a wheel, checks it, and unpacks it.
+ *
+ * @param requirements a file with one line, and its sha256s. @returns the folder that it is in.
+ */
+function fetchWheel(requirements) {
   const wheels = join(target, "mlx-wheel");
-  const version = /==([\d.]+)/.exec(readFileSync(join(native, requirements), "utf8"))[1];
-  const unpacked = join(wheels, `${platform}-${version}`);
+  const [, wheelName, version] = /^([\w-]+)==([\d.]+)/m.exec(
+    readFileSync(join(native, requirements), "utf8"),
+  );
+  const unpacked = join(wheels, `${wheelName}-${platform}-${version}`);
   if (existsSync(unpacked)) return unpacked;
   mkdirSync(wheels, { recursive: true });
   const folder = mkdtempSync(join(wheels, "fetch-"));
@@ -98,6 +107,10 @@ function copyLibraries() {
       for (const one of folders) put(join(wheel, place, file), join(one, file));
     }
   }
+  if (blas === undefined) return;
+  put(join(blas, "scipy_openblas32/lib/libscipy_openblas.so"), join(folder, "libscipy_openblas.so"));
+  const facts = readdirSync(blas).find((one) => one.endsWith(".dist-info"));
+  put(join(blas, facts, "licenses/LICENSE.txt"), join(folder, "libscipy_openblas.LICENSE.txt"));
 }
 
 /** Into its place by renaming: a process that has the old one mapped keeps it whole. */
@@ -136,13 +149,6 @@ function missingTools() {
   if (spawnSync(python, ["-m", "pip", "--version"]).status !== 0) {
     const fix = `${hint("python3-venv")}, make a venv, and set PYTHON to its python`;
     tools.push({ tool: "pip", why: `${python} has none, and MLX's wheel is fetched with it`, fix });
-  }
-  if (process.platform === "linux" && spawnSync("ldconfig", ["-p"], { encoding: "utf8" }).status === 0) {
-    const { stdout } = spawnSync("ldconfig", ["-p"], { encoding: "utf8" });
-    if (!/libopenblas\.so /.test(stdout)) {
-      const why = "MLX's own BLAS takes ten times as long";
-      tools.push({ tool: "OpenBLAS", why, fix: hint("libopenblas-dev") });
-    }
   }
   return tools;
 }

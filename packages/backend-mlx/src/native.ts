@@ -7,6 +7,8 @@ export interface Addon {
   version(): string;
   /** Whether MLX computes on a GPU here. */
   onGpu(): boolean;
+  /** The processor whose kernels multiply matrices, as OpenBLAS names it; null where another BLAS does. */
+  blasProcessor(): string | null;
   /** Names of a program's operations, in the order of their numbers. */
   operations(): readonly string[];
   load(model: AddonModelFacts): Promise<AddonModel>;
@@ -175,6 +177,6 @@ function fixFor(name: string): string {
   return (
     "Install @crossrank/backend-mlx with its optional dependencies, or build it with `node " +
     "node_modules/@crossrank/backend-mlx/scripts/build-native.mjs`, which needs cargo (Rust 1.88 or later), a C++ " +
-    "compiler, pip and on Linux OpenBLAS, and names the one that is missing"
+    "compiler and pip, and names the one that is missing"
   );
 }

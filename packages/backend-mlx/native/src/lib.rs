@@ -3,6 +3,8 @@
 //! Promises are rejected with an `Error` whose message begins with a code and a colon: `damaged`, `out-of-memory`,
 //! `invalid-input`, `failed`, `unreadable`, `closed`.
 
+#[cfg(target_os = "linux")]
+mod blas;
 mod owner;
 mod shim;
 mod training;
@@ -29,6 +31,15 @@ pub fn version() -> String {
 #[napi]
 pub fn on_gpu() -> bool {
     shim::on_gpu()
+}
+
+/// The processor whose kernels multiply matrices, as OpenBLAS names it; none where another BLAS does.
+#[napi]
+pub fn blas_processor() -> Option<String> {
+    #[cfg(target_os = "linux")]
+    return blas::processor();
+    #[cfg(not(target_os = "linux"))]
+    None
 }
 
 /// Names of the operations of a program, in the order of their numbers.

@@ -1,0 +1,48 @@
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { loadAddon, platformName } from "../src/native.js";
+import { describeNative } from "./fixtures.js";
+
+/** OpenBLAS's names of processors with AVX2. An older name is a kernel that takes many times as long. */
+const withAvx2 = ["Haswell", "Zen", "Excavator", "SkylakeX", "Cooperlake", "Sapphirerapids", "GraniteRapids"];
+
+const isLinux = process.platform === "linux";
+const built = fileURLToPath(
+  new URL(`../native/crossrank-backend-mlx.${platformName()}.node`, import.meta.url),
+);
+
+describeNative("OpenBLAS", () => {
+  test.runIf(isLinux)("has kernels for this processor", () => {
+    const facts = readFileSync("/proc/cpuinfo", "utf8");
+    const name = loadAddon().blasProcessor();
+    if (/^flags\s*:.*\bavx2\b/m.test(facts))
+      expect(withAvx2.map((one) => one.toLowerCase())).toContain(name?.toLowerCase());
+    else expect(name).toEqual(expect.any(String));
+  });
+
+  // Built here: a package of the platform lies elsewhere, with the same libraries.
+  test.runIf(isLinux && existsSync(built))(
+    "is what MLX multiplies matrices with, in place of its wheel's own",
+    () => {
+      // The dynamic linker says what it binds to what, and binds everything when the addon is loaded.
+      const env = { ...process.env, LD_BIND_NOW: "1", LD_DEBUG: "bindings" };
+      const program = `require(${JSON.stringify(built)})`;
+      const { status, stderr } = spawnSync(process.execPath, ["-e", program], {
+        ...{ encoding: "utf8", env, maxBuffer: 2 ** 28 },
+      });
+      expect(status).toBe(0);
+      const bound = [...stderr.matchAll(/\/libmlx\.so \[0\] to (\S+) \[0\]: normal symbol `(cblas_\w+)'/g)];
+      expect(bound.map(([, , symbol]) => symbol).sort()).toEqual([
+        "cblas_cgemm",
+        "cblas_dgemm",
+        "cblas_sgemm",
+      ]);
+      for (const [, library] of bound) expect(library).toBe(built);
+      expect(existsSync(built.replace(/[^/]*$/, `mlx-${platformName()}/libscipy_openblas.LICENSE.txt`))).toBe(
+        true,
+      );
+    },
+  );
+});
