@@ -604,7 +604,7 @@ export const rows: readonly Row[] = [
   {
     form: "Quantised safetensors: MLX, bitsandbytes, GPTQ and AWQ, FP8",
     example: "mlx-community/Qwen3-Reranker-0.6B-4bit",
-    works: "no: use the model that it was made from",
+    works: "no: use the model that it was made from; MLX's 4 and 8 bits run by `--backend mlx`",
     forms: [
       {
         id: "18/60-mlx-4bit",
