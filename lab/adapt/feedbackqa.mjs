@@ -31,8 +31,11 @@ const { values } = parseArgs({
     method: { type: "string", default: "full" },
     "learning-rate": { type: "string", default: "2e-5" },
     "held-out-share": { type: "string", default: "0.1" },
-    epochs: { type: "string", default: "2" },
+    epochs: { type: "string", default: "1" },
     "max-tokens": { type: "string", default: "256" },
+    loss: { type: "string", default: "listwise" },
+    "batch-size": { type: "string", default: "4" },
+    accumulation: { type: "string", default: "2" },
   },
 });
 for (const name of ["base", "pairs", "tasks", "work"]) {
@@ -93,10 +96,12 @@ if (!existsSync(adapted)) {
       values["max-tokens"],
     ],
     ...[
+      "--loss",
+      values.loss,
       "--batch-size",
-      "16",
+      values["batch-size"],
       "--accumulation",
-      "2",
+      values.accumulation,
       "--held-out-share",
       values["held-out-share"],
       "--to",
