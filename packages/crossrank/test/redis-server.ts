@@ -66,7 +66,8 @@ export async function startRedis(folder: string): Promise<RedisServer> {
   };
 }
 
-async function freePort(): Promise<number> {
+/** A port of this machine that nobody has for now. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;

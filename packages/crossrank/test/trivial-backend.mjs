@@ -1,6 +1,7 @@
 // A real backend that computes next to nothing: a row's logit is a sum over its token ids. What is tried with it is
 // everything around a runtime.
 import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { setTimeout } from "node:timers/promises";
 
@@ -10,12 +11,16 @@ const families = ["cross-encoder"];
 /** Milliseconds of a batch: who is to be killed in the middle of one takes its time. */
 const pause = Number(process.env.TRIVIAL_PAUSE ?? 0);
 
+/** A file: while it is there every batch fails. */
+const failing = process.env.TRIVIAL_FAILING;
+
 async function load({ files }) {
   const path = "config.json";
   const bytes = await readFile(await files.localPath(path));
   const run = async (batch, options) => {
     options?.signal?.throwIfAborted();
     if (pause > 0) await setTimeout(pause);
+    if (failing !== undefined && existsSync(failing)) throw new Error("the device is gone");
     const data = new Float32Array(batch.rows);
     for (let row = 0; row < batch.rows; row += 1) {
       let sum = 0;

@@ -15,7 +15,9 @@ class EndingRedis extends Redis {
   override duplicate<Override extends Partial<RedisOptions> | undefined = undefined>(
     override?: Override,
   ): ReturnType<typeof Redis.prototype.duplicate<Override>> {
-    return new EndingRedis({ ...this.options, ...override } as Partial<RedisOptions> & { readonly replyMapping?: never }) as never;
+    return new EndingRedis({ ...this.options, ...override } as Partial<RedisOptions> & {
+      readonly replyMapping?: never;
+    }) as never;
   }
 
   override disconnect(reconnect = false): void {

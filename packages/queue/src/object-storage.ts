@@ -1,5 +1,5 @@
 import type { S3Client } from "@aws-sdk/client-s3";
-import { ObjectStoreError } from "./errors.js";
+import { ObjectStoreError, type ObjectStoreProblem } from "./errors.js";
 
 /** An object that is read in ranges, and is the same one at each read. */
 export interface StoredInput {
@@ -7,6 +7,8 @@ export interface StoredInput {
   readonly size: number;
   readonly mark: { readonly etag: string };
   read(start: number, end: number, signal?: AbortSignal): AsyncIterable<Uint8Array>;
+  /** True: each read asks for this very etag, and fails with another. */
+  isSame(): Promise<boolean>;
 }
 
 /** Objects below a prefix. Names are relative to it. */
@@ -20,7 +22,7 @@ export interface StoredFolder {
   write(name: string, pieces: ObjectPieces): Promise<void>;
   /** In whole or not at all, where nothing was there: the first one stays. */
   writeOnce(name: string, pieces: ObjectPieces): Promise<void>;
-  /** Ends uploads that nobody has ended. */
+  /** Ends uploads below a folder that nobody has ended; `.` is the whole. */
   removeUnfinished(folder: string): Promise<void>;
 }
 
@@ -81,6 +83,7 @@ async function openInput(sdk: Sdk, client: S3Client, place: string): Promise<Sto
     place,
     size,
     mark: { etag },
+    isSame: async () => true,
     async *read(start, end, signal) {
       if (end <= start) return;
       const command = new sdk.GetObjectCommand({ ...at, Range: `bytes=${start}-${end - 1}`, IfMatch: etag });
@@ -130,20 +133,20 @@ function openOutput(sdk: Sdk, client: S3Client, given: string): StoredFolder {
         ContinuationToken = page.IsTruncated === true ? page.NextContinuationToken : undefined;
       } while (ContinuationToken !== undefined);
     },
-    write: (name, pieces) => upload(sdk, client, at(name), pieces).catch(refused(shown(name))),
+    write: (name, pieces) => upload(sdk, client, at(name), pieces),
     async writeOnce(name, pieces) {
       try {
         await upload(sdk, client, at(name), pieces, "*");
       } catch (error) {
-        // Somebody was first, with the same bytes.
-        const status = statusOf(error);
-        if (status !== 412 && status !== 409) refused(shown(name))(error);
-        if ((await head(name)) === undefined) refused(shown(name))(error);
+        // Somebody was first, or is about to be.
+        const status = ObjectStoreError.isInstance(error) ? statusOf(error.cause) : undefined;
+        if ((status !== 412 && status !== 409) || (await head(name)) === undefined) throw error;
       }
     },
     async removeUnfinished(folder) {
+      const Prefix = folder === "." ? `${prefix}/` : `${prefix}/${folder}/`;
       const { Uploads = [] } = await client
-        .send(new sdk.ListMultipartUploadsCommand({ Bucket, Prefix: `${prefix}/${folder}/` }))
+        .send(new sdk.ListMultipartUploadsCommand({ Bucket, Prefix }))
         .catch(refused(place));
       for (const { Key, UploadId } of Uploads) {
         await client
@@ -196,13 +199,17 @@ async function upload(
   let length = 0;
   let UploadId: string | undefined;
   const Parts: { ETag: string | undefined; PartNumber: number }[] = [];
+  // What the pieces throw goes through as it is.
+  const theirs = refused(`s3://${at.Bucket}/${at.Key}`);
   const sendPart = async (): Promise<void> => {
     const Body = Buffer.concat(pending);
     pending = [];
     length = 0;
-    UploadId ??= (await client.send(new sdk.CreateMultipartUploadCommand(at))).UploadId;
+    UploadId ??= (await client.send(new sdk.CreateMultipartUploadCommand(at)).catch(theirs)).UploadId;
     const PartNumber = Parts.length + 1;
-    const { ETag } = await client.send(new sdk.UploadPartCommand({ ...at, UploadId, PartNumber, Body }));
+    const { ETag } = await client
+      .send(new sdk.UploadPartCommand({ ...at, UploadId, PartNumber, Body }))
+      .catch(theirs);
     Parts.push({ ETag, PartNumber });
   };
   try {
@@ -213,14 +220,15 @@ async function upload(
       if (length >= partBytes) await sendPart();
     }
     if (UploadId === undefined) {
-      await client.send(new sdk.PutObjectCommand({ ...at, Body: Buffer.concat(pending), ...condition }));
+      const Body = Buffer.concat(pending);
+      await client.send(new sdk.PutObjectCommand({ ...at, Body, ...condition })).catch(theirs);
       return;
     }
     if (length > 0) await sendPart();
     const MultipartUpload = { Parts };
-    await client.send(
-      new sdk.CompleteMultipartUploadCommand({ ...at, UploadId, MultipartUpload, ...condition }),
-    );
+    await client
+      .send(new sdk.CompleteMultipartUploadCommand({ ...at, UploadId, MultipartUpload, ...condition }))
+      .catch(theirs);
   } catch (error) {
     if (UploadId !== undefined) {
       await client.send(new sdk.AbortMultipartUploadCommand({ ...at, UploadId })).catch(() => undefined);
@@ -237,47 +245,24 @@ function isMissing(error: unknown): boolean {
   return statusOf(error) === 404;
 }
 
-/** What the client threw, as a typed error; what is none of the store's own stays as it is. */
+/** What the client threw, as a typed error. */
 function refused(place: string): (error: unknown) => never {
-  return (error) => {
-    if (ObjectStoreError.isInstance(error)) throw error;
-    const status = statusOf(error);
-    const { name, message } = error as Error;
+  return (cause) => {
+    if (ObjectStoreError.isInstance(cause)) throw cause;
+    const fail = (reason: ObjectStoreProblem, problem: string): never => {
+      throw new ObjectStoreError(reason, place, problem, { cause });
+    };
+    const status = statusOf(cause);
+    const { name, message } = cause instanceof Error ? cause : { name: "Error", message: String(cause) };
     const said = message && message !== "UnknownError" ? message : name;
-    if (status === 404) {
-      throw new ObjectStoreError("missing", place, "is not there. Name a bucket and an object that are", {
-        cause: error,
-      });
-    }
-    if (status !== undefined) {
-      throw new ObjectStoreError(
-        "refused",
-        place,
-        `the store refuses (${status}, ${said}). Check credentials and rights`,
-        {
-          cause: error,
-        },
-      );
+    if (status === 404) return fail("missing", "is not there. Name a bucket and an object that are");
+    if (status !== undefined && status >= 400 && status < 500) {
+      return fail("refused", `the store refuses (${status}, ${said}). Check credentials and rights`);
     }
     if (/Credential|Region/.test(`${name} ${said}`)) {
-      throw new ObjectStoreError(
-        "refused",
-        place,
-        `${said}. Set AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY`,
-        {
-          cause: error,
-        },
-      );
+      return fail("refused", `${said}. Set AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY`);
     }
-    if (
-      /ECONN|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EPIPE|TimeoutError/.test(
-        `${name} ${(error as { code?: string }).code} ${said}`,
-      )
-    ) {
-      throw new ObjectStoreError("unreachable", place, `the store does not answer (${said})`, {
-        cause: error,
-      });
-    }
-    throw error;
+    // Also an answer that was cut in its middle.
+    return fail("unreachable", `the store does not answer (${said}). Try again`);
   };
 }

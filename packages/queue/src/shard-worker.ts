@@ -5,6 +5,7 @@ import {
   openQueue,
   prefix,
   type QueueCounts,
+  type QueuedShard,
   type ShardJob,
   type ShardReference,
 } from "./shard-queue.js";
@@ -35,7 +36,7 @@ export interface ShardWorkerOptions {
    * @throws {@link GiveUpError} where another try would fail as well.
    */
   readonly run: (
-    reference: ShardReference,
+    reference: QueuedShard,
     signal: AbortSignal,
   ) => Promise<{ readonly rows: number; readonly failed: number }>;
   /** Seconds after which a shard whose worker is gone goes to another. Default 30. */
@@ -74,7 +75,7 @@ export async function startShardWorker(options: ShardWorkerOptions): Promise<Sha
       const start = performance.now();
       onEvent?.({ event: "started", reference });
       try {
-        const counts = await run(reference, giveBack.signal);
+        const counts = await run({ ...reference, id: job.id ?? "" }, giveBack.signal);
         onEvent?.({ event: "done", reference, seconds: (performance.now() - start) / 1000, ...counts });
       } catch (error) {
         if (giveBack.signal.aborted) {

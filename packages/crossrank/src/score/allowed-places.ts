@@ -1,6 +1,7 @@
 import { realpath } from "node:fs/promises";
 import { relative, resolve, sep } from "node:path";
 import { ScoreJobError } from "./errors.js";
+import { isObjectPlace } from "./queue-package.js";
 
 /**
  * Whoever can write into the queue names folders: a worker goes into none but those that its own command line allows.
@@ -18,7 +19,7 @@ export async function requireAllowed(place: string, allowed: readonly string[]):
 }
 
 async function isWithin(place: string, allowed: string): Promise<boolean> {
-  if (place.startsWith("s3://") || allowed.startsWith("s3://")) {
+  if (isObjectPlace(place) || isObjectPlace(allowed)) {
     return place === allowed || place.startsWith(allowed.endsWith("/") ? allowed : `${allowed}/`);
   }
   const [inner, outer] = await Promise.all([real(place), real(allowed)]);

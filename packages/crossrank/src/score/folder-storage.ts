@@ -1,10 +1,11 @@
+import { randomBytes } from "node:crypto";
 import { createReadStream, type Dirent } from "node:fs";
-import { mkdir, readdir, readFile, stat } from "node:fs/promises";
+import { link, mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { removeUnfinished, writeInWhole } from "@crossrank/disk";
+import { refusedWrite, removeUnfinished, writeInWhole } from "@crossrank/disk";
 import { describeSystemError } from "../failure.js";
 import { ScoreJobError } from "./errors.js";
-import type { InputFile, OutputFolder, Storage } from "./storage.js";
+import type { InputFile, OutputFolder, Pieces, Storage } from "./storage.js";
 
 /** Bytes that are read at once. */
 const pieceBytes = 1 << 20;
@@ -32,6 +33,10 @@ async function openInput(place: string): Promise<InputFile> {
     place,
     size: facts.size,
     mark: { modified: Math.floor(facts.mtimeMs) },
+    async isSame() {
+      const now = await stat(place).catch(refused);
+      return now.size === facts.size && now.mtimeMs === facts.mtimeMs && now.ino === facts.ino;
+    },
     async *read(start, end, signal) {
       if (end <= start) return;
       const stream = createReadStream(place, { start, end: end - 1, highWaterMark: pieceBytes });
@@ -100,8 +105,7 @@ function openOutput(place: string): OutputFolder {
       }
     },
     write: (name, pieces) => writeInWhole(at(name), pieces),
-    // The bytes are the same, whoever writes them: a rename over them changes nothing.
-    writeOnce: (name, pieces) => writeInWhole(at(name), pieces),
+    writeOnce: (name, pieces) => writeFirst(at(name), pieces),
     async removeUnfinished(folder) {
       await removeUnfinished(at(folder));
       for (const entry of await entriesOf(at(folder))) {
@@ -117,6 +121,34 @@ function openOutput(place: string): OutputFolder {
     });
   }
 }
+
+/** Writes a file in whole where there is none: unlike a rename, a link leaves what another machine was first with. */
+async function writeFirst(path: string, pieces: Pieces): Promise<void> {
+  // As @crossrank/disk names what is not whole yet, so that its sweep finds it.
+  const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`;
+  await writeInWhole(temporary, pieces);
+  try {
+    await link(temporary, path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST") return;
+    if (!noLinks.has(code)) throw refusedWrite(path, error);
+    await rename(temporary, path).catch((cause: unknown) => {
+      throw refusedWrite(path, cause);
+    });
+  } finally {
+    await rm(temporary, { force: true }).catch(() => undefined);
+  }
+}
+
+/** Of file systems that have no links. */
+const noLinks: ReadonlySet<string | undefined> = new Set([
+  "EPERM",
+  "ENOTSUP",
+  "EOPNOTSUPP",
+  "ENOSYS",
+  "EMLINK",
+]);
 
 /** Makes the folder of a path, for who locks it. */
 export async function makeFolderOf(path: string): Promise<void> {

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { ScoreJobError } from "./errors.js";
 import { errorsName, scoresName, shardName, shardsFolder, summaryName } from "./manifest.js";
-import { rowsOf, type ScoreJob } from "./score-job.js";
+import { requireSameJob, rowsOf, type ScoreJob } from "./score-job.js";
 
 /** What a whole job came to; summary.json of its folder. */
 export interface ScoreSummary {
@@ -25,6 +25,7 @@ const mostBytes = 4096;
  */
 export async function joinScores(job: ScoreJob, signal?: AbortSignal): Promise<ScoreSummary> {
   const { manifest, output } = job;
+  await requireSameJob(job);
   const hash = createHash("sha256");
   let failed = 0;
   await output.write(

@@ -1,6 +1,6 @@
 import type { AsyncBuffer, FileMetaData } from "hyparquet";
 import { ScoreJobError } from "./errors.js";
-import { type PairFile, type PairFileOptions, readAll } from "./pair-file.js";
+import { changed, type PairFile, type PairFileOptions, readAll } from "./pair-file.js";
 import { fieldsOf, readPair } from "./pair-row.js";
 import type { InputFile } from "./storage.js";
 
@@ -68,11 +68,14 @@ export async function openParquet(input: InputFile, signal?: AbortSignal): Promi
           );
         }
         const read = parquetReadObjects({ file, metadata, compressors, columns, rowStart, rowEnd }).then(
-          (read) => {
+          async (read) => {
+            // The footer in memory says nothing of a file that another one took the place of.
+            if (!(await input.isSame())) throw changed(input);
             if (read.length !== rowEnd - rowStart) throw damaged("a row group has other rows than it says");
             return read;
           },
-          (error: unknown) => {
+          async (error: unknown) => {
+            if (!(await input.isSame())) throw changed(input);
             throw ScoreJobError.isInstance(error) ? error : damaged(error);
           },
         );

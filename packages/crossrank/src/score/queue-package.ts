@@ -22,9 +22,14 @@ export async function loadQueuePackage(what: string): Promise<typeof import("@cr
   }
 }
 
+/** Whether a place is in S3. */
+export function isObjectPlace(place: string): boolean {
+  return place.startsWith("s3://");
+}
+
 /** Where a place's files lie: a folder, or S3. */
 export async function storageOf(place: string): Promise<Storage> {
-  if (!place.startsWith("s3://")) return folderStorage;
+  if (!isObjectPlace(place)) return folderStorage;
   const { openObjectStorage } = await loadQueuePackage(place);
   return openObjectStorage();
 }

@@ -90,14 +90,15 @@ export async function planJob(
   const output = await storage.output.openOutput(options.output);
   const before = await readManifest(output);
   if (before === undefined) await requireUnused(output);
+  const hasIndex = before !== undefined && (await output.has(indexName));
+  const index: Uint8Array[] = [];
   const format = await formatOf(input, signal);
   const onRead = (bytes: number): void => options.onRead?.(bytes, input.size);
   const facts: IndexFacts = { rows: 0, sha256: "", index: "" };
   let found: { readonly sha256: string | null; readonly rows: number; readonly index: string | null };
   if (format === "jsonl") {
     const pieces = indexOf(input, shardPairs, facts, { signal, onRead });
-    if (before === undefined) await output.write(indexName, pieces);
-    else for await (const _ of pieces);
+    for await (const piece of pieces) if (!hasIndex) index.push(piece);
     found = facts;
   } else {
     const { rows } = await openParquet(input, signal);
@@ -119,8 +120,14 @@ export async function planJob(
     index: found.index,
   };
   if (before === undefined) {
-    await output.write(manifestName, [`${JSON.stringify(manifest, undefined, 2)}\n`]);
-  } else requireSame(before, manifest, output.place);
+    // Two that begin at once, on two machines: the first one's stays, and the other goes on with it or is refused.
+    await output.writeOnce(manifestName, [`${JSON.stringify(manifest, undefined, 2)}\n`]);
+  }
+  requireSame(before ?? (await readManifest(output)) ?? manifest, manifest, output.place);
+  // Behind the manifest, so that it is the index of this job and no other; a kill between the two is mended here.
+  if (index.length > 0 && (before === undefined || !(await hasShards(output)))) {
+    await output.write(indexName, index);
+  }
   return openPlanned(manifest, input, output, signal);
 }
 
@@ -163,7 +170,12 @@ async function requireUnused(output: OutputFolder): Promise<void> {
     );
   };
   for (const name of [scoresName, errorsName, summaryName]) if (await output.has(name)) fail(name);
-  for await (const name of output.names(shardsFolder)) if (shardOf(name) !== undefined) fail(name);
+  if (await hasShards(output)) fail(shardsFolder);
+}
+
+async function hasShards(output: OutputFolder): Promise<boolean> {
+  for await (const name of output.names(shardsFolder)) if (shardOf(name) !== undefined) return true;
+  return false;
 }
 
 async function openPlanned(
@@ -229,9 +241,29 @@ export async function runShard(
   return counts;
 }
 
+/**
+ * That the folder still holds the job: somebody may have emptied it and begun another one.
+ * @throws {ScoreJobError}
+ */
+export async function requireSameJob({ id, output }: Pick<ScoreJob, "id" | "output">): Promise<void> {
+  const now = await readManifest(output);
+  if (now !== undefined && jobIdentity(now, output.place) === id) return;
+  throw new ScoreJobError(
+    "output",
+    output.place,
+    `${now === undefined ? "holds no job any more" : "holds another job than it did"}, so that its shards are not this one's. Run it again into a folder of its own`,
+  );
+}
+
 /** Rows of a shard: all are full but the last. */
 export function rowsOf({ shards, options, input }: ScoreManifest, shard: number): number {
   return shard < shards - 1 ? options.shardPairs : input.rows - shard * options.shardPairs;
+}
+
+/** A shard's name in a queue: the same shard of the same job is never there twice. */
+export function shardIdentity({ id, manifest }: Pick<ScoreJob, "id" | "manifest">, shard: number): string {
+  // No colon, which BullMQ has for itself.
+  return hash([id, shard * manifest.options.shardPairs, rowsOf(manifest, shard)]);
 }
 
 /** A bit a shard: which are done. */

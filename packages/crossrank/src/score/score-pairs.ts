@@ -1,9 +1,10 @@
 import { InvalidInputError, type OptionNames, type Reranker, requireKnownOptions } from "@crossrank/core";
 import { tryExclude } from "@crossrank/disk";
 import { ScoreJobError } from "./errors.js";
-import { folderStorage, makeFolderOf } from "./folder-storage.js";
+import { makeFolderOf } from "./folder-storage.js";
 import { joinScores, readSummary, type ScoreSummary } from "./join-scores.js";
 import { manifestName, type ScoreCallOptions } from "./manifest.js";
+import { isObjectPlace, storageOf } from "./queue-package.js";
 import { doneShards, type PlanOptions, planJob, rowsOf, runShard, scorerOf } from "./score-job.js";
 
 /** How far a job is. */
@@ -20,11 +21,11 @@ export interface ScorePairsProgress {
 
 export interface ScorePairsOptions extends ScoreCallOptions {
   /**
-   * A file of pairs, JSONL or Parquet by its content: `query`, and the document as `document` or `text`, a `title` before
+   * A file of pairs, JSONL or Parquet by its content, or s3://bucket/name with @crossrank/queue installed: `query`, and the document as `document` or `text`, a `title` before
    * it. An `id` goes into the output.
    */
   readonly pairs: string;
-  /** The folder of the job. One that holds a job goes on with it. */
+  /** The folder of the job, or s3://bucket/name. One that holds a job goes on with it. */
   readonly output: string;
   /** Pairs of a shard, which is scored whole or not at all. 1 to 1,000,000, default 1000. */
   readonly shardPairs?: number | undefined;
@@ -67,21 +68,13 @@ export async function scorePairs(reranker: Reranker, options: ScorePairsOptions)
   const { signal, onProgress } = options;
   signal?.throwIfAborted();
   const scorer = await scorerOf(reranker, call);
-  const { place } = await folderStorage.openOutput(options.output);
-  const path = `${place}/${manifestName}`;
-  await makeFolderOf(path);
-  const release = await tryExclude(path);
-  if (release === undefined) {
-    throw new ScoreJobError(
-      "busy",
-      place,
-      "is being scored into by another process. Wait, or name another folder",
-    );
-  }
+  const storage = { input: await storageOf(plan.pairs), output: await storageOf(plan.output) };
+  const { place } = await storage.output.openOutput(plan.output);
+  const release = await excludeOthers(place);
   try {
     const onRead = (completed: number, total: number): void =>
       onProgress?.({ step: "reading", completed, total });
-    const job = await planJob(scorer, { input: folderStorage, output: folderStorage }, { ...plan, onRead });
+    const job = await planJob(scorer, storage, { ...plan, onRead });
     const { manifest } = job;
     const total = manifest.input.rows;
     const { isDone, count } = await doneShards(job);
@@ -103,10 +96,27 @@ export async function scorePairs(reranker: Reranker, options: ScorePairsOptions)
       });
     }
     onProgress?.({ step: "joining", completed: total, total });
-    return await joinScores(job, signal);
+    const summary = await joinScores(job, signal);
+    // Nobody else joins it here: what a kill in the middle of that left is nobody's.
+    await job.output.removeUnfinished(".");
+    return summary;
   } finally {
     await release();
   }
+}
+
+/**
+ * Of a folder on this machine. In S3 the second one wastes its work: what stands there stays, and is the same.
+ * @throws {ScoreJobError}
+ */
+async function excludeOthers(place: string): Promise<() => Promise<void>> {
+  if (isObjectPlace(place)) return async () => undefined;
+  const path = `${place}/${manifestName}`;
+  await makeFolderOf(path);
+  const release = await tryExclude(path);
+  if (release !== undefined) return release;
+  const problem = "is being scored into by another process. Wait, or name another folder";
+  throw new ScoreJobError("busy", place, problem);
 }
 
 /** @throws {InvalidInputError} */

@@ -2,8 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { QueueCounts, QueuedShard, ShardQueue } from "@crossrank/queue";
 import { ScoreJobError } from "./errors.js";
 import { joinScores, readSummary, type ScoreSummary } from "./join-scores.js";
-import { hash } from "./manifest.js";
-import { doneShards, rowsOf, type ScoreJob } from "./score-job.js";
+import { doneShards, rowsOf, type ScoreJob, shardIdentity } from "./score-job.js";
 import { paceOf, type ScorePairsProgress } from "./score-pairs.js";
 
 /** Milliseconds between two looks at the queue, and at the folder; the latter also takes a share of the time at most. */
@@ -25,12 +24,17 @@ export interface ThroughQueueOptions {
   readonly onNoWorkers?: (() => void) | undefined;
 }
 
-/** A shard's name in the queue: the same shard of the same job is never there twice. */
-export function queuedShard({ id, manifest, output }: ScoreJob, shard: number): QueuedShard {
+/** What the queue carries of a shard. */
+export function queuedShard(job: ScoreJob, shard: number): QueuedShard {
+  const { manifest, output } = job;
   const firstRow = shard * manifest.options.shardPairs;
-  const rows = rowsOf(manifest, shard);
-  // No colon, which BullMQ has for itself.
-  return { id: hash([id, firstRow, rows]), output: output.place, shard, firstRow, rows };
+  return {
+    id: shardIdentity(job, shard),
+    output: output.place,
+    shard,
+    firstRow,
+    rows: rowsOf(manifest, shard),
+  };
 }
 
 /**
@@ -103,26 +107,28 @@ export async function scoreThroughQueue(
   return joinScores(job, signal);
 }
 
-/** Shards of a job that have failed for good. */
+/** Shards of a job that have failed for good; of another job that was in the same folder before, none. */
 export async function failedShards(
-  output: string,
+  job: Pick<ScoreJob, "id" | "manifest" | "output">,
   queue: ShardQueue,
   isDone: (shard: number) => boolean,
 ): Promise<{ readonly id: string; readonly shard: number; readonly reason: string }[]> {
   const failed = await queue.failed(mostFailed);
   return failed
-    .filter(({ reference }) => reference.output === output && !isDone(reference.shard))
+    .filter(({ id, reference: { shard } }) => shard < job.manifest.shards && id === shardIdentity(job, shard))
+    .filter(({ reference }) => reference.output === job.output.place && !isDone(reference.shard))
     .map(({ id, reference, reason }) => ({ id, shard: reference.shard, reason }));
 }
 
 /** Ends the wait once nothing but failed shards is missing. */
 async function requireNoneFailed(
-  { manifest, output }: ScoreJob,
+  job: ScoreJob,
   queue: ShardQueue,
   counts: QueueCounts,
   isDone: (shard: number) => boolean,
 ): Promise<void> {
-  const failed = await failedShards(output.place, queue, isDone);
+  const { manifest, output } = job;
+  const failed = await failedShards(job, queue, isDone);
   const [first] = failed;
   if (first === undefined) return;
   let missing = 0;

@@ -3,8 +3,17 @@ import { CommandError } from "../failure.js";
 import { createProgress } from "../progress.js";
 import { sendError } from "../scoring-process.js";
 import { requireAllowed } from "./allowed-places.js";
+import { ScoreJobError } from "./errors.js";
 import { storageOf } from "./queue-package.js";
-import { type JobScorer, openJob, runShard, type ScoreJob, scorerOf } from "./score-job.js";
+import {
+  type JobScorer,
+  openJob,
+  requireSameJob,
+  runShard,
+  type ScoreJob,
+  scorerOf,
+  shardIdentity,
+} from "./score-job.js";
 import { type OpenedShardModel, type ShardReply, type ShardRequest, shardCommand } from "./shard-protocol.js";
 
 /** Jobs whose index is in memory. */
@@ -51,7 +60,7 @@ export async function serveShards(): Promise<void> {
       case "open":
         return open(request);
       case "shard":
-        return score(request.output, request.shard);
+        return score(request);
       default:
         await close?.();
         return undefined;
@@ -71,13 +80,24 @@ export async function serveShards(): Promise<void> {
     return { fingerprint: model.fingerprint, name: `${model.id}, ${format} ${dtype}, ${backend.name}` };
   }
 
-  async function score(output: string, shard: number): Promise<unknown> {
+  async function score({ output, shard, id }: Extract<ShardRequest, { ask: "shard" }>): Promise<unknown> {
     if (scorer === undefined) throw new CommandError("no model is open");
-    const job = jobs.get(output) ?? (await openAllowed(scorer, output));
+    const known = jobs.get(output);
+    // A folder that was emptied may hold another job by now: it is opened anew.
+    const isKnown =
+      known !== undefined &&
+      (await requireSameJob(known).then(
+        () => true,
+        () => false,
+      ));
+    const job = isKnown ? known : await openAllowed(scorer, output);
     jobs.delete(output);
     jobs.set(output, job);
     for (const [oldest] of jobs) if (jobs.size > mostJobs) jobs.delete(oldest);
     try {
+      if (shard >= job.manifest.shards || shardIdentity(job, shard) !== id) {
+        throw new ScoreJobError("output", output, "holds another job than the one that this shard is of");
+      }
       return await runShard(job, scorer, shard, stop.signal);
     } catch (error) {
       // Another try reads the job anew: it may have been the file that was not there for a moment.

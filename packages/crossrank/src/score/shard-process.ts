@@ -5,6 +5,13 @@ import { receiveError } from "../scoring-process.js";
 import type { ShardCounts } from "./score-shard.js";
 import { type OpenedShardModel, type ShardReply, type ShardRequest, shardCommand } from "./shard-protocol.js";
 
+/** Which shard of which job, as the queue names it. */
+export interface ShardPlace {
+  readonly output: string;
+  readonly shard: number;
+  readonly id: string;
+}
+
 /**
  * A model in a process of its own: whatever its runtime does there, the event loop of who asks stays free to keep its
  * lock, and a runtime that ends its process ends no worker. It starts anew with the next shard.
@@ -12,7 +19,7 @@ import { type OpenedShardModel, type ShardReply, type ShardRequest, shardCommand
 export interface ShardProcess {
   readonly model: OpenedShardModel;
   /** @throws what the scoring throws; {CommandError} where the process ended. */
-  score(output: string, shard: number, signal: AbortSignal): Promise<ShardCounts>;
+  score(reference: ShardPlace, signal: AbortSignal): Promise<ShardCounts>;
   close(): Promise<void>;
 }
 
@@ -43,7 +50,7 @@ export async function openShardProcess(
   const model = await start();
   return {
     model,
-    async score(output, shard, stopping) {
+    async score({ output, shard, id }, stopping) {
       if (child === undefined || child.hasEnded) {
         const again = await start();
         if (again.fingerprint !== model.fingerprint) {
@@ -54,7 +61,7 @@ export async function openShardProcess(
       const stop = (): void => own.send({ ask: "stop" });
       stopping.addEventListener("abort", stop, { once: true });
       try {
-        return await own.ask<ShardCounts>({ ask: "shard", output, shard });
+        return await own.ask<ShardCounts>({ ask: "shard", output, shard, id });
       } finally {
         stopping.removeEventListener("abort", stop);
       }

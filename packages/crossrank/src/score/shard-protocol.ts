@@ -6,7 +6,7 @@ export const shardCommand = "shard-process";
 
 export type ShardRequest =
   | { readonly ask: "open"; readonly choices: ScorerChoices; readonly files: readonly string[] }
-  | { readonly ask: "shard"; readonly output: string; readonly shard: number }
+  | { readonly ask: "shard"; readonly output: string; readonly shard: number; readonly id: string }
   | { readonly ask: "stop" }
   | { readonly ask: "close" };
 

@@ -12,6 +12,8 @@ export interface InputFile {
   readonly mark: InputMark;
   /** Bytes from `start` to before `end`, in pieces. */
   read(start: number, end: number, signal?: AbortSignal): AsyncIterable<Uint8Array>;
+  /** Whether it is still the file that was opened, as far as its place tells. */
+  isSame(): Promise<boolean>;
 }
 
 /** The folder of a job. Names are relative, with `/` between folders. */
@@ -27,9 +29,9 @@ export interface OutputFolder {
   names(folder: string): AsyncIterable<string>;
   /** Writes a file in whole or not at all; what was there is replaced. */
   write(name: string, pieces: Pieces): Promise<void>;
-  /** The same where nobody has written it yet: who comes second changes nothing. */
+  /** The same where nobody has written it yet: who comes second changes nothing, and hears nothing of it. */
   writeOnce(name: string, pieces: Pieces): Promise<void>;
-  /** Removes what killed writers left. */
+  /** Removes what killed writers left in a folder and those in it; `.` is the job's own. */
   removeUnfinished(folder: string): Promise<void>;
 }
 

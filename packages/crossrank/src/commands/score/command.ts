@@ -36,7 +36,7 @@ export function addScoreCommand(program: Command, context: Context): void {
     .command("score")
     .summary("score a file of pairs, of any length, into a folder")
     .description("Scores every pair of a file, shard by shard, and goes on where it was stopped.")
-    .option("-p, --pairs <file>", "pairs, as JSONL or Parquet; s3://bucket/name for workers")
+    .option("-p, --pairs <file>", "pairs, as JSONL or Parquet; a file or s3://bucket/name")
     .requiredOption(
       "-o, --output <folder>",
       "where the scores go, a folder or s3://bucket/name; one that has a job goes on with it",

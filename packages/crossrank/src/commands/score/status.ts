@@ -1,7 +1,7 @@
 import type { ShardQueue } from "@crossrank/queue";
 import { type Context, print } from "../../context.js";
 import { CommandError } from "../../failure.js";
-import { readManifest, type ScoreManifest } from "../../score/manifest.js";
+import { jobIdentity, readManifest, type ScoreManifest } from "../../score/manifest.js";
 import { loadQueuePackage, queueName, storageOf } from "../../score/queue-package.js";
 import { doneShards } from "../../score/score-job.js";
 import { failedShards } from "../../score/score-through-queue.js";
@@ -25,7 +25,8 @@ export async function status(options: ScoreCommandOptions, { log }: Context): Pr
   log(`asking ${name}`);
   const queue = await openShardQueue({ url: options.queue, name });
   try {
-    const failed = await failedShards(output.place, queue, done.isDone);
+    const job = { id: jobIdentity(manifest, output.place), manifest, output };
+    const failed = await failedShards(job, queue, done.isDone);
     const retried = options.retry === true ? await retry(queue, failed) : {};
     const counts = await queue.counts();
     await print(

@@ -51,9 +51,9 @@ export async function work(
       lockSeconds,
       maxStalledCount: maxStalled,
       onEvent,
-      run: async ({ output, shard }, stopping) => {
+      run: async (reference, stopping) => {
         try {
-          return await shardProcess.score(output, shard, stopping);
+          return await shardProcess.score(reference, stopping);
         } catch (error) {
           // What the job is like, another try finds, too.
           if (isTyped(error) && (error as { code?: string }).code === "score-job") {
