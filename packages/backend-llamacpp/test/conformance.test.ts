@@ -38,7 +38,7 @@ const sample = ["bert-logit", "bert-cosine-mean", "gemma-yes", "qwen3-cosine-las
 const isTried = (name: string, dtype: string): boolean => isLong || dtype === "F32" || sample.includes(name);
 const verified = sampleOf(
   Object.keys(models).flatMap((name) => ["F16", "Q8_0"].map((dtype) => [name, dtype] as const)),
-  { name: "verify", every: 5 },
+  { name: "verify", every: 8 },
 );
 
 const folders = new Map<string, string>();
@@ -82,7 +82,7 @@ for (const dtype of sampleOf(dtypes, { name: "dtypes", every: 2, always: (dtype)
 
 // In a child process, as by default: it is one for every model, and starts anew with each load.
 await defineConformanceSuite({
-  runner: sampledRunner({ name: "child", every: 6 }),
+  runner: sampledRunner({ name: "child", every: 12 }),
   backend: () => llamacpp(),
   fixtures: ["bert-logit", "qwen3-yes-no", "bert-cosine-mean"].map((name) => sampledCases(fixture(name))),
   tolerance: 1e-2,

@@ -73,7 +73,7 @@ test.each(models)("%s in %s passes as it was converted", async (name, dtype) => 
 const damaged = models.flatMap(([name, dtype]) =>
   Object.keys(damages).map((damage) => [name, dtype, damage] as const),
 );
-test.each(sampleOf(damaged, { name: "damaged", every: 3 }))(
+test.each(sampleOf(damaged, { name: "damaged", every: 5 }))(
   "%s in %s does not with %s",
   async (name, dtype, damage) => {
     const { passed, reason } = await verified(name, dtype, damages[damage] as Damage);

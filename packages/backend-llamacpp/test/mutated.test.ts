@@ -11,8 +11,8 @@ const models: readonly (readonly [string, string])[] = [
   ["bert-logit", "Q4_K_M"],
   ["qwen3-yes-no", "F32"],
 ];
-const deadlines = { load: 60_000, run: 5000, close: 2000 };
-const tries = isLong ? 500 : 8;
+const deadlines = { load: 30_000, run: 5000, close: 2000 };
+const tries = isLong ? 500 : 4;
 
 test.each(models)(
   "mutated files of %s in %s end in a result or a typed error, and in time",

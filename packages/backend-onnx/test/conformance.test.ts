@@ -19,7 +19,7 @@ await defineConformanceSuite({
 
 // In a child process, as by default: one of every family, and every fixture with CROSSRANK_LONG.
 await defineConformanceSuite({
-  runner: sampledRunner({ name: "child", every: 8 }),
+  runner: sampledRunner({ name: "child", every: 14 }),
   backend: () => onnx(one),
   fixtures: openFixtures(isLong ? undefined : everyFamily).map((one) => sampledCases(one)),
   tolerance: 1e-4,

@@ -143,7 +143,7 @@ test("every name of a repository is listed once, and can be named: as a file, or
   const folder = await folderOf(Object.fromEntries(published.map(([path, form]) => [path, form])));
   const listed = descriptor?.artifacts(published.map(([path]) => path)) ?? [];
   expect(listed.map(({ path }) => path).sort()).toEqual(published.map(([path]) => path).sort());
-  for (const [path, , dtype] of published) {
+  for (const [path, , dtype] of sampleOf(published, { name: "named", every: 3 })) {
     const byFile = await load(onnx({ ...one, file: path }), folder);
     const byDtype = await load(onnx(one), folder, { dtype: path });
     for (const session of [byFile, byDtype]) {

@@ -63,7 +63,7 @@ export function sampledRunner({
 }
 
 /**
- * A fixture with a third of its golden cases, and all of its lists. With CROSSRANK_LONG the fixture as it is.
+ * A fixture with a sixth of its golden cases, and all of its lists. With CROSSRANK_LONG the fixture as it is.
  *
  * @param whole names of fixtures that keep all cases.
  */
@@ -82,7 +82,7 @@ export function sampledCases(fixture: Fixture, whole: readonly string[] = []): F
         const goldens = JSON.parse(text) as { readonly cases: readonly { readonly name: string }[] };
         // Checks make texts of their own of the first case's words, and of the first query of one word.
         const always = (one: { readonly name: string }): boolean => /^(short-match|one-word)/.test(one.name);
-        return JSON.stringify({ ...goldens, cases: sampleOf(goldens.cases, { name, every: 3, always }) });
+        return JSON.stringify({ ...goldens, cases: sampleOf(goldens.cases, { name, every: 6, always }) });
       },
       readBytes: (path, range, options) => files.readBytes(path, range, options),
       localPath: (path, options) => files.localPath(path, options),

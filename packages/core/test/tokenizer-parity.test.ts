@@ -85,7 +85,7 @@ describe.each(table.tokenizers.map((row) => [row.path.split("/").slice(1, -1).jo
     });
 
     const units = table.long.units.map(([name, unit], index) => [name, unit, index] as const);
-    it.each(sampleOf(units, { name: path, every: 4 }))(
+    it.each(sampleOf(units, { name: path, every: 6 }))(
       `are Rust's for ${table.long.characters} characters without a space, and come soon: %s`,
       (_name, unit, index) => {
         const text = [...unit.repeat(table.long.characters)].slice(0, table.long.characters).join("");
@@ -191,7 +191,7 @@ describe("steps", () => {
     expect(expected).toHaveLength(strings.length + (isSwept ? blocks.length : 0));
     const texts = isSwept && engine >= 16 ? [...strings, ...blocks] : strings;
     const tried = new Set(
-      sampleOf([...blocks.keys()], { name: kind + JSON.stringify(step), every: 4 }).map(
+      sampleOf([...blocks.keys()], { name: kind + JSON.stringify(step), every: 8 }).map(
         (block) => block + strings.length,
       ),
     );
@@ -219,8 +219,8 @@ it.each(components.models.map(({ name, json, digests }) => [name, json, digestsO
   },
 );
 
-/** All 5,000 lines with CROSSRANK_LONG, else every fifth. */
-const every = process.env["CROSSRANK_LONG"] === undefined ? 5 : 1;
+/** All 5,000 lines with CROSSRANK_LONG, else every tenth. */
+const every = process.env["CROSSRANK_LONG"] === undefined ? 10 : 1;
 const lines = `ids of ${5000 / every} lines of the shared corpora`;
 if (!existsSync(data))
   console.warn(`SKIPPED: ${lines}: ${data.pathname.split("/").slice(-4).join("/")} is absent`);

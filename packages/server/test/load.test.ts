@@ -10,9 +10,9 @@ import { getFrom, openNano, postTo } from "./scene.js";
 const isLong = process.env["CROSSRANK_LONG"] !== undefined;
 const clients = 64;
 /** Milliseconds of load: ten minutes with CROSSRANK_LONG. */
-const duration = isLong ? 600_000 : 8000;
+const duration = isLong ? 600_000 : 5000;
 /** Milliseconds from one death of the runtime's process to the next. */
-const betweenKills = isLong ? 60_000 : 3000;
+const betweenKills = isLong ? 60_000 : 2000;
 /** About four requests: with 64 clients much more is offered. */
 const queueTokens = 1500;
 
