@@ -263,7 +263,7 @@ function requireSupported(description: ModelDescription, profile: ModelProfile):
       problem ?? "its vector is the last token's, which moves with the sequence's length",
       profile.head.kind === "max-sim"
         ? `${lateInteractionFix}.`
-        : `${named(writtenArchitectures.mlpackage)} can be converted; take onnx or gguf for this one.`,
+        : `${named(writtenArchitectures.mlpackage)} can be converted; take onnx for this one, or gguf where it is a language model.`,
     );
   }
   return output;
