@@ -1,5 +1,7 @@
 import { CrossrankError, type PairScore, type Scale } from "@crossrank/core";
 
+type DocumentWithoutScore = "query-overflow" | "not-scored" | "earlier-stage";
+
 /** A framework wants a number for each document, and this one has none: never read that as "irrelevant". */
 export class DocumentNotScoredError extends CrossrankError<"document-not-scored"> {
   static override readonly code = "document-not-scored";
@@ -8,14 +10,17 @@ export class DocumentNotScoredError extends CrossrankError<"document-not-scored"
   readonly index: number;
   /**
    * `query-overflow`: the query leaves no room for a document. `not-scored`: a time budget ran out, or a chain of
-   * variants had none left.
+   * variants had none left. `earlier-stage`: a cascade's last stage was not asked about the document.
    */
-  readonly reason: "query-overflow" | "not-scored";
-  constructor(facts: { index: number; reason: "query-overflow" | "not-scored" }) {
-    const why =
-      facts.reason === "query-overflow"
-        ? "the query alone fills the model's maximum length. Shorten the query"
-        : "the time budget ran out, or no variant was left. Catch this error and keep the first stage's order, or allow more time";
+  readonly reason: DocumentWithoutScore;
+  constructor(facts: { index: number; reason: DocumentWithoutScore }) {
+    const why = {
+      "query-overflow": "the query alone fills the model's maximum length. Shorten the query",
+      "not-scored":
+        "the time budget ran out, or no variant was left. Catch this error and keep the first stage's order, or allow more time",
+      "earlier-stage":
+        "a cascade scores the best documents alone with its last stage. Ask for no more than it keeps, or keep more",
+    }[facts.reason];
     super("document-not-scored", `documents[${facts.index}] has no score: ${why}.`);
     this.index = facts.index;
     this.reason = facts.reason;
@@ -27,11 +32,13 @@ export class DocumentNotScoredError extends CrossrankError<"document-not-scored"
  *
  * @throws {DocumentNotScoredError} when a document has none.
  */
-export function requireScore(index: number, { score, queryOverflow }: PairScore): number {
+export function requireScore(index: number, given: PairScore): number {
+  const { score, queryOverflow, notScored } = given;
   if (score !== null) return score;
+  const isOfCascade = "stage" in given && notScored !== true;
   throw new DocumentNotScoredError({
     index,
-    reason: queryOverflow === true ? "query-overflow" : "not-scored",
+    reason: queryOverflow === true ? "query-overflow" : isOfCascade ? "earlier-stage" : "not-scored",
   });
 }
 

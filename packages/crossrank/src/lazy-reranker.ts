@@ -87,7 +87,7 @@ export function requireAdapterOptions(options: unknown, { name, own = {}, ofCall
     const kind = options === null ? "null" : Array.isArray(options) ? "an array" : typeof options;
     throw new InvalidInputError("options", `of ${name} must be an object of options by name, not ${kind}`);
   }
-  const known = { ...own, ...chainNames, signal: true } as const;
+  const known = { ...own, ...chainNames, signal: true, cascade: true } as const;
   for (const option of Object.keys(options)) {
     if (Object.hasOwn(known, option) || Reflect.get(options, option) === undefined) continue;
     if (ofCalls?.options.includes(option)) {

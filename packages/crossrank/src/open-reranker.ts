@@ -2,7 +2,9 @@ import { BackendNotInstalledError, type CommonBackendOptions } from "@crossrank/
 import {
   type ActivationChoice,
   type Backend,
+  type CascadeReranker,
   type CreateRerankerOptions,
+  cascade,
   createFallbackReranker,
   createReranker,
   type FallbackOptions,
@@ -53,6 +55,22 @@ export interface OpenRerankerOptions
   readonly timeBudget?: TimeBudget | undefined;
   /** Of every call that gives none. Default `"model"`. */
   readonly activation?: ActivationChoice | undefined;
+  /**
+   * A model that scores all documents first, so that this one scores the best of them alone. Both are disposed together.
+   * Default: none.
+   */
+  readonly cascade?: FirstStageOptions | undefined;
+}
+
+/** The first stage of a cascade. What it leaves out of how it runs is the model's own, save threads and workers. */
+export interface FirstStageOptions
+  extends Omit<RunOptions, "instruction" | "longDocuments" | "scoreCache">,
+    Pick<ModelSourceOptions, "revision" | "lock" | "base">,
+    Pick<AutoConversionOptions, "convert"> {
+  /** As of `openReranker`: a small one, such as `"nano"`. */
+  readonly model: string | ModelFiles;
+  /** How many documents of a query go on to the other model, 1 or more. */
+  readonly keep: number;
 }
 
 /** One way to run a model. What it leaves out is as in the options around it. */
@@ -67,7 +85,7 @@ export interface VariantOptions
 }
 
 export interface OpenFallbackOptions
-  extends Omit<OpenRerankerOptions, "signal">,
+  extends Omit<OpenRerankerOptions, "signal" | "cascade">,
     Pick<FallbackOptions, "whenExhausted" | "onFallback"> {
   /** The preferred one first; each is opened when all before it have fallen out. */
   readonly variants: readonly VariantOptions[];
@@ -93,6 +111,10 @@ export async function openReranker(
 ): Promise<FallbackReranker>;
 export async function openReranker(
   model: string | ModelFiles,
+  options: OpenRerankerOptions & { readonly variants?: undefined; readonly cascade: FirstStageOptions },
+): Promise<CascadeReranker>;
+export async function openReranker(
+  model: string | ModelFiles,
   options?: OpenRerankerOptions & { readonly variants?: undefined },
 ): Promise<Reranker>;
 export async function openReranker(
@@ -113,6 +135,8 @@ export async function openReranker(
   requireKnownOptions(options, { ...openNames, variants: true }, "openReranker");
   requireDefaults(options);
   requireBackendOption(options.backend, "backend");
+  const { cascade: first } = options as OpenRerankerOptions;
+  if (first !== undefined && first !== null) return openStages(model, options, first);
   return openOne(model, options);
 }
 
@@ -145,9 +169,10 @@ const openNames: OptionNames<OpenRerankerOptions> = {
   onProgress: "function",
   onNotice: "function",
   onConversion: "function",
+  cascade: true,
 };
 
-const { signal: _signal, ...namesWithoutSignal } = openNames;
+const { signal: _signal, cascade: _cascade, ...namesWithoutSignal } = openNames;
 
 /** Every option of opening, of one reranker or of a chain. */
 export const chainNames: OptionNames<OpenFallbackOptions> = {
@@ -168,6 +193,24 @@ const variantNames: OptionNames<VariantOptions> = {
   lock: "name",
   base: "name",
   cacheFolder: "string",
+  convert: "boolean",
+};
+
+const firstStageNames: OptionNames<FirstStageOptions> = {
+  model: true,
+  keep: true,
+  backend: true,
+  dtype: "name",
+  maxLength: true,
+  truncation: true,
+  profile: "object",
+  probe: "boolean",
+  threads: true,
+  workers: true,
+  file: "name",
+  revision: "string",
+  lock: "name",
+  base: "name",
   convert: "boolean",
 };
 
@@ -330,6 +373,42 @@ async function openOne(model: string | ModelFiles, options: OpenRerankerOptions)
     onProgress,
   });
   return wrapped(reranker, { timeBudget, activation, base: originOf(source)?.taken });
+}
+
+/** A small model before the one that was named. */
+async function openStages(
+  model: string | ModelFiles,
+  options: OpenRerankerOptions,
+  given: FirstStageOptions,
+): Promise<CascadeReranker> {
+  const form = '{ model: "nano", keep: 30 }';
+  requireKnownOptions(given, firstStageNames, "a cascade", "cascade", form);
+  const { model: small, keep, ...own } = given;
+  requireModel(small, "cascade.model");
+  requireBackendOption(own.backend, "cascade.backend");
+  // Before anything is downloaded.
+  if (!(Number.isSafeInteger(keep) && keep > 0)) {
+    throw new InvalidInputError(
+      "cascade.keep",
+      `must be a whole number above 0, not ${String(keep)}: write ${form}`,
+    );
+  }
+  const { timeBudget, activation, cascade: _cascade, ...large } = options;
+  const { offline, cacheFolder, signal, onProgress, onNotice, onConversion, convert } = large;
+  const { scoreCache, longDocuments, threads, workers } = large;
+  const first = await openOne(small, {
+    ...{ offline, cacheFolder, signal, onProgress, onNotice, onConversion, convert },
+    ...{ scoreCache, longDocuments, threads, workers },
+    ...Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined)),
+  });
+  try {
+    const last = await openOne(model, large);
+    const both = cascade([first, last], { keep, disposeStages: true });
+    return wrapped(both, { timeBudget, activation });
+  } catch (error) {
+    await first.dispose();
+    throw error;
+  }
 }
 
 async function openChain(

@@ -1,4 +1,19 @@
 export {
+  cascadeHeadline,
+  cascadeRows,
+  renderCascadeHtml,
+  renderCascadeMarkdown,
+  writeCascadeReport,
+} from "./cascade/report.js";
+export { type CascadeReport, type RunCascadeSweepOptions, runCascadeSweep } from "./cascade/run-sweep.js";
+export {
+  type CascadeRow,
+  type CascadeSweep,
+  type CascadeSweepOptions,
+  type DocumentCost,
+  sweepCascade,
+} from "./cascade/sweep.js";
+export {
   compareScores,
   logitOf,
   type RankAgreement,

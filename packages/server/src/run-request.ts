@@ -29,6 +29,8 @@ export interface AnsweredScore {
   /** On the answer's scale. Null only where the request allows it. */
   readonly score: number | null;
   readonly logit: number | null;
+  /** Of a cascade: the last stage that has a score of the document, from 0; null where none has. */
+  readonly stage?: number | null;
   readonly tokens: number;
   readonly truncatedTokens: number;
   /** More was cut than was counted. */
@@ -72,8 +74,11 @@ interface Given {
     readonly tokens: number;
     readonly milliseconds: { readonly encode: number; readonly run: number };
   };
-  readonly scores: readonly (PairScore & { readonly index: number })[];
+  readonly scores: readonly GivenScore[];
 }
+
+/** A document that a cascade's last stage was not asked about has no score on the answer's scale. */
+type GivenScore = PairScore & { readonly index: number; readonly stage?: number | null };
 
 /**
  * Ranks documents when the request's turn comes.
@@ -97,8 +102,21 @@ export function runRerank(request: RerankRequest, context: RunContext): Promise<
 export function runScore(request: ScoreRequest, context: RunContext): Promise<Outcome> {
   return run(request, context, "error", async (reranker, limits) => {
     const result = await reranker.score(request.pairs, limits);
-    return { ...result, scores: result.scores.map((score, index) => ({ ...score, index })) };
+    const scores = result.scores.map((score, index): GivenScore => ({ ...score, index }));
+    const without = scores.find(isOfEarlierStage);
+    if (without !== undefined) {
+      throw new RequestRefusedError(
+        422,
+        `pair ${without.index}: the model is a cascade, which scores the best documents of a query alone. Send fewer pairs of a query, or ask for a ranking`,
+      );
+    }
+    return { ...result, scores };
   });
+}
+
+/** Whether a cascade has placed a document by an earlier stage, as it was made to. */
+function isOfEarlierStage({ stage, logit, notScored, queryOverflow }: GivenScore): boolean {
+  return stage !== undefined && logit === null && notScored !== true && queryOverflow !== true;
 }
 
 interface CallLimits {
@@ -197,7 +215,10 @@ function toOutcome(
       `query: leaves no room for document ${overflowing.index}. Send a shorter query`,
     );
   }
-  const cut = given.scores.find(({ truncatedTokens }) => truncatedTokens > 0);
+  // A client reads numbers, on one scale and falling: what has none is behind them, and is left out.
+  const answered = isAllowed ? given.scores : given.scores.filter((score) => !isOfEarlierStage(score));
+  const leftOut = given.scores.length - answered.length;
+  const cut = answered.find(({ truncatedTokens }) => truncatedTokens > 0);
   if (request.refuseTruncation) {
     const isQueryCut = given.warnings.some(({ code }) => code === "query-truncated");
     if (cut !== undefined || isQueryCut) {
@@ -213,9 +234,19 @@ function toOutcome(
   return {
     status: given.status,
     scale,
-    scores: given.scores.map(
-      ({ index, logit, score, tokens, truncatedTokens, truncatedTokensIsMinimum, relevantSpans = [] }) => ({
+    scores: answered.map(
+      ({
         index,
+        logit,
+        score,
+        stage,
+        tokens,
+        truncatedTokens,
+        truncatedTokensIsMinimum,
+        relevantSpans = [],
+      }) => ({
+        index,
+        ...(stage === undefined ? {} : { stage }),
         truncatedTokensIsMinimum: truncatedTokensIsMinimum ?? false,
         logit,
         score: logit === null || score === null ? null : answerScore({ logit, score }, scale),
@@ -231,6 +262,14 @@ function toOutcome(
     warnings: [
       ...given.warnings.map(({ code, message }) => ({ code, message })),
       ...ownWarnings(given, request, scale),
+      ...(leftOut === 0
+        ? []
+        : [
+            {
+              code: "cascade-left-out",
+              message: `${leftOut} documents are left out: the model is a cascade, whose last stage scores the best alone.`,
+            },
+          ]),
     ],
     tokens: given.usage.tokens,
     milliseconds,

@@ -2,7 +2,7 @@ import { onnx } from "@crossrank/backend-onnx";
 import { createReranker, type Reranker } from "@crossrank/core";
 import { openModel } from "@crossrank/hub";
 import { modelFolder } from "@crossrank/model-nano";
-import { afterAll } from "vitest";
+import { afterFile } from "../../../test/after-file.js";
 import {
   createServer,
   type Listening,
@@ -49,17 +49,12 @@ export interface Scene {
   get(path: string, headers?: Readonly<Record<string, string>>): Promise<Answer>;
 }
 
-const open: Listening[] = [];
-afterAll(async () => {
-  await Promise.all(open.map((one) => one.close(2000)));
-});
-
 /** A server on a free port, closed after the tests of the file. */
 export async function startScene(options: ServerOptions): Promise<Scene> {
   const log: LogEntry[] = [];
   const server = createServer({ ...options, log: (entry) => log.push(entry) });
   const listening = await listen(server, { port: 0 });
-  open.push(listening);
+  afterFile(() => listening.close(2000));
   const { url } = listening;
   return {
     server,

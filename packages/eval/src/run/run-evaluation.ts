@@ -203,7 +203,7 @@ function planOf(options: RunEvaluationOptions): Plan {
 }
 
 /** What every system's scores depend on, the limit aside: a run without one goes on where a limited one was. */
-function taskIdentity(task: Task, search: boolean): Identity {
+export function taskIdentity(task: Task, search: boolean): Identity {
   const texts = task.provenance.files
     .filter(({ role }) => role === "documents" || role === "queries" || role === "rows")
     .map(({ role, sha256 }) => [role, sha256]);
@@ -213,7 +213,7 @@ function taskIdentity(task: Task, search: boolean): Identity {
   };
 }
 
-function systemIdentity({ system, profileSha256 }: ScorerDescription, packages: Identity): Identity {
+export function systemIdentity({ system, profileSha256 }: ScorerDescription, packages: Identity): Identity {
   const { artifact, backend } = system;
   return {
     artifact: `${artifact.format} ${artifact.dtype} ${artifact.files.map(({ sha256 }) => sha256).join(" ")}`,
@@ -236,7 +236,7 @@ function systemIdentity({ system, profileSha256 }: ScorerDescription, packages: 
 }
 
 /** `onnx:int8` → `onnx-int8`, each once. */
-function fileNamesOf(names: readonly string[]): Map<string, string> {
+export function fileNamesOf(names: readonly string[]): Map<string, string> {
   const taken = new Set<string>();
   return new Map(
     names.map((name) => {

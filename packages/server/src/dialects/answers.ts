@@ -39,7 +39,7 @@ export function rerankBody(
     object: "list",
     model,
     results: scores.map(
-      ({ index, score, logit, tokens: own, truncatedTokens, truncatedTokensIsMinimum, spans }) => ({
+      ({ index, score, logit, stage, tokens: own, truncatedTokens, truncatedTokensIsMinimum, spans }) => ({
         index,
         relevance_score: score,
         ...(wantsText
@@ -51,6 +51,7 @@ export function rerankBody(
         ...(request.returnDetails
           ? {
               logit,
+              ...(stage === undefined ? {} : { stage }),
               tokens: own,
               truncated_tokens: truncatedTokens,
               ...(truncatedTokensIsMinimum ? { truncated_tokens_is_minimum: true } : {}),

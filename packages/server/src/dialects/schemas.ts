@@ -133,6 +133,7 @@ export const rerankAnswerSchema: z.ZodObject = z
         document: z.object({ text: z.string() }).optional(),
         logit: z.number().nullable().optional(),
         tokens: z.number().optional(),
+        stage: z.number().nullable().optional(),
         truncated_tokens: z.number().optional(),
         truncated_tokens_is_minimum: z.literal(true).optional(),
         relevant_spans: z

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { cascadeOptions, requireWholeCascade } from "../../cascade-options.js";
 import type { Context } from "../../context.js";
 import { UsageError } from "../../failure.js";
 import { inputFormats } from "../../input-formats.js";
@@ -35,6 +36,7 @@ Examples:
   $ crossrank rerank --query "how do vaccines work" --documents reports.jsonl --long-documents chunk
   $ crossrank rerank --query "…" --documents corpus.jsonl --model BAAI/bge-reranker-base --dtype fp32
   $ crossrank rerank --query "…" --documents corpus.jsonl --model ./my-model --file onnx/model_O3.onnx
+  $ crossrank rerank --query "…" --documents corpus.jsonl --model ./my-model --cascade nano --keep 30
 
 Exit code: 0 ranked, 1 failed, 2 wrong usage, 130 interrupted.`;
 
@@ -55,8 +57,8 @@ export function addRerankCommand(program: Command, context: Context): void {
       ).argParser(fieldNames),
     )
     .option("-m, --model <source>", "folder, repository id, or nano, the embedded model", defaultModel);
-  for (const option of [...modelOptions(), conversionOption(), ...longDocumentOptions(), ...scoreOptions()])
-    command.addOption(option);
+  const shared = [...modelOptions(), conversionOption(), ...cascadeOptions(), ...longDocumentOptions()];
+  for (const option of [...shared, ...scoreOptions()]) command.addOption(option);
   command
     .option(
       "--instruction <text>",
@@ -93,6 +95,12 @@ export function addRerankCommand(program: Command, context: Context): void {
       if (dtype !== undefined && options.dtype !== undefined && dtype !== options.dtype) {
         throw new UsageError(
           `--backend asks for ${dtype} and --dtype for ${options.dtype}; give one of them`,
+        );
+      }
+      requireWholeCascade(options);
+      if (options.cascade !== undefined && options.threshold !== undefined) {
+        throw new UsageError(
+          "--threshold is on one scale, and a cascade leaves documents without a score of --model. Give --top-n, at most --keep",
         );
       }
       const longDocuments = longDocumentsOf(options);

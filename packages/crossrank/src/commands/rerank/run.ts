@@ -1,5 +1,6 @@
 import { styleText } from "node:util";
 import type { LongDocuments, RerankResult, TruncationStrategy } from "@crossrank/core";
+import { type CascadeChoices, firstStageOf } from "../../cascade-options.js";
 import { type Context, print } from "../../context.js";
 import { translateInputError } from "../../failure.js";
 import { type InputDocument, readDocuments } from "../../input.js";
@@ -13,7 +14,7 @@ import { type PreparedScores, prepareScores, type ScoreChoices } from "../../sco
 import { describeSettings } from "../../text.js";
 import { formatJson, formatJsonLines, formatTable, formatWarning, type OutputFormat } from "./table.js";
 
-export interface RerankCommandOptions extends ProfiledModelOptions, ScoreChoices {
+export interface RerankCommandOptions extends ProfiledModelOptions, ScoreChoices, CascadeChoices {
   readonly query: string;
   readonly documents: string;
   readonly input?: InputFormat;
@@ -97,6 +98,9 @@ async function scoreWith(
     profile: options.profile && `--profile ${options.profile}`,
     longDocuments: "--long-documents",
     activation: "--activation",
+    ...(options.cascade === undefined
+      ? {}
+      : { "cascade.model": "--cascade", "cascade.backend": "--cascade", "cascade.dtype": "--cascade" }),
     ...Object.fromEntries(
       Object.entries(longDocumentFlags).map(([name, flag]) => [`longDocuments.${name}`, flag]),
     ),
@@ -117,6 +121,7 @@ async function scoreWith(
     longDocuments: options.longDocuments,
     profile: scores.profile,
     scoreCache: scores.scoreCache,
+    cascade: await firstStageOf(options),
     signal,
     onProgress: progress.download,
     onConversion: progress.conversion,

@@ -1,4 +1,6 @@
 import type {
+  CascadeRerankResult,
+  CascadeStage,
   ChunkingProvenance,
   CrossrankWarning,
   RankedDocument,
@@ -21,7 +23,7 @@ export type OutputFormat = (typeof outputFormats)[number];
 
 export interface Ranking {
   readonly query: string;
-  readonly result: RerankResult<string>;
+  readonly result: RerankResult<string> | CascadeRerankResult<string>;
   /** In the order that `result`'s indexes mean. */
   readonly documents: readonly InputDocument[];
   readonly returnDocuments: boolean;
@@ -57,6 +59,7 @@ export function formatJson(ranking: Ranking): string {
     ...(text === undefined ? {} : { text }),
     status,
     ...(belowThreshold === undefined ? {} : { belowThreshold }),
+    ...("stages" in ranking.result ? { stages: ranking.result.stages } : {}),
     results: ranking.result.results.map((one) => jsonResult(one, ranking)),
     warnings,
     usage,
@@ -81,6 +84,7 @@ export function formatTable(
     ["query", fitToWidth(ranking.query, Math.max(terminal.columns - "passages  ".length, 12))],
     ["model", `${model.id}${revision}, ${model.artifact.format} ${model.artifact.dtype}`],
     ["backend", `${backend.name} (${backend.runtime.name} ${backend.runtime.version})`],
+    ...("stages" in result ? [["cascade", stagesText(result.stages)]] : []),
     ["scale", scaleText(scale, scoring, calibration)],
     ...(longDocuments === undefined ? [] : [["passages", passagesText(longDocuments)]]),
     ...(result.status === "reranked" ? [] : [["status", result.status]]),
@@ -116,6 +120,16 @@ function scaleText(
   return method === "sigmoid" ? `${scale}, not calibrated` : `${scale}, calibrated by ${method} (${source})`;
 }
 
+/** What each stage has scored, the first one first. */
+function stagesText(stages: readonly CascadeStage[]): string {
+  const told = stages.map(({ model, status, scored }) =>
+    status === "not-needed"
+      ? `${model.id} was not needed`
+      : `${model.id} scored ${formatCount(scored)}${status === "reranked" ? "" : ` (${status})`}`,
+  );
+  return told.join(", ");
+}
+
 function passagesText({ aggregate, top, maxPassages }: ChunkingProvenance): string {
   const how = { max: "the best", "mean-of-top": `the mean of the best ${top}`, first: "the first" }[
     aggregate
@@ -146,9 +160,11 @@ function tableOf(
     String(one.index),
     one.score === null ? "–" : displayScore(one.score, scale),
     ...(withLogit ? [one.logit === null ? "–" : one.logit.toFixed(4)] : []),
+    ...("stage" in one ? [one.stage === null ? "–" : String(Number(one.stage) + 1)] : []),
     (one.logit === null ? "–" : String(one.tokens)) + (marked ? (isCut(one) ? "*" : " ") : ""),
   ]);
-  const heading = ["rank", "index", "score", ...(withLogit ? ["logit"] : []), "tokens"];
+  const staged = results.some((one) => "stage" in one) ? ["stage"] : [];
+  const heading = ["rank", "index", "score", ...(withLogit ? ["logit"] : []), ...staged, "tokens"];
   const widths = columnWidths([heading, ...cells]);
   const left = Math.max(columns - widths.reduce((sum, width) => sum + width + 2, 0), 12);
   const texts = results.map(({ index, queryOverflow, notScored, passages = 1, relevantSpans }) => {

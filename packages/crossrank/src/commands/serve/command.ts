@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { backendNames, parseBackend } from "../../backend-names.js";
+import { cascadeOptions, requireWholeCascade } from "../../cascade-options.js";
 import type { Context } from "../../context.js";
 import { defaultModel } from "../../default-model.js";
 import { UsageError } from "../../failure.js";
@@ -22,6 +23,12 @@ Models:
   tried in their order. One model answers to every name. It is loaded at the start;
   several are loaded at their first request, or at the start with --preload.
 
+Cascade:
+  With --cascade nano --keep 30 the small model scores all documents of a request and each
+  --model the best 30. Answers have those 30 alone, since the others have no score on the
+  answer's scale, and a warning says how many are left out; with when_exceeded they stand
+  behind, without a score. Pairs (/score) are refused where some would have none.
+
 Keys:
   Without a key only this machine may call: the host must be 127.0.0.1, ::1 or localhost.
   CROSSRANK_API_KEY is a key too, and is not seen in a list of processes.
@@ -38,6 +45,7 @@ Output:
 Examples:
   $ crossrank serve
   $ crossrank serve BAAI/bge-reranker-base --port 9000
+  $ crossrank serve BAAI/bge-reranker-base --cascade nano --keep 30
   $ crossrank serve --model fast=nano --model base=BAAI/bge-reranker-base,backend=onnx:fp32
 
 Exit code: 0 after SIGTERM or Ctrl-C, once what was under way is done; 1 failed, 2 wrong usage.`;
@@ -57,7 +65,8 @@ export function addServeCommand(program: Command, context: Context, version: str
       (value: string, before: readonly string[] = []) => [...before, value],
     );
   const shared = [...modelOptions(), conversionOption(), fileOption(), ...longDocumentOptions()];
-  for (const option of [...shared, activationOption(), scoreCacheOption()]) command.addOption(option);
+  const scores = [...cascadeOptions(), activationOption(), scoreCacheOption()];
+  for (const option of [...shared, ...scores]) command.addOption(option);
   command
     .option(
       "-b, --backend <name>",
@@ -129,6 +138,8 @@ export function addServeCommand(program: Command, context: Context, version: str
     .action(async (given: ServeCommandOptions & ServeChoices) => {
       const options = withEnvironment(given);
       const models = choices(options.model);
+      requireWholeCascade(options);
+      requireOneBackend(options, models);
       const longDocuments = longDocumentsOf(options);
       // Loaded when it is asked for: --help has no use for it.
       const { serve } = await import("./run.js");
@@ -169,6 +180,18 @@ function choices(model: string | readonly string[] = defaultModel): readonly Ser
   const twice = names.find((name, index) => names.indexOf(name) !== index);
   if (twice !== undefined) throw new UsageError(`two models have the name ${twice}; give NAME=MODEL`);
   return read;
+}
+
+/** @throws {UsageError} where a chain of backends would be a stage. */
+function requireOneBackend(
+  { cascade, backend = [], adapter }: ServeCommandOptions,
+  models: readonly ServedModelChoice[],
+): void {
+  if (cascade === undefined) return;
+  if (adapter !== undefined) throw new UsageError("--cascade does not go with an adapter of MLX");
+  if (backend.length > 1 || models.some(({ backends }) => backends.length > 1)) {
+    throw new UsageError("--cascade does not go with several backends of a model: give one");
+  }
 }
 
 function requireBackend(value: string): string {

@@ -1,5 +1,6 @@
 import { InvalidInputError, type LongDocuments, type ScoreCache } from "@crossrank/core";
 import { createServer, type LogEntry, listen, type ServedReranker } from "@crossrank/server";
+import { type CascadeChoices, firstStageOf } from "../../cascade-options.js";
 import { type Context, print } from "../../context.js";
 import { readProfileFile } from "../../model.js";
 import { openReranker } from "../../open-reranker.js";
@@ -8,7 +9,7 @@ import { findBackend } from "../../registry.js";
 import { openScoreCacheFile } from "../../score-options.js";
 import type { ServedModelChoice } from "./model-option.js";
 
-export interface ServeCommandOptions extends ProfiledModelOptions {
+export interface ServeCommandOptions extends ProfiledModelOptions, CascadeChoices {
   readonly backend?: readonly string[];
   readonly file?: string;
   /** Folder of an adapter that MLX computes beside the model. */
@@ -151,7 +152,10 @@ async function open(
     });
   }
   const backends = choice.backends.length > 0 ? choice.backends : (options.backend ?? []);
-  if (backends.length < 2) return openReranker(choice.reference, { ...shared, backend: backends[0], signal });
+  if (backends.length < 2) {
+    const cascade = await firstStageOf(options);
+    return openReranker(choice.reference, { ...shared, backend: backends[0], cascade, signal });
+  }
   if (choice.dtype !== undefined) {
     throw new InvalidInputError("dtype", "does not go with several backends. Write each as BACKEND:DTYPE");
   }
