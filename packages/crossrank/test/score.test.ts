@@ -1,13 +1,18 @@
 import { createHash } from "node:crypto";
+import { renameSync, writeFileSync } from "node:fs";
 import { appendFile, mkdir, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { Reranker } from "@crossrank/core";
 import { createRandom } from "@crossrank/eval";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { isLong } from "../../../test/sample.js";
 import { openReranker, ScoreJobError, type ScorePairsOptions, scorePairs } from "../src/index.js";
-import { conformanceFixture, crossrankInTurn, temporaryFolder } from "./run-command.js";
+import { folderStorage } from "../src/score/folder-storage.js";
+import { joinScores } from "../src/score/join-scores.js";
+import { planJob, runShard, type ScoreJob, scorerOf } from "../src/score/score-job.js";
+import { conformanceFixture, crossrank, crossrankInTurn, temporaryFolder } from "./run-command.js";
 import { trivial } from "./trivial-backend.mjs";
 
 const folder = temporaryFolder();
@@ -283,6 +288,69 @@ describe("a job that cannot go on", () => {
     expect(await readdir(output)).toContain("scores.jsonl");
   });
 
+  it("is refused where another began in the folder at the same moment, on another machine", async () => {
+    // An exclusion is of one machine: here none is taken.
+    const scorer = await scorerOf(reranker, {});
+    const places = { input: folderStorage, output: folderStorage };
+    const plan = { queryField: "query", textFields: null, shardPairs: 10, batchPairs: 10 };
+    for (let tries = 0; tries < (isLong ? 200 : 10); tries += 1) {
+      const output = folder.path(`raced-${tries}`);
+      const planned = await Promise.allSettled(
+        [1, 2].map(async (seed) => {
+          const pairs = await folder.write(`raced-${tries}-${seed}`, toLines(rowsOf(25, seed)));
+          return planJob(scorer, places, { ...plan, pairs, output });
+        }),
+      );
+      const jobs = planned.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+      const refused = planned.flatMap((one) => (one.status === "rejected" ? [one.reason] : []));
+      expect(jobs).toHaveLength(1);
+      expect(refused).toMatchObject([{ code: "score-job", reason: "input" }]);
+      const [job] = jobs as [ScoreJob];
+      for (let shard = 0; shard < job.manifest.shards; shard += 1) await runShard(job, scorer, shard);
+      expect(await joinScores(job)).toMatchObject({ rows: 25, failed: 0 });
+      await writeFile(
+        join(output, "manifest.json"),
+        JSON.stringify({ ...job.manifest, options: { ...plan, batchPairs: 11 } }),
+      );
+      expect(await refusal(joinScores(job))).toMatchObject({ code: "score-job", reason: "output" });
+    }
+  });
+
+  it("goes on where it was killed between its manifest and its index", async () => {
+    const { output, run } = await job(toLines(rowsOf(25, 22)));
+    const { sha256 } = await run();
+    for (const name of ["index.bin", "shards", "summary.json", "scores.jsonl", "errors.jsonl"])
+      await rm(join(output, name), { recursive: true });
+    expect((await run()).sha256).toBe(sha256);
+  });
+
+  it("is refused where another Parquet file takes the place of the one that is read", async () => {
+    const write = (seed: number): Uint8Array => {
+      const rows = rowsOf(60, seed);
+      const columnData = (["query", "document"] as const).map((name) => ({
+        name,
+        data: rows.map((row) => row[name]),
+      }));
+      return new Uint8Array(parquetWriteBuffer({ columnData, rowGroupSize: 10 }));
+    };
+    const { pairs, output } = await job(write(23));
+    let hasChanged = false;
+    const slow = scorePairs(reranker, {
+      ...{ pairs, output, shardPairs: 10 },
+      onProgress: ({ step, completed }) => {
+        if (step !== "scoring" || completed < 20 || hasChanged) return;
+        hasChanged = true;
+        const next = `${pairs}.next`;
+        writeFileSync(next, write(24));
+        renameSync(next, pairs);
+      },
+    });
+    expect(await refusal(slow)).toMatchObject({
+      ...{ code: "score-job", reason: "input" },
+      message: expect.stringMatching(/has changed/),
+    });
+  });
+
   it("is refused where the pairs change while they are scored", async () => {
     const rows = rowsOf(40, 11);
     const { pairs, run, output } = await job(toLines(rows));
@@ -486,6 +554,44 @@ describe("crossrank score", () => {
     ]);
     expect(code).toBe(1);
     expect(stderr).toMatch(/errors\.jsonl says why\. Name the fields with --query-field/);
+  });
+});
+
+describe("a killed score", () => {
+  it(`goes on after ${isLong ? 60 : 2} kills at random moments, and ends with the bytes of one that was not`, async () => {
+    const pairs = await folder.write("killed.jsonl", toLines(rowsOf(200, 21)));
+    const environment = { TRIVIAL_PAUSE: "20" };
+    const argumentsOf = (output: string): string[] => [
+      ...["score", "--pairs", pairs, "--output", output, "--shard-pairs", "10", "--batch-pairs", "5"],
+      ...["--model", model, "--backend", fileURLToPath(new URL("./trivial-backend.mjs", import.meta.url))],
+    ];
+    const undisturbed = folder.path("undisturbed");
+    expect(await crossrankInTurn(argumentsOf(undisturbed))).toMatchObject({ code: 0, stderr: "" });
+    const expected = await bytesOf(undisturbed);
+    const random = createRandom(31);
+    let early = 0;
+    for (let round = 0; round < (isLong ? 15 : 1); round += 1) {
+      const output = folder.path(`killed-${round}`);
+      for (let kills = 0; kills < (isLong ? 4 : 2); kills += 1) {
+        let timer: NodeJS.Timeout | undefined;
+        const { code } = await crossrank([...argumentsOf(output), "--verbose"], {
+          environment,
+          // Said once the model is open.
+          onStandardError: (_, child) => {
+            timer ??= setTimeout(() => child.kill("SIGKILL"), random.below(isLong ? 1000 : 400));
+          },
+        });
+        clearTimeout(timer);
+        if (code === null) early += 1;
+      }
+      expect(await crossrankInTurn(argumentsOf(output)), `round ${round}`).toMatchObject({
+        code: 0,
+        stderr: "",
+      });
+      expect(await bytesOf(output), `round ${round}`).toEqual(expected);
+    }
+    if (isLong) console.log(`60 kills, of which ${early} came before the end`);
+    expect(early).toBeGreaterThan(0);
   });
 });
 
