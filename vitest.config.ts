@@ -18,22 +18,38 @@ const together = loadedOnce.map((name) => `packages/${name}`).filter((folder) =>
 const alone = here === "" ? [`packages/!(${loadedOnce.join("|")})`, "!(packages|node_modules)", "."] : [here];
 
 /**
- * Files of half a minute and more of processor time, the longest first: what starts last should be short, or one core
- * waits for the other.
+ * Files of fifteen seconds and more, the longest first: what starts last should be short, or one core waits for the
+ * other. Of the others those that compute come last (`together`).
  */
 const slowest = [
   "test/reader.test.ts",
+  "packages/backend-mlx/test/conformance.test.ts",
   "packages/crossrank/test/ci.test.ts",
-  "packages/crossrank/test/auto-conversion.test.ts",
   "packages/backend-web/test/conformance.test.ts",
+  "packages/crossrank/test/convert.test.ts",
   "packages/backend-llamacpp/test/conformance.test.ts",
   "packages/crossrank/test/eval.test.ts",
-  "packages/crossrank/test/convert.test.ts",
   "packages/backend-onnx/test/conformance.test.ts",
   "packages/backend-kit/test/host.test.ts",
-  "packages/backend-mnn/test/conformance.test.ts",
+  "packages/crossrank/test/auto-conversion.test.ts",
+  "packages/core/test/fallback-budget.test.ts",
+  "packages/convert/test/mnn.test.ts",
+  "packages/crossrank/test/train.test.ts",
   "packages/backend-onnx/test/lifecycle.test.ts",
+  "packages/crossrank/test/publish.test.ts",
+  "packages/backend-llamacpp/test/lifecycle.test.ts",
+  "packages/crossrank/test/published.test.ts",
+  "packages/backend-mlx/test/lifecycle.test.ts",
+  "packages/crossrank/test/odd-places.test.ts",
+  "packages/crossrank/test/reference.test.ts",
   "packages/convert/test/reference.test.ts",
+  "packages/crossrank/test/terminal.test.ts",
+  "packages/backend-web/test/web.test.ts",
+  "packages/crossrank/test/coreml.test.ts",
+  "packages/backend-mnn/test/lifecycle.test.ts",
+  "packages/backend-onnx/test/hostile.test.ts",
+  "packages/convert/test/mlpackage-numbers.test.ts",
+  "packages/crossrank/test/fallback.test.ts",
 ];
 
 class LongestFirst extends BaseSequencer {
@@ -50,13 +66,16 @@ class LongestFirst extends BaseSequencer {
 const config: ViteUserConfig = {
   root,
   test: {
-    // One more than the processor has threads: many tests wait for a process, a timer or a server of their own.
-    maxWorkers: availableParallelism() + 1,
+    // Twice as many as there are threads, for few: half of the time of a test is waiting for a process, a timer or a
+    // server of its own. More would not compute sooner, and each takes its memory.
+    maxWorkers: availableParallelism() + Math.min(availableParallelism(), 2),
     sequence: { sequencer: LongestFirst },
-    setupFiles: [fileURLToPath(new URL("test/cores.mjs", import.meta.url))],
+    setupFiles: ["cores.mjs", "after-file.ts"].map((name) =>
+      fileURLToPath(new URL(`test/${name}`, import.meta.url)),
+    ),
     // Real runtimes on two cores that others may share: a slow machine must not look like a failure.
-    testTimeout: 300_000,
-    hookTimeout: 300_000,
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
     // By then every result is written: what still holds the process has held nothing else.
     teardownTimeout: 3000,
     projects: [

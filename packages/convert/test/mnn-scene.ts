@@ -1,12 +1,12 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { mnn } from "@crossrank/backend-mnn";
 import type { Backend } from "@crossrank/core";
-import { afterAll, describe } from "vitest";
+import { describe } from "vitest";
+import { afterFile } from "../../../test/after-file.js";
 
 export const fixtures: string = fileURLToPath(new URL("../../conformance/fixtures", import.meta.url));
 
@@ -46,12 +46,11 @@ export const describeWithPython: typeof describe.skip = describeIf(
   "messages about a Python without MNN. There is no python3",
 );
 
-const root = mkdtempSync(join(tmpdir(), "crossrank-convert-mnn-"));
-afterAll(() => rmSync(root, { recursive: true, force: true }));
-
 /** A new folder, removed after the test file. */
-export function newFolder(): Promise<string> {
-  return mkdtemp(join(root, "of-"));
+export async function newFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "crossrank-convert-mnn-"));
+  afterFile(() => rm(folder, { recursive: true, force: true }));
+  return folder;
 }
 
 /** A folder for PYTHONPATH that has a package MNN of this version, with this `_tools.py` (default: none). */
