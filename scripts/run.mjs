@@ -130,16 +130,18 @@ const readers = [
 ];
 
 /**
- * What the first run of CI has tried and another Node, place or language does not change: numbers that are computed in
- * this repository's own code, seeded samples of long proofs, and what the documents say.
+ * What the first run of CI has tried and another Node, place or language does not change: what has no Node in it,
+ * numbers that are computed in this repository's own code or in an addon whose loading and life other files try, seeded
+ * samples of long proofs, and what the documents say.
  */
 const placeless = [
   "bench/test/**",
   "packages/*/test/mutated.test.ts",
-  "packages/backend-coreml/test/conformance.test.ts",
-  "packages/backend-llamacpp/test/quantised.test.ts",
+  "packages/backend-coreml/test/{conformance,native-check}.test.ts",
+  "packages/backend-{ctranslate2,mlx,mnn}/test/conformance.test.ts",
+  "packages/backend-llamacpp/test/{convert-fixtures,convert-layout,damaged-quantised,quantised}.test.ts",
   "packages/conformance/test/{planted-faults,reference-backend}.test.ts",
-  "packages/convert/test/{mlpackage-numbers,onnx,reference}.test.ts",
+  "packages/convert/test/{hostile-sources,late,mlpackage-convert,mlpackage-numbers,mnn,onnx,onnx-file,reference}.test.ts",
   "packages/core/test/held-loop.test.ts",
   "packages/crossrank/test/{kills,published}.test.ts",
   "packages/eval/test/{compare,metrics,run-corruption,run-limits,statistics,ties}.test.ts",
