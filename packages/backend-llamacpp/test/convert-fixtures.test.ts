@@ -23,7 +23,7 @@ const rounding = 5e-5;
 describe.each(["bert-logit", "bert-two-class", "roberta-logit", "xlm-roberta-logit", "modernbert-mean"])(
   "%s",
   (name) => {
-    test.each(sampleOf(Object.entries(bounds), { name, every: 2 }))(
+    test.each(sampleOf(Object.entries(bounds), { name, every: 3 }))(
       "%s: golden ids give golden logits by the rank head",
       async (dtype, bound) => {
         const { files, profile, longest, scored } = await openFixture(name);
@@ -46,7 +46,7 @@ describe.each(["bert-logit", "bert-two-class", "roberta-logit", "xlm-roberta-log
 describe.each(["qwen3-yes-no", "qwen3-document-first", "qwen3-system-user", "qwen2-one-zero", "gemma-yes"])(
   "%s",
   (name) => {
-    test.each(sampleOf(Object.entries(bounds), { name, every: 2 }))(
+    test.each(sampleOf(Object.entries(bounds), { name, every: 3 }))(
       "%s: golden ids give golden logits by the answer tokens",
       async (dtype, bound) => {
         const { files, profile, longest, scored } = await openFixture(name);
@@ -86,7 +86,7 @@ test("a Qwen3 reranker also ranks by itself, with the template that the file nam
 
 describe.each(["bert-cosine-cls", "bert-cosine-mean", "qwen3-cosine-last"])("%s", (name) => {
   const bounds = Object.entries({ F32: name.startsWith("bert") ? 2e-3 : 1e-5, F16: 5e-3, Q8_0: 0.15 });
-  test.each(sampleOf(bounds, { name, every: 2 }))(
+  test.each(sampleOf(bounds, { name, every: 3 }))(
     "%s: golden ids give golden cosines by the pooled vectors",
     async (dtype, bound) => {
       const { files, profile, longest, scored } = await openFixture(name);
