@@ -1,6 +1,7 @@
 export {
   cascadeHeadline,
   cascadeRows,
+  cascadeScope,
   renderCascadeHtml,
   renderCascadeMarkdown,
   writeCascadeReport,

@@ -16,10 +16,10 @@ import { openBackend } from "../open-reranker.js";
 import type { Progress } from "../progress.js";
 import { declaredClassesOf } from "../registry.js";
 import {
-  type BenchProcess,
   openBenchProcess,
   openScoringProcess,
   type ScoringTarget,
+  type TurnProcess,
 } from "../scoring-process.js";
 import { environmentOf, versionsBehind } from "./versions.js";
 
@@ -52,7 +52,7 @@ export async function benchProcessOf(
   backend: string,
   progress: Progress,
   signal: AbortSignal | undefined,
-): Promise<BenchProcess> {
+): Promise<TurnProcess> {
   const target = await convertedTarget(subject, backend, progress, signal);
   return openBenchProcess(target, { signal, onProgress: progress.download });
 }

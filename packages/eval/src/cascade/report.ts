@@ -73,7 +73,12 @@ function showTime(milliseconds: number | null): string {
 }
 
 /** What was done, for the line beneath. */
-function scopeOf({ task, queries, timedQueries, documentMilliseconds: cost }: CascadeReport): string {
+export function cascadeScope({
+  task,
+  queries,
+  timedQueries,
+  documentMilliseconds: cost,
+}: CascadeReport): string {
   const times =
     cost === null
       ? "no times were measured"
@@ -87,7 +92,7 @@ export function renderCascadeMarkdown(report: CascadeReport): string {
   const line = (cells: readonly string[]): string => `| ${cells.map(escapeMarkdown).join(" | ")} |`;
   return `${[
     `### crossrank: cascade of ${codeSpan(report.systems.small)} and ${codeSpan(report.systems.large)}`,
-    `${escapeMarkdown(cascadeHeadline(report))} Measured on ${escapeMarkdown(scopeOf(report))}.`,
+    `${escapeMarkdown(cascadeHeadline(report))} Measured on ${escapeMarkdown(cascadeScope(report))}.`,
     [
       line(heading),
       `| ${heading.map((_, index) => (index === 0 ? ":--" : "--:")).join(" | ")} |`,
@@ -115,7 +120,7 @@ export function renderCascadeHtml(report: CascadeReport): string {
 <body>
 <header>
 <h1>${title} <small>on</small> ${report.task}</h1>
-<p class="soft">${scopeOf(report)}</p>
+<p class="soft">${cascadeScope(report)}</p>
 </header>
 <main>
 <p class="lead">${cascadeHeadline(report)}</p>

@@ -41,7 +41,7 @@ export interface CascadeReport extends CascadeSweep {
 }
 
 /** Queries whose documents are timed: enough for a mean of documents, few beside the scoring. */
-const timed = 6;
+const timed = 4;
 
 /**
  * Scores a task's candidates with two models, as `runEvaluation` does, and says what cascades of them come to. Scores

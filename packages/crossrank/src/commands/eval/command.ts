@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
+import { parseFirstStage } from "../../cascade-options.js";
 import type { Context } from "../../context.js";
-
 import { addSystemOptions, addTaskOptions } from "../../evaluation-options.js";
 import { defaultModel } from "../../model.js";
 import { wholeNumber } from "../../options.js";
@@ -25,6 +25,12 @@ Gate:
   leaves out has the bound of the precision, false is not judged. "change": 0.005 holds
   the change of the mean to a bound on either side.
 
+Cascade:
+  --cascade nano scores the task with nano and with --model, and holds cascades of the two
+  against --model alone: the smallest --keep whose lower bound of Δ lies above the loss of
+  --gate (default 0.005), with every larger one. Times are processor time of a document,
+  of both models in turns. --report has cascade.html with a plot, and cascade.json.
+
 Report:
   --report DIR keeps every score as it comes: a run that was stopped or killed goes on
   where it was. In it are report.json, .md, .html, junit.xml, mteb/*.json (each system's
@@ -34,6 +40,7 @@ Examples:
   $ crossrank eval --task ./scifact --backend onnx:fp32 --backend onnx:int8 --gate 0.005
   $ crossrank eval --task ./scifact --model ./my-model -b onnx:fp32 -b coreml:reference --gate 0.005
   $ crossrank eval --task mteb/scifact --model ./my-model --report ./report --limit 50
+  $ crossrank eval --task ./scifact --model ./my-model --cascade nano --gate 0.003 --report ./report
   $ crossrank eval --task ./scifact --model ./my-bi-encoder --retrieve --metric ndcg@10
 
 Exit code: 0 done, 1 failed or a gate failed, 2 wrong usage, 130 interrupted.`;
@@ -56,6 +63,17 @@ export function addEvalCommand(program: Command, context: Context): void {
       "--metric <name>",
       "ndcg@k, map, mrr@k, recall@k, precision@k, success@k; several times, the first one counts most",
       (value: string, before: readonly string[] = []) => [...before, value],
+    )
+    .addOption(
+      new Option(
+        "--cascade <model>",
+        "small model before the --model, also with settings as in nano,backend=onnx:int8: finds how few documents may go on",
+      ).argParser(parseFirstStage),
+    )
+    .option(
+      "--keep <n>",
+      "with --cascade, how many documents go on; several times (default: a sweep)",
+      (value: string, before: readonly number[] = []) => [...before, wholeNumber(value)],
     )
     .option("--gate <rules>", "accepted loss of the first metric, e.g. 0.005, or a JSON file")
     .option("--seed <n>", "of what is drawn at random (default: 1)", wholeNumber)

@@ -2,8 +2,17 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { styleText } from "node:util";
-import { type EvaluationReport, EvaluationSetupError, evaluateTask, renderMarkdown } from "@crossrank/eval";
+import {
+  type CascadeReport,
+  defaultMargin,
+  type EvaluationReport,
+  EvaluationSetupError,
+  evaluateTask,
+  renderCascadeMarkdown,
+  renderMarkdown,
+} from "@crossrank/eval";
 import { type Context, print } from "../../context.js";
+import { sweepTask } from "../../evaluation/cascade-sweep.js";
 import { failOfGates, readGate } from "../../evaluation/gate-option.js";
 import { createHost, defaultSystem } from "../../evaluation/host.js";
 import { showProgress } from "../../evaluation/progress-line.js";
@@ -11,7 +20,8 @@ import { type EvaluationOptions, subjectOf, systemsOf } from "../../evaluation-o
 import { CommandError, UsageError } from "../../failure.js";
 import { createProgress } from "../../progress.js";
 import { toSingleLine } from "../../text.js";
-import { evaluationTable } from "./table.js";
+import type { ServedModelChoice } from "../serve/model-option.js";
+import { cascadeTable, evaluationTable } from "./table.js";
 
 export interface EvalCommandOptions extends EvaluationOptions {
   readonly task: string;
@@ -19,6 +29,8 @@ export interface EvalCommandOptions extends EvaluationOptions {
   readonly retrieve?: true;
   readonly excludeIdenticalIds?: true;
   readonly metric?: readonly string[];
+  readonly cascade?: ServedModelChoice;
+  readonly keep?: readonly number[];
   readonly gate?: string;
   readonly report?: string;
   readonly fresh?: true;
@@ -27,9 +39,80 @@ export interface EvalCommandOptions extends EvaluationOptions {
 }
 
 export async function runEvalCommand(options: EvalCommandOptions, context: Context): Promise<void> {
+  if (options.cascade !== undefined) return runCascade(options, options.cascade, context);
+  if (options.keep !== undefined) {
+    throw new UsageError("--keep goes with --cascade, the model that scores all documents first");
+  }
   const report = await evaluate(options, context);
   await print(format(report, options.format));
   failOfGates(report.systems);
+}
+
+/** A sweep of cascades in place of the backends. */
+async function runCascade(
+  options: EvalCommandOptions,
+  small: ServedModelChoice,
+  { signal }: Context,
+): Promise<void> {
+  const { task, depth, excludeIdenticalIds, gate, metric = [], keep: keeps, seed, fresh } = options;
+  const refused = (["retrieve", "reference"] as const).find((name) => options[name] !== undefined);
+  if (refused !== undefined) throw new UsageError(`--${refused} does not go with --cascade`);
+  const { systems } =
+    options.backend === undefined && options.file === undefined
+      ? { systems: [] }
+      : await systemsOf(options, async () => "");
+  const [large, ...others] = systems;
+  if (others.length > 0)
+    throw new UsageError("--cascade sweeps one backend of the model; give one --backend");
+  if (metric.length > 1) throw new UsageError("--cascade judges one metric; give one --metric");
+  const margin = gate === undefined ? defaultMargin : Number(gate);
+  if (gate?.trim() === "" || !(margin >= 0 && margin <= 1)) {
+    throw new UsageError(`--gate ${gate} must be a loss from 0 to 1 with --cascade`);
+  }
+  const subject = subjectOf(options, task);
+  const progress = createProgress(process.stderr);
+  try {
+    const report = await sweepTask(
+      {
+        subject: { ...subject, task: { ...subject.task, excludeIdenticalIds } },
+        ...{ backend: large?.label, small, keeps, metric: metric[0], margin, depth, seed, fresh },
+        folder: options.report,
+      },
+      progress,
+      signal,
+    );
+    progress.clear();
+    await print(formatCascade(report, options.format));
+    if (gate !== undefined && keeps !== undefined) failOfKeeps(report, keeps);
+  } catch (error) {
+    if (EvaluationSetupError.isInstance(error))
+      throw new CommandError(error.message.replace(/\.$/, ""), { cause: error });
+    throw error;
+  } finally {
+    progress.clear();
+  }
+}
+
+/** @throws {CommandError} with every keep that was asked for and loses too much. */
+function failOfKeeps({ rows, margin, metric }: CascadeReport, keeps: readonly number[]): void {
+  failOfGates(
+    rows
+      .filter(({ keep }) => keeps.includes(keep))
+      .map(({ keep, passed, lowerBound }) => ({
+        name: `keep ${keep}`,
+        gates: [
+          {
+            passed,
+            sentence: `the lower bound of Δ ${metric} is ${lowerBound.toFixed(4)}, and must lie above −${margin}.`,
+          },
+        ],
+      })),
+  );
+}
+
+function formatCascade(report: CascadeReport, as: EvalCommandOptions["format"]): string {
+  if (as === "json") return `${JSON.stringify(report, undefined, 2)}\n`;
+  return as === "markdown" ? renderCascadeMarkdown(report) : cascadeTable(report);
 }
 
 async function evaluate(options: EvalCommandOptions, { signal, log }: Context): Promise<EvaluationReport> {

@@ -1,4 +1,12 @@
-import type { EvaluationReport, MetricReport, SystemReport } from "@crossrank/eval";
+import {
+  type CascadeReport,
+  cascadeHeadline,
+  cascadeRows,
+  cascadeScope,
+  type EvaluationReport,
+  type MetricReport,
+  type SystemReport,
+} from "@crossrank/eval";
 import { alignColumns, formatBytes, formatCount, toSingleLine } from "../../text.js";
 
 const none = "–";
@@ -181,4 +189,14 @@ function rate(value: number | undefined): string {
 
 function milliseconds(value: number | undefined): string {
   return value === undefined ? none : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
+}
+
+/** A sweep of cascades, for people. */
+export function cascadeTable(report: CascadeReport): string {
+  const { heading, rows } = cascadeRows(report);
+  const lines = alignColumns(
+    [heading, ...rows].map((row) => row.map(toSingleLine)),
+    heading.map((_, index) => (index === 0 || index === heading.length - 1 ? "left" : "right")),
+  );
+  return `${cascadeScope(report)}\n\n${lines.join("\n")}\n\n${cascadeHeadline(report)}\n`;
 }
