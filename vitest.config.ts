@@ -12,7 +12,7 @@ const here = relative(root, process.cwd()).split(sep).join("/");
  * Packages whose tests compute, and leave nothing behind: a worker loads their modules once for all of its files, where
  * another package's files each have a process of their own.
  */
-const loadedOnce = ["core", "eval", "formats"];
+const loadedOnce = ["convert", "core", "eval", "formats", "hub"];
 const tests = "**/test/**/*.test.ts";
 const together = loadedOnce.map((name) => `packages/${name}`).filter((folder) => folder.startsWith(here));
 const alone = here === "" ? [`packages/!(${loadedOnce.join("|")})`, "!(packages|node_modules)", "."] : [here];
