@@ -13,7 +13,7 @@ fn main() {
     cc::Build::new()
         .cpp(true)
         .std("c++20")
-        .files(["shim/shim.cpp", "shim/interpreter.cpp", "shim/training.cpp"])
+        .files(["shim/shim.cpp", "shim/interpreter.cpp", "shim/training.cpp", "shim/fused.cpp"])
         .include(root.join("include"))
         // Exceptions and the whole standard, which Microsoft's compiler has to be asked for.
         .flag_if_supported("/EHsc")
@@ -22,6 +22,16 @@ fn main() {
         .flag_if_supported("-Wno-unused-parameter")
         .define("MLX_LIBRARIES", Some(format!("\"{libraries}\"").as_str()))
         .compile("mlx_shim");
+    cc::Build::new()
+        .cpp(true)
+        .std("c++20")
+        .file("shim/kernels.cpp")
+        // What vectors need: products and sums in one, and no traps and no errno that would order the numbers.
+        .flag_if_supported("-O3")
+        .flag_if_supported("-ffp-contract=fast")
+        .flag_if_supported("-fno-trapping-math")
+        .flag_if_supported("-fno-math-errno")
+        .compile("mlx_kernels");
     println!("cargo:rerun-if-changed=shim");
     println!("cargo:rerun-if-env-changed=MLX_ROOT");
     println!("cargo:rerun-if-env-changed=MLX_LIBRARIES");

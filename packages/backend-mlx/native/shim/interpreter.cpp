@@ -6,6 +6,7 @@
 #include <memory>
 #include <utility>
 
+#include "fused.hpp"
 #include "mlx/fast.h"
 #include "mlx/mlx.h"
 
@@ -84,8 +85,9 @@ uint64_t mixed(uint64_t seed, uint64_t place) {
 /** One batch on its way through a program. A copy goes on by itself. */
 class Evaluation {
  public:
-  Evaluation(const Program& program, const std::vector<Weight>& weights, const Batch& batch, std::optional<uint64_t> seed)
-      : program_(&program), weights_(weights), batch_(batch), seed_(seed) {
+  Evaluation(const Program& program, const std::vector<Weight>& weights, const Batch& batch, std::optional<uint64_t> seed,
+             bool isTrained)
+      : program_(&program), weights_(weights), batch_(batch), seed_(seed), isTrained_(isTrained) {
     const mx::Shape shape{batch.rows, batch.columns};
     inputs_.push_back({{mx::array(batch.ids, shape, mx::int32)}, program.ids});
     inputs_.push_back({{mx::array(batch.segments, shape, mx::int32)}, program.segments});
@@ -295,18 +297,25 @@ class Evaluation {
         return linear(step);
       case Operation::layerNorm: {
         const auto bias = step.inputs.size() == 3 ? std::optional(plain(step, 2)) : std::nullopt;
-        return mx::fast::layer_norm(plain(step, 0), plain(step, 1), bias, static_cast<float>(attributes[0]));
+        const auto epsilon = static_cast<float>(attributes[0]);
+        if (const auto made = fused::norm(plain(step, 0), plain(step, 1), bias, epsilon, true)) return *made;
+        return mx::fast::layer_norm(plain(step, 0), plain(step, 1), bias, epsilon);
       }
-      case Operation::rmsNorm:
-        return mx::fast::rms_norm(plain(step, 0), plain(step, 1), static_cast<float>(attributes[0]));
+      case Operation::rmsNorm: {
+        const auto epsilon = static_cast<float>(attributes[0]);
+        if (const auto made = fused::norm(plain(step, 0), plain(step, 1), std::nullopt, epsilon, false)) return *made;
+        return mx::fast::rms_norm(plain(step, 0), plain(step, 1), epsilon);
+      }
       case Operation::gelu: {
         const mx::array x = plain(step, 0);
+        if (const auto made = fused::activation(Activation::gelu, x)) return *made;
         const mx::array part = mx::erf(mx::multiply(x, mx::array(static_cast<float>(std::numbers::sqrt2 / 2), x.dtype())));
         const mx::array half = mx::array(0.5f, x.dtype());
         return mx::multiply(mx::multiply(x, half), mx::add(mx::array(1.0f, x.dtype()), part));
       }
       case Operation::geluTanh: {
         const mx::array x = plain(step, 0);
+        if (const auto made = fused::activation(Activation::geluTanh, x)) return *made;
         const auto number = [&](double one) { return mx::array(static_cast<float>(one), x.dtype()); };
         const mx::array cube = mx::multiply(mx::multiply(x, x), x);
         const mx::array inner = mx::add(x, mx::multiply(number(0.044715), cube));
@@ -315,6 +324,7 @@ class Evaluation {
       }
       case Operation::silu: {
         const mx::array x = plain(step, 0);
+        if (const auto made = fused::activation(Activation::silu, x)) return *made;
         return mx::multiply(x, mx::sigmoid(x));
       }
       case Operation::relu: {
@@ -350,9 +360,13 @@ class Evaluation {
         const float lowest = x.dtype() == mx::float16 ? -65504.0f : std::numeric_limits<float>::lowest() / 2;
         return mx::where(plain(step, 1), x, mx::array(lowest, x.dtype()));
       }
-      case Operation::attention:
-        return mx::fast::scaled_dot_product_attention(plain(step, 0), plain(step, 1), plain(step, 2),
-                                                      static_cast<float>(attributes[0]), "", plain(step, 3));
+      case Operation::attention: {
+        const auto scale = static_cast<float>(attributes[0]);
+        const mx::array mask = plain(step, 3);
+        const auto made = fused::attention(plain(step, 0), plain(step, 1), plain(step, 2), mask, scale, isTrained_);
+        if (made.has_value()) return *made;
+        return mx::fast::scaled_dot_product_attention(plain(step, 0), plain(step, 1), plain(step, 2), scale, "", mask);
+      }
       case Operation::matmul: {
         const mx::array other = plain(step, 1);
         if (other.ndim() < 2) throw InvalidInput("matmul: an array of one dimension");
@@ -451,6 +465,7 @@ class Evaluation {
   std::vector<Weight> weights_;
   Batch batch_;
   std::optional<uint64_t> seed_;
+  bool isTrained_;
   std::vector<Value> inputs_;
   std::vector<size_t> last_;
   std::vector<std::optional<Value>> made_;
@@ -551,9 +566,9 @@ void checkBatch(const Program& program, const Batch& batch) {
 }
 
 mx::array evaluate(const Program& program, const std::vector<Weight>& weights, const Batch& batch,
-                   std::optional<uint64_t> seed, const std::vector<size_t>& parts) {
+                   std::optional<uint64_t> seed, const std::vector<size_t>& parts, bool isTrained) {
   if (weights.size() != program.weights) throw InvalidInput("a program for another number of weights");
-  Evaluation evaluation(program, weights, batch, seed);
+  Evaluation evaluation(program, weights, batch, seed, isTrained);
   size_t from = 0;
   for (const size_t part : parts) {
     evaluation.runAgain(from, part);

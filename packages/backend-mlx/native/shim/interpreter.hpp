@@ -109,7 +109,9 @@ void checkBatch(const Program& program, const Batch& batch);
  * @param seed of dropout; without it nothing is dropped.
  * @param parts steps that begin a part of the program: what a part computes inside is computed again for its gradients,
  *   and the batch's arrays live as long as they are asked for.
+ * @param isTrained what gradients need is kept.
  * @throws InvalidInput, and what MLX throws.
  */
 mlx::core::array evaluate(const Program& program, const std::vector<Weight>& weights, const Batch& batch,
-                          std::optional<uint64_t> seed = std::nullopt, const std::vector<size_t>& parts = {});
+                          std::optional<uint64_t> seed = std::nullopt, const std::vector<size_t>& parts = {},
+                          bool isTrained = false);

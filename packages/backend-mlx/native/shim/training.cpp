@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "fused.hpp"
+#include "kernels.hpp"
 #include "mlx/mlx.h"
 #include "model.hpp"
 
@@ -64,6 +66,13 @@ mx::array scoresOf(const mx::array& output, const Batch& batch, const Target& ta
   const auto column = [&](int at) { return mx::reshape(mx::slice(output, {0, 0, at}, {batch.rows, 1, at + 1}), {batch.rows}); };
   const mx::array score = column(target.positive);
   return target.negative < 0 ? score : mx::subtract(score, column(target.negative));
+}
+
+/** An array's numbers, row by row and its alone to change. It is computed again where it lies otherwise. */
+float* numbersOf(mx::array& of) {
+  of = mx::contiguous(of);
+  of.eval();
+  return of.data<float>();
 }
 
 mx::array lossOf(const mx::array& output, const Batch& batch, const Target& target) {
@@ -149,7 +158,7 @@ double Training::accumulate(const Batch& batch, const Target& target, std::optio
       const Parameter& parameter = parameters_[index];
       weights[static_cast<size_t>(parameter.trained.weight)].values = mx::astype(given[index], parameter.computed);
     }
-    return {lossOf(evaluate(program_, weights, batch, seed, parts_), batch, target)};
+    return {lossOf(evaluate(program_, weights, batch, seed, parts_, true), batch, target)};
   };
   auto [losses, gradients] = mx::value_and_grad(loss, places)(values);
   std::vector<mx::array> made{losses[0]};
@@ -166,14 +175,27 @@ double Training::accumulate(const Batch& batch, const Target& target, std::optio
   return static_cast<double>(losses[0].item<float>());
 }
 
+double Training::gradientNorm() {
+  if (fused::runsHere()) {
+    double squares = 0;
+    for (Parameter& parameter : parameters_) {
+      double own = 0;
+      kernels::squares(numbersOf(*parameter.gradient), parameter.value.size(), &own);
+      squares += own;
+    }
+    return std::sqrt(squares);
+  }
+  mx::array squares = number(0);
+  for (const Parameter& parameter : parameters_) squares = mx::add(squares, mx::sum(mx::square(*parameter.gradient)));
+  return static_cast<double>(mx::sqrt(squares).item<float>());
+}
+
 double Training::apply(double rate, double clip) {
   if (!(rate >= 0 && std::isfinite(rate) && clip >= 0 && std::isfinite(clip))) throw InvalidInput("a rate that is none");
   for (const Parameter& parameter : parameters_) {
     if (!parameter.gradient.has_value()) throw InvalidInput("a step without a batch");
   }
-  mx::array squares = number(0);
-  for (const Parameter& parameter : parameters_) squares = mx::add(squares, mx::sum(mx::square(*parameter.gradient)));
-  const auto norm = static_cast<double>(mx::sqrt(squares).item<float>());
+  const double norm = gradientNorm();
   if (!std::isfinite(norm)) {
     for (Parameter& parameter : parameters_) parameter.gradient.reset();
     return norm;
@@ -185,9 +207,20 @@ double Training::apply(double rate, double clip) {
   const double correction1 = 1 - std::pow(rule_.beta1, step);
   const double correction2 = std::sqrt(1 - std::pow(rule_.beta2, step));
   for (Parameter& parameter : parameters_) {
+    const double keeps = parameter.trained.decays ? 1 - rate * rule_.decay : 1;
+    if (fused::runsHere()) {
+      const auto narrow = [](double one) { return static_cast<float>(one); };
+      const kernels::AdamStep numbers{narrow(kept),        narrow(keeps),           narrow(rule_.beta1),
+                                      narrow(1 - rule_.beta1), narrow(rule_.beta2), narrow(1 - rule_.beta2),
+                                      narrow(rate / correction1), narrow(correction2), narrow(rule_.epsilon)};
+      kernels::adam(numbers, numbersOf(*parameter.gradient), numbersOf(parameter.value), numbersOf(parameter.mean),
+                    numbersOf(parameter.square), parameter.value.size());
+      parameter.gradient.reset();
+      place(parameter);
+      continue;
+    }
     const mx::array gradient = kept < 1 ? mx::multiply(*parameter.gradient, number(kept)) : *parameter.gradient;
-    const mx::array value =
-        parameter.trained.decays && rule_.decay > 0 ? mx::multiply(parameter.value, number(1 - rate * rule_.decay)) : parameter.value;
+    const mx::array value = keeps < 1 ? mx::multiply(parameter.value, number(keeps)) : parameter.value;
     const mx::array mean =
         mx::add(mx::multiply(parameter.mean, number(rule_.beta1)), mx::multiply(gradient, number(1 - rule_.beta1)));
     const mx::array square = mx::add(mx::multiply(parameter.square, number(rule_.beta2)),

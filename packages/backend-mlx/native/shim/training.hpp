@@ -83,6 +83,7 @@ class Training {
 
   const Parameter& at(size_t place) const;
   void place(const Parameter& parameter);
+  double gradientNorm();
 
   const Program& program_;
   std::vector<Weight>& weights_;

@@ -1,0 +1,29 @@
+// Operations that MLX makes of many on a processor, each as one with a gradient of its own. Only for float32 on Linux's
+// processors; elsewhere there is nothing, and the caller takes MLX's own.
+#pragma once
+
+#include <optional>
+
+#include "kernels.hpp"
+#include "mlx/array.h"
+
+namespace fused {
+
+bool runsHere();
+
+std::optional<mlx::core::array> activation(Activation kind, const mlx::core::array& x);
+
+std::optional<mlx::core::array> norm(const mlx::core::array& x, const mlx::core::array& weight,
+                                     const std::optional<mlx::core::array>& bias, float epsilon, bool isCentred);
+
+/**
+ * (rows, heads, columns, width) of queries, keys and values; the last two may have fewer heads, which queries share.
+ *
+ * @param mask (rows or 1, heads or 1, queries, keys), whether a query sees a key.
+ * @param isTrained keeps the shares for the gradients.
+ */
+std::optional<mlx::core::array> attention(const mlx::core::array& query, const mlx::core::array& key,
+                                          const mlx::core::array& value, const mlx::core::array& mask, float scale,
+                                          bool isTrained);
+
+}  // namespace fused
