@@ -5,7 +5,7 @@ cache=${CROSSRANK_CI_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/crossrank-ci}
 mkdir -p "$cache" || exit 1
 
 # A step by its name, with hyphens for the function's underscores.
-native_steps=(redis-server native-owner mnn-addon mnn-converter coreml-addon ctranslate2-addon mlx-addon)
+native_steps=(redis-server native-owner mnn-addon mnn-converter s3-server coreml-addon ctranslate2-addon mlx-addon)
 
 apt_install() { # apt_install PACKAGE...: those that are not there
   local missing=() package
@@ -40,6 +40,11 @@ mnn_converter() {
     "$cache/python/bin/python" -m pip install --quiet --disable-pip-version-check -r lab/mnn/requirements.txt
 }
 
+# Behind the converter's step, which makes the Python: a store of the tests of files in S3.
+s3_server() {
+  "$cache/python/bin/python" -m pip install --quiet --disable-pip-version-check -r lab/s3/requirements.txt
+}
+
 ctranslate2_addon() {
   apt_install g++ python3-pip &&
     CARGO_TARGET_DIR="$cache/ctranslate2-target" PYTHON=python3 node packages/backend-ctranslate2/scripts/build-native.mjs
@@ -60,7 +65,7 @@ build_native() { # each in a step; `step` is the caller's
   local name
   for name in "${native_steps[@]}"; do step "$name" "${name//-/_}"; done
   export CROSSRANK_REQUIRE_CTRANSLATE2=1 CROSSRANK_REQUIRE_MLX=1 CROSSRANK_REQUIRE_MNN=1 CROSSRANK_REQUIRE_MNN_CONVERTER=1 PYTHON="$cache/python/bin/python"
-  export CROSSRANK_REQUIRE_REDIS=1
+  export CROSSRANK_REQUIRE_REDIS=1 CROSSRANK_REQUIRE_S3=1
   # The test of Core ML's addon compiles it again, which takes seconds where it lies.
   export CROSSRANK_REQUIRE_COREML_CHECK=1 CARGO_TARGET_DIR="$cache/coreml-target"
 }
