@@ -26,7 +26,9 @@ const { values } = parseArgs({
     queries: { type: "string" },
     rows: { type: "string" },
     teacher: { type: "string" },
-    "mining-depth": { type: "string", default: "30" },
+    "mining-depth": { type: "string", default: "20" },
+    pick: { type: "string", default: "random" },
+    negatives: { type: "string", default: "4" },
     "max-steps": { type: "string" },
     method: { type: "string", default: "full" },
     "learning-rate": { type: "string", default: "2e-5" },
@@ -51,19 +53,16 @@ const judged = join(work, "judged.jsonl");
 if (!existsSync(judged)) await writeInWhole(judged, evenly(corpus, Number(values.rows ?? 0)));
 const triplets = join(work, "triplets.jsonl");
 if (!existsSync(triplets)) {
-  // By itself the model that is adapted finds its own mistakes; another teacher may be faster.
+  // What a teacher would drop as likely relevant is what has to be told apart here: pages of several countries that say
+  // nearly the same. So BM25's own order is drawn from, as the task's candidates are.
   await crossrank([
     "mine",
     "--queries",
     judged,
     "--corpus",
     corpus,
-    "--teacher",
-    values.teacher ?? base,
-    "--depth",
-    values["mining-depth"],
-    "--negatives",
-    "3",
+    ...(values.teacher === undefined ? ["--no-teacher"] : ["--teacher", values.teacher]),
+    ...["--pick", values.pick, "--depth", values["mining-depth"], "--negatives", values.negatives],
     "--output",
     triplets,
   ]);
