@@ -155,7 +155,7 @@ const sections = [
       "llamacpp:F16",
       "coreml:reference:fp16",
     ],
-    limit: 6,
+    limit: 8,
   }),
 ];
 

@@ -1,4 +1,4 @@
-// Takes every real model of lab/real through inspect, verify, compare and rerank, holds tokenizers against
+// Takes every real model of lab/real through inspect, rerank and compare, holds tokenizers against
 // token_ids.py's, and says of the language model that is no reranker that it is refused. After a build and convert.mjs:
 //   node lab/real/check.mjs [MODEL …]
 // Exit code 1 where anything is otherwise than it should be.
