@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 fn main() {
     napi_build::setup();
-    let root = PathBuf::from(std::env::var("MLX_ROOT").expect("MLX_ROOT is a folder with MLX's include and lib"));
+    let root =
+        PathBuf::from(std::env::var("MLX_ROOT").expect("MLX_ROOT is a folder with MLX's include and lib"));
     let libraries = std::env::var("MLX_LIBRARIES").expect("MLX_LIBRARIES is a folder beside the addon");
     let target = std::env::var("CARGO_CFG_TARGET_OS").expect("cargo names the target");
 

@@ -232,6 +232,19 @@ const cases: readonly Case[] = [
   },
 ];
 
+/** More than a register's numbers, and a rest. */
+const wide = 37;
+const wideCases = cases
+  .filter(({ name }) => /^(layer-norm|rms-norm|gelu|silu)/.test(name))
+  .map((one) => {
+    const widened = Object.entries(one.weights).map(([key, shape]) => [key, [...shape.slice(0, -1), wide]]);
+    return {
+      ...one,
+      name: `${one.name}, ${wide} numbers wide`,
+      weights: Object.fromEntries(widened) as never,
+    };
+  });
+
 test("every operation is differentiated here", () => {
   const named = cases.map(({ name }) => name).join("; ");
   expect(operationNames.filter((name) => !named.includes(name))).toEqual([]);
@@ -289,7 +302,7 @@ function sumOf(labels: Float32Array, seed?: Uint32Array): AddonWanted {
 }
 
 describeNative("gradients are finite differences in double precision", () => {
-  test.each(cases.map((one) => [one.name, one] as const))("%s", async (_, given) => {
+  test.each([...cases, ...wideCases].map((one) => [one.name, one] as const))("%s", async (_, given) => {
     const { model, names, values } = await load(given);
     const uniform = createUniform(`factors of ${given.name}`);
     const output = given.forward(values as never);
@@ -316,6 +329,26 @@ describeNative("gradients are finite differences in double precision", () => {
         );
       }
     }
+    await model.close();
+  });
+
+  test.each([
+    ["gelu", math.gelu],
+    ["gelu-tanh", math.geluTanh],
+    ["silu", math.silu],
+  ] as const)("%s is as exact as float32, from -20 to 20", async (operation, forward) => {
+    const { model, values } = await load({
+      name: `range of ${operation}`,
+      weights: { x: [1, 1, 1003] },
+      write: (builder, weight) => builder.add(operation, [builder.add("scale", [weight("x")], [10])]),
+    });
+    const x = Float32Array.from((values["x"] as Array64).data, (value) => value * 10);
+    const wanted = forward(array64([1, 1, 1003], x)).data;
+    const { data } = await model.run(batch);
+    for (const [place, value] of wanted.entries())
+      expect(Math.abs((data[place] as number) - value), `of ${x[place]}`).toBeLessThan(
+        2.5e-7 * Math.max(1, Math.abs(x[place] as number)),
+      );
     await model.close();
   });
 

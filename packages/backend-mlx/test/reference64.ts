@@ -43,7 +43,7 @@ function make(shape: readonly number[], value: (place: readonly number[]) => num
 /** Abramowitz and Stegun 7.1.6: a series that converges for the arguments here. */
 function erf(x: number): number {
   let [term, sum] = [x, x];
-  for (let n = 1; n < 80; n += 1) {
+  for (let n = 1; Math.abs(term) > 1e-18 * Math.abs(sum); n += 1) {
     term *= (2 * x * x) / (2 * n + 1);
     sum += term;
   }
