@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { createReadStream, type Dirent } from "node:fs";
 import { link, mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { refusedWrite, removeUnfinished, writeInWhole } from "@crossrank/disk";
+import { FileWriteError, refusedWrite, removeUnfinished, writeInWhole } from "@crossrank/disk";
 import { describeSystemError } from "../failure.js";
 import { ScoreJobError } from "./errors.js";
 import type { InputFile, OutputFolder, Pieces, Storage } from "./storage.js";
@@ -126,7 +126,10 @@ function openOutput(place: string): OutputFolder {
 async function writeFirst(path: string, pieces: Pieces): Promise<void> {
   // As @crossrank/disk names what is not whole yet, so that its sweep finds it.
   const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`;
-  await writeInWhole(temporary, pieces);
+  await writeInWhole(temporary, pieces).catch((error: unknown) => {
+    // Under the name that is asked for.
+    throw FileWriteError.isInstance(error) ? refusedWrite(path, error.cause) : error;
+  });
   try {
     await link(temporary, path);
   } catch (error) {
