@@ -3,7 +3,7 @@ import { readGoldens, verify } from "@crossrank/core/verify";
 import { afterAll, describe, expect, test } from "vitest";
 import { sampleOf } from "../../../test/sample.js";
 import { createOnnxWriter } from "../src/onnx/write-onnx.js";
-import { convertedFixture, encoderFixtures, temporaryFolder } from "./onnx-files.js";
+import { convertedFixture, encoderFixtures, readGraph, temporaryFolder } from "./onnx-files.js";
 
 const { path: folder, close } = await temporaryFolder();
 afterAll(close);
@@ -26,4 +26,22 @@ describe.each(["onnxruntime", "plain"] as const)("int8 for %s", (target) => {
       expect(summary.maximum).toBeGreaterThan(1e-3);
     },
   );
+});
+
+test("a scale a token in the feed-forward layers: nearer to float32, and said in the file", async () => {
+  const errors: number[] = [];
+  for (const activations of ["batch", "row"] as const) {
+    const writer = createOnnxWriter({ activations });
+    const { files } = await convertedFixture(`${folder}/${activations}`, "bert-logit", writer, "int8");
+    const goldens = await readGoldens(files);
+    if (goldens === undefined) throw new Error("bert-logit has no goldens");
+    const backend = onnx({ isolation: "thread", workers: 1, threads: 1 });
+    const { passed, reason, summary } = await verify({ model: files, goldens, backend, dtype: "int8" });
+    expect(passed, reason).toBe(true);
+    errors.push(summary.median);
+    const { metadata } = await readGraph(await files.localPath("onnx/model_int8.onnx"));
+    expect(metadata["crossrank.activations"]).toBe(activations === "row" ? "row" : undefined);
+  }
+  expect(errors[1]).toBeLessThan(errors[0] as number);
+  expect(() => createOnnxWriter({ target: "plain", activations: "row" })).toThrow(/needs target onnxruntime/);
 });

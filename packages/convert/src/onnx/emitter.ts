@@ -1,4 +1,4 @@
-import { domains, floatTensor, Graph, integerTensor } from "@crossrank/formats/onnx";
+import { byteTensor, domains, floatTensor, Graph, integerTensor } from "@crossrank/formats/onnx";
 import type { Activation, Linear, Norm } from "../source/description.js";
 import type { Weight } from "../source/weight.js";
 import {
@@ -18,6 +18,19 @@ export type Dtype = "fp32" | "fp16" | "int8";
 /** `onnxruntime`: its own operators where they are faster. `plain`: ONNX's own alone, and few of those. */
 export type Operators = "onnxruntime" | "plain";
 
+/**
+ * What shares one scale of int8's activations.
+ * - `batch`: all of a product's input.
+ * - `row`: each token's vector has its own, in the feed-forward layers, where outliers of few tokens cost the most.
+ */
+export type Activations = "batch" | "row";
+
+/** What 0 becomes, of numbers that are hardly below 0. */
+const lowestInteger = 16;
+
+/** A token's vector of zeros has to have a scale too. */
+const smallestScale = 1e-10;
+
 /** Element types by their number in onnx.proto, for Cast. */
 const castTo = { float32: 1, int32: 6, int64: 7 } as const;
 
@@ -26,12 +39,14 @@ export class Emitter {
   readonly graph: Graph = new Graph();
   readonly dtype: Dtype;
   readonly operators: Operators;
+  readonly activations: Activations;
   /** Matrices that are there already: of weights that several layers share. */
   readonly #matrices = new Map<Weight, string>();
 
-  constructor(dtype: Dtype, operators: Operators) {
+  constructor(dtype: Dtype, operators: Operators, activations: Activations = "batch") {
     this.dtype = dtype;
     this.operators = operators;
+    this.activations = activations;
   }
 
   get microsoft(): boolean {
@@ -142,6 +157,44 @@ export class Emitter {
     const both = this.graph.node("Mul", [scales, scale], `${name}.scales`);
     const product = this.graph.node("Mul", [real, both], bias === undefined ? output : `${name}.product`);
     return bias === undefined ? product : this.graph.node("Add", [product, bias], output);
+  }
+
+  /**
+   * As `linear`, in int8 with a scale a token where the graph has such: of vectors whose numbers are none below `lowest`,
+   * most bits are for those above 0.
+   */
+  linearOfRows(x: string, linear: Linear, name: string, lowest?: number): string {
+    if (!this.#byRow) return this.linear(x, linear, name);
+    const product = this.productOfRows(x, linear, name, lowest);
+    const bias = this.bias([linear], `${name}.bias`);
+    return bias === undefined ? product : this.graph.node("Add", [product, bias], `${name}.output`);
+  }
+
+  /** As `product`, in int8 with a scale a token where the graph has such. */
+  productOfRows(x: string, linear: Linear, name: string, lowest?: number): string {
+    if (!this.#byRow) return this.product(x, [linear], name);
+    const { graph } = this;
+    const zero = lowest === undefined ? 128 : lowestInteger;
+    const axes = graph.integers([-1]);
+    const magnitudes = lowest === undefined ? graph.node("Abs", [x], `${name}.x.magnitudes`) : x;
+    const peak = graph.node("ReduceMax", [magnitudes, axes], `${name}.x.peak`);
+    const steps = lowest === undefined ? 127 : 255 - zero;
+    const wanted = graph.node("Mul", [peak, this.number(1 / steps)], `${name}.x.wanted`);
+    const least = this.number(lowest === undefined ? smallestScale : lowest / zero);
+    const scale = graph.node("Max", [wanted, least], `${name}.x.scale`);
+    const scaled = graph.node("Div", [x, scale], `${name}.x.scaled`);
+    const zeroPoint = graph.tensor(byteTensor(`uint8.${zero}`, zero));
+    const quantised = graph.node("QuantizeLinear", [scaled, this.number(1), zeroPoint], `${name}.x`);
+    const { integers, scales, zeros } = this.integerMatrix([linear.weight], name);
+    const inputs = [quantised, integers, this.number(1), scales, zeroPoint, zeros];
+    const product = graph.node("MatMulIntegerToFloat", inputs, `${name}.reals`, {
+      domain: domains.microsoft,
+    });
+    return graph.node("Mul", [product, scale], `${name}.product`);
+  }
+
+  get #byRow(): boolean {
+    return this.dtype === "int8" && this.activations === "row";
   }
 
   /** x in eight bits, with its scale and zero point. */

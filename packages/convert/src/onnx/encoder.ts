@@ -1,8 +1,8 @@
 import type { ModelProfile } from "@crossrank/core";
 import type { Graph } from "@crossrank/formats/onnx";
-import type { Layer, ModelDescription, OutputHead } from "../source/description.js";
+import type { Activation, Layer, ModelDescription, OutputHead } from "../source/description.js";
 import { attend, firstOf } from "./attention.js";
-import { type Dtype, Emitter, type Operators } from "./emitter.js";
+import { type Activations, type Dtype, Emitter, type Operators } from "./emitter.js";
 import { Sequence } from "./sequence.js";
 
 export interface EncoderRequest {
@@ -10,6 +10,8 @@ export interface EncoderRequest {
   readonly profile: ModelProfile;
   readonly dtype: Dtype;
   readonly operators: Operators;
+  /** Default `batch`. */
+  readonly activations?: Activations | undefined;
   readonly inputType: "int32" | "int64";
 }
 
@@ -38,7 +40,7 @@ export function outputOf({ head }: ModelDescription, profile: ModelProfile): Enc
 /** input_ids, attention_mask and, where the model has segments, token_type_ids → the output. */
 export function encoderGraph(request: EncoderRequest): Graph {
   const { description, dtype, operators, inputType } = request;
-  const emitter = new Emitter(dtype, operators);
+  const emitter = new Emitter(dtype, operators, request.activations);
   const sequence = new Sequence(emitter);
   const { graph } = emitter;
   const output = outputOf(description, request.profile);
@@ -126,6 +128,9 @@ function layerOf({ emitter, sequence, layer, keepsFirst, name }: LayerPlace, x: 
   return placement === "post" ? emitter.norm(sum, feedForwardNorm, `${name}.feedForward.norm`) : sum;
 }
 
+/** No activation is below: GELU's least is -0.16997, that of its approximation by tanh -0.17004. */
+const lowestOf: Partial<Record<Activation, number>> = { gelu: 0.171, "gelu-tanh": 0.171 };
+
 function feedForward(
   emitter: Emitter,
   { feedForward: { up, gate, down, activation } }: Layer,
@@ -134,9 +139,9 @@ function feedForward(
 ): string {
   const { graph } = emitter;
   if (gate === undefined) {
-    const product = emitter.product(x, [up], `${name}.up`);
+    const product = emitter.productOfRows(x, up, `${name}.up`);
     const active = emitter.activate(product, activation, `${name}.up`, emitter.bias([up], `${name}.up.bias`));
-    return emitter.linear(active, down, `${name}.down`);
+    return emitter.linearOfRows(active, down, `${name}.down`, lowestOf[activation]);
   }
   const [gated, upper] = emitter.linears(x, [gate, up], `${name}.gateUp`, [`${name}.gate`, `${name}.up`]);
   const active = emitter.activate(gated, activation, `${name}.gate`);

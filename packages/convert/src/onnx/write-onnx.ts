@@ -3,7 +3,7 @@ import { largestMessage, writeModelFile } from "@crossrank/formats/onnx";
 import type { ArtifactWriter, WriteRequest } from "../artifact-writer.js";
 import { UnsupportedConversionError } from "../errors.js";
 import type { ModelDescription } from "../source/description.js";
-import type { Dtype, Operators } from "./emitter.js";
+import type { Activations, Dtype, Operators } from "./emitter.js";
 import { encoderGraph, outputOf } from "./encoder.js";
 import { HalfRangeError } from "./stored-tensor.js";
 
@@ -19,6 +19,13 @@ export type OnnxTarget = "onnxruntime" | "plain" | "mnn";
 export interface OnnxWriterOptions {
   /** Default `onnxruntime`. */
   readonly target?: OnnxTarget | undefined;
+  /**
+   * What shares a scale of activations, in int8. Default `batch`; `row` needs target `onnxruntime`.
+   * - `batch`: all that goes into a product.
+   * - `row`: every token has its own in feed-forward layers without a gate. On a 12-layer MiniLM a quarter to two fifths
+   *   of the error, at 0.91 of the speed.
+   */
+  readonly activations?: Activations | undefined;
   /**
    * Bytes from which on the weights get a file of their own, `<name>.onnx_data`. Default and most: 2^31 − 1, where
    * protobuf ends.
@@ -40,6 +47,7 @@ const dtypeNames = {
   float32: "fp32",
   float16: "fp16",
   int8: "int8",
+  uint8: "uint8",
   int32: "int32",
   int64: "int64",
 } as const;
@@ -63,25 +71,33 @@ export function createOnnxWriter(options: OnnxWriterOptions = {}): ArtifactWrite
     throw new InvalidInputError("target", `must be one of ${known}, not ${JSON.stringify(target)}`);
   }
   const { operators, inputType, dtypes } = targets[target];
+  const activations = options.activations ?? "batch";
+  if (activations !== "batch" && activations !== "row") {
+    throw new InvalidInputError("activations", `must be batch or row, not ${JSON.stringify(activations)}`);
+  }
+  if (activations === "row" && operators !== "onnxruntime") {
+    throw new InvalidInputError("activations", `row needs target onnxruntime, and the target is ${target}`);
+  }
   const externalFrom = Math.min(options.externalFrom ?? largestMessage, largestMessage);
   return {
     format: "onnx",
     dtypes,
     path: (dtype) => `onnx/model${dtype === "fp32" ? "" : `_${dtype}`}.onnx`,
     check,
-    settings: () => ({ target }),
+    settings: () => ({ target, ...(activations === "row" ? { activations } : {}) }),
     async write(request) {
       const { description, profile, path, signal, onProgress } = request;
       signal?.throwIfAborted();
       check(description, profile);
       const dtype = requireDtype(request, dtypes);
-      const graph = encoderGraph({ description, profile, dtype, operators, inputType });
+      const graph = encoderGraph({ description, profile, dtype, operators, activations, inputType });
       for (const { name, type, dimensions } of graph.tensors.values()) {
         request.onTensor?.({ name, shape: dimensions, dtype: dtypeNames[type] });
       }
       const metadata = {
         ...request.metadata,
         ...marks(operators, description, profile),
+        ...(dtype === "int8" && activations === "row" ? { "crossrank.activations": activations } : {}),
       };
       const facts = {
         path,

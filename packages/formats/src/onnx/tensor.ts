@@ -1,6 +1,7 @@
 /** Element types that are written. Values: `TensorProto.DataType` of onnx.proto. */
 export const elementTypes = {
   float32: { code: 1, bytes: 4 },
+  uint8: { code: 2, bytes: 1 },
   int8: { code: 3, bytes: 1 },
   int32: { code: 6, bytes: 4 },
   int64: { code: 7, bytes: 8 },
@@ -38,11 +39,16 @@ export function floatTensor(
   return inMemory(name, "float32", dimensions, Float32Array.from(values));
 }
 
+/** A number without dimensions. */
+export function byteTensor(name: string, value: number): StoredTensor {
+  return inMemory(name, "uint8", [], Uint8Array.of(value));
+}
+
 function inMemory(
   name: string,
   type: ElementType,
   dimensions: readonly number[],
-  values: Float32Array | BigInt64Array,
+  values: Float32Array | BigInt64Array | Uint8Array,
 ): StoredTensor {
   return {
     name,
