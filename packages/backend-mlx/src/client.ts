@@ -6,7 +6,7 @@ import { Runtime } from "./runtime.js";
 /** MLX in a child process, or in this one, on a thread of its own. */
 export function openHost(
   facts: Pick<HostFacts<Calls>, "isolation" | "deadlines" | "checkUnchanged"> & {
-    /** Of OpenBLAS, in a child process. Undefined: its own choice. */
+    /** Of OpenBLAS, in a child process. Undefined: OPENBLAS_NUM_THREADS, or 1. */
     readonly threads?: number | undefined;
   },
 ): Host<Calls> {

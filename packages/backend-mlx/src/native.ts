@@ -9,6 +9,8 @@ export interface Addon {
   onGpu(): boolean;
   /** The processor whose kernels multiply matrices, as OpenBLAS names it; null where another BLAS does. */
   blasProcessor(): string | null;
+  /** Threads that multiply matrices; null where another BLAS does. */
+  blasThreads(): number | null;
   /** Names of a program's operations, in the order of their numbers. */
   operations(): readonly string[];
   load(model: AddonModelFacts): Promise<AddonModel>;

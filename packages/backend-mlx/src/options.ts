@@ -34,8 +34,9 @@ export interface MlxOptions extends HostOptions {
    */
   readonly compute?: Compute | undefined;
   /**
-   * Threads of OpenBLAS, 1 or more, where there is no GPU and the model runs in a process of its own. Default: as
-   * many as the processor has.
+   * Threads of OpenBLAS, 1 or more, where there is no GPU and the model runs in a process of its own. Default: 1,
+   * or OPENBLAS_NUM_THREADS, since they spin while they wait: on a processor that other programs share more threads take
+   * many times as long.
    */
   readonly threads?: number | undefined;
   /**

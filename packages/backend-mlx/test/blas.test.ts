@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { loadAddon, platformName } from "../src/native.js";
@@ -20,6 +21,18 @@ describeNative("OpenBLAS", () => {
     if (/^flags\s*:.*\bavx2\b/m.test(facts))
       expect(withAvx2.map((one) => one.toLowerCase())).toContain(name?.toLowerCase());
     else expect(name).toEqual(expect.any(String));
+  });
+
+  test.runIf(isLinux && existsSync(built))("takes one thread, or as many as it is told", () => {
+    const threadsWith = (count: string | undefined): string => {
+      const { OPENBLAS_NUM_THREADS: _, ...others } = process.env;
+      const env = count === undefined ? others : { ...others, OPENBLAS_NUM_THREADS: count };
+      const program = `console.log(require(${JSON.stringify(built)}).blasThreads())`;
+      return spawnSync(process.execPath, ["-e", program], { encoding: "utf8", env }).stdout.trim();
+    };
+    expect(threadsWith(undefined)).toBe("1");
+    expect(threadsWith("1")).toBe("1");
+    if (availableParallelism() > 1) expect(threadsWith("2")).toBe("2");
   });
 
   // Built here: a package of the platform lies elsewhere, with the same libraries.

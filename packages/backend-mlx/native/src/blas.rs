@@ -7,6 +7,23 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 
 unsafe extern "C" {
     fn scipy_openblas_get_corename() -> *const c_char;
+    fn scipy_openblas_get_num_threads() -> c_int;
+    fn scipy_openblas_set_num_threads(count: c_int);
+}
+
+/// One thread, unless OPENBLAS_NUM_THREADS says how many: its threads spin while they wait for each other, and on a
+/// processor that other programs share a product then takes up to a hundred times as long.
+pub fn begin() {
+    if std::env::var_os("OPENBLAS_NUM_THREADS").is_none() {
+        // SAFETY: it takes any positive count.
+        unsafe { scipy_openblas_set_num_threads(1) };
+    }
+}
+
+/// Threads of a product.
+pub fn threads() -> u32 {
+    // SAFETY: it reads a number of the library's.
+    u32::try_from(unsafe { scipy_openblas_get_num_threads() }).unwrap_or(0)
 }
 
 /// The processor whose kernels OpenBLAS has chosen, e.g. `SkylakeX`.

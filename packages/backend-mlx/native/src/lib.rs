@@ -21,6 +21,12 @@ use napi_derive::napi;
 use owner::{Answer, Bytes, Job, Output, Owner, Part, Source, TensorSource, WeightSource};
 use shim::{Batch, Failure};
 
+#[napi_derive::module_init]
+fn begin() {
+    #[cfg(target_os = "linux")]
+    blas::begin();
+}
+
 /// MLX's version, e.g. `0.32.4`.
 #[napi]
 pub fn version() -> String {
@@ -38,6 +44,15 @@ pub fn on_gpu() -> bool {
 pub fn blas_processor() -> Option<String> {
     #[cfg(target_os = "linux")]
     return blas::processor();
+    #[cfg(not(target_os = "linux"))]
+    None
+}
+
+/// Threads that multiply matrices; none where another BLAS does.
+#[napi]
+pub fn blas_threads() -> Option<u32> {
+    #[cfg(target_os = "linux")]
+    return Some(blas::threads());
     #[cfg(not(target_os = "linux"))]
     None
 }
