@@ -70,8 +70,9 @@ it("costs a page little, and the chat template engine only where a model has a c
   const later =
     /@huggingface\/jinja|catalogue|tell-tales|quantised|model-card|late-interaction\.|disagreements/;
   expect(inputs.filter((path) => later.test(path))).toEqual([]);
-  // Of these, passages of long documents are 11 kB, fusion, calibration and fallbacks 16 kB, the cache of scores 4 kB.
-  expect(bytes).toBeLessThan(267_000);
+  // Of these, passages of long documents are 11 kB, fusion, calibration and fallbacks 16 kB, the cache of scores 4 kB,
+  // a cascade 6 kB.
+  expect(bytes).toBeLessThan(273_000);
 });
 
 it("costs a page that only ranks less: fusion, fallbacks and the fit of a calibration are not in it", async () => {

@@ -74,6 +74,7 @@ const collecting = [
   "convert --set",
   "doctor --backend",
   "eval --backend",
+  "eval --keep",
   "eval --long-documents",
   "eval --metric",
   "mine --corpus",
