@@ -46,7 +46,7 @@ describeNative("OpenBLAS", () => {
         ...{ encoding: "utf8", env, maxBuffer: 2 ** 28 },
       });
       expect(status).toBe(0);
-      const bound = [...stderr.matchAll(/\/libmlx\.so \[0\] to (\S+) \[0\]: normal symbol `(cblas_\w+)'/g)];
+      const bound = [...stderr.matchAll(/\/libmlx\.so \[0\] to (.+?) \[0\]: normal symbol `(cblas_\w+)'/g)];
       expect(bound.map(([, , symbol]) => symbol).sort()).toEqual([
         "cblas_cgemm",
         "cblas_dgemm",

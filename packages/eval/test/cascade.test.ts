@@ -191,6 +191,7 @@ describe("its report", () => {
       given.smallestSafe === 24 ? 0 : 1,
     );
     expect(cascadeHeadline(given)).toContain(`keep ${given.smallestSafe}`);
+    expect(cascadeHeadline(report({ milliseconds: { small: 10, large: 10 } }))).toContain("No cascade");
     expect(cascadeHeadline(report({ ...scene(50, 30), margin: 0 }))).toContain("large on onnx alone");
   });
 

@@ -17,6 +17,9 @@ export function cascadeHeadline({ rows, smallestSafe, metric, margin, systems }:
     return `No keep below ${last} loses ${loss} for certain on these queries: ${systems.large} alone, or more queries.`;
   }
   const { speedup } = safe;
+  if (speedup !== null && speedup <= 1) {
+    return `No cascade that loses ${loss} is faster than ${systems.large} alone: ${systems.small} costs as much as it saves.`;
+  }
   const times = speedup === null ? "" : `, ${showNumber(speedup)} times as fast as ${systems.large} alone`;
   return `keep ${smallestSafe} is the smallest that loses ${loss}, with every larger one${times}.`;
 }
