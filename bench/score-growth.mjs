@@ -49,15 +49,20 @@ try {
   await rm(folder, { recursive: true, force: true });
 }
 
-/** What the server says to a command. */
+/**
+ * What the server says to a command.
+ * @param {...string} command
+ */
 function ask(...command) {
   return spawnSync("redis-cli", ["-p", String(port), ...command], { encoding: "utf8" }).stdout.trim();
 }
 
+/** @param {string} name */
 function info(name) {
   return Number(new RegExp(`^${name}:(\\S+)`, "m").exec(ask("INFO", "all"))?.[1]);
 }
 
+/** @param {number} count */
 function* references(count) {
   for (let shard = 0; shard < count; shard += 1) {
     const id = shard.toString(16).padStart(64, "0");
@@ -65,7 +70,10 @@ function* references(count) {
   }
 }
 
-/** Bytes of the server for that many shards that wait. */
+/**
+ * Bytes of the server for that many shards that wait.
+ * @param {number} count
+ */
 async function memoryOf(count) {
   ask("FLUSHALL");
   const queue = await openShardQueue({ url, name: "memory" });
@@ -84,7 +92,8 @@ async function costOfShard() {
   await sleep(1000);
   const connections = info("connected_clients");
   let left = count;
-  let end = () => undefined;
+  let end = () => {};
+  /** @type {Promise<void>} */
   const ended = new Promise((resolve) => {
     end = resolve;
   });
@@ -117,7 +126,12 @@ async function costOfShard() {
   };
 }
 
-/** Seconds from the first shard's begin to the last one's end, and processor time of the workers in between. */
+/** @typedef {{ child: import("node:child_process").ChildProcess }} Running */
+
+/**
+ * Seconds from the first shard's begin to the last one's end, and processor time of the workers in between.
+ * @param {number} count
+ */
 async function scoreWith(count) {
   const pairs = join(folder, "pairs.jsonl");
   const words =
@@ -134,6 +148,7 @@ async function scoreWith(count) {
       [binary, "--verbose", "worker", "--queue", url, "--files", folder, ...options],
       { stdio: ["ignore", "ignore", "pipe"] },
     );
+    /** @type {{ child: typeof child, said: string, begun: number | undefined, ended: number | undefined }} */
     const self = { child, said: "", begun: undefined, ended: undefined };
     child.stderr.setEncoding("utf8").on("data", (text) => {
       self.said += text;
@@ -169,7 +184,10 @@ async function scoreWith(count) {
   }
 }
 
-/** Of processes and their children, user and system. */
+/**
+ * Of processes and their children, user and system.
+ * @param {readonly Running[]} workers
+ */
 async function processorSeconds(workers) {
   let ticks = 0;
   for (const { child } of workers) {
@@ -187,16 +205,22 @@ async function processorSeconds(workers) {
 async function freePort() {
   const listening = createServer().listen(0, "127.0.0.1");
   await once(listening, "listening");
-  const found = listening.address().port;
+  const { port: found } = /** @type {import("node:net").AddressInfo} */ (listening.address());
   await new Promise((resolve) => listening.close(resolve));
   return found;
 }
 
+/**
+ * @param {readonly { count: number, bytes: number }[]} memory
+ * @param {{ connections: number, commands: number, milliseconds: number }} shard
+ * @param {readonly { workers: number, seconds: number, processor: number }[]} runs
+ */
 function describe(memory, shard, runs) {
-  const number = (value, digits = 0) =>
+  const number = (/** @type {number} */ value, digits = 0) =>
     value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
-  const pace = ({ seconds }) => pairCount / seconds;
+  const pace = (/** @type {{ seconds: number }} */ { seconds }) => pairCount / seconds;
   const [one, two] = runs;
+  if (one === undefined || two === undefined) throw new Error("one run with a worker and one with two");
   const alone = pairCount / one.processor;
   const fleet = 1000;
   const perSecond = (fleet * alone) / 1000;
@@ -223,6 +247,6 @@ function describe(memory, shard, runs) {
       `${number(fleet * alone)} pairs and ${number(perSecond, 1)} shards a second; ${number(perSecond * shard.commands + renewals)} commands a second, of which ${number(renewals)} renew locks and look for stalled shards; ${number((perSecond * shard.milliseconds) / 10, 1)} % of the server's core for shards; ${number(fleet * shard.connections)} connections of the 10,000 that Redis allows by itself`,
     ],
   ].map((cells) => `| ${cells.join(" | ")} |`);
-  const machine = `${number(pairCount)} pairs, ${availableParallelism()} cores at a load of ${number(loadavg()[0], 0)}`;
+  const machine = `${number(pairCount)} pairs, ${availableParallelism()} cores at a load of ${number(loadavg()[0] ?? 0, 0)}`;
   return `By \`node bench/score-growth.mjs --pairs ${pairCount}\` (${machine}):\n\n${lines.join("\n")}`;
 }
