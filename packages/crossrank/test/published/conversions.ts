@@ -198,15 +198,11 @@ export async function makeStandIn(standIn: Conversion["standIn"], place: string)
 /** In the survey, and decided by nothing that can be built: no file of it tells its architecture. */
 const unknown = "nvidia/Nemotron-3.5-Rerank-8B-BF16";
 
-function undecidedCount(): number {
-  return undecided.flatMap(({ repositories }) => repositories).length + [unknown].length;
-}
-
-export const counts = {
+export const counts: Readonly<Record<"alone" | "withBase" | "refused" | "undecided", number>> = {
   alone: countOf(({ alone }) => "reads" in alone),
   withBase: countOf(({ alone, withBase }) => !("reads" in alone) && withBase !== undefined),
   refused: countOf(({ alone, withBase }) => !("reads" in alone) && withBase === undefined),
-  undecided: undecidedCount(),
+  undecided: undecided.flatMap(({ repositories }) => repositories).length + 1,
 };
 
 /** All repositories of the survey that are decided here, or nowhere. */
