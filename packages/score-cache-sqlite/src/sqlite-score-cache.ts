@@ -257,13 +257,14 @@ async function opened(path: string): Promise<Database.Database> {
   const database = await patiently(path, undefined, () => new Database(path));
   try {
     await patiently(path, undefined, () => {
-      const owner = pragma(database, "application_id");
-      if (owner !== applicationId && !isEmpty(database)) throw notACache(path);
-      if (owner !== applicationId) {
+      const isOurs = () => pragma(database, "application_id") === applicationId;
+      // Asked again: what was empty at first another process may have made a cache of since, in one transaction.
+      if (!isOurs() && !isEmpty(database) && !isOurs()) throw notACache(path);
+      if (!isOurs()) {
         database.pragma("journal_mode = WAL");
         inTransaction(database, () => {
           // Another process may have been faster.
-          if (pragma(database, "application_id") === applicationId) return;
+          if (isOurs()) return;
           database.exec(
             `CREATE TABLE scores (key TEXT PRIMARY KEY, record BLOB NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID;
              CREATE INDEX scores_by_use ON scores (used);
