@@ -141,7 +141,8 @@ async function scoreWith(count) {
     document: Array.from({ length: 60 }, (_, at) => words[(row * 7 + at * 5) % words.length]).join(" "),
   }));
   await writeFile(pairs, rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
-  const options = ["--model", "nano", "--threads", "1"];
+  // One session each: by itself one worker takes every core.
+  const options = ["--model", "nano", "--threads", "1", "--workers", "1"];
   const workers = Array.from({ length: count }, () => {
     const child = spawn(
       process.execPath,
