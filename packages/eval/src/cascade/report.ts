@@ -3,7 +3,7 @@ import { removeUnfinished, writeWholeFile } from "@crossrank/disk";
 import { drawBars, drawSpeed } from "../report/charts.js";
 import { codeSpan, escapeMarkdown, html, Markup } from "../report/escape.js";
 import { showChange, showCount, showMetric, showMetricName, showNumber, unknown } from "../report/figures.js";
-import { stylesheet } from "../report/html-style.js";
+import { renderPage } from "../report/page.js";
 import { json } from "../report/write-report.js";
 import type { CascadeReport } from "./run-sweep.js";
 import type { CascadeRow } from "./sweep.js";
@@ -109,35 +109,19 @@ export function renderCascadeHtml(report: CascadeReport): string {
   const { systems, metric } = report;
   const { heading, rows } = cascadeRows(report);
   const title = `cascade of ${systems.small} and ${systems.large}`;
-  return html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="color-scheme" content="light dark">
-<meta name="generator" content="crossrank">
-<title>${title} on ${report.task}</title>
-<style>${new Markup(stylesheet)}</style>
-</head>
-<body>
-<header>
-<h1>${title} <small>on</small> ${report.task}</h1>
-<p class="soft">${cascadeScope(report)}</p>
-</header>
-<main>
-<p class="lead">${cascadeHeadline(report)}</p>
+  return renderPage({
+    title: `${title} on ${report.task}`,
+    header: html`<h1>${title} <small>on</small> ${report.task}</h1>
+<p class="soft">${cascadeScope(report)}</p>`,
+    main: html`<p class="lead">${cascadeHeadline(report)}</p>
 <div class="cards"><figure><div class="drawing">${new Markup(drawing(report))}</div>
 <figcaption>${showMetricName(metric)}${report.documentMilliseconds === null ? "" : " against time"}: the diamond is ${systems.large} alone, the grey disc ${systems.small} alone, a cross loses more than ${report.margin}.</figcaption></figure></div>
 <div class="scroll" tabindex="0" role="region" aria-label="Cascades"><table>
 <thead><tr>${heading.map((cell) => html`<th scope="col">${cell}</th>`)}</tr></thead>
 <tbody>${rows.map(([name = "", ...cells]) => html`<tr><th scope="row">${name}</th>${cells.map((cell) => html`<td>${cell}</td>`)}</tr>`)}</tbody>
 </table></div>
-<p class="soft">Δ is the cascade minus the large model alone, paired by query; the lower bound is one-sided at 95 % (bootstrap, seed ${report.seed}). Times are of the documents that each model scores; reading a query is counted in them.</p>
-</main>
-</body>
-</html>
-`.source;
+<p class="soft">Δ is the cascade minus the large model alone, paired by query; the lower bound is one-sided at 95 % (bootstrap, seed ${report.seed}). Times are of the documents that each model scores; reading a query is counted in them.</p>`,
+  });
 }
 
 function drawing(report: CascadeReport): string {

@@ -21,7 +21,7 @@ import {
   showShare,
   unknown,
 } from "./figures.js";
-import { stylesheet } from "./html-style.js";
+import { renderPage } from "./page.js";
 import {
   baselineHeadline,
   baselineProblem,
@@ -48,9 +48,7 @@ export interface HtmlOptions {
 const worstQueries = 8;
 
 /**
- * The report as one HTML file that needs nothing else: no script, no font, no image, no network, which its own content
- * security policy enforces. Light or dark as the reader's system is; one column on a phone. The same report gives the
- * same text.
+ * The report as one HTML file that needs nothing else (see {@link renderPage}). The same report gives the same text.
  */
 export async function renderHtml(report: EvaluationReport, options: HtmlOptions = {}): Promise<string> {
   const title = `${report.model.id} on ${report.task.name}`;
@@ -62,28 +60,12 @@ export async function renderHtml(report: EvaluationReport, options: HtmlOptions 
     tableSection(report),
     provenanceSection(report),
   ];
-  return html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="color-scheme" content="light dark">
-<meta name="generator" content="crossrank">
-<title>${verdictWord(report)}: ${title}</title>
-<style>${new Markup(stylesheet)}</style>
-</head>
-<body>
-<header>
-<h1>${report.model.id} <small>on</small> ${report.task.name}</h1>
-<p class="soft">${scope(report)} · <time datetime="${report.created}">${report.created.slice(0, 16).replace("T", " ")} UTC</time></p>
-</header>
-<main>
-${sections}
-</main>
-</body>
-</html>
-`.source;
+  return renderPage({
+    title: `${verdictWord(report)}: ${title}`,
+    header: html`<h1>${report.model.id} <small>on</small> ${report.task.name}</h1>
+<p class="soft">${scope(report)} · <time datetime="${report.created}">${report.created.slice(0, 16).replace("T", " ")} UTC</time></p>`,
+    main: sections,
+  });
 }
 
 function verdictWord(report: EvaluationReport): string {

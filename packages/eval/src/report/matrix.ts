@@ -1,9 +1,9 @@
 import type { BaselineComparison } from "./baseline.js";
-import { codeCell, escapeMarkdown, escapeXml, html, Markup } from "./escape.js";
+import { codeCell, escapeMarkdown, escapeXml, html } from "./escape.js";
 import { showChange, showMetric, showMetricName, showShare, unknown } from "./figures.js";
-import { stylesheet } from "./html-style.js";
 import { attributes, testCase } from "./junit.js";
 import { renderMarkdown } from "./markdown.js";
+import { renderPage } from "./page.js";
 import { failedGates, outcomeSigns, primaryMetric, scope, verdictOf } from "./reading.js";
 import type { EvaluationReport } from "./report-data.js";
 
@@ -142,24 +142,11 @@ export function renderMatrixHtml(matrix: MatrixReport): string {
   const notes = matrix.cells.flatMap((cell) =>
     baselineLines(cell).map((text) => html`<li>${cell.name}: ${text}</li>`),
   );
-  return html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="color-scheme" content="light dark">
-<meta name="generator" content="crossrank">
-<title>${word}: ${matrixHeadline(matrix)}</title>
-<style>${new Markup(stylesheet)}a{color:var(--candidate)}</style>
-</head>
-<body>
-<header>
-<h1>crossrank <small>of ${matrix.cells.length} ${matrix.cells.length === 1 ? "cell" : "cells"}</small></h1>
-<p class="soft"><time datetime="${matrix.created}">${matrix.created.slice(0, 16).replace("T", " ")} UTC</time></p>
-</header>
-<main>
-<section aria-labelledby="verdict">
+  return renderPage({
+    title: `${word}: ${matrixHeadline(matrix)}`,
+    header: html`<h1>crossrank <small>of ${matrix.cells.length} ${matrix.cells.length === 1 ? "cell" : "cells"}</small></h1>
+<p class="soft"><time datetime="${matrix.created}">${matrix.created.slice(0, 16).replace("T", " ")} UTC</time></p>`,
+    main: html`<section aria-labelledby="verdict">
 <h2 id="verdict" class="verdict ${word.replace(" ", "-")}"><span aria-hidden="true">${passed === null ? "·" : passed ? "✓" : "✗"}</span> ${word}</h2>
 <p class="lead">${matrixHeadline(matrix)}</p>
 ${problems.length === 0 ? "" : html`<ul class="failures">${problems.map((text) => html`<li>${text}</li>`)}</ul>`}
@@ -171,24 +158,22 @@ ${matrix.notes.length === 0 ? "" : html`<ul>${matrix.notes.map((text) => html`<l
 <div class="scroll" tabindex="0" role="region" aria-labelledby="cells"><table>
 <thead><tr><th scope="col">cell</th><th scope="col">system</th><th scope="col">metric</th><th scope="col">value</th><th scope="col">Δ</th><th scope="col">at least</th><th scope="col">kept</th><th scope="col">Δ to baseline</th><th scope="col">verdict</th></tr></thead>
 <tbody>${rowsOf(matrix).map(
-    ({ cell, system, figures, outcome }) =>
-      html`<tr><th scope="row">${
-        cell.report === null
-          ? cell.name
-          : html`<a href="${`${encodeURI(cell.folder)}/report.html`}">${cell.name}</a><small>${scope(cell.report)}</small>`
-      }</th><td>${system ?? unknown}</td>${figures.map((figure) => html`<td>${figure}</td>`)}<td>${
-        outcome === ""
-          ? unknown
-          : html`<span class="chip ${outcome === "error" ? "failed" : outcome}"><span aria-hidden="true">${signOf(outcome)}</span> ${outcome}</span>`
-      }</td></tr>`,
-  )}</tbody>
+      ({ cell, system, figures, outcome }) =>
+        html`<tr><th scope="row">${
+          cell.report === null
+            ? cell.name
+            : html`<a href="${`${encodeURI(cell.folder)}/report.html`}">${cell.name}</a><small>${scope(cell.report)}</small>`
+        }</th><td>${system ?? unknown}</td>${figures.map((figure) => html`<td>${figure}</td>`)}<td>${
+          outcome === ""
+            ? unknown
+            : html`<span class="chip ${outcome === "error" ? "failed" : outcome}"><span aria-hidden="true">${signOf(outcome)}</span> ${outcome}</span>`
+        }</td></tr>`,
+    )}</tbody>
 </table></div>
 </section>
-${notes.length === 0 ? "" : html`<section aria-labelledby="baseline"><h2 id="baseline">Against the baseline</h2><ul>${notes}</ul></section>`}
-</main>
-</body>
-</html>
-`.source;
+${notes.length === 0 ? "" : html`<section aria-labelledby="baseline"><h2 id="baseline">Against the baseline</h2><ul>${notes}</ul></section>`}`,
+    style: "a{color:var(--candidate)}",
+  });
 }
 
 /**
