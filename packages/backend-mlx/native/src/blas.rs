@@ -11,8 +11,8 @@ unsafe extern "C" {
     fn scipy_openblas_set_num_threads(count: c_int);
 }
 
-/// One thread, unless OPENBLAS_NUM_THREADS says how many: its threads spin while they wait for each other, and on a
-/// processor that other programs share a product then takes up to a hundred times as long.
+/// One thread, unless OPENBLAS_NUM_THREADS says how many: its threads spin while they wait for each other. On a busy
+/// machine of two cores a document took 1,260 ms of processor time with two threads and 42 with one.
 pub fn begin() {
     if std::env::var_os("OPENBLAS_NUM_THREADS").is_none() {
         // SAFETY: it takes any positive count.
