@@ -253,44 +253,50 @@ function notACache(path: string): ScoreCacheFileError {
   return new ScoreCacheFileError({ path, reason: "not-a-cache", problem, fix: "Choose another file" });
 }
 
-async function opened(path: string): Promise<Database.Database> {
-  const database = await patiently(path, undefined, () => new Database(path));
-  try {
-    await patiently(path, undefined, () => {
-      const isOurs = () => pragma(database, "application_id") === applicationId;
-      // Asked again: what was empty at first another process may have made a cache of since, in one transaction.
-      if (!isOurs() && !isEmpty(database) && !isOurs()) throw notACache(path);
-      if (!isOurs()) {
-        database.pragma("journal_mode = WAL");
-        inTransaction(database, () => {
-          // Another process may have been faster.
-          if (isOurs()) return;
-          database.exec(
-            `CREATE TABLE scores (key TEXT PRIMARY KEY, record BLOB NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID;
-             CREATE INDEX scores_by_use ON scores (used);
-             CREATE TABLE counts (entries INTEGER NOT NULL);
-             INSERT INTO counts VALUES (0);
-             PRAGMA application_id = ${applicationId};
-             PRAGMA user_version = ${version};`,
-          );
-        });
-      }
-      const found = pragma(database, "user_version");
-      if (found > version) {
-        const problem = `it was written by a later version of this package (format ${found}, and this one knows ${version})`;
-        const fix = "Install that version, or choose another file";
-        throw new ScoreCacheFileError({ path, reason: "newer", problem, fix });
-      }
-      // Safe from a kill and from a power failure; what was written last may be gone after one.
-      database.pragma("synchronous = NORMAL");
-      database.pragma(`journal_size_limit = ${4 * 2 ** 20}`);
-      requireTables(path, database);
+/** Each try with a connection of its own: one that was refused as busy may stay so, though nobody else is there. */
+function opened(path: string): Promise<Database.Database> {
+  return patiently(path, undefined, () => {
+    const database = new Database(path);
+    try {
+      prepare(path, database);
+      return database;
+    } catch (error) {
+      database.close();
+      throw error;
+    }
+  });
+}
+
+/** Makes a cache of an empty file. @throws {ScoreCacheFileError} when it is something else, or damaged. */
+function prepare(path: string, database: Database.Database): void {
+  const isOurs = () => pragma(database, "application_id") === applicationId;
+  // Asked again: what was empty at first another process may have made a cache of since, in one transaction.
+  if (!isOurs() && !isEmpty(database) && !isOurs()) throw notACache(path);
+  if (!isOurs()) {
+    database.pragma("journal_mode = WAL");
+    inTransaction(database, () => {
+      // Another process may have been faster.
+      if (isOurs()) return;
+      database.exec(
+        `CREATE TABLE scores (key TEXT PRIMARY KEY, record BLOB NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID;
+         CREATE INDEX scores_by_use ON scores (used);
+         CREATE TABLE counts (entries INTEGER NOT NULL);
+         INSERT INTO counts VALUES (0);
+         PRAGMA application_id = ${applicationId};
+         PRAGMA user_version = ${version};`,
+      );
     });
-    return database;
-  } catch (error) {
-    database.close();
-    throw error;
   }
+  const found = pragma(database, "user_version");
+  if (found > version) {
+    const problem = `it was written by a later version of this package (format ${found}, and this one knows ${version})`;
+    const fix = "Install that version, or choose another file";
+    throw new ScoreCacheFileError({ path, reason: "newer", problem, fix });
+  }
+  // Safe from a kill and from a power failure; what was written last may be gone after one.
+  database.pragma("synchronous = NORMAL");
+  database.pragma(`journal_size_limit = ${4 * 2 ** 20}`);
+  requireTables(path, database);
 }
 
 /** @throws {ScoreCacheFileError} when a cache of this version lacks what one has. */

@@ -8,6 +8,7 @@ import type { CachedScore } from "@crossrank/core";
 import fc from "fast-check";
 import Database from "libsql";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { isLong } from "../../../test/sample.js";
 import { openSqliteScoreCache, ScoreCacheFileError, type SqliteScoreCache } from "../src/index.js";
 import { keyOf, scoreOf } from "./scores.mjs";
 
@@ -144,6 +145,20 @@ describe("several processes", () => {
     expect(await own.getMany([...entries(0, 900).keys()])).toEqual(entries(0, 900));
     expect(await own.getMany([...entries(900, 1300).keys()])).toEqual(entries(900, 1300));
   }, 60_000);
+
+  test("open files that none of them has made yet, at the same moments", async () => {
+    const place = await mkdtemp(join(folder, "new-"));
+    const times = isLong ? 3000 : 150;
+    const program = fileURLToPath(new URL("openings.mjs", import.meta.url));
+    const begin = String(Date.now() + 1000);
+    const refused = await Promise.all(
+      [0, 1, 2].map(async () => {
+        const [said] = await once(fork(program, [place, begin, String(times)]), "message");
+        return said as string[];
+      }),
+    );
+    expect(refused.flat()).toEqual([]);
+  }, 120_000);
 
   test("that are killed while they write leave what others can read and go on with", async () => {
     const path = freshPath();
