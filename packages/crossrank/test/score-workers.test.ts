@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { createRandom } from "@crossrank/eval";
-import { defaultMaxStalledCount, openShardQueue, startShardWorker } from "@crossrank/queue";
+import { defaultMaxStalledCount, openShardQueue, QueueError, startShardWorker } from "@crossrank/queue";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { isLong } from "../../../test/sample.js";
 import { describeWithRedis, freePort, type RedisServer, startRedis } from "./redis-server.js";
@@ -218,6 +218,41 @@ describeWithRedis("workers of a queue", () => {
     } finally {
       await server.stop();
     }
+  });
+
+  it("start, or say that the server went away and have begun no shard", async () => {
+    const data = folder.path("starting");
+    await mkdir(data);
+    const server = await startRedis(data);
+    const random = createRandom(31);
+    const outcomes: string[] = [];
+    try {
+      const queue = await openShardQueue({ url: server.url, name: "starting" });
+      await queue.add([{ id: "a", output: "x", shard: 0, firstRow: 0, rows: 1 }]);
+      await queue.close();
+      for (let tries = 0; tries < (isLong ? 60 : 6); tries += 1) {
+        const begun: string[] = [];
+        const restarted = sleep(random.below(30)).then(() => server.killAndRestart());
+        const worker = await startShardWorker({
+          ...{ url: server.url, name: "starting", lockSeconds: 1 },
+          // Never done: each try finds it again.
+          run: (_, signal) =>
+            new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))),
+          onEvent: ({ event }) => begun.push(event),
+        }).catch((error: unknown) => {
+          expect(error).toBeInstanceOf(QueueError);
+          return undefined;
+        });
+        const before = begun.length;
+        await restarted;
+        await worker?.close(0.1);
+        if (worker === undefined) expect([before, ...begun]).toEqual([0]);
+        outcomes.push(worker === undefined ? "refused" : "started");
+      }
+    } finally {
+      await server.stop();
+    }
+    expect(outcomes).toHaveLength(isLong ? 60 : 6);
   });
 
   it("would lose a shard whose worker was killed twice with BullMQ's own count of stalls, and lose none", async () => {

@@ -1,5 +1,6 @@
 import { UnrecoverableError, WaitingError, Worker } from "bullmq";
-import { connect } from "./connection.js";
+import { connect, describeAddress } from "./connection.js";
+import { QueueError } from "./errors.js";
 import {
   countsOf,
   openQueue,
@@ -95,6 +96,8 @@ export async function startShardWorker(options: ShardWorkerOptions): Promise<Sha
       stalledInterval: lockDuration,
       maxStalledCount: options.maxStalledCount ?? defaultMaxStalledCount,
       removeOnComplete: { count: 0 },
+      // Not before whoever started it holds it: a start that fails leaves no shard under way.
+      autorun: false,
     },
   );
   // Of the connection, which comes back; a shard's own errors are "failed".
@@ -104,7 +107,20 @@ export async function startShardWorker(options: ShardWorkerOptions): Promise<Sha
     const isLast = error instanceof UnrecoverableError || job.attemptsMade >= (job.opts.attempts ?? 1);
     onEvent?.({ event: "failed", reference: job.data, error, isLast });
   });
-  await worker.waitUntilReady();
+  try {
+    await worker.waitUntilReady();
+  } catch (cause) {
+    await worker.close(true).catch(() => undefined);
+    redis.disconnect();
+    const { message } = cause as Error;
+    throw new QueueError(
+      "unreachable",
+      `${describeAddress(url)} went away while the worker started (${message}). Start the worker again`,
+      { cause },
+    );
+  }
+  // What goes wrong with its connection it says as "error".
+  worker.run().catch(() => undefined);
   return {
     counts: () => countsOf(queue),
     async close(seconds) {

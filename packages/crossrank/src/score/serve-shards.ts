@@ -14,7 +14,13 @@ import {
   scorerOf,
   shardIdentity,
 } from "./score-job.js";
-import { type OpenedShardModel, type ShardReply, type ShardRequest, shardCommand } from "./shard-protocol.js";
+import {
+  type NumberedShardRequest,
+  type OpenedShardModel,
+  type ShardReply,
+  type ShardRequest,
+  shardCommand,
+} from "./shard-protocol.js";
 
 /** Jobs whose index is in memory. */
 const mostJobs = 4;
@@ -41,13 +47,14 @@ export async function serveShards(): Promise<void> {
   await new Promise<void>((resolve) => {
     // Nobody is left to answer: also when the worker was killed.
     process.once("disconnect", () => process.exit(0));
-    process.on("message", (request: ShardRequest) => {
+    process.on("message", (request: NumberedShardRequest) => {
       if (request.ask === "stop") return stop.abort(new Error("the worker ends"));
+      const { number } = request;
       void (async () => {
         try {
-          reply({ reply: "done", value: await answer(request) });
+          reply({ number, reply: "done", value: await answer(request) });
         } catch (error) {
-          reply({ reply: "failed", error: sendError(error) });
+          reply({ number, reply: "failed", error: sendError(error) });
         }
         if (request.ask === "close") resolve();
       })();

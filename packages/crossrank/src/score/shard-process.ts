@@ -3,7 +3,13 @@ import type { ScorerChoices } from "../commands/score/scorer-options.js";
 import { CommandError } from "../failure.js";
 import { receiveError } from "../scoring-process.js";
 import type { ShardCounts } from "./score-shard.js";
-import { type OpenedShardModel, type ShardReply, type ShardRequest, shardCommand } from "./shard-protocol.js";
+import {
+  type NumberedShardRequest,
+  type OpenedShardModel,
+  type ShardReply,
+  type ShardRequest,
+  shardCommand,
+} from "./shard-protocol.js";
 
 /** Which shard of which job, as the queue names it. */
 export interface ShardPlace {
@@ -58,7 +64,9 @@ export async function openShardProcess(
         }
       }
       const own = child as Child;
-      const stop = (): void => own.send({ ask: "stop" });
+      const stop = (): void => {
+        own.send({ ask: "stop" });
+      };
       stopping.addEventListener("abort", stop, { once: true });
       try {
         return await own.ask<ShardCounts>({ ask: "shard", output, shard, id });
@@ -73,6 +81,7 @@ export async function openShardProcess(
 class Child {
   readonly #process: ChildProcess;
   readonly #ended: Promise<string>;
+  #asked = 0;
   hasEnded = false;
 
   constructor() {
@@ -91,26 +100,31 @@ class Child {
     });
   }
 
-  send(request: ShardRequest): void {
+  /** @returns the request's number. */
+  send(request: ShardRequest): number {
+    this.#asked += 1;
+    const numbered: NumberedShardRequest = { ...request, number: this.#asked };
     // Where the process has ended, that it has says more.
-    this.#process.send(request, () => undefined);
+    this.#process.send(numbered, () => undefined);
+    return numbered.number;
   }
 
   async ask<Answer>(request: ShardRequest): Promise<Answer> {
+    const number = this.send(request);
     let take: ((message: ShardReply) => void) | undefined;
     const answered = new Promise<Answer>((resolve, reject) => {
       take = (message) => {
+        if (message.number !== number) return;
         if (message.reply === "done") resolve(message.value as Answer);
         else reject(receiveError(message.error));
       };
-      this.#process.once("message", take);
+      this.#process.on("message", take);
     });
     const ended = this.#ended.then((how): never => {
       const memory = how === "SIGKILL" ? "; the system kills what uses too much memory" : "";
       throw new CommandError(`the process that runs the model ended (${how})${memory}`);
     });
     try {
-      this.send(request);
       return await Promise.race([answered, ended]);
     } finally {
       if (take !== undefined) this.#process.off("message", take);

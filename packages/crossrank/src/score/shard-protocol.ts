@@ -10,9 +10,13 @@ export type ShardRequest =
   | { readonly ask: "stop" }
   | { readonly ask: "close" };
 
-export type ShardReply =
+/** A request and its number, which its answer has too: several may be under way. */
+export type NumberedShardRequest = ShardRequest & { readonly number: number };
+
+export type ShardReply = { readonly number: number } & (
   | { readonly reply: "done"; readonly value: unknown }
-  | { readonly reply: "failed"; readonly error: SentError };
+  | { readonly reply: "failed"; readonly error: SentError }
+);
 
 /** What a model's process says of its model. */
 export interface OpenedShardModel {
