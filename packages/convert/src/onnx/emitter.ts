@@ -74,6 +74,38 @@ export class Emitter {
   }
 
   /**
+   * Several layers of one input, a product each, as ONNX Runtime's attention takes them: a joint one would have to be cut
+   * up. In int8 the input is rounded once.
+   * @param biased false: W x alone.
+   */
+  linearsApart<const Outputs extends readonly string[]>(
+    x: string,
+    linears: readonly Linear[],
+    outputs: Outputs,
+    biased: boolean,
+  ): Outputs {
+    const rounded = this.dtype === "int8" ? this.quantised(x, outputs[0] as string) : undefined;
+    for (const [index, linear] of linears.entries()) {
+      const name = outputs[index] as string;
+      const bias = biased ? this.bias([linear], `${name}.bias`) : undefined;
+      if (rounded !== undefined) this.#roundedProduct(rounded, linear, { name, bias });
+      else this.#realProduct(x, [linear], { name, output: name, bias });
+    }
+    return outputs;
+  }
+
+  /** W x + b of an x in eight bits, by an operator of ONNX Runtime. */
+  #roundedProduct(
+    [x, scale, zero]: readonly [string, string, string],
+    { weight }: Linear,
+    { name, bias }: { name: string; bias: string | undefined },
+  ): void {
+    const { integers, scales, zeros } = this.integerMatrix([weight], name);
+    const inputs = [x, integers, scale, scales, zero, zeros, ...(bias === undefined ? [] : [bias])];
+    this.graph.node("MatMulIntegerToFloat", inputs, name, { domain: domains.microsoft });
+  }
+
+  /**
    * W x + b of an x that is a constant, in float32 throughout: runtimes compute it once, at load, and drop the weights.
    * Onnxruntime 1.30 does not do that with DynamicQuantizeMatMul.
    */
@@ -107,6 +139,15 @@ export class Emitter {
     const name = output.slice(0, output.lastIndexOf("."));
     const weights = linears.map(({ weight }) => weight);
     if (this.dtype === "int8") return this.#integerProduct(x, weights, { name, output, bias });
+    return this.#realProduct(x, linears, { name, output, bias });
+  }
+
+  #realProduct(
+    x: string,
+    linears: readonly Linear[],
+    { name, output, bias }: { name: string; output: string; bias: string | undefined },
+  ): string {
+    const weights = linears.map(({ weight }) => weight);
     const matrix = this.matrix(weights, name);
     if (bias === undefined) return this.graph.node("MatMul", [x, matrix], output);
     const product = this.graph.node("MatMul", [x, matrix], `${name}.product`);

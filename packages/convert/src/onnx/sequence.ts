@@ -40,6 +40,16 @@ export class Sequence {
     return this.#once("rawMask", () => this.#emitter.cast("attention_mask", "int32", "mask.int32"));
   }
 
+  /** Whether no row of the batch has padding: a bool without dimensions. */
+  get unpadded(): string {
+    return this.#once("unpadded", () => {
+      const options = { attributes: { keepdims: { integer: 0 } } };
+      const least = this.#graph.node("ReduceMin", [this.rawMask], "mask.least", options);
+      const real = this.#emitter.cast(least, "float32", "mask.least.float");
+      return this.#graph.node("Greater", [real, this.#emitter.number(0)], "mask.unpadded");
+    });
+  }
+
   /** (batch, length) of 1 and 0, float32. */
   get tokenWeights(): string {
     return this.#once("tokenWeights", () => this.#emitter.cast("attention_mask", "float32", "mask.float"));

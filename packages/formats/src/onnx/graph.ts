@@ -8,7 +8,9 @@ export type Attribute =
   | { readonly integer: number }
   | { readonly integers: readonly number[] }
   | { readonly float: number }
-  | { readonly text: string };
+  | { readonly text: string }
+  /** A branch: it reads what the graph around it made before, and has no weights of its own. */
+  | { readonly graph: Graph };
 
 export interface GraphNode {
   readonly kind: string;
@@ -79,8 +81,12 @@ export class Graph {
     return this.tensor(integerTensor(`int64.${value}`, [value], []));
   }
 
-  /** Domains that the nodes use. */
+  /** Domains that the nodes use, those of branches too. */
   get domains(): readonly string[] {
-    return [...new Set(this.nodes.map(({ domain }) => domain))].sort();
+    const used = this.nodes.flatMap(({ domain, attributes }) => [
+      domain,
+      ...Object.values(attributes).flatMap((value) => ("graph" in value ? value.graph.domains : [])),
+    ]);
+    return [...new Set(used)].sort();
   }
 }

@@ -12,7 +12,7 @@ const fields = {
   entry: { key: 1, value: 2 },
   graph: { node: 1, name: 2, initializer: 5, input: 11, output: 12 },
   node: { input: 1, output: 2, name: 3, kind: 4, attribute: 5, domain: 7 },
-  attribute: { name: 1, float: 2, integer: 3, text: 4, integers: 8, type: 20 },
+  attribute: { name: 1, float: 2, integer: 3, text: 4, graph: 6, integers: 8, type: 20 },
   value: { name: 1, type: 2 },
   type: { tensor: 1 },
   tensorType: { element: 1, shape: 2 },
@@ -22,7 +22,7 @@ const fields = {
 } as const;
 
 /** `AttributeProto.AttributeType`. */
-const attributeTypes = { float: 1, integer: 2, text: 3, integers: 7 } as const;
+const attributeTypes = { float: 1, integer: 2, text: 3, graph: 5, integers: 7 } as const;
 
 /** `TensorProto.DataLocation`. */
 const externalLocation = 1;
@@ -121,6 +121,10 @@ function writeAttribute(writer: BinaryWriter, name: string, attribute: Attribute
   } else if ("text" in attribute) {
     type = attributeTypes.text;
     writer.tag(fields.attribute.text, WireType.LengthDelimited).string(attribute.text);
+  } else if ("graph" in attribute) {
+    type = attributeTypes.graph;
+    const branch = graphHead(attribute.graph, name);
+    writer.tag(fields.attribute.graph, WireType.LengthDelimited).bytes(branch);
   } else {
     type = attributeTypes.integers;
     for (const value of attribute.integers) {
