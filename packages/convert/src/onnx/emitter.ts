@@ -25,8 +25,10 @@ export type Operators = "onnxruntime" | "plain";
  */
 export type Activations = "batch" | "row";
 
-/** What 0 becomes, of numbers that are hardly below 0. */
-const lowestInteger = 16;
+/** What 0 becomes: of numbers that are hardly below 0, few of the 255 steps are for those. */
+export function zeroOf(lowest: number | undefined): number {
+  return lowest === undefined ? 128 : 16;
+}
 
 /** A token's vector of zeros has to have a scale too. */
 const smallestScale = 1e-10;
@@ -201,40 +203,43 @@ export class Emitter {
   }
 
   /**
-   * As `linear`, in int8 with a scale a token where the graph has such: of vectors whose numbers are none below `lowest`,
-   * most bits are for those above 0.
+   * W x of a product whose rows have a scale each, in int8. Shapes are (rows, …).
+   * @param lowest of vectors whose numbers are none below it, most bits are for those above 0.
+   * @param zeros a zero point a row, all `zeroOf(lowest)`.
    */
-  linearOfRows(x: string, linear: Linear, name: string, lowest?: number): string {
-    if (!this.#byRow) return this.linear(x, linear, name);
-    const product = this.productOfRows(x, linear, name, lowest);
-    const bias = this.bias([linear], `${name}.bias`);
-    return bias === undefined ? product : this.graph.node("Add", [product, bias], `${name}.output`);
-  }
-
-  /** As `product`, in int8 with a scale a token where the graph has such. */
-  productOfRows(x: string, linear: Linear, name: string, lowest?: number): string {
-    if (!this.#byRow) return this.product(x, [linear], name);
+  productOfRows(
+    x: string,
+    linear: Linear,
+    { name, lowest, zeros: zeroPoints }: { name: string; lowest: number | undefined; zeros: string },
+  ): string {
     const { graph } = this;
-    const zero = lowest === undefined ? 128 : lowestInteger;
-    const axes = graph.integers([-1]);
+    const zero = zeroOf(lowest);
     const magnitudes = lowest === undefined ? graph.node("Abs", [x], `${name}.x.magnitudes`) : x;
-    const peak = graph.node("ReduceMax", [magnitudes, axes], `${name}.x.peak`);
+    const peak = graph.node("ReduceMax", [magnitudes, graph.integers([1])], `${name}.x.peak`, {
+      attributes: { keepdims: { integer: 0 } },
+    });
     const steps = lowest === undefined ? 127 : 255 - zero;
     const wanted = graph.node("Mul", [peak, this.number(1 / steps)], `${name}.x.wanted`);
     const least = this.number(lowest === undefined ? smallestScale : lowest / zero);
     const scale = graph.node("Max", [wanted, least], `${name}.x.scale`);
-    const scaled = graph.node("Div", [x, scale], `${name}.x.scaled`);
-    const zeroPoint = graph.tensor(byteTensor(`uint8.${zero}`, zero));
-    const quantised = graph.node("QuantizeLinear", [scaled, this.number(1), zeroPoint], `${name}.x`);
+    const quantised = graph.node("QuantizeLinear", [x, scale, zeroPoints], `${name}.x`, {
+      attributes: { axis: { integer: 0 } },
+    });
     const { integers, scales, zeros } = this.integerMatrix([linear.weight], name);
-    const inputs = [quantised, integers, this.number(1), scales, zeroPoint, zeros];
+    const inputs = [quantised, integers, this.number(1), scales, this.byte(zero), zeros];
     const product = graph.node("MatMulIntegerToFloat", inputs, `${name}.reals`, {
       domain: domains.microsoft,
     });
-    return graph.node("Mul", [product, scale], `${name}.product`);
+    const column = graph.node("Unsqueeze", [scale, graph.integers([1])], `${name}.x.scales`);
+    return graph.node("Mul", [product, column], `${name}.product`);
   }
 
-  get #byRow(): boolean {
+  byte(value: number): string {
+    return this.graph.tensor(byteTensor(`uint8.${value}`, value));
+  }
+
+  /** Whether feed-forward layers round each token's vector by a scale of its own. */
+  get byRow(): boolean {
     return this.dtype === "int8" && this.activations === "row";
   }
 

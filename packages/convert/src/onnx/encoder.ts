@@ -2,7 +2,7 @@ import type { ModelProfile } from "@crossrank/core";
 import type { Graph } from "@crossrank/formats/onnx";
 import type { Activation, Layer, ModelDescription, OutputHead } from "../source/description.js";
 import { attend, firstOf } from "./attention.js";
-import { type Activations, type Dtype, Emitter, type Operators } from "./emitter.js";
+import { type Activations, type Dtype, Emitter, type Operators, zeroOf } from "./emitter.js";
 import { Sequence } from "./sequence.js";
 
 export interface EncoderRequest {
@@ -104,7 +104,8 @@ interface LayerPlace {
   readonly name: string;
 }
 
-function layerOf({ emitter, sequence, layer, keepsFirst, name }: LayerPlace, x: string): string {
+function layerOf(place: LayerPlace, x: string): string {
+  const { emitter, sequence, layer, keepsFirst, name } = place;
   const { graph } = emitter;
   const { attention, attentionNorm, attentionAfter, feedForwardNorm, feedForwardAfter, placement } = layer;
   const normed =
@@ -122,7 +123,7 @@ function layerOf({ emitter, sequence, layer, keepsFirst, name }: LayerPlace, x: 
   }
   const input =
     placement === "post" ? hidden : emitter.norm(hidden, feedForwardNorm, `${name}.feedForward.norm`);
-  let fed = feedForward(emitter, layer, input, `${name}.feedForward`);
+  let fed = feedForward(place, input, `${name}.feedForward`);
   if (feedForwardAfter !== undefined) fed = emitter.norm(fed, feedForwardAfter, `${name}.feedForward.after`);
   const sum = graph.node("Add", [fed, hidden], `${name}.sum`);
   return placement === "post" ? emitter.norm(sum, feedForwardNorm, `${name}.feedForward.norm`) : sum;
@@ -131,17 +132,37 @@ function layerOf({ emitter, sequence, layer, keepsFirst, name }: LayerPlace, x: 
 /** No activation is below: GELU's least is -0.16997, that of its approximation by tanh -0.17004. */
 const lowestOf: Partial<Record<Activation, number>> = { gelu: 0.171, "gelu-tanh": 0.171 };
 
-function feedForward(
-  emitter: Emitter,
-  { feedForward: { up, gate, down, activation } }: Layer,
-  x: string,
-  name: string,
-): string {
+function feedForward({ emitter, sequence, layer, keepsFirst }: LayerPlace, x: string, name: string): string {
+  const { up, gate, down, activation } = layer.feedForward;
   const { graph } = emitter;
   if (gate === undefined) {
-    const product = emitter.productOfRows(x, up, `${name}.up`);
-    const active = emitter.activate(product, activation, `${name}.up`, emitter.bias([up], `${name}.up.bias`));
-    return emitter.linearOfRows(active, down, `${name}.down`, lowestOf[activation]);
+    const upBias = emitter.bias([up], `${name}.up.bias`);
+    if (!emitter.byRow) {
+      const product = emitter.product(x, [up], `${name}.up`);
+      return emitter.linear(
+        emitter.activate(product, activation, `${name}.up`, upBias),
+        down,
+        `${name}.down`,
+      );
+    }
+    const rows = emitter.reshape(x, [-1, up.weight.shape[1] as number], `${name}.x.rows`);
+    const lowest = lowestOf[activation];
+    const zerosFor = (least: number | undefined): string => sequence.zeroPoints(zeroOf(least), keepsFirst);
+    const places = { name: `${name}.up`, lowest: undefined, zeros: zerosFor(undefined) };
+    const product = emitter.productOfRows(rows, up, places);
+    const active = emitter.activate(product, activation, `${name}.up`, upBias);
+    const fed = emitter.productOfRows(active, down, {
+      name: `${name}.down`,
+      lowest,
+      zeros: zerosFor(lowest),
+    });
+    const apart = graph.node(
+      "Reshape",
+      [fed, sequence.shapeOf(down.weight.shape[0] as number, keepsFirst)],
+      `${name}.down.apart`,
+    );
+    const bias = emitter.bias([down], `${name}.down.bias`);
+    return bias === undefined ? apart : graph.node("Add", [apart, bias], `${name}.down.output`);
   }
   const [gated, upper] = emitter.linears(x, [gate, up], `${name}.gateUp`, [`${name}.gate`, `${name}.up`]);
   const active = emitter.activate(gated, activation, `${name}.gate`);

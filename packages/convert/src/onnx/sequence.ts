@@ -19,8 +19,12 @@ export class Sequence {
   /** The length, as a vector of one int64. */
   get length(): string {
     return this.#once("length", () => {
-      const shape = this.#graph.node("Shape", ["input_ids"], "shape");
-      return this.#emitter.slice(shape, [this.#graph.integers([1]), this.#graph.integers([2])], 0, "length");
+      return this.#emitter.slice(
+        this.#shape,
+        [this.#graph.integers([1]), this.#graph.integers([2])],
+        0,
+        "length",
+      );
     });
   }
 
@@ -33,6 +37,47 @@ export class Sequence {
   range(count: string, output: string): string {
     const end = this.#graph.node("Squeeze", [count, this.#graph.integers([0])], `${output}.count`);
     return this.#graph.node("Range", [this.#graph.integer(0), end, this.#graph.integer(1)], output);
+  }
+
+  /**
+   * A zero point for every token, or for the first of each row.
+   * @returns (tokens) uint8, all `zero`.
+   */
+  zeroPoints(zero: number, first: boolean): string {
+    const name = `zeros.${zero}${first ? ".first" : ""}`;
+    return this.#once(name, () => {
+      const graph = this.#graph;
+      const count = first ? this.batch : this.#once("tokens", () => this.#tokens());
+      return graph.node("Expand", [this.#emitter.byte(zero), count], name);
+    });
+  }
+
+  #tokens(): string {
+    const size = this.#graph.node("Size", ["input_ids"], "tokens.count");
+    return this.#emitter.reshape(size, [1], "tokens");
+  }
+
+  /** The batch's rows, as a vector of one int64. */
+  get batch(): string {
+    return this.#once("batch", () => {
+      const bounds = [this.#graph.integers([0]), this.#graph.integers([1])] as const;
+      return this.#emitter.slice(this.#shape, bounds, 0, "rows");
+    });
+  }
+
+  /** (batch, length, width), or (batch, 1, width) of first tokens, as a vector of int64. */
+  shapeOf(width: number, first: boolean): string {
+    if (first) return this.#graph.integers([-1, 1, width]);
+    const name = `shape.${width}`;
+    return this.#once(name, () =>
+      this.#graph.node("Concat", [this.#shape, this.#graph.integers([width])], name, {
+        attributes: { axis: { integer: 0 } },
+      }),
+    );
+  }
+
+  get #shape(): string {
+    return this.#once("shape", () => this.#graph.node("Shape", ["input_ids"], "shape"));
   }
 
   /** The attention mask as (batch, length) int32, as ONNX Runtime's own operators take it. */
