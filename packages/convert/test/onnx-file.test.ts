@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readlinkSync } from "node:fs";
 import { mkdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { onnx } from "@crossrank/backend-onnx";
+import { createReranker } from "@crossrank/core";
 import { readGoldens, verify } from "@crossrank/core/verify";
 import type { WriteProgress } from "@crossrank/formats";
 import { afterAll, describe, expect, test } from "vitest";
@@ -71,6 +72,28 @@ test("fused operators are used where they are faster", async () => {
   const quantised = (await readGraph(path)).operators;
   expect(quantised).toContain("MatMulIntegerToFloat");
   expect(quantised).toContain("DynamicQuantizeMatMul");
+});
+
+test("rows score alike with padding, which attention masks, and alone, where it has no mask", async () => {
+  const writer = createOnnxWriter();
+  const { files } = await convertedFixture(join(folder, "padded"), "bert-logit", writer, "fp32");
+  const query = "a question";
+  const documents = [
+    "short",
+    "a document of more words than the other, so that the first is filled up with padding",
+  ];
+  const scoresOf = async (batch: { rows: number; padding: number }): Promise<readonly number[]> => {
+    const backend = onnx({ isolation: "thread", workers: 1, threads: 1, batch });
+    const reranker = await createReranker({ model: files, backend, dtype: "fp32" });
+    const { scores } = await reranker.score(documents.map((document) => ({ query, document })));
+    await reranker.dispose();
+    return scores.map(({ logit }) => logit as number);
+  };
+  const [together, alone] = [
+    await scoresOf({ rows: 2, padding: 1 }),
+    await scoresOf({ rows: 1, padding: 0 }),
+  ];
+  for (const [index, logit] of alone.entries()) expect(together[index]).toBeCloseTo(logit, 4);
 });
 
 test("the same input gives the same bytes, and the facts of every tensor", async () => {

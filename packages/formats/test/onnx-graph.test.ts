@@ -47,6 +47,36 @@ function field(number: number, content: Uint8Array | string): Buffer {
 
 const integer = (number: number, value: number): Buffer => Buffer.concat([varint(number * 8), varint(value)]);
 
+test("a branch reads what is around it, and is written and read with its operators", async () => {
+  const graph = new Graph();
+  graph.inputs.push(
+    { name: "whether", type: "float32", shape: [] },
+    { name: "x", type: "float32", shape: [2] },
+  );
+  graph.tensor(floatTensor("weight", [1, 2], [2]));
+  graph.node("Greater", ["whether", graph.tensor(floatTensor("zero", [0], []))], "flag");
+  const branch = (kind: string, domain: string): { graph: Graph } => {
+    const inner = new Graph();
+    inner.node(kind, ["x", "weight"], `of${kind}`, { domain });
+    inner.outputs.push({ name: `of${kind}`, type: "float32", shape: [2] });
+    return { graph: inner };
+  };
+  const attributes = { then_branch: branch("Mul", ""), else_branch: branch("BiasGelu", "com.microsoft") };
+  graph.node("If", ["flag"], "y", { attributes });
+  graph.outputs.push({ name: "y", type: "float32", shape: [2] });
+  expect(graph.domains).toEqual(["", "com.microsoft"]);
+  const path = join(folder, "branches.onnx");
+  await writeModelFile({ path, graph, name: "branches", opset: 18, metadata: {} });
+  const summary = await withLocalFile(path, readGraph);
+  expect(Object.fromEntries(summary?.operators ?? [])).toEqual({
+    Greater: 1,
+    If: 1,
+    Mul: 1,
+    "com.microsoft.BiasGelu": 1,
+  });
+  expect(summary?.outputs.map(({ name }) => name)).toEqual(["y"]);
+});
+
 test("what the writer writes is read: ports, opset, metadata, weights inside and outside", async () => {
   const graph = new Graph();
   graph.inputs.push({ name: "input_ids", type: "int64", shape: ["batch", 128] });
