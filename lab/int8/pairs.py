@@ -1,6 +1,6 @@
 """Writes the sample: pairs of the public sets noveleval and feedbackqa as token ids, of all lengths, by a fixed seed.
 
-python lab/int8/pairs.py <folder of evaluation sets> <folder of the model> <output.json> [pairs]
+python lab/int8/pairs.py <folder of evaluation sets> <folder of the model> <output.json> [pairs | all]
 """
 
 import json
@@ -25,10 +25,21 @@ def pairs_of(folder):
 
 def main():
     sets, model, output = map(Path, sys.argv[1:4])
-    wanted = int(sys.argv[4]) if len(sys.argv) > 4 else 48
+    count = sys.argv[4] if len(sys.argv) > 4 else "48"
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(512, strategy="only_second")
+    if count == "all":
+        encoded = [tokenizer.encode(*pair) for pair in pairs_of(sets / "noveleval")]
+        pairs = [{"set": "noveleval", "ids": one.ids, "segments": one.type_ids} for one in encoded]
+    else:
+        pairs = sample(sets, tokenizer, int(count))
+    output.write_text(json.dumps(pairs))
+    lengths = sorted(len(pair["ids"]) for pair in pairs)
+    print(len(pairs), "pairs of", lengths[0], "to", lengths[-1], "tokens, median", lengths[len(lengths) // 2])
+
+
+def sample(sets, tokenizer, wanted):
     chance = random.Random(24)
     pairs = []
     for name, share in (("noveleval", 2), ("feedbackqa", 1)):
@@ -38,9 +49,7 @@ def main():
         # Of four times as many, every fourth by length: all lengths are there.
         encoded = sorted((tokenizer.encode(*pair) for pair in known[: 4 * count]), key=lambda one: len(one.ids))
         pairs += [{"set": name, "ids": one.ids, "segments": one.type_ids} for one in encoded[::4]]
-    output.write_text(json.dumps(pairs))
-    lengths = sorted(len(pair["ids"]) for pair in pairs)
-    print(len(pairs), "pairs of", lengths[0], "to", lengths[-1], "tokens, median", lengths[len(lengths) // 2])
+    return pairs
 
 
 main()
