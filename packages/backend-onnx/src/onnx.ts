@@ -11,6 +11,7 @@ import type { Backend, BackendSession, DeclaredClasses, LoadRequest } from "@cro
 import { precisionOf, readGraph, withLocalFile } from "@crossrank/formats/onnx";
 import { OutputTrace } from "./activated-outputs.js";
 import { chooseFile, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
+import { chooseSharing } from "./choose-sharing.js";
 import { chooseBatchPreference, choosePlacement, onProcessor, type Placement } from "./defaults.js";
 import { notesOn } from "./describe.js";
 import { diagnose } from "./diagnose.js";
@@ -81,7 +82,7 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
       Promise.all([loading, describeArtifact(files, local, signal)]),
       signal,
     );
-    const plan = planGraph(graph, request, {
+    const planned = planGraph(graph, request, {
       backend: "onnx",
       file: file.path,
       marks,
@@ -89,13 +90,21 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
       statesIdentity: stated,
     });
     const rowsAffectScores = precision?.quantisesPerBatch ?? namesQuantisedActivations(artifact.dtype);
+    const sharing = await chooseSharing(options, request, {
+      ...{ plan: planned, graph, file: file.path, nodes, rowsAffectScores },
+      lane: lanes[0] as Lane,
+    });
+    const plan = sharing === undefined ? planned : { ...planned, sharing };
     const batchPreference = chooseBatchPreference(options.batch, rowsAffectScores, plan);
     return new OnnxSession({
       info: { name: "onnx", runtime: { name: "onnxruntime-node", version: graph.version } },
       artifact,
       notes: notesOn(file.path, precision?.dtype, { processor: thisProcessor(), onGpu }),
       capabilities: { ...capabilitiesOf(plan, placement.workers), batchPreference, rowsAffectScores },
-      settings: settingsOfSession({ ...argument, rowsAffectScores, batchPreference }),
+      settings: settingsOfSession({
+        ...{ ...argument, rowsAffectScores, batchPreference },
+        sharesPrefix: sharing !== undefined,
+      }),
       bounds: undefined,
       lanes,
       plan,

@@ -65,9 +65,10 @@ export function capabilitiesOf(
     segmentIds: plan.inputs.some((input) => input.source === "segmentIds"),
     // A graph with a cache packs its rows by their lengths.
     unattendedStates:
-      plan.output.kind === "hidden-states" && plan.inputs.every(({ source }) => source !== "emptyPast"),
+      plan.output.kind === "hidden-states" && plan.inputs.every(({ source }) => source !== "past"),
     // The second keeps a worker busy while the first one's answer travels.
     concurrentRuns: 2 * workers,
-    cancelsWithinBatch: false,
+    // Between the parts that a session cuts a batch into.
+    cancelsWithinBatch: plan.sharing !== undefined,
   };
 }

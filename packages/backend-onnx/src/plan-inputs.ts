@@ -112,7 +112,7 @@ function planPast({ name, type, shape }: GraphTensor): PlannedInput | Problem {
   if (![heads, size].every((number) => number >= 1 && number <= mostOfPast)) {
     return { problem: `input "${name}" has ${heads} heads of ${size} numbers`, fix: sizeFix };
   }
-  return { name, source: "emptyPast", type, heads, size };
+  return { name, source: "past", type, heads, size };
 }
 
 /** Heads, and numbers of each. */
