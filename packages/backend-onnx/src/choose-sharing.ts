@@ -1,8 +1,8 @@
 import { type LoadRequest, ModelLoadError } from "@crossrank/core";
 import type { GraphNodes } from "@crossrank/formats/onnx";
+import type { DecoderFacts } from "./decoder-config.js";
 import { chooseBatchPreference, onProcessor } from "./defaults.js";
 import type { GraphPlan, Sharing } from "./graph-plan.js";
-import { readConfig } from "./judge-defaults.js";
 import type { OnnxOptions } from "./options.js";
 import { planSharing } from "./plan-sharing.js";
 import type { LoadedGraph } from "./protocol.js";
@@ -23,6 +23,7 @@ export async function chooseSharing(
     /** The .onnx, as messages name it. */
     readonly file: string;
     readonly nodes: GraphNodes | undefined;
+    readonly decoder: DecoderFacts;
     readonly rowsAffectScores: boolean;
     readonly lane: Pick<RunLane, "call">;
   },
@@ -32,10 +33,11 @@ export async function chooseSharing(
   if (!(options.sharePrefix ?? isUsual)) return undefined;
   const sharing = planSharing(plan, graph, {
     operators: nodes === undefined ? undefined : new Set(nodes.nodes.map(({ operator }) => operator)),
-    config: plan.output.kind === "token-logits" ? await readConfig(files, signal) : undefined,
+    rotatesByLength: facts.decoder.rotatesByLength,
     together: chooseBatchPreference(undefined, rowsAffectScores, plan),
   });
-  const problem = "problem" in sharing ? sharing : await proveSharing(plan, sharing, lane, signal);
+  const problem =
+    "problem" in sharing ? sharing : await proveSharing(plan, sharing, { lane, rowsAffectScores, signal });
   if (problem === undefined) return sharing as Sharing;
   if (options.sharePrefix === true)
     throw new ModelLoadError({ model: files.id, backend: "onnx", file, ...problem });

@@ -21,12 +21,14 @@ export function planGraph(
     readonly marks: FileMarks;
     readonly trace: OutputTrace | undefined;
     readonly statesIdentity: boolean;
+    /** Numbers of a decoder's key as config.json says it, for a graph that does not. */
+    readonly headSize?: number | undefined;
   },
 ): GraphPlan {
   const { backend, file, marks } = facts;
   const refuse = (problem: Problem): ModelLoadError =>
     new ModelLoadError({ model: files.id, backend, file, ...problem });
-  const inputs = planInputs(graph.inputs);
+  const inputs = planInputs(graph.inputs, facts.headSize);
   if ("problem" in inputs) {
     throw refuse(inputs);
   }

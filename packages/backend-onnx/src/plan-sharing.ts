@@ -21,10 +21,6 @@ export const leastShared = 8;
  */
 export const sharingPreference: BatchPreference = { rows: 8, tokens: 1 << 16, padding: 1 };
 
-/** As config.json calls rotations whose frequencies depend on how long the whole sequence is. */
-const rotationsByLength: readonly unknown[] = ["dynamic", "longrope", "su"];
-const rotationKeys = ["rope_scaling", "rope_parameters"];
-
 const fix = "Leave the option `sharePrefix` out: every sequence is then computed whole.";
 
 /** As {@link planSharing} says it, with what to do. */
@@ -33,10 +29,9 @@ export function sharingProblem(problem: string): Problem {
 }
 
 /**
- * Whether and how rows of the graph can share what they begin with, by what graph and config.json declare.
+ * Whether and how rows of the graph can share what they begin with, by what they declare.
  *
  * @param facts.operators of the graph, with their domains; undefined where they are not known.
- * @param facts.config the parsed config.json; undefined where there is none.
  * @param facts.together how batches are cut without sharing.
  */
 export function planSharing(
@@ -44,7 +39,8 @@ export function planSharing(
   graph: { readonly inputs: readonly GraphTensor[]; readonly outputs: readonly GraphTensor[] },
   facts: {
     readonly operators: ReadonlySet<string> | undefined;
-    readonly config: unknown;
+    /** Whether rotary frequencies depend on how long the whole sequence is. */
+    readonly rotatesByLength: boolean;
     readonly together: BatchPreference;
   },
 ): Sharing | Problem {
@@ -55,7 +51,7 @@ export function planSharing(
   if (rows !== undefined || columns !== undefined) return sharingProblem("the graph has a fixed shape");
   const other = inputs.find(({ source }) => source === "cacheBranch" || source === "segmentIds");
   if (other !== undefined) return sharingProblem(`the graph takes "${other.name}"`);
-  if (rotatesByLength(facts.config)) {
+  if (facts.rotatesByLength) {
     return sharingProblem("its rotary frequencies depend on how long the whole sequence is (config.json)");
   }
   const presents: [input: string, output: string][] = [];
@@ -102,23 +98,4 @@ function fits({ type, shape }: GraphTensor, past: Past): boolean {
     isFree(heads, past.heads) &&
     isFree(size, past.size)
   );
-}
-
-function rotatesByLength(config: unknown): boolean {
-  const said = (place: unknown, depth: number): boolean => {
-    if (!isRecord(place)) return false;
-    const kind = place["rope_type"] ?? place["type"];
-    // Some files say it for each kind of layer.
-    return (
-      rotationsByLength.includes(kind) ||
-      (depth > 0 && Object.values(place).some((one) => said(one, depth - 1)))
-    );
-  };
-  if (!isRecord(config)) return false;
-  const places = [config, config["text_config"]].filter(isRecord);
-  return places.some((one) => rotationKeys.some((key) => said(one[key], 1)));
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -9,8 +9,11 @@ const tried = [leastShared + 5, leastShared + 1];
 /** Ids below this are in every vocabulary. */
 const knownIds = 64;
 
-/** Largest difference by dtype of the cache, of a logit or as a share of one beyond 1: what rounding explains, and more. */
-const bounds = { float32: 1e-3, float16: 5e-2 } as const;
+/**
+ * Largest difference of a logit, or as a share of one beyond 1: what rounding explains, and more. By the cache's type, or
+ * where activations are quantised together, which a row and its rest are in other company.
+ */
+const bounds = { float32: 1e-3, float16: 5e-2, together: 0.5 } as const;
 
 /**
  * Runs sequences whole, and behind a beginning that they share, and compares: a graph may declare a cache and compute
@@ -21,8 +24,15 @@ const bounds = { float32: 1e-3, float16: 5e-2 } as const;
 export async function proveSharing(
   plan: GraphPlan,
   sharing: Sharing,
-  lane: Pick<RunLane, "call">,
-  signal: AbortSignal | undefined,
+  {
+    lane,
+    rowsAffectScores,
+    signal,
+  }: {
+    readonly lane: Pick<RunLane, "call">;
+    readonly rowsAffectScores: boolean;
+    readonly signal: AbortSignal | undefined;
+  },
 ): Promise<Problem | undefined> {
   const columns = Math.max(...tried);
   const most = Math.min(plan.output.vocabulary ?? knownIds, knownIds);
@@ -38,7 +48,7 @@ export async function proveSharing(
     return (await lane.call("run", argument, { signal })).data;
   };
   const isHalf = plan.inputs.some((input) => input.source === "past" && input.type === "float16");
-  const bound = bounds[isHalf ? "float16" : "float32"];
+  const bound = bounds[rowsAffectScores ? "together" : isHalf ? "float16" : "float32"];
   try {
     const whole = await Promise.all(tried.map((_, row) => numbersOf([row], 0)));
     const parts = [...tried.keys()].map((row) => [row]);
