@@ -2,6 +2,7 @@ import { choosePlacement as shareProcessor } from "@crossrank/backend-kit";
 import type { BatchPreference } from "@crossrank/core";
 import type { GraphPlan } from "./graph-plan.js";
 import type { OnnxOptions } from "./options.js";
+import { sharingPreference } from "./plan-sharing.js";
 
 /** Above this many bytes of artifact, a second copy of the weights costs more memory than it gains in speed. */
 const severalCopiesBelow = 300e6;
@@ -43,17 +44,23 @@ export function onProcessor({
 /**
  * Measured: docs/decisions/0002-onnx-batching.md. A graph of fixed shape decides for itself; one that computes logits
  * for a whole vocabulary is given no more tokens at once than `logitBytes` hold; one that has to run without padding
- * gets equal lengths, which it would otherwise be run in anyway.
+ * gets equal lengths, which it would otherwise be run in anyway; one whose rows share their beginning is given several,
+ * which its session cuts into such batches itself.
  */
 export function chooseBatchPreference(
   wanted: OnnxOptions["batch"],
   rowsAffectScores: boolean,
-  plan: Pick<GraphPlan, "rows" | "inputs" | "output">,
+  plan: Pick<GraphPlan, "rows" | "inputs" | "output" | "sharing">,
 ): BatchPreference {
+  if (plan.sharing !== undefined) return { ...sharingPreference, ...definedOf(wanted ?? {}) };
   const rows = plan.rows ?? wanted?.rows ?? (rowsAffectScores ? 1 : 8);
   const measured: BatchPreference = { rows, tokens: 512, padding: 0.1 };
   const { tokens, padding } = { ...measured, ...preferenceOfOutput(plan, measured) };
   return { rows, tokens: wanted?.tokens ?? tokens, padding: wanted?.padding ?? padding };
+}
+
+function definedOf(wanted: Partial<BatchPreference>): Partial<BatchPreference> {
+  return Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== undefined));
 }
 
 function preferenceOfOutput(

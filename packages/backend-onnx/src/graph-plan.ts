@@ -16,10 +16,13 @@ export type PlannedInput =
       readonly source: "inputIds" | "attentionMask" | "segmentIds" | "positions";
       readonly type: "int32" | "int64";
     }
-  /** Keys or values of no earlier token, (rows, heads, 0, size): every sequence is computed whole. */
+  /**
+   * Keys or values of earlier tokens, (rows, heads, earlier tokens, size): of none where a sequence is computed whole, of
+   * the shared beginning where one is computed once ({@link Sharing}).
+   */
   | {
       readonly name: string;
-      readonly source: "emptyPast";
+      readonly source: "past";
       readonly type: "float32" | "float16";
       readonly heads: number;
       readonly size: number;
@@ -44,6 +47,20 @@ export interface PlannedOutput {
   readonly unpadded: boolean;
 }
 
+/** How rows are computed that begin alike: what they share once, and each one's rest behind it. */
+export interface Sharing {
+  /** Which output holds the keys or values that an input takes: name of the input → name of the output. */
+  readonly presents: Readonly<Record<string, string>>;
+  /** Keys and values of one token, in bytes. */
+  readonly tokenBytes: number;
+  /** Longest beginning that is shared, in tokens; what rows have in common beyond it is computed for each. */
+  readonly mostTokens: number;
+  /** Rests that the graph takes at once behind a beginning. */
+  readonly mostRests: number;
+  /** How rows are put together, or rests: as core would be told without sharing. */
+  readonly together: { readonly rows: number; readonly tokens: number; readonly padding: number };
+}
+
 /** How a batch is fed to a graph, and which output is read. */
 export interface GraphPlan {
   readonly inputs: readonly PlannedInput[];
@@ -52,6 +69,8 @@ export interface GraphPlan {
   readonly rows: number | undefined;
   /** Sequence length the graph is fixed to; undefined when any is accepted. */
   readonly columns: number | undefined;
+  /** Undefined: every sequence is computed whole. */
+  readonly sharing?: Sharing | undefined;
 }
 
 /** Tensors of a message, characters of a name, dimensions of a shape: a file may have any number of each. */

@@ -90,7 +90,7 @@ export async function defaultsProblem(
 }
 
 /** config.json, parsed; undefined where there is none, or none that can be read: core refuses it where it needs it. */
-async function readConfig(files: ModelFiles, signal: AbortSignal | undefined): Promise<unknown> {
+export async function readConfig(files: ModelFiles, signal: AbortSignal | undefined): Promise<unknown> {
   const listed = await files.list({ signal });
   if (!listed.some(({ path }) => path === "config.json")) return undefined;
   const text = await files.readText("config.json", { signal });

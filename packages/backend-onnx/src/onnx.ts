@@ -11,17 +11,20 @@ import type { Backend, BackendSession, DeclaredClasses, LoadRequest } from "@cro
 import { precisionOf, readGraph, withLocalFile } from "@crossrank/formats/onnx";
 import { OutputTrace } from "./activated-outputs.js";
 import { chooseFile, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
+import { chooseSharing } from "./choose-sharing.js";
+import { decoderFacts } from "./decoder-config.js";
 import { chooseBatchPreference, choosePlacement, onProcessor, type Placement } from "./defaults.js";
 import { notesOn } from "./describe.js";
 import { diagnose } from "./diagnose.js";
 import { namesQuantisedActivations } from "./dtype.js";
 import { type FileMarks, marksOf } from "./file-marks.js";
-import { requireDefaults } from "./judge-defaults.js";
+import { readConfig, requireDefaults } from "./judge-defaults.js";
 import { type Lane, openLane } from "./lanes.js";
 import { modelLoadError } from "./load-error.js";
 import { checkOptions, type OnnxOptions } from "./options.js";
 import { isPackaged } from "./packaged-artifacts.js";
 import { capabilitiesOf, planGraph } from "./plan-graph.js";
+import { isPast } from "./plan-inputs.js";
 import { classesAmong } from "./plan-output.js";
 import type { LoadArgument, LoadedGraph } from "./protocol.js";
 import { OnnxSession } from "./session.js";
@@ -81,21 +84,32 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
       Promise.all([loading, describeArtifact(files, local, signal)]),
       signal,
     );
-    const plan = planGraph(graph, request, {
+    const takesPast = graph.inputs.some(({ name }) => isPast(name));
+    const decoder = decoderFacts(takesPast ? await readConfig(files, signal) : undefined);
+    const planned = planGraph(graph, request, {
       backend: "onnx",
+      headSize: decoder.headSize,
       file: file.path,
       marks,
       trace,
       statesIdentity: stated,
     });
     const rowsAffectScores = precision?.quantisesPerBatch ?? namesQuantisedActivations(artifact.dtype);
+    const sharing = await chooseSharing(options, request, {
+      ...{ plan: planned, graph, file: file.path, nodes, decoder, rowsAffectScores },
+      lane: lanes[0] as Lane,
+    });
+    const plan = sharing === undefined ? planned : { ...planned, sharing };
     const batchPreference = chooseBatchPreference(options.batch, rowsAffectScores, plan);
     return new OnnxSession({
       info: { name: "onnx", runtime: { name: "onnxruntime-node", version: graph.version } },
       artifact,
       notes: notesOn(file.path, precision?.dtype, { processor: thisProcessor(), onGpu }),
       capabilities: { ...capabilitiesOf(plan, placement.workers), batchPreference, rowsAffectScores },
-      settings: settingsOfSession({ ...argument, rowsAffectScores, batchPreference }),
+      settings: settingsOfSession({
+        ...{ ...argument, rowsAffectScores, batchPreference },
+        sharesPrefix: sharing !== undefined,
+      }),
       bounds: undefined,
       lanes,
       plan,

@@ -57,6 +57,15 @@ export interface OnnxOptions extends HostOptions {
    * the graph gives logits at the last column only.
    */
   readonly batch?: Partial<BatchPreference> | undefined;
+  /**
+   * Whether what the rows of a batch begin with (a language model's prompt, with instruction and query) is computed once
+   * for all of them, by the graph's cache. It moves logits in their last digits (docs/decisions/0022-shared-prefix.md).
+   * Default: yes on the processor, where the graph takes `past_key_values`, gives the same logits with them in a trial at
+   * loading, and quantises no activations for the batch as a whole. `true` makes it a `ModelLoadError` where the graph
+   * cannot, and shares also off the processor and where activations are quantised together, whose scores it moves as other
+   * neighbours would. `false`: every sequence is computed whole.
+   */
+  readonly sharePrefix?: boolean | undefined;
 }
 
 const names: OptionNames<OnnxOptions> = {
@@ -67,6 +76,7 @@ const names: OptionNames<OnnxOptions> = {
   sessionOptions: "object",
   file: "name",
   batch: "object",
+  sharePrefix: "boolean",
 };
 
 /** ONNX Runtime takes a name that it does not know in silence. Values are its to judge, but for those of one form. */

@@ -21,12 +21,14 @@ export function planGraph(
     readonly marks: FileMarks;
     readonly trace: OutputTrace | undefined;
     readonly statesIdentity: boolean;
+    /** Numbers of a decoder's key as config.json says it, for a graph that does not. */
+    readonly headSize?: number | undefined;
   },
 ): GraphPlan {
   const { backend, file, marks } = facts;
   const refuse = (problem: Problem): ModelLoadError =>
     new ModelLoadError({ model: files.id, backend, file, ...problem });
-  const inputs = planInputs(graph.inputs);
+  const inputs = planInputs(graph.inputs, facts.headSize);
   if ("problem" in inputs) {
     throw refuse(inputs);
   }
@@ -65,9 +67,10 @@ export function capabilitiesOf(
     segmentIds: plan.inputs.some((input) => input.source === "segmentIds"),
     // A graph with a cache packs its rows by their lengths.
     unattendedStates:
-      plan.output.kind === "hidden-states" && plan.inputs.every(({ source }) => source !== "emptyPast"),
+      plan.output.kind === "hidden-states" && plan.inputs.every(({ source }) => source !== "past"),
     // The second keeps a worker busy while the first one's answer travels.
     concurrentRuns: 2 * workers,
-    cancelsWithinBatch: false,
+    // Between the parts that a session cuts a batch into.
+    cancelsWithinBatch: plan.sharing !== undefined,
   };
 }

@@ -23,14 +23,25 @@ const tokenFix =
   "Export a model whose inputs are input_ids, attention_mask and, if need be, token_type_ids and position_ids, as " +
   "int32 or int64 of shape (batch, sequence), with or without the cache of a decoder.";
 
-/** Inputs of the graph → how to feed them. */
+/** Whether an input takes keys or values of earlier tokens. */
+export function isPast(name: string): boolean {
+  return pastName.test(name);
+}
+
+/**
+ * Inputs of the graph → how to feed them.
+ *
+ * @param headSize numbers of a decoder's key, for a graph that has a name in its place, as onnxruntime-genai's builder
+ *   writes it.
+ */
 export function planInputs(
   inputs: readonly GraphTensor[],
+  headSize?: number,
 ): Pick<GraphPlan, "inputs" | "rows" | "columns"> | Problem {
   const wanted = describeTensors(inputs).join(", ");
   const planned: PlannedInput[] = [];
   for (const input of inputs) {
-    const plan = planInput(input);
+    const plan = planInput(input, headSize);
     if ("problem" in plan) {
       return { ...plan, problem: `${plan.problem}; the graph wants ${wanted}` };
     }
@@ -55,7 +66,7 @@ export function planInputs(
   return { inputs: planned, rows: fixedDimension(ofRows, 0), columns: fixedDimension(ofTokens, 1) };
 }
 
-function planInput({ name, type, shape }: GraphTensor): PlannedInput | Problem {
+function planInput({ name, type, shape }: GraphTensor, headSize: number | undefined): PlannedInput | Problem {
   if (Object.hasOwn(tokenInputs, name)) {
     if (!isInteger(type)) {
       return { problem: `input "${name}" has type ${type}`, fix: tokenFix };
@@ -66,7 +77,7 @@ function planInput({ name, type, shape }: GraphTensor): PlannedInput | Problem {
     return { name, source: tokenInputs[name as keyof typeof tokenInputs], type };
   }
   if (pastName.test(name)) {
-    return planPast({ name, type, shape });
+    return planPast({ name, type, shape }, headSize);
   }
   if (name === "use_cache_branch" && type === "bool") {
     if (shape !== undefined && shape.length > mostBranchDimensions) {
@@ -87,14 +98,15 @@ function planInput({ name, type, shape }: GraphTensor): PlannedInput | Problem {
   return { problem: `unknown input "${shortened(name)}"`, fix: tokenFix };
 }
 
-function planPast({ name, type, shape }: GraphTensor): PlannedInput | Problem {
-  const [, heads, past, size] = shape ?? [];
+function planPast({ name, type, shape }: GraphTensor, headSize: number | undefined): PlannedInput | Problem {
+  const [, heads, past, declared] = shape ?? [];
+  const size = typeof declared === "number" ? declared : headSize;
   if (shape?.length !== 4 || typeof heads !== "number" || typeof size !== "number") {
     return {
       problem: `input "${name}" does not declare how large it is`,
       fix:
         "It has to be (batch, heads, past length, size) with fixed heads and size: export the model again with " +
-        "those as numbers, or without its cache.",
+        "those as numbers, or without its cache, or put its config.json with head_dim beside it.",
     };
   }
   if (typeof past === "number" && past !== 0) {
@@ -112,7 +124,7 @@ function planPast({ name, type, shape }: GraphTensor): PlannedInput | Problem {
   if (![heads, size].every((number) => number >= 1 && number <= mostOfPast)) {
     return { problem: `input "${name}" has ${heads} heads of ${size} numbers`, fix: sizeFix };
   }
-  return { name, source: "emptyPast", type, heads, size };
+  return { name, source: "past", type, heads, size };
 }
 
 /** Heads, and numbers of each. */

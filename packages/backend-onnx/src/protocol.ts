@@ -40,13 +40,18 @@ export interface RunArgument {
   readonly plan: GraphPlan;
   readonly rows: number;
   readonly columns: number;
+  /**
+   * Tokens before the first of each row, the same for all and in no row's arrays: computed once, and kept for the next
+   * batch behind the same ones. The plan has `sharing` then. Undefined where the arrays hold every token.
+   */
+  readonly shared?: Int32Array | undefined;
   /** Row-major (rows, columns). Segment ids where the plan takes them. */
   readonly arrays: {
     readonly inputIds: Int32Array;
     readonly attentionMask: Int32Array;
     readonly segmentIds?: Int32Array;
   };
-  /** Real tokens of each row; 0 for a padding row. */
+  /** Real tokens of each row, those before it not counted; 0 for a padding row. */
   readonly lengths: Int32Array;
 }
 

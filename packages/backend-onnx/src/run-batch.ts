@@ -1,23 +1,49 @@
 import type { InferenceSession, Tensor } from "onnxruntime-common";
 import { gather } from "./gather.js";
 import type { PlannedInput } from "./graph-plan.js";
+import { KeptPasts, type Past } from "./kept-pasts.js";
 import type { RunArgument, RunResult } from "./protocol.js";
 
 type Runtime = typeof import("onnxruntime-common");
 
-/** Runs one batch on a session, and returns what core asked for of its output. @throws {Error} when the runtime fails. */
+type Session = Pick<InferenceSession, "run">;
+
+/**
+ * Runs one batch on a session, and returns what core asked for of its output.
+ *
+ * @param pasts what the session computed before, for batches behind a beginning that their rows share.
+ * @throws {Error} when the runtime fails.
+ */
 export async function runBatch(
   runtime: Runtime,
-  session: Pick<InferenceSession, "run">,
+  session: Session,
   batch: RunArgument,
+  pasts: KeptPasts = new KeptPasts(),
+): Promise<RunResult> {
+  const { shared } = batch;
+  if (shared === undefined) return runRows(runtime, session, batch, undefined);
+  const past = await pasts.of(shared, batch.plan, (outputs) =>
+    runGraph(runtime, session, beginningOf(shared, batch), { outputs, keptColumns: 1, past: undefined }),
+  );
+  return past === undefined
+    ? runRows(runtime, session, behind(shared, batch), undefined)
+    : runRows(runtime, session, batch, copiesOf(past, batch.rows, runtime));
+}
+
+async function runRows(
+  runtime: Runtime,
+  session: Session,
+  batch: RunArgument,
+  past: Past | undefined,
 ): Promise<RunResult> {
   const groups = batch.plan.output.unpadded ? groupsOfEqualLength(batch) : [];
   if (groups.length === 0) {
-    return runWhole(runtime, session, batch);
+    return runWhole(runtime, session, batch, past);
   }
   const parts: { rows: readonly number[]; result: RunResult }[] = [];
   for (const { rows, batch: unpadded } of groups) {
-    parts.push({ rows, result: await runWhole(runtime, session, unpadded) });
+    const own = past === undefined ? undefined : firstOf(past, rows.length, runtime);
+    parts.push({ rows, result: await runWhole(runtime, session, unpadded, own) });
   }
   const width = parts[0]?.result.shape[1] ?? 0;
   const data = new Float32Array(batch.rows * width);
@@ -31,32 +57,53 @@ export async function runBatch(
 
 async function runWhole(
   runtime: Runtime,
-  session: Pick<InferenceSession, "run">,
+  session: Session,
   batch: RunArgument,
+  past: Past | undefined,
 ): Promise<RunResult> {
   const { inputs, output } = batch.plan;
   const keepsSome = output.kind === "token-logits" && inputs.some(({ source }) => source === "logitsToKeep");
   const keptColumns = keepsSome ? columnsFromShortestEnd(batch) : undefined;
-  const feeds: Record<string, Tensor> = {};
-  for (const input of inputs) {
-    feeds[input.name] = tensorFor(runtime, input, batch, keptColumns);
-  }
-  const result = (await session.run(feeds, [output.name]))[output.name];
+  const results = await runGraph(runtime, session, batch, { outputs: [output.name], keptColumns, past });
+  const result = results[output.name];
   if (result === undefined) {
     throw new Error(`the graph returned no "${output.name}"`);
   }
   return gather(result, output, batch, keptColumns);
 }
 
+/** How a run's inputs are made beside the batch itself. */
+interface RunFacts {
+  readonly keptColumns: number | undefined;
+  /** Keys and values of the tokens before the batch's, for each of its rows; undefined where it has them all. */
+  readonly past: Past | undefined;
+}
+
+async function runGraph(
+  runtime: Runtime,
+  session: Session,
+  batch: RunArgument,
+  { outputs, ...facts }: RunFacts & { readonly outputs: readonly string[] },
+): Promise<Readonly<Record<string, Tensor>>> {
+  const feeds: Record<string, Tensor> = {};
+  for (const input of batch.plan.inputs) {
+    feeds[input.name] = tensorFor(runtime, input, batch, facts);
+  }
+  return session.run(feeds, outputs);
+}
+
 function tensorFor(
   runtime: Runtime,
   input: PlannedInput,
   batch: RunArgument,
-  keptColumns: number | undefined,
+  { keptColumns, past }: RunFacts,
 ): Tensor {
   const { rows, columns, arrays, plan } = batch;
+  const earlier = past === undefined ? 0 : (batch.shared?.length ?? 0);
   switch (input.source) {
-    case "emptyPast": {
+    case "past": {
+      const known = past?.[input.name];
+      if (known !== undefined) return known;
       const values = input.type === "float32" ? new Float32Array(0) : new Uint16Array(0);
       return new runtime.Tensor(input.type, values, [rows, input.heads, 0, input.size]);
     }
@@ -65,11 +112,11 @@ function tensorFor(
     case "logitsToKeep":
       return integers(runtime, input.type, Int32Array.of(keptColumns ?? 0), []);
     case "positions":
-      return integers(runtime, input.type, positions(rows, columns), [rows, columns]);
+      return integers(runtime, input.type, positions(batch, earlier), [rows, columns]);
     case "attentionMask": {
-      const decodes = plan.inputs.some(({ source }) => source === "emptyPast");
+      const decodes = plan.inputs.some(({ source }) => source === "past");
       const mask = decodes ? withoutEmptyRows(batch) : arrays.attentionMask;
-      return integers(runtime, input.type, mask, [rows, columns]);
+      return integers(runtime, input.type, maskBehind(mask, batch, earlier), [rows, earlier + columns]);
     }
     default: {
       const values = arrays[input.source];
@@ -79,6 +126,64 @@ function tensorFor(
       return integers(runtime, input.type, values, [rows, columns]);
     }
   }
+}
+
+/** The tokens that a batch's rows share, as a batch of one row. */
+function beginningOf(shared: Int32Array, { plan }: RunArgument): RunArgument {
+  const arrays = { inputIds: shared, attentionMask: new Int32Array(shared.length).fill(1) };
+  const lengths = Int32Array.of(shared.length);
+  return { plan, rows: 1, columns: shared.length, arrays, lengths };
+}
+
+/** The batch with every token in its rows. */
+function behind(shared: Int32Array, batch: RunArgument): RunArgument {
+  const { plan, rows } = batch;
+  const columns = shared.length + batch.columns;
+  const joined = (fill: (row: Int32Array, own: Int32Array) => void, values: Int32Array): Int32Array => {
+    const all = new Int32Array(rows * columns);
+    for (let row = 0; row < rows; row += 1) {
+      const own = values.subarray(row * batch.columns, (row + 1) * batch.columns);
+      fill(all.subarray(row * columns, (row + 1) * columns), own);
+    }
+    return all;
+  };
+  const inputIds = joined((row, own) => {
+    row.set(shared);
+    row.set(own, shared.length);
+  }, batch.arrays.inputIds);
+  const attentionMask = joined((row, own) => {
+    row.fill(1, 0, shared.length);
+    row.set(own, shared.length);
+  }, batch.arrays.attentionMask);
+  const lengths = batch.lengths.map((length) => shared.length + length);
+  return { plan, rows, columns, arrays: { inputIds, attentionMask }, lengths };
+}
+
+/** Keys and values for so many rows that all begin with the same tokens. */
+function copiesOf(past: Past, rows: number, runtime: Runtime): Past {
+  if (rows === 1) return past;
+  const copies = Object.entries(past).map(([name, { type, data, dims }]) => {
+    // Halves are copied as what they are.
+    const one = data as Float32Array;
+    const Numbers = one.constructor as Float32ArrayConstructor;
+    const all = new Numbers(rows * one.length);
+    for (let row = 0; row < rows; row += 1) all.set(one, row * one.length);
+    return [name, new runtime.Tensor(type as "float32", all, [rows, ...dims.slice(1)])] as const;
+  });
+  return Object.fromEntries(copies);
+}
+
+/** Of copies for many rows, those for so many. */
+function firstOf(past: Past, rows: number, runtime: Runtime): Past {
+  const parts = Object.entries(past).map(([name, { type, data, dims }]) => {
+    const all = data as Float32Array;
+    const numbers = (all.length / (dims[0] as number)) * rows;
+    return [
+      name,
+      new runtime.Tensor(type as "float32", all.subarray(0, numbers), [rows, ...dims.slice(1)]),
+    ] as const;
+  });
+  return Object.fromEntries(parts);
 }
 
 /** The rows that hold tokens, by their length: each group a batch without padding. */
@@ -106,7 +211,8 @@ function groupsOfEqualLength(
       ...(segmentIds === undefined ? {} : { segmentIds: only(segmentIds) }),
     };
     const lengths = new Int32Array(rows.length).fill(length);
-    return { rows, batch: { plan: batch.plan, rows: rows.length, columns: length, arrays, lengths } };
+    const { plan, shared } = batch;
+    return { rows, batch: { plan, rows: rows.length, columns: length, shared, arrays, lengths } };
   });
 }
 
@@ -127,9 +233,19 @@ function withoutEmptyRows({ columns, lengths, arrays }: RunArgument): Int32Array
   return mask;
 }
 
-/** 0, 1, 2 … in every row; padding is on the right, where the mask hides it. */
-function positions(rows: number, columns: number): Int32Array {
-  return Int32Array.from({ length: rows * columns }, (_, index) => index % columns);
+/** One place after the other in every row, from the first behind earlier tokens; padding is on the right, where the mask hides it. */
+function positions({ rows, columns }: RunArgument, earlier: number): Int32Array {
+  return Int32Array.from({ length: rows * columns }, (_, index) => earlier + (index % columns));
+}
+
+/** The mask with the earlier tokens before each row, all of them real. */
+function maskBehind(mask: Int32Array, { rows, columns }: RunArgument, earlier: number): Int32Array {
+  if (earlier === 0) return mask;
+  const all = new Int32Array(rows * (earlier + columns)).fill(1);
+  for (let row = 0; row < rows; row += 1) {
+    all.set(mask.subarray(row * columns, (row + 1) * columns), row * (earlier + columns) + earlier);
+  }
+  return all;
 }
 
 function integers(

@@ -3,6 +3,7 @@ import { basename } from "node:path";
 import { type Handlers, RuntimeFailure } from "@crossrank/backend-kit/runtime";
 import type { InferenceSession } from "onnxruntime-common";
 import type { GraphTensor } from "./graph-plan.js";
+import { KeptPasts } from "./kept-pasts.js";
 import { type Library, loadLibrary } from "./library.js";
 import type {
   Calls,
@@ -18,6 +19,7 @@ import { runBatch } from "./run-batch.js";
 export class Runtime implements Handlers<Calls> {
   #library: Library | undefined;
   #session: InferenceSession | undefined;
+  readonly #pasts = new KeptPasts();
 
   async diagnose(): Promise<RuntimeDiagnosis> {
     const { env, listSupportedBackends } = await loadLibrary();
@@ -50,7 +52,7 @@ export class Runtime implements Handlers<Calls> {
     if (this.#library === undefined || this.#session === undefined) {
       throw new Error("the session is not loaded");
     }
-    return runBatch(this.#library, this.#session, argument);
+    return runBatch(this.#library, this.#session, argument, this.#pasts);
   }
 
   async release(): Promise<undefined> {

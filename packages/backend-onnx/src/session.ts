@@ -1,7 +1,8 @@
 import { type CallOptions, RuntimeSession, type SessionFacts } from "@crossrank/backend-kit";
 import type { Batch, RawOutput } from "@crossrank/core";
-import type { GraphPlan } from "./graph-plan.js";
+import type { GraphPlan, Sharing } from "./graph-plan.js";
 import type { RunArgument, RunResult } from "./protocol.js";
+import { argumentFor, shareRows } from "./shared-rows.js";
 
 /** What a session needs of the runtimes that it shares its batches among. */
 export interface RunLane {
@@ -25,16 +26,54 @@ export class OnnxSession extends RuntimeSession {
   }
 
   protected override async compute(batch: Batch, signal: AbortSignal | undefined): Promise<RawOutput> {
-    const { argument, transfer } = this.#runArgument(batch);
-    let result: RunResult;
+    const { sharing } = this.#plan;
+    const result =
+      sharing === undefined
+        ? await this.#runPart(this.#runArgument(batch), signal)
+        : await this.#runShared(batch, sharing, signal);
+    return { kind: this.#plan.output.kind, ...result };
+  }
+
+  async #runPart(
+    { argument, transfer }: { readonly argument: RunArgument; readonly transfer?: ArrayBuffer[] },
+    signal: AbortSignal | undefined,
+  ): Promise<RunResult> {
     try {
-      result = await this.#leastLoaded().call("run", argument, { signal, transfer });
+      return await this.#leastLoaded().call("run", argument, { signal, ...(transfer && { transfer }) });
     } catch (cause) {
       // The batch is computed to its end, but nobody waits for it.
       if (signal?.aborted === true) throw signal.reason;
       throw this.runFailure(cause);
     }
-    return { kind: this.#plan.output.kind, ...result };
+  }
+
+  /** Part by part, as many at once as there are runtimes, so that a call that stops waits for no more than it began. */
+  async #runShared(batch: Batch, sharing: Sharing, signal: AbortSignal | undefined): Promise<RunResult> {
+    for (const array of [batch.inputIds, batch.attentionMask]) this.requireFilled(array, batch);
+    const width = this.#plan.output.tokens.length;
+    const data = new Float32Array(batch.rows * width);
+    const parts = shareRows(batch, sharing);
+    let next = 0;
+    let failed = false;
+    const runner = async (): Promise<void> => {
+      for (let part = parts[next++]; part !== undefined && !failed; part = parts[next++]) {
+        signal?.throwIfAborted();
+        const result = await this.#runPart({ argument: argumentFor(part, batch, this.#plan) }, signal);
+        for (const [index, row] of part.rows.entries()) {
+          data.set(result.data.subarray(index * width, (index + 1) * width), row * width);
+        }
+      }
+    };
+    const runners = Array.from({ length: Math.min(this.#lanes.length, parts.length) }, () =>
+      runner().catch((error: unknown) => {
+        failed = true;
+        throw error;
+      }),
+    );
+    const failures = (await Promise.allSettled(runners)).filter(({ status }) => status === "rejected");
+    const [failure] = failures as PromiseRejectedResult[];
+    if (failure !== undefined) throw failure.reason;
+    return { data, shape: [batch.rows, width] };
   }
 
   protected override async close(): Promise<void> {

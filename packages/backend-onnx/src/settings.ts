@@ -25,6 +25,8 @@ export function settingsOfSession(facts: {
   readonly sessionOptions: InferenceSession.SessionOptions;
   readonly rowsAffectScores: boolean;
   readonly batchPreference: BatchPreference;
+  /** Whether rows share what they begin with. */
+  readonly sharesPrefix: boolean;
 }): Settings {
   const { executionProviders = [], graphOptimizationLevel, ...others } = facts.sessionOptions;
   const further = Object.entries(others).filter(
@@ -36,6 +38,7 @@ export function settingsOfSession(facts: {
     executionProviders: names.includes(undefined) ? executionProviders : names.join(", "),
     graphOptimizationLevel,
     sessionOptions: further.length === 0 ? undefined : Object.fromEntries(further),
+    sharePrefix: facts.sharesPrefix ? true : undefined,
     batch: facts.rowsAffectScores ? { rows, tokens, padding } : undefined,
   });
 }

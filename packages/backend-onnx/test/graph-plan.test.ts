@@ -78,8 +78,8 @@ describe("inputs", () => {
       inputs: [
         { name: "input_ids", source: "inputIds", type: "int64" },
         { name: "attention_mask", source: "attentionMask", type: "int64" },
-        { name: "past_key_values.0.key", source: "emptyPast", type: "float32", heads: 2, size: 64 },
-        { name: "past_key_values.0.value", source: "emptyPast", type: "float16", heads: 2, size: 64 },
+        { name: "past_key_values.0.key", source: "past", type: "float32", heads: 2, size: 64 },
+        { name: "past_key_values.0.value", source: "past", type: "float16", heads: 2, size: 64 },
         { name: "use_cache_branch", source: "cacheBranch", shape: [1] },
         { name: "num_logits_to_keep", source: "logitsToKeep", type: "int64" },
       ],

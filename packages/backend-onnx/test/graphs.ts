@@ -23,7 +23,12 @@ export interface Node {
 }
 
 export interface Graph {
-  readonly inputs: readonly { readonly name: string; readonly shape: readonly Dimension[] }[];
+  readonly inputs: readonly {
+    readonly name: string;
+    readonly shape: readonly Dimension[];
+    /** As ONNX numbers types; int64 by default. */
+    readonly type?: bigint;
+  }[];
   readonly nodes: readonly Node[];
   readonly outputs: readonly { readonly name: string; readonly shape: readonly Dimension[] }[];
   /** int64 tensors. */
@@ -113,7 +118,7 @@ export function encodeGraph({ inputs, nodes, outputs, constants = [] }: Graph): 
         ]),
       ),
     ),
-    ...inputs.map(({ name, shape }) => bytes(11, value(name, int64, shape))),
+    ...inputs.map(({ name, shape, type = int64 }) => bytes(11, value(name, type, shape))),
     ...outputs.map(({ name, shape }) => bytes(12, value(name, float, shape))),
   ]);
 }
