@@ -51,7 +51,9 @@ export { kendallTauB, spearman } from "./compare/rank-correlation.js";
 export { type Saturation, saturationOf } from "./compare/saturation.js";
 export { topOverlap } from "./compare/top-overlap.js";
 export * from "./errors.js";
+export { cascadeSystem, readCascadeSystem } from "./matrix/cascade-system.js";
 export type {
+  CascadeEntry,
   CrossrankConfig,
   ExcludeEntry,
   Gates,
@@ -66,7 +68,13 @@ export {
   type EvaluationSubject,
   evaluateTask,
 } from "./matrix/evaluate-task.js";
-export { type Matrix, type MatrixRules, type PlannedCell, planMatrix } from "./matrix/plan-matrix.js";
+export {
+  type Matrix,
+  type MatrixRules,
+  type PlannedCascade,
+  type PlannedCell,
+  planMatrix,
+} from "./matrix/plan-matrix.js";
 export { type RunMatrixOptions, runMatrix } from "./matrix/run-matrix.js";
 export { matrixOverview, writeMatrixFolder } from "./matrix/write-matrix.js";
 export {
@@ -118,7 +126,15 @@ export {
   runEvaluation,
   type SystemSource,
 } from "./run/run-evaluation.js";
-export { createScorer, describeReranker, type Scorer, type ScorerDescription } from "./run/scorer.js";
+export {
+  createCascadeScorer,
+  createScorer,
+  describeReranker,
+  type Scorer,
+  type ScorerDescription,
+  type ScorerResult,
+  type ScorerStage,
+} from "./run/scorer.js";
 export {
   bootstrapInterval,
   bootstrapMeans,

@@ -2,7 +2,7 @@ import { InvalidInputError } from "@crossrank/core";
 import { evaluate, queryValues } from "../metrics/evaluate.js";
 import { parseMetric } from "../metrics/metric-names.js";
 import type { Qrels, Run } from "../metrics/trec-data.js";
-import type { ScoredList, ScoredLists } from "../run/scored-lists.js";
+import { rankingRun, type ScoredList, type ScoredLists } from "../run/scored-lists.js";
 import { bootstrapInterval, nonInferiority } from "../statistics/bootstrap.js";
 import { pairByQuery } from "../statistics/paired.js";
 import { mean } from "../statistics/summary.js";
@@ -82,12 +82,15 @@ export function sweepCascade(options: CascadeSweepOptions): CascadeSweep {
   requireSameDocuments(small, large);
   const longest = [...large.values()].reduce((most, { documents }) => Math.max(most, documents.length), 0);
   const lengths = [...large.values()].map(({ documents }) => documents.length);
-  const valuesOf = (keep: number): ReadonlyMap<string, number> => {
-    const run: Run = new Map(
-      [...large].map(([query, list]) => [query, placed(small.get(query) as ScoredList, list, keep)]),
-    );
+  const valuesIn = (run: Run): ReadonlyMap<string, number> => {
     const { results } = evaluate(qrels, run, [metric]);
     return queryValues(results[0] as (typeof results)[number]);
+  };
+  const valuesOf = (keep: number): ReadonlyMap<string, number> => {
+    const lists = new Map(
+      [...large].map(([query, list]) => [query, cascaded(small.get(query) as ScoredList, list, keep)]),
+    );
+    return valuesIn(rankingRun(lists));
   };
   const reference = valuesOf(longest);
   if (reference.size < 2) {
@@ -131,31 +134,16 @@ export function sweepCascade(options: CascadeSweepOptions): CascadeSweep {
   };
 }
 
-/** The order of a cascade as scores: the large model's documents above the others, ties as ties. */
-function placed(small: ScoredList, large: ScoredList, keep: number): Map<string, number> {
-  const { documents } = large;
-  const all = [...documents.keys()];
-  const first = descending(all, small.logits);
-  const isAlone = documents.length <= keep;
-  const kept = isAlone ? all : first.slice(0, keep);
-  const blocks = [
-    kept.filter((index) => !Number.isNaN(large.logits[index])),
-    isAlone ? [] : first.filter((index) => !kept.includes(index) || Number.isNaN(large.logits[index])),
-    isAlone ? kept.filter((index) => Number.isNaN(large.logits[index])) : [],
-  ];
-  const scores = new Map<string, number>();
-  let place = 0;
-  for (const [at, block] of blocks.entries()) {
-    const logits = at === 0 ? large.logits : small.logits;
-    let before: number | undefined;
-    for (const index of descending(block, logits)) {
-      const logit = at === 2 ? Number.NaN : (logits[index] as number);
-      if (before === undefined || !Object.is(logit, before)) place -= 1;
-      before = logit;
-      scores.set(documents[index] as string, place);
-    }
-  }
-  return scores;
+/** What a cascade would have scored of a list. */
+function cascaded(small: ScoredList, { documents, logits }: ScoredList, keep: number): ScoredList {
+  if (documents.length <= keep)
+    return { documents, logits, earlier: [new Float64Array(documents.length).fill(Number.NaN)] };
+  const kept = new Set(descending([...documents.keys()], small.logits).slice(0, keep));
+  return {
+    documents,
+    logits: logits.map((logit, index) => (kept.has(index) ? logit : Number.NaN)),
+    earlier: [small.logits],
+  };
 }
 
 /** Best first, ties in the caller's order, what has no logit last. */
