@@ -2,6 +2,7 @@ export {
   cascadeHeadline,
   cascadeRows,
   cascadeScope,
+  cascadeTimings,
   renderCascadeHtml,
   renderCascadeMarkdown,
   writeCascadeReport,
@@ -13,7 +14,9 @@ export {
   type CascadeSweepOptions,
   type DocumentCost,
   sweepCascade,
+  withCosts,
 } from "./cascade/sweep.js";
+export type { CallTimes, CascadeCalls, CascadeTiming } from "./cascade/timing.js";
 export {
   compareScores,
   logitOf,
@@ -146,6 +149,7 @@ export {
 export { queriesNeeded, smallestDetectableDrop } from "./statistics/detectable.js";
 export { type PairedDifferences, pairByQuery } from "./statistics/paired.js";
 export { createRandom, type RandomGenerator } from "./statistics/random.js";
+export { type Ratio, ratioOfRounds } from "./statistics/ratio.js";
 export { holm, type SignFlipTest, signFlipTest } from "./statistics/significance.js";
 export { mean, quantile, standardDeviation, sum } from "./statistics/summary.js";
 export * from "./tasks/index.js";

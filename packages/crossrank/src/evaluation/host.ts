@@ -94,27 +94,30 @@ async function convertedTarget(
   progress: Progress,
   signal: AbortSignal | undefined,
 ): Promise<ScoringTarget> {
-  for (const one of modelsOf(subject, backend))
+  for (const one of await modelsOf(subject, backend, signal))
     await convertBefore(one.subject, nameIn(one.backend), progress, signal);
   return targetOf(subject, backend);
 }
 
 /** The models of a system, that of its name last. */
-function modelsOf(
+async function modelsOf(
   subject: Subject,
   system: string,
-): readonly { readonly subject: Subject; readonly backend: string }[] {
+  signal?: AbortSignal,
+): Promise<readonly { readonly subject: Subject; readonly backend: string }[]> {
   const { cascade } = subject.model;
   const { backend, isCascade } = readCascadeSystem(system, cascade);
   const own = { subject, backend };
   if (!isCascade || cascade === undefined) return [own];
   const small = stageSubject(subject as EvaluationSubject, cascade);
-  return [{ subject: small, backend: cascade.backend ?? backendNames[0] }, own];
+  return [{ subject: small, backend: cascade.backend ?? (await defaultSystem(small, signal)) }, own];
 }
 
 /** What the process loads. */
 export async function targetOf(subject: Subject, system: string): Promise<ScoringTarget> {
-  const targets = await Promise.all(modelsOf(subject, system).map((one) => modelTarget(one.subject, one.backend)));
+  const targets = await Promise.all(
+    (await modelsOf(subject, system)).map((one) => modelTarget(one.subject, one.backend)),
+  );
   const own = targets.at(-1) as ScoringTarget;
   const { cascade } = subject.model;
   const [first] = targets;
@@ -123,7 +126,8 @@ export async function targetOf(subject: Subject, system: string): Promise<Scorin
     : { ...own, cascade: { first, keep: cascade.keep } };
 }
 
-async function modelTarget(subject: Subject, backend: string): Promise<ScoringTarget> {
+/** What the process loads of one model. */
+export async function modelTarget(subject: Subject, backend: string): Promise<ScoringTarget> {
   const { model, revision, offline, base, convert, profile } = subject.model;
   const { maxLength, truncation, instruction, threads, workers } = subject.model;
   const { name, dtype } = nameIn(backend);
@@ -203,8 +207,9 @@ export async function openTaskOf(
 }
 
 /** The backend of an evaluation that names none. */
-export async function defaultSystem(subject: Subject, signal: AbortSignal): Promise<string> {
-  return (await chooseBackend(undefined, await openFiles(subject, signal), { signal })).name;
+export async function defaultSystem(subject: Subject, signal?: AbortSignal): Promise<string> {
+  const files = await openFiles(subject, signal);
+  return (await chooseBackend(undefined, files, { signal: signal ?? new AbortController().signal })).name;
 }
 
 export async function familyOf(subject: Subject, signal: AbortSignal | undefined): Promise<Family> {

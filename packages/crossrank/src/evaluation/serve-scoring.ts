@@ -112,16 +112,17 @@ async function convertOnly(target: ScoringTarget): Promise<readonly ModelFile[]>
 /** A scorer, and of a cascade its models, which it owns. */
 interface Loaded extends Scorer {
   readonly stages: readonly ScorerStage[];
+  readonly longDocuments: ScoringTarget["longDocuments"];
 }
 
 /** What of a cascade is timed. */
-function partOf({ stages, ...whole }: Loaded, as: TurnRequest["as"]): Pick<Scorer, "score"> {
+function partOf({ stages, longDocuments, ...whole }: Loaded, as: TurnRequest["as"]): Pick<Scorer, "score"> {
   if (as === undefined) return whole;
   const [small, large] = stages.map(({ reranker }) => reranker);
-  if (small === undefined || large === undefined) throw new CommandError("the model that is open is no cascade");
-  if (as === "small") return small;
-  if (as === "large") return large;
-  return cascade([small, large], as);
+  if (small === undefined || large === undefined)
+    throw new CommandError("the model that is open is no cascade");
+  const part = as === "small" ? small : as === "large" ? large : cascade([small, large], as);
+  return { score: (pairs, options) => part.score(pairs, { ...options, longDocuments }) };
 }
 
 async function load(target: ScoringTarget, onProgress: OpenRerankerOptions["onProgress"]): Promise<Loaded> {
@@ -137,7 +138,7 @@ async function load(target: ScoringTarget, onProgress: OpenRerankerOptions["onPr
       large === undefined || target.cascade === undefined
         ? await createScorer(model, reranker, took, target.longDocuments)
         : await createCascadeScorer(stages, target.cascade.keep, took, target.longDocuments);
-    return { ...scorer, stages };
+    return { ...scorer, stages, longDocuments: target.longDocuments };
   } catch (error) {
     await Promise.all(stages.map(({ reranker }) => reranker.dispose()));
     throw error;

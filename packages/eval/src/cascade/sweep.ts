@@ -18,6 +18,8 @@ export interface CascadeSweepOptions {
   /** Of the same queries and documents as `large`, in the same order. */
   readonly small: ScoredLists;
   readonly large: ScoredLists;
+  /** What cascades are held against, of the same queries. Default: the large model alone. */
+  readonly reference?: ScoredLists | undefined;
   /** Numbers of documents that go on to the large model. Default: a grid up to the longest list. */
   readonly keeps?: readonly number[] | undefined;
   /** Default `"ndcg@10"`. */
@@ -35,7 +37,7 @@ export interface CascadeRow {
   readonly keep: number;
   /** Mean of the metric over all judged queries. */
   readonly value: number;
-  /** Mean of cascade − large model alone, paired by query, and its interval of 95 %. */
+  /** Mean of cascade − reference, which is the large model alone, paired by query, and its interval of 95 %. */
   readonly change: { readonly mean: number; readonly lower: number; readonly upper: number };
   /** One-sided lower bound of the change, at 95 %. */
   readonly lowerBound: number;
@@ -92,7 +94,8 @@ export function sweepCascade(options: CascadeSweepOptions): CascadeSweep {
     );
     return valuesIn(rankingRun(lists));
   };
-  const reference = valuesOf(longest);
+  const alone = valuesOf(longest);
+  const reference = options.reference === undefined ? alone : valuesIn(rankingRun(options.reference));
   if (reference.size < 2) {
     throw new InvalidInputError(
       "qrels",
@@ -100,9 +103,6 @@ export function sweepCascade(options: CascadeSweepOptions): CascadeSweep {
     );
   }
   const least = valuesOf(0);
-  const costOf = ({ small: first, large: second }: DocumentCost): number | null =>
-    milliseconds === undefined ? null : first * milliseconds.small + second * milliseconds.large;
-  const alone = { small: 0, large: mean(lengths) };
   const rows = keepsOf(options.keeps, longest).map((keep): CascadeRow => {
     const values = valuesOf(keep);
     const { differences } = pairByQuery(values, reference);
@@ -112,25 +112,42 @@ export function sweepCascade(options: CascadeSweepOptions): CascadeSweep {
       small: mean(lengths.map((length) => (length > keep ? length : 0))),
       large: mean(lengths.map((length) => Math.min(length, keep))),
     };
-    const cost = costOf(documents);
     return {
       keep,
       value: mean([...values.values()]),
       change: { mean: change, lower, upper },
-      ...{ lowerBound, passed, documents, milliseconds: cost },
-      speedup: cost === null ? null : (costOf(alone) as number) / cost,
+      ...{ lowerBound, passed, documents, milliseconds: null, speedup: null },
     };
   });
   const failed = rows.findLastIndex(({ passed }) => !passed);
-  return {
+  const sweep: CascadeSweep = {
     metric: metric.name,
     margin,
     queries: reference.size,
-    small: { value: mean([...least.values()]), milliseconds: costOf({ small: mean(lengths), large: 0 }) },
-    large: { value: mean([...reference.values()]), milliseconds: costOf(alone) },
+    small: { value: mean([...least.values()]), milliseconds: null },
+    large: { value: mean([...alone.values()]), milliseconds: null },
     rows,
     smallestSafe: rows[failed + 1]?.keep ?? longest,
-    documentMilliseconds: milliseconds ?? null,
+    documentMilliseconds: null,
+  };
+  return milliseconds === undefined ? sweep : withCosts(sweep, milliseconds);
+}
+
+/** The same sweep with times, from what a document costs. */
+export function withCosts(sweep: CascadeSweep, cost: DocumentCost): CascadeSweep {
+  const { rows } = sweep;
+  const all = rows.at(-1)?.documents.large ?? 0;
+  const costOf = ({ small, large }: DocumentCost): number => small * cost.small + large * cost.large;
+  const alone = costOf({ small: 0, large: all });
+  return {
+    ...sweep,
+    small: { ...sweep.small, milliseconds: costOf({ small: all, large: 0 }) },
+    large: { ...sweep.large, milliseconds: alone },
+    rows: rows.map((row) => {
+      const milliseconds = costOf(row.documents);
+      return { ...row, milliseconds, speedup: alone / milliseconds };
+    }),
+    documentMilliseconds: cost,
   };
 }
 

@@ -84,8 +84,10 @@ export interface CascadeEntry {
   readonly keep: number;
   /** In the system's name. Default: the repository's id, or the folder's name, and the backend where one is named. */
   readonly name?: string | undefined;
-  /** Default: the first of the command, as for models. */
+  /** Of the small model. Default: the first of the command, as for models. */
   readonly backend?: string | undefined;
+  /** Backends of the large model that stand behind it. Default: all of the cell. */
+  readonly large?: readonly string[] | undefined;
   readonly revision?: string | undefined;
   readonly lock?: string | undefined;
   readonly base?: string | undefined;

@@ -150,11 +150,15 @@ class Planner {
     const model = await this.#source(entry.model, `${place}.model`, "model");
     const before = cascade === undefined ? undefined : await this.#cascade(cascade, `${place}.cascade`);
     const alone = withReference(all, first ?? "");
+    for (const [index, backend] of (cascade?.large ?? []).entries()) {
+      if (alone.includes(backend)) continue;
+      const known = alone.join(", ");
+      this.faults.push(`${place}.cascade.large[${index}] is ${backend}, and the model has ${known}`);
+    }
     return {
       place,
       name: name ?? nameOf(entry.model, this.#folder),
-      backends:
-        before === undefined ? all : [...alone, ...alone.map((backend) => cascadeSystem(backend, before))],
+      backends: before === undefined ? all : withCascades(alone, before),
       reference: first ?? "",
       settings: {
         ...settings,
@@ -247,7 +251,11 @@ class Planner {
         (await this.#model(rule.model, `${place}.model`));
       const task =
         tasks.find(({ name }) => rule.task.task === name) ?? (await this.#task(rule.task, `${place}.task`));
-      const backends = rule.backends === undefined ? model.backends : ofInclude(rule.backends, model);
+      const { cascade } = model.settings;
+      const backends =
+        rule.backends === undefined || cascade === undefined
+          ? (rule.backends ?? model.backends)
+          : withCascades(withReference(rule.backends, model.reference), cascade);
       const there = choices.find((one) => one.model.name === model.name && one.task.name === task.name);
       if (there === undefined) {
         choices.push({ model, task, backends: withReference(backends, model.reference) });
@@ -423,9 +431,10 @@ function withBackends(config: CheckedConfig, rename: (label: string) => string):
     entry.backends === undefined ? entry : { ...entry, backends: entry.backends.map(rename) };
   const staged = <Entry extends { readonly cascade?: CascadeEntry | undefined }>(entry: Entry): Entry => {
     const { cascade } = entry;
-    return cascade?.backend === undefined
-      ? entry
-      : { ...entry, cascade: { ...cascade, backend: rename(cascade.backend) } };
+    if (cascade === undefined) return entry;
+    const { backend, large } = cascade;
+    const own = { backend: backend === undefined ? undefined : rename(backend), large: large?.map(rename) };
+    return { ...entry, cascade: { ...cascade, ...own } };
   };
   const referring = <Entry extends { readonly reference?: string | undefined }>(entry: Entry): Entry =>
     entry.reference === undefined ? entry : { ...entry, reference: rename(entry.reference) };
@@ -469,12 +478,10 @@ function withReference(backends: readonly string[], reference: string): readonly
   return [...new Set([reference, ...backends])];
 }
 
-/** Backends that an entry of `include` names, each also behind the model's cascade, as those of a model. */
-function ofInclude(backends: readonly string[], { settings, reference }: NamedModel): readonly string[] {
-  const { cascade } = settings;
-  if (cascade === undefined) return backends;
-  const alone = withReference(backends, reference);
-  return [...alone, ...alone.map((backend) => cascadeSystem(backend, cascade))];
+/** Backends, and the cascades of those that stand behind the small model. */
+function withCascades(backends: readonly string[], cascade: PlannedCascade): readonly string[] {
+  const behind = backends.filter((backend) => cascade.large?.includes(backend) ?? true);
+  return [...backends, ...behind.map((backend) => cascadeSystem(backend, cascade))];
 }
 
 /** A folder by its own name, so that it is the same on every machine; a repository by its id. */

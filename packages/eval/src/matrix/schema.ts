@@ -15,6 +15,7 @@ const cascade = z.strictObject({
   keep: count,
   name: text.optional(),
   backend: text.optional(),
+  large: names.optional(),
   revision: text.optional(),
   lock: text.optional(),
   base: text.optional(),

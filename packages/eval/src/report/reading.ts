@@ -1,6 +1,6 @@
 import { compareBytes } from "../metrics/ranking.js";
-import { showSettings } from "./figures.js";
 import type { BaselineComparison, BaselineSystemComparison } from "./baseline.js";
+import { showSettings } from "./figures.js";
 import type { EvaluationReport, GateReport, MetricReport, SystemModel, SystemReport } from "./report-data.js";
 
 /** What several renderers ask of a report. */
