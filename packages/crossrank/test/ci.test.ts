@@ -243,8 +243,8 @@ describe("crossrank ci", () => {
     await writeFile(one.config, JSON.stringify(config({ ...small, maxLength: 16 })));
     const other = await run(one);
     expect(other.code).toBe(1);
-    expect(other.stderr).toContain("cascade was");
-    expect(other.stderr).toContain("stage 1's maximum length");
+    expect(other.stderr).toContain("are of another cascade, and are made again");
+    expect(other.stderr).toContain("stage 1's maximum length was 256 and is 16");
   });
 
   it.each([

@@ -464,7 +464,7 @@ function systemObstacles(
   after: BaselineSystem,
   primary: string,
 ): readonly BaselineObstacle[] {
-  const obstacles = [...modelObstacles(before, after, ""), ...cascadeObstacles(before, after)];
+  const obstacles = [...modelObstacles(before, after, "the"), ...cascadeObstacles(before, after)];
   if (before.metrics[primary] === undefined) {
     const known = Object.keys(before.metrics).join(", ");
     obstacles.push({ what: "metric", sentence: `the baseline has no ${primary}, but ${known}.` });
@@ -480,7 +480,7 @@ function cascadeObstacles(before: BaselineSystem, after: BaselineSystem): readon
   if (was !== is) return [{ what: "settings", sentence: `the cascade was ${was} and is ${is}.` }];
   return (after.cascade?.stages ?? []).flatMap((stage, index) => {
     const then = before.cascade?.stages[index];
-    const of = `${stageName(index)}'s `;
+    const of = `${stageName(index)}'s`;
     return then === undefined
       ? [{ what: "settings" as const, sentence: `the baseline's cascade has no ${stageName(index)}.` }]
       : modelObstacles(then, stage, of);
@@ -491,12 +491,12 @@ function stageName(index: number): string {
   return `stage ${index + 1}`;
 }
 
-/** @param of whose the settings are, where that is not the system itself. */
+/** @param of whose they are: `"the"`, or `"stage 1's"`. */
 function modelObstacles(before: BaselineModel, after: BaselineModel, of: string): BaselineObstacle[] {
   const obstacles: BaselineObstacle[] = [];
   const differ = (what: BaselineObstacle["what"], name: string, was: unknown, is: unknown) => {
     if (was === is) return;
-    obstacles.push({ what, sentence: `the ${of}${name} was ${quote(was)} and is ${quote(is)}.` });
+    obstacles.push({ what, sentence: `${of} ${name} was ${quote(was)} and is ${quote(is)}.` });
   };
   differ("tokenizer", "tokenizer's sha256", before.input.tokenizerSha256, after.input.tokenizerSha256);
   differ("input", "template", before.input.template, after.input.template);
@@ -511,7 +511,7 @@ function modelObstacles(before: BaselineModel, after: BaselineModel, of: string)
     const [was, is] = [before.settings, after.settings].map(showSettings);
     obstacles.push({
       what: "settings",
-      sentence: `the ${of}backend's settings were ${was} and are ${is}, which makes it another system.`,
+      sentence: `${of} backend's settings were ${was} and are ${is}, which makes it another system.`,
     });
   }
   return obstacles;
