@@ -86,6 +86,21 @@ const seedTable = (model, backends = runtimesOf(model)) => ({
   render: renderSeedTable,
 });
 
+/**
+ * A small model before a real one: what is lost, and whole calls.
+ *
+ * @param {{ task: string, limit: number }} facts
+ */
+const cascadeSweep = ({ task, limit }) => {
+  const model = `${lab}/real/ms-marco-MiniLM-L-12-v2`;
+  const more = ["--cascade", "nano,backend=onnx:int8", "--gate", "0.003", "--threads", "1", "--workers", "1"];
+  return evaluation({
+    name: `cascade-${task}`,
+    ...{ task, model, backends: ["onnx:int8"], more: [...more, ...limitOf(limit)] },
+    report: `${lab}/cascade/${task}`,
+  });
+};
+
 const sections = [
   evaluation({
     name: "nano-noveleval",
@@ -157,6 +172,8 @@ const sections = [
     ],
     limit: 8,
   }),
+  cascadeSweep({ task: "scifact", limit: 100 }),
+  cascadeSweep({ task: "feedbackqa", limit: 200 }),
 ];
 
 /** The same query and documents by every fixture that lab/fixtures/convert.mjs has converted: one table of all. */

@@ -24,6 +24,8 @@ export interface ScoringTarget {
   readonly instruction: string | undefined;
   readonly threads: number | undefined;
   readonly workers: number | undefined;
+  /** A small model before it, and how many documents go on. */
+  readonly cascade?: { readonly first: ScoringTarget; readonly keep: number } | undefined;
 }
 
 /** What is asked of a scoring process, one at a time. */

@@ -131,10 +131,19 @@ describe("--cascade", () => {
       "cascade.md",
       "scores",
     ]);
-    const { rows, queries, documentMilliseconds } = JSON.parse(
+    const { rows, queries, documentMilliseconds, timings } = JSON.parse(
       await readFile(join(report, "cascade.json"), "utf8"),
     );
     expect([rows[0].keep, rows[0].passed, queries]).toEqual([1, false, 4]);
     expect(documentMilliseconds.small).toBeGreaterThan(0);
+    expect(timings).toMatchObject([{ keep: 1, calls: 4 }]);
+    const [{ processor, wall, calculated }] = timings;
+    for (const one of [processor, wall]) expect(0 < one.lower && one.lower <= one.upper).toBe(true);
+    expect(calculated).toBeGreaterThan(0);
+    // Scores of a limited run are those of a longer one.
+    const size = async () => (await readFile(join(report, "scores", `nano-on-onnx.jsonl`), "utf8")).length;
+    const before = await size();
+    const longer = await crossrank([...kept.map((one) => (one === "4" ? "5" : one)), "--gate", "1"]);
+    expect([longer.code, (await size()) > before], longer.stderr).toEqual([0, true]);
   });
 });

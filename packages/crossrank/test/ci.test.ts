@@ -2,6 +2,7 @@ import { appendFile, cp, mkdir, readFile, rm, writeFile } from "node:fs/promises
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
+import { openReranker } from "../src/index.js";
 import {
   binary,
   crossrankInTurn as crossrank,
@@ -177,6 +178,91 @@ describe("crossrank ci", () => {
     expect(await wholeRuns()).toEqual([false, false]);
     expect((await run(one, "--filter", "second", "--fresh")).code).toBe(0);
     expect(await wholeRuns()).toEqual([true, true]);
+  });
+
+  it("holds a cascade against the large model alone and its baseline, as the cascade itself ranks", async () => {
+    const small = { model: "nano", keep: 3, backend: "onnx:int8", workers: 1 };
+    const config = (cascade: object) => ({
+      models: [{ model: "./tiny", workers: 1, cascade }],
+      backends: ["onnx:fp32"],
+      tasks: [{ task: "./first", gates: { margin: 0.9 } }],
+      baseline: "crossrank.baseline.json",
+    });
+    const one = await scene("cascade", { first: tinyTask }, config(small));
+    const name = "onnx:fp32 after nano on onnx:int8 keep 3";
+    const first = await run(one, "--update-baseline");
+    expect(first.code, first.stderr).toBe(0);
+    const [cell] = overviewOf(first).cells;
+    expect(cell?.systems.map((system) => [system.name, system.passed])).toEqual([
+      ["onnx:fp32", null],
+      [name, true],
+    ]);
+    const read = async () => JSON.parse(await text(join(one.report, "tiny-on-first", "report.json")));
+    const system = (await read()).systems.find((each: { name: string }) => each.name === name);
+    expect(system.scores).toBeNull();
+    expect(system.gates).toHaveLength(1);
+    expect(system.model.cascade).toMatchObject({
+      keep: [3],
+      stages: [{ model: { id: "nano" }, precision: "8-bit" }],
+    });
+
+    // The run file has every document, in the order that the cascade gives it.
+    await using both = await openReranker(one.file("tiny"), {
+      ...{ backend: "onnx:fp32", workers: 1, cascade: small },
+    });
+    const rows = (await text(join(one.report, "tiny-on-first", system.runFile))).trim().split("\n");
+    const corpus = new Map(
+      (await text(one.file("first/corpus.jsonl")))
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line) as { _id: string; text: string })
+        .map((each) => [each._id, each.text]),
+    );
+    for (const query of (await text(one.file("first/queries.jsonl"))).trim().split("\n").slice(0, 3)) {
+      const { _id: id, text: asked } = JSON.parse(query) as { _id: string; text: string };
+      const own = rows.map((row) => row.split(" ")).filter(([of]) => of === id);
+      const pool = (await text(one.file("first/candidates.trec")))
+        .split("\n")
+        .map((row) => row.split(" "))
+        .flatMap(([of, , document]) => (of === id && document !== undefined ? [document] : []));
+      const { results } = await both.rerank({
+        query: asked,
+        documents: pool.map((document) => corpus.get(document) ?? ""),
+      });
+      expect(own.map(([, , document]) => document)).toEqual(results.map(({ index }) => pool[index]));
+    }
+
+    // Nothing is scored again, and its baseline holds.
+    const again = await run(one);
+    expect(again.code, again.stderr).toBe(0);
+    expect(overviewOf(again).cells[0]?.baseline?.outcome).toBe("passed");
+    const memory = (await read()).systems.find((each: { name: string }) => each.name === name).memory;
+    expect(memory.wholeRun).toBe(false);
+
+    // Another small model under the same name makes its scores anew, and is no comparison.
+    await writeFile(one.config, JSON.stringify(config({ ...small, maxLength: 16 })));
+    const other = await run(one);
+    expect(other.code).toBe(1);
+    expect(other.stderr).toContain("are of another cascade, and are made again");
+    expect(other.stderr).toContain("stage 1's maximum length was 256 and is 16");
+  });
+
+  it.each([
+    [{ model: "nano" }, "models[0].cascade.keep"],
+    [{ model: "nano", keep: 0 }, "models[0].cascade.keep"],
+    [{ model: "nano", keep: 3, backend: "onyx" }, "models[0].cascade.backend"],
+    [{ model: "nano", keep: 3, large: ["onnx:int8"] }, "models[0].cascade.large[0]"],
+    [{ model: "./nowhere", keep: 3 }, "models[0].cascade.model"],
+    [{ model: "nano", keep: 3, instruction: "a" }, "models[0].cascade"],
+    [[{ model: "nano", keep: 3 }], "models[0].cascade"],
+  ])("refuses the cascade %j before anything is scored", async (cascade, place) => {
+    const path = folder.path("refused-cascade.json");
+    await writeFile(
+      path,
+      JSON.stringify({ models: [{ model: "nano", cascade }], tasks: [`${examples}/task`] }),
+    );
+    const { code, stderr } = await crossrank(["ci", "--config", path]);
+    expect([code, stderr.includes(place)], stderr).toEqual([2, true]);
   });
 
   it("goes on where it was killed or interrupted, and scores nothing twice", async () => {

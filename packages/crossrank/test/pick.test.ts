@@ -6,6 +6,7 @@ import { describe, expect, it } from "vitest";
 import { CommandError } from "../src/failure.js";
 import type { Candidate } from "../src/pick/candidates.js";
 import { proposeConfig, writeConfig } from "../src/pick/config-file.js";
+import { found } from "../src/pick/pick-cascade.js";
 import { reasonOf } from "../src/pick/reasons.js";
 import { choose, timesOf } from "../src/pick/recommend.js";
 import type { PickReport, PickSystem } from "../src/pick/report.js";
@@ -224,6 +225,56 @@ describe("crossrank.config.json", () => {
     expect(await readFile(join(at, "crossrank.config.json"), "utf8")).toBe(content);
   });
 
+  it("has the cascade where it is recommended, before what is recommended alone", async () => {
+    const at = await place("cascade");
+    const cascade: NonNullable<PickReport["cascade"]> = {
+      ...{ small: "nano on onnx:int8", backend: "onnx:int8", large: "onnx:int8", keep: 30 },
+      ...{ ndcg: 0.7, change: { mean: 0, lowerBound: 0 }, time: null, recommended: true, reason: "" },
+    };
+    const first = { model: "nano", workers: 1 };
+    const content = async (given: PickReport): Promise<unknown> =>
+      JSON.parse((await proposeConfig(given, subject(), at, first))?.content ?? "");
+    expect(await content({ ...report, cascade })).toMatchObject({
+      models: [
+        { cascade: { model: "nano", workers: 1, keep: 30, backend: "onnx:int8", large: ["onnx:int8"] } },
+      ],
+    });
+    expect(
+      JSON.stringify(await content({ ...report, cascade: { ...cascade, recommended: false } })),
+    ).not.toContain("cascade");
+  });
+
+  it("recommends a cascade where its interval lies above the large model, and the gate holds", () => {
+    const names = { small: "nano on onnx", large: "onnx:fp32", backend: "onnx" };
+    const row = { value: 0.7, change: { mean: 0, lower: 0, upper: 0 }, lowerBound: 0, passed: true };
+    const timing = (lower: number) => ({
+      ...{ keep: 30, calls: 8, milliseconds: { wall: 1, processor: 1 }, processor: null, calculated: 2 },
+      wall: { value: 2, lower, upper: 3 },
+    });
+    const sweep = (facts: object) =>
+      found(names, {
+        ...{
+          rows: [
+            { ...row, keep: 30 },
+            { ...row, keep: 100 },
+          ],
+          smallestSafe: 30,
+          timings: [timing(1.5)],
+        },
+        ...{ margin: 0.005, metric: "ndcg@10", systems: names },
+        ...facts,
+      } as never);
+    expect(sweep({})).toMatchObject({ recommended: true, keep: 30 });
+    expect(sweep({ timings: [timing(0.99)] })).toMatchObject({ recommended: false, keep: 30 });
+    expect(sweep({ timings: [] })).toMatchObject({ recommended: false, keep: 30 });
+    expect(sweep({ smallestSafe: 100 })).toMatchObject({ recommended: false, keep: null, time: null });
+    const lossy = [
+      { ...row, keep: 30, passed: false },
+      { ...row, keep: 100 },
+    ];
+    expect(sweep({ rows: lossy })).toMatchObject({ recommended: false, keep: null });
+  });
+
   it("is not written to where it is code", async () => {
     const at = await place("code");
     await writeFile(join(at, "crossrank.config.ts"), "export default {};\n");
@@ -246,6 +297,7 @@ describe("crossrank pick", () => {
     );
     const report = folder.path("report");
     const args = ["pick", "--model", model(), "--task", task, "--max-loss", "0.9", "--time", "3000"];
+    args.push("--cascade", "nano,backend=onnx:int8,workers=1");
     const chosen = ["-b", "onnx:fp32", "-b", "onnx:int8", "-b", crashing, "-b", "llamacpp"];
     const run = () =>
       crossrank([...args, ...chosen, "--reference", "onnx:fp32", "--report", report, "--format", "json"], {
@@ -272,6 +324,12 @@ describe("crossrank pick", () => {
     expect(found.choice?.mostExact).toBe("onnx:fp32");
     expect(found.timing?.rounds).toBeGreaterThanOrEqual(3);
     expect(found.task).toMatchObject({ queries: 12, allQueries: 12 });
+    // Five candidates and a loss of .9: any keep is safe, and the tiny model alone is the faster.
+    expect(found.cascade).toMatchObject({
+      ...{ small: "nano on onnx:int8", large: found.choice?.recommended, keep: 1, recommended: false },
+      time: { keep: 1, calls: 8 },
+    });
+    expect(found.cascade?.reason).toMatch(/not faster/);
 
     const written = async () => {
       const names = (await readdir(join(report, "scores"))).filter((name) => name.endsWith(".jsonl"));
@@ -286,6 +344,8 @@ describe("crossrank pick", () => {
 
   it("says what is wrong before anything is scored", async () => {
     for (const [args, says] of [
+      [["--cascade", "nano,backend=onyx"], /no backend onyx/],
+      [["--cascade", "nano,instruction=a"], /--instruction/],
       [["--max-loss", "0"], /above 0/],
       [["--max-loss", "1"], /below 1/],
       [["--time", "-3"], /above 0/],

@@ -2,6 +2,7 @@ export {
   cascadeHeadline,
   cascadeRows,
   cascadeScope,
+  cascadeTimings,
   renderCascadeHtml,
   renderCascadeMarkdown,
   writeCascadeReport,
@@ -13,7 +14,9 @@ export {
   type CascadeSweepOptions,
   type DocumentCost,
   sweepCascade,
+  withCosts,
 } from "./cascade/sweep.js";
+export type { CallTimes, CascadeCalls, CascadeTiming } from "./cascade/timing.js";
 export {
   compareScores,
   logitOf,
@@ -51,7 +54,9 @@ export { kendallTauB, spearman } from "./compare/rank-correlation.js";
 export { type Saturation, saturationOf } from "./compare/saturation.js";
 export { topOverlap } from "./compare/top-overlap.js";
 export * from "./errors.js";
+export { cascadeSystem, readCascadeSystem } from "./matrix/cascade-system.js";
 export type {
+  CascadeEntry,
   CrossrankConfig,
   ExcludeEntry,
   Gates,
@@ -66,7 +71,13 @@ export {
   type EvaluationSubject,
   evaluateTask,
 } from "./matrix/evaluate-task.js";
-export { type Matrix, type MatrixRules, type PlannedCell, planMatrix } from "./matrix/plan-matrix.js";
+export {
+  type Matrix,
+  type MatrixRules,
+  type PlannedCascade,
+  type PlannedCell,
+  planMatrix,
+} from "./matrix/plan-matrix.js";
 export { type RunMatrixOptions, runMatrix } from "./matrix/run-matrix.js";
 export { matrixOverview, writeMatrixFolder } from "./matrix/write-matrix.js";
 export {
@@ -118,7 +129,15 @@ export {
   runEvaluation,
   type SystemSource,
 } from "./run/run-evaluation.js";
-export { createScorer, describeReranker, type Scorer, type ScorerDescription } from "./run/scorer.js";
+export {
+  createCascadeScorer,
+  createScorer,
+  describeReranker,
+  type Scorer,
+  type ScorerDescription,
+  type ScorerResult,
+  type ScorerStage,
+} from "./run/scorer.js";
 export {
   bootstrapInterval,
   bootstrapMeans,
@@ -130,6 +149,7 @@ export {
 export { queriesNeeded, smallestDetectableDrop } from "./statistics/detectable.js";
 export { type PairedDifferences, pairByQuery } from "./statistics/paired.js";
 export { createRandom, type RandomGenerator } from "./statistics/random.js";
+export { type Ratio, ratioOfRounds } from "./statistics/ratio.js";
 export { holm, type SignFlipTest, signFlipTest } from "./statistics/significance.js";
 export { mean, quantile, standardDeviation, sum } from "./statistics/summary.js";
 export * from "./tasks/index.js";

@@ -7,6 +7,7 @@ import {
   type CascadeReport,
   cascadeHeadline,
   cascadeRows,
+  cascadeTimings,
   createRandom,
   evaluate,
   type Qrels,
@@ -64,6 +65,7 @@ function report(given: Partial<Parameters<typeof sweepCascade>[0]> = {}): Cascad
       systems: { small: "nano | on onnx", large: "large on onnx" },
       seed: 1,
       timedQueries: 3,
+      timings: [],
     },
     ...sweepCascade({ ...scene(2), margin: 0.01, milliseconds: { small: 1, large: 10 }, ...given }),
   };
@@ -162,6 +164,13 @@ describe("a sweep", () => {
     expect(rows[0]?.value).toBeCloseTo(small.value, 12);
   });
 
+  it("is held against another reference where one is given", () => {
+    const given = scene(2);
+    const { rows, large } = sweepCascade({ ...given, margin: 0.01, reference: given.small });
+    expect(large.value).toBeCloseTo(meanOf(naive(given, 24)), 12);
+    expect(rows.at(-1)?.change.mean).toBeCloseTo(meanOf(naive(given, 24)) - meanOf(naive(given, 0)), 12);
+  });
+
   it.each([
     ["keeps[0]", { keeps: [0] }],
     ["keeps[1]", { keeps: [3, 2.5] }],
@@ -193,6 +202,30 @@ describe("its report", () => {
     expect(cascadeHeadline(given)).toContain(`keep ${given.smallestSafe}`);
     expect(cascadeHeadline(report({ milliseconds: { small: 10, large: 10 } }))).toContain("No cascade");
     expect(cascadeHeadline(report({ ...scene(50, 30), margin: 0 }))).toContain("large on onnx alone");
+  });
+
+  it("tells whole calls beside what documents cost, and prefers them", () => {
+    const measured = {
+      ...{
+        keep: report().smallestSafe,
+        calls: 8,
+        milliseconds: { wall: 90, processor: 80 },
+        calculated: 2.5,
+      },
+      wall: { value: 1.9, lower: 1.5, upper: 2.4 },
+      processor: { value: 2.1, lower: 1.9, upper: 2.3 },
+    };
+    const given = { ...report(), timings: [measured] };
+    expect(cascadeTimings(given)).toEqual([
+      expect.stringMatching(
+        /2\.1 \(1\.9 to 2\.3\) in processor time .*1\.9 \(1\.5 to 2\.4\) by the clock.*; 2\.5 from/,
+      ),
+    ]);
+    expect(cascadeHeadline(given)).toContain("2.1 (1.9 to 2.3) times as fast");
+    expect(renderCascadeMarkdown(given)).toContain("2.1 (1.9 to 2.3)");
+    expect(renderCascadeHtml(given)).toContain("2.1 (1.9 to 2.3)");
+    const untold = { ...given, timings: [{ ...measured, processor: null, calculated: null }] };
+    expect(cascadeTimings(untold)[0]).toContain("cannot be told");
   });
 
   it("escapes names, plots quality against time, and needs no network", () => {

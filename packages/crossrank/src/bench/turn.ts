@@ -9,6 +9,11 @@ export interface TurnRequest {
   readonly warmUp: number;
   /** Calls whose time is told, 1 or more. */
   readonly calls: number;
+  /**
+   * Of a process that holds a cascade: one of its models alone, or the two with another `keep`. Default: what the process
+   * was opened as.
+   */
+  readonly as?: "small" | "large" | { readonly keep: number } | undefined;
 }
 
 export interface Turn {
@@ -19,7 +24,10 @@ export interface Turn {
 }
 
 /** @throws what the scorer throws; an Error where no pair has a score, since that call's time means nothing. */
-export async function runTurn(scorer: Scorer, { pairs, warmUp, calls }: TurnRequest): Promise<Turn> {
+export async function runTurn(
+  scorer: Pick<Scorer, "score">,
+  { pairs, warmUp, calls }: Omit<TurnRequest, "as">,
+): Promise<Turn> {
   const given = pairs.map(({ query, document }) => ({ query, document }));
   for (let call = 0; call < warmUp; call += 1) await scorer.score(given, {});
   const processorTime = await countProcessorTime();

@@ -72,6 +72,7 @@ const system = z.looseObject({
       scale: z.string(),
       activation: z.string(),
       longDocuments: z.optional(z.unknown()),
+      cascade: z.optional(z.unknown()),
     }),
   ),
   metrics: z.array(
@@ -213,6 +214,7 @@ export interface EvaluatedSystem {
     readonly scale: string;
     readonly activation: string;
     readonly longDocuments?: unknown;
+    readonly cascade?: unknown;
   } | null;
   readonly metrics: readonly {
     readonly name: string;
@@ -435,6 +437,7 @@ export function staleSystem(
 ): string | undefined {
   const { model } = system;
   if (model === null) return "it is no model";
+  if (model.cascade !== undefined) return "it is a cascade, whose ranking is also that of another model";
   const difference = differenceOf(model.artifact, own);
   if (difference !== undefined) return difference;
   const tokenizer = facts.side.get("tokenizer.json")?.sha256;

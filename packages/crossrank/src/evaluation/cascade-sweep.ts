@@ -1,20 +1,20 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Pair } from "@crossrank/core";
 import {
+  type CascadeEntry,
   type CascadeReport,
-  type DocumentCost,
   type EvaluationSubject,
   runCascadeSweep,
   withFirstStage,
   writeCascadeReport,
 } from "@crossrank/eval";
 import type { ServedModelChoice } from "../commands/serve/model-option.js";
+import { nameOfModel } from "../model-name.js";
 import type { Progress } from "../progress.js";
-import type { TurnProcess } from "../scoring-process.js";
-import { benchProcessOf, createHost, defaultSystem, systemOf } from "./host.js";
+import { createHost, defaultSystem, stageSubject, systemOf } from "./host.js";
 import { showProgress } from "./progress-line.js";
+import { timeCascade } from "./time-cascade.js";
 
 export interface CascadeSweepChoices {
   /** The large model and the task. */
@@ -32,11 +32,8 @@ export interface CascadeSweepChoices {
   readonly folder: string | undefined;
 }
 
-/** Turns of each model: each goes once forth and once back, so that a machine that warms up favours none. */
-const rounds = 2;
-
 /**
- * Scores a task with a small and a large model, times both in turns in processes of their own, and says which `keep` is
+ * Scores a task with a small and a large model, times whole calls of both and of cascades in turns, and says which `keep` is
  * safe.
  */
 export async function sweepTask(
@@ -46,13 +43,11 @@ export async function sweepTask(
 ): Promise<CascadeReport> {
   const { subject, metric, margin, keeps, seed, fresh, depth } = choices;
   const host = createHost(progress);
-  const small = smallSubject(subject, choices.small);
+  const small = stageSubject(subject, entryOf(choices.small));
   const backends = {
-    small: choices.small.backends[0] ?? (await defaultSystem(small, signal)),
+    small: (await stageBackend(choices.small, small)) ?? (await defaultSystem(small, signal)),
     large: choices.backend ?? (await defaultSystem(subject, signal)),
   };
-  const withDtype = choices.small.dtype ?? choices.small.file;
-  if (withDtype !== undefined) backends.small = `${backends.small}:${withDtype}`;
   const folder = choices.folder ?? (await mkdtemp(join(tmpdir(), "crossrank-cascade-")));
   let task = await host.openTask(subject, signal);
   try {
@@ -63,7 +58,7 @@ export async function sweepTask(
     }
     const named = (of: EvaluationSubject, backend: string) => ({
       ...systemOf(of, backend, progress),
-      name: `${nameOf(of.model.model)} on ${backend}`,
+      name: `${nameOfModel(of.model.model)} on ${backend}`,
     });
     const report = await runCascadeSweep({
       ...{ task, folder, fresh, metric, margin, keeps, seed, signal },
@@ -72,16 +67,12 @@ export async function sweepTask(
       large: named(subject, backends.large),
       environment: host.environment([backends.small, backends.large]),
       onProgress: showProgress(progress),
-      measure: async (lists) => {
-        progress.step("timing both models in turns");
-        const open = (of: EvaluationSubject, backend: string): Promise<TurnProcess> =>
-          benchProcessOf(of, backend, progress, signal);
-        return timeInTurns(
-          () => open(small, backends.small),
-          () => open(subject, backends.large),
-          lists,
-        );
-      },
+      measure: (lists, keeps) =>
+        timeCascade({
+          ...{ subject, backend: backends.large, small, smallBackend: backends.small },
+          ...{ lists, keeps, signal },
+          onStep: progress.step,
+        }),
     });
     if (choices.folder !== undefined) await writeCascadeReport(folder, report);
     return report;
@@ -91,71 +82,20 @@ export async function sweepTask(
   }
 }
 
-/** Folders by their last part: a path of one machine is no name. */
-function nameOf(model: string): string {
-  return (
-    model
-      .replace(/[/\\]+$/, "")
-      .split(/[/\\]/)
-      .at(-1) ?? model
-  );
+/** With a precision or a file where one is asked for; undefined for the small model's default. */
+export async function stageBackend(
+  { backends: [backend], dtype, file }: ServedModelChoice,
+  small: EvaluationSubject,
+): Promise<string | undefined> {
+  const run = dtype ?? file;
+  return run === undefined ? backend : `${backend ?? (await defaultSystem(small))}:${run}`;
 }
 
-/** The small model on the same task. What is not said of it is its own, save the threads. */
-function smallSubject({ model, task }: EvaluationSubject, choice: ServedModelChoice): EvaluationSubject {
-  const { reference, revision, base, lock, convert, profile, maxLength, truncation } = choice;
-  const { offline, threads, workers, longDocuments } = model;
+/** The small model of a command's `--cascade`, as a configuration has it. */
+export function entryOf({ reference, ...own }: ServedModelChoice): Omit<CascadeEntry, "keep"> {
+  const { revision, lock, base, convert, profile, maxLength, truncation, threads, workers } = own;
   return {
-    model: {
-      ...{ model: reference, revision, offline, lock, base, convert: convert ?? model.convert, profile },
-      ...{ maxLength, truncation, longDocuments },
-      threads: choice.threads ?? threads,
-      workers: choice.workers ?? workers,
-    },
-    task,
+    model: reference,
+    ...{ revision, lock, base, convert, profile, maxLength, truncation, threads, workers },
   };
-}
-
-/** Processor time of a document, of both models beside each other; undefined where a runtime's cannot be told. */
-async function timeInTurns(
-  openSmall: () => Promise<TurnProcess>,
-  openLarge: () => Promise<TurnProcess>,
-  lists: readonly (readonly Pair[])[],
-): Promise<DocumentCost | undefined> {
-  const small = await openSmall();
-  try {
-    const large = await openLarge();
-    try {
-      const spent = { small: 0, large: 0 };
-      const processes = { small, large };
-      const turn = async (which: "small" | "large", list: readonly Pair[]): Promise<boolean> => {
-        const pairs = list.map(({ query, document }) => ({ query, document: String(document) }));
-        const { processorMilliseconds } = await processes[which].turn({ pairs, warmUp: 0, calls: 1 });
-        if (processorMilliseconds === undefined) return false;
-        spent[which] += processorMilliseconds;
-        return true;
-      };
-      // Not counted: the first call of a session makes its buffers.
-      const [first = []] = lists;
-      await turn("small", first.slice(0, 8));
-      await turn("large", first.slice(0, 8));
-      spent.small = 0;
-      spent.large = 0;
-      for (let round = 0; round < rounds; round += 1) {
-        for (const list of lists) {
-          for (const which of round % 2 === 0
-            ? (["small", "large"] as const)
-            : (["large", "small"] as const)) {
-            if (!(await turn(which, list))) return undefined;
-          }
-        }
-      }
-      const documents = rounds * lists.reduce((sum, { length }) => sum + length, 0);
-      return { small: spent.small / documents, large: spent.large / documents };
-    } finally {
-      await large.close();
-    }
-  } finally {
-    await small.close();
-  }
 }

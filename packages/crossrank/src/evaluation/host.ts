@@ -1,8 +1,10 @@
 import { CrossrankError, type Family, type ModelFiles, readProfile } from "@crossrank/core";
 import {
+  type CascadeEntry,
   type EvaluationHost,
   type EvaluationSubject,
   openTask,
+  readCascadeSystem,
   type SystemSource,
   type Task,
 } from "@crossrank/eval";
@@ -37,12 +39,40 @@ export function createHost(progress: Progress): EvaluationHost {
 export function systemOf(subject: Subject, backend: string, progress: Progress): SystemSource {
   return {
     name: backend,
-    packages: versionsBehind(nameIn(backend).name),
+    packages: packagesBehind(subject, backend),
     open: async ({ signal }) =>
       openScoringProcess(await convertedTarget(subject, backend, progress, signal), {
         signal,
         onProgress: progress.download,
       }),
+  };
+}
+
+/** Versions of what the scores of a system depend on, a cascade's small model included. */
+export function packagesBehind({ model: { cascade } }: Subject, system: string): Record<string, string> {
+  const { backend, isCascade } = readCascadeSystem(system, cascade);
+  const small = isCascade ? cascade?.backend : undefined;
+  return {
+    ...versionsBehind(nameIn(backend).name),
+    ...(small === undefined ? {} : versionsBehind(nameIn(small).name)),
+  };
+}
+
+/** The small model of a cascade on the same task. What is not said of it is its own, save the threads. */
+export function stageSubject(
+  { model, task }: EvaluationSubject,
+  entry: Omit<CascadeEntry, "keep">,
+): EvaluationSubject {
+  const { model: small, revision, lock, base, convert, profile, maxLength, truncation } = entry;
+  const { offline, threads, workers, longDocuments } = model;
+  return {
+    model: {
+      ...{ model: small, revision, offline, lock, base, convert: convert ?? model.convert, profile },
+      ...{ maxLength, truncation, longDocuments },
+      threads: entry.threads ?? threads,
+      workers: entry.workers ?? workers,
+    },
+    task,
   };
 }
 
@@ -64,12 +94,40 @@ async function convertedTarget(
   progress: Progress,
   signal: AbortSignal | undefined,
 ): Promise<ScoringTarget> {
-  await convertBefore(subject, nameIn(backend), progress, signal);
+  for (const one of await modelsOf(subject, backend, signal))
+    await convertBefore(one.subject, nameIn(one.backend), progress, signal);
   return targetOf(subject, backend);
 }
 
+/** The models of a system, that of its name last. */
+async function modelsOf(
+  subject: Subject,
+  system: string,
+  signal?: AbortSignal,
+): Promise<readonly { readonly subject: Subject; readonly backend: string }[]> {
+  const { cascade } = subject.model;
+  const { backend, isCascade } = readCascadeSystem(system, cascade);
+  const own = { subject, backend };
+  if (!isCascade || cascade === undefined) return [own];
+  const small = stageSubject(subject as EvaluationSubject, cascade);
+  return [{ subject: small, backend: cascade.backend ?? (await defaultSystem(small, signal)) }, own];
+}
+
 /** What the process loads. */
-export async function targetOf(subject: Subject, backend: string): Promise<ScoringTarget> {
+export async function targetOf(subject: Subject, system: string): Promise<ScoringTarget> {
+  const targets = await Promise.all(
+    (await modelsOf(subject, system)).map((one) => modelTarget(one.subject, one.backend)),
+  );
+  const own = targets.at(-1) as ScoringTarget;
+  const { cascade } = subject.model;
+  const [first] = targets;
+  return first === own || first === undefined || cascade === undefined
+    ? own
+    : { ...own, cascade: { first, keep: cascade.keep } };
+}
+
+/** What the process loads of one model. */
+export async function modelTarget(subject: Subject, backend: string): Promise<ScoringTarget> {
   const { model, revision, offline, base, convert, profile } = subject.model;
   const { maxLength, truncation, instruction, threads, workers } = subject.model;
   const { name, dtype } = nameIn(backend);
@@ -149,8 +207,9 @@ export async function openTaskOf(
 }
 
 /** The backend of an evaluation that names none. */
-export async function defaultSystem(subject: Subject, signal: AbortSignal): Promise<string> {
-  return (await chooseBackend(undefined, await openFiles(subject, signal), { signal })).name;
+export async function defaultSystem(subject: Subject, signal?: AbortSignal): Promise<string> {
+  const files = await openFiles(subject, signal);
+  return (await chooseBackend(undefined, files, { signal: signal ?? new AbortController().signal })).name;
 }
 
 export async function familyOf(subject: Subject, signal: AbortSignal | undefined): Promise<Family> {

@@ -1,8 +1,8 @@
-import type { BackendDiagnosis, ModelFile } from "@crossrank/core";
-import { createScorer, type Scorer } from "@crossrank/eval";
+import { type BackendDiagnosis, cascade, type ModelFile } from "@crossrank/core";
+import { createCascadeScorer, createScorer, type Scorer, type ScorerStage } from "@crossrank/eval";
 import type { Timing, TimingRequest } from "../bench/cell.js";
 import { createCellTimer } from "../bench/time-cell.js";
-import { runTurn } from "../bench/turn.js";
+import { runTurn, type TurnRequest } from "../bench/turn.js";
 import { CommandError, translateInputError } from "../failure.js";
 import { openModelFiles, readProfileFile } from "../model.js";
 import { type OpenRerankerOptions, openBackend, openReranker } from "../open-reranker.js";
@@ -28,7 +28,7 @@ export async function serve(): Promise<void> {
   };
   const memory = watchMemory();
   const before = await memory.peak();
-  let scorer: Scorer | undefined;
+  let scorer: Loaded | undefined;
   let time: ((request: TimingRequest) => Promise<Timing>) | undefined;
   await new Promise<void>((resolve) => {
     // Nobody is left to answer: also when the other side was killed.
@@ -69,7 +69,7 @@ export async function serve(): Promise<void> {
         time ??= createCellTimer(opened());
         return time(request.request);
       case "turn":
-        return runTurn(opened(), request.request);
+        return runTurn(partOf(opened(), request.request.as), request.request);
       case "diagnose":
         return diagnose(request.backend);
       case "convert":
@@ -85,7 +85,7 @@ export async function serve(): Promise<void> {
     }
   }
 
-  function opened(): Scorer {
+  function opened(): Loaded {
     if (scorer === undefined) throw new CommandError("no model is open");
     return scorer;
   }
@@ -109,9 +109,47 @@ async function convertOnly(target: ScoringTarget): Promise<readonly ModelFile[]>
   return (await opened.files.list()).map(({ path, size }) => ({ path, size }));
 }
 
-async function load(target: ScoringTarget, onProgress: OpenRerankerOptions["onProgress"]): Promise<Scorer> {
+/** A scorer, and of a cascade its models, which it owns. */
+interface Loaded extends Scorer {
+  readonly stages: readonly ScorerStage[];
+  readonly longDocuments: ScoringTarget["longDocuments"];
+}
+
+/** What of a cascade is timed. */
+function partOf({ stages, longDocuments, ...whole }: Loaded, as: TurnRequest["as"]): Pick<Scorer, "score"> {
+  if (as === undefined) return whole;
+  const [small, large] = stages.map(({ reranker }) => reranker);
+  if (small === undefined || large === undefined)
+    throw new CommandError("the model that is open is no cascade");
+  const part = as === "small" ? small : as === "large" ? large : cascade([small, large], as);
+  return { score: (pairs, options) => part.score(pairs, { ...options, longDocuments }) };
+}
+
+async function load(target: ScoringTarget, onProgress: OpenRerankerOptions["onProgress"]): Promise<Loaded> {
   const started = performance.now();
-  const { model, modelOptions, profile, longDocuments, ...options } = target;
+  const stages: ScorerStage[] = [];
+  try {
+    for (const one of target.cascade === undefined ? [target] : [target.cascade.first, target]) {
+      stages.push(await openStage(one, onProgress));
+    }
+    const [{ model, reranker }, large] = stages as [ScorerStage, ...ScorerStage[]];
+    const took = performance.now() - started;
+    const scorer =
+      large === undefined || target.cascade === undefined
+        ? await createScorer(model, reranker, took, target.longDocuments)
+        : await createCascadeScorer(stages, target.cascade.keep, took, target.longDocuments);
+    return { ...scorer, stages, longDocuments: target.longDocuments };
+  } catch (error) {
+    await Promise.all(stages.map(({ reranker }) => reranker.dispose()));
+    throw error;
+  }
+}
+
+async function openStage(
+  target: ScoringTarget,
+  onProgress: OpenRerankerOptions["onProgress"],
+): Promise<ScorerStage> {
+  const { model, modelOptions, profile, longDocuments: _long, cascade: _cascade, ...options } = target;
   const overrides = await readProfileFile(profile);
   const files = await openModelFiles(model, modelOptions, new AbortController().signal, () => undefined);
   const reranker = await openReranker(files, { ...options, profile: overrides, onProgress }).catch(
@@ -124,5 +162,5 @@ async function load(target: ScoringTarget, onProgress: OpenRerankerOptions["onPr
       });
     },
   );
-  return createScorer(files, reranker, performance.now() - started, longDocuments);
+  return { model: files, reranker };
 }

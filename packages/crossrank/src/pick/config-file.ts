@@ -5,6 +5,7 @@ import { writeWholeFile } from "@crossrank/disk";
 import { type EvaluationSubject, type IncludeEntry, MatrixConfigError, planMatrix } from "@crossrank/eval";
 import { configNames } from "../config/read-config.js";
 import { describeSystemError, UsageError } from "../failure.js";
+import type { FirstStage } from "./pick-cascade.js";
 import type { PickReport } from "./report.js";
 
 /** What a pick would write. */
@@ -23,16 +24,18 @@ export interface ConfigProposal {
  * its `include`.
  *
  * @param folder where configurations are looked for.
+ * @param first the small model that was tried.
  * @throws {UsageError} for a file that is no JSON, or that would not be a configuration with the entry.
  */
 export async function proposeConfig(
   report: PickReport,
   subject: EvaluationSubject,
   folder = ".",
+  first?: FirstStage | undefined,
 ): Promise<ConfigProposal | undefined> {
   if (report.choice === null) return undefined;
   const path = join(folder, "crossrank.config.json");
-  const entry = entryOf(report, subject, resolve(folder));
+  const entry = entryOf(report, subject, resolve(folder), first);
   const code = await firstThere(
     configNames.filter((name) => !name.endsWith(".json")).map((name) => join(folder, name)),
   );
@@ -144,7 +147,7 @@ function isOfPick(one: unknown, entry: IncludeEntry): boolean {
   const identity = (value: unknown): unknown => {
     const { model, task } = (value ?? {}) as Partial<IncludeEntry>;
     if (typeof model !== "object" || typeof task !== "object") return undefined;
-    const { reference: _reference, ...settings } = model;
+    const { reference: _reference, cascade: _cascade, ...settings } = model;
     const { gates: _gates, ...rest } = task;
     return [settings, rest];
   };
@@ -152,8 +155,13 @@ function isOfPick(one: unknown, entry: IncludeEntry): boolean {
   return found !== undefined && isDeepStrictEqual(found, identity(entry));
 }
 
-function entryOf(report: PickReport, { model, task }: EvaluationSubject, folder: string): IncludeEntry {
-  const { choice, reference, maxLoss } = report;
+function entryOf(
+  report: PickReport,
+  { model, task }: EvaluationSubject,
+  folder: string,
+  first: FirstStage | undefined,
+): IncludeEntry {
+  const { choice, cascade, reference, maxLoss } = report;
   const recommended = choice?.recommended ?? reference;
   const place = (value: string | undefined): string | undefined =>
     value === undefined ? undefined : placeIn(value, folder);
@@ -168,6 +176,20 @@ function entryOf(report: PickReport, { model, task }: EvaluationSubject, folder:
       base: place(model.base),
       name: `${lastPart(model.model)} as picked`,
       reference,
+      cascade:
+        first !== undefined && cascade?.recommended === true && cascade.keep !== null
+          ? defined({
+              ...first,
+              model: placeIn(first.model, folder),
+              convert: first.convert === false ? false : undefined,
+              lock: place(first.lock),
+              profile: place(first.profile),
+              base: place(first.base),
+              backend: cascade.backend ?? undefined,
+              keep: cascade.keep,
+              large: [cascade.large],
+            })
+          : undefined,
     }),
     task: defined({
       ...task,
@@ -175,7 +197,7 @@ function entryOf(report: PickReport, { model, task }: EvaluationSubject, folder:
       candidates: place(task.candidates),
       name: `${lastPart(task.task)} for the pick`,
       // Alone, a system is held against nothing.
-      gates: recommended === reference ? undefined : maxLoss,
+      gates: recommended === reference && cascade?.recommended !== true ? undefined : maxLoss,
     }),
     backends: recommended === reference ? [reference] : [reference, recommended],
   }) as IncludeEntry;

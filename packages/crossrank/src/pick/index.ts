@@ -3,12 +3,15 @@ import type { EvaluationSubject } from "@crossrank/eval";
 import { parseBackend } from "../backend-names.js";
 import type { SystemChoice } from "../evaluation-options.js";
 import { createProgress, type Progress } from "../progress.js";
+import type { FirstStage } from "./pick-cascade.js";
 import type { PickReport } from "./report.js";
 import { runPick } from "./run-pick.js";
 
+export type { FirstStage } from "./pick-cascade.js";
 export type {
   LeftOut,
   LeftOutReason,
+  PickCascade,
   PickChoice,
   PickReport,
   PickSystem,
@@ -19,7 +22,7 @@ export type {
 
 /** What {@link pick} is asked. Paths are relative to the working directory. */
 export interface PickOptions
-  extends Omit<EvaluationSubject["model"], "model">,
+  extends Omit<EvaluationSubject["model"], "model" | "cascade">,
     Omit<EvaluationSubject["task"], "task"> {
   /** `"nano"`, a folder, or a repository id. */
   readonly model: string;
@@ -33,6 +36,11 @@ export interface PickOptions
   readonly backends?: readonly string[] | undefined;
   /** What the others are held against. Default: the most exact that works here. */
   readonly reference?: string | undefined;
+  /**
+   * A small model to try before the recommended system: its smallest `keep` that keeps the quality is found and timed.
+   * Default: none.
+   */
+  readonly cascade?: FirstStage | undefined;
   /** Folder of the scores, with which the same call goes on. Default: one of its own beside the model cache. */
   readonly folder?: string | undefined;
   /** Of what is drawn at random. Default 1. */
@@ -52,6 +60,7 @@ const names: OptionNames<PickOptions> = {
   time: "number",
   backends: true,
   reference: "name",
+  cascade: "object",
   folder: "name",
   seed: "number",
   revision: "string",
@@ -77,6 +86,20 @@ const names: OptionNames<PickOptions> = {
   onProgress: "function",
 };
 
+const stageNames: OptionNames<FirstStage> = {
+  model: "name",
+  backend: "name",
+  revision: "string",
+  lock: "name",
+  base: "name",
+  convert: "boolean",
+  profile: "name",
+  maxLength: "number",
+  truncation: true,
+  threads: "number",
+  workers: "number",
+};
+
 /**
  * Which runtime and precision to take on this machine: scores all that work here on the task, drops those that lose more
  * than is accepted, times the others in turn, and recommends one. Models run in processes of their own: one that ends is a
@@ -97,7 +120,13 @@ export async function pick(options: PickOptions): Promise<PickReport> {
   if (!(time > 0 && Number.isFinite(time)))
     throw new InvalidInputError("time", `must be a number of seconds above 0, not ${time}`);
   if (!Number.isSafeInteger(seed)) throw new InvalidInputError("seed", `must be a whole number, not ${seed}`);
-  const { backends, reference, folder, signal, onProgress } = options;
+  const { backends, reference, cascade, folder, signal, onProgress } = options;
+  if (cascade !== undefined) {
+    requireKnownOptions(cascade, stageNames, "a cascade", "cascade", '{ model: "nano" }');
+    if (typeof cascade.model !== "string" || cascade.model === "")
+      throw new InvalidInputError("cascade.model", 'is missing: write cascade: { model: "nano" }');
+    if (cascade.backend !== undefined) toChoice(cascade.backend, "cascade.backend");
+  }
   if (backends !== undefined && (!Array.isArray(backends) || backends.length === 0))
     throw new InvalidInputError("backends", 'must be a list of names, as in ["onnx", "llamacpp:Q8_0"]');
   const { revision, offline, lock, base, convert, profile, maxLength, truncation, longDocuments } = options;
@@ -118,7 +147,7 @@ export async function pick(options: PickOptions): Promise<PickReport> {
       },
       task: { task, split, subset, candidates, depth, retrieve, excludeIdenticalIds, limit },
     },
-    ...{ maxLoss, seconds: time, folder, seed, signal, progress },
+    ...{ maxLoss, seconds: time, cascade, folder, seed, signal, progress },
     backends: backends?.map((name, index) => toChoice(name, `backends[${index}]`)),
     reference: reference === undefined ? undefined : toChoice(reference, "reference"),
     onEvaluation: ({ phase, system, completed, total }) =>

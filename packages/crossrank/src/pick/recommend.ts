@@ -1,5 +1,5 @@
-import { bootstrapInterval, mean, quantile } from "@crossrank/eval";
-import type { PickChoice, PickSystem, PickTime, Ratio } from "./report.js";
+import { mean, quantile, ratioOfRounds } from "@crossrank/eval";
+import type { PickChoice, PickSystem, PickTime } from "./report.js";
 import { classRank } from "./schedule.js";
 
 /** What one system took in each round: of the same pairs, in the same minute as the others. */
@@ -24,22 +24,12 @@ export function timesOf(systems: readonly RoundTimes[], seed: number): ReadonlyM
     times.set(name, {
       wall: quantile(wall, 0.5),
       processor: processor === undefined ? null : quantile(processor, 0.5),
-      wallRatio: ratioOf(wall, fastest.wall, seed),
-      processorRatio: processor === undefined || base === undefined ? null : ratioOf(processor, base, seed),
+      wallRatio: ratioOfRounds(wall, fastest.wall, { seed }),
+      processorRatio:
+        processor === undefined || base === undefined ? null : ratioOfRounds(processor, base, { seed }),
     });
   }
   return times;
-}
-
-/** Two that are level in a round differ there by what else the machine did: the ratio is of each round by itself. */
-function ratioOf(values: readonly number[], base: readonly number[], seed: number): Ratio {
-  // Ticks of a processor's clock may be none for a call of microseconds.
-  const least = 1e-3;
-  const logs = values.map((value, round) =>
-    Math.log(Math.max(value, least) / Math.max(base[round] ?? least, least)),
-  );
-  const { lower, upper } = bootstrapInterval(logs, { seed });
-  return { value: Math.exp(mean(logs)), lower: Math.exp(lower), upper: Math.exp(upper) };
 }
 
 function meanLog(values: readonly number[]): number {

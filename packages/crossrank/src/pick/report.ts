@@ -1,4 +1,6 @@
-import type { EnvironmentReport, PrecisionClass } from "@crossrank/eval";
+import type { CascadeTiming, EnvironmentReport, PrecisionClass, Ratio } from "@crossrank/eval";
+
+export type { Ratio };
 
 /**
  * What a pick came to, as plain JSON: what is not known is null. Times in milliseconds, sizes in bytes, metrics 0 to 1,
@@ -19,6 +21,8 @@ export interface PickReport {
   readonly leftOut: readonly LeftOut[];
   /** Names among `systems`; null where none of them passed and was timed. */
   readonly choice: PickChoice | null;
+  /** A small model before the recommended system; null where none was asked for, or nothing is recommended. */
+  readonly cascade: PickCascade | null;
   readonly timing: {
     /** Rounds in which every system had a turn. */
     readonly rounds: number;
@@ -95,11 +99,24 @@ export interface PickTime {
   readonly processorRatio: Ratio | null;
 }
 
-/** Geometric mean over the rounds, with its 95 % interval (bootstrap over rounds). */
-export interface Ratio {
-  readonly value: number;
-  readonly lower: number;
-  readonly upper: number;
+export interface PickCascade {
+  /** E.g. `"nano on onnx:int8"`. */
+  readonly small: string;
+  /** Backend of the small model; null where it was not found out. */
+  readonly backend: string | null;
+  /** The system behind it: the recommended one. */
+  readonly large: string;
+  /** The smallest number of documents that go on and keep the quality, with every larger one; null where there is none. */
+  readonly keep: number | null;
+  readonly ndcg: number | null;
+  /** Against the reference. `lowerBound` is one-sided, of 95 %. */
+  readonly change: { readonly mean: number; readonly lowerBound: number } | null;
+  /** Whole calls in turns with the large model alone. */
+  readonly time: CascadeTiming | null;
+  /** It keeps the quality, and is faster than the large model alone beyond what noise can make. */
+  readonly recommended: boolean;
+  /** Why or why not, as a sentence. */
+  readonly reason: string;
 }
 
 export interface PickChoice {

@@ -14,9 +14,10 @@ import { loadBackends } from "../backends.js";
 import { familyOf, openFiles, openTaskOf } from "../evaluation/host.js";
 import { environmentOf } from "../evaluation/versions.js";
 import type { SystemChoice } from "../evaluation-options.js";
-import { CommandError } from "../failure.js";
+import { CommandError, UsageError } from "../failure.js";
 import type { Progress } from "../progress.js";
 import { type Candidate, findCandidates } from "./candidates.js";
+import { type FirstStage, pickCascade } from "./pick-cascade.js";
 import { reasonOf } from "./reasons.js";
 import { choose, timesOf } from "./recommend.js";
 import type { LeftOut, PickReport, PickSystem, PickTask } from "./report.js";
@@ -41,6 +42,8 @@ export interface PickRun {
   readonly backends?: readonly SystemChoice[] | undefined;
   /** Default: the most exact that works here. */
   readonly reference?: SystemChoice | undefined;
+  /** A small model to try before the recommended system. Default: none. */
+  readonly cascade?: FirstStage | undefined;
   /** Of the scores. Default: one of its own in the cache. */
   readonly folder?: string | undefined;
   readonly seed: number;
@@ -48,6 +51,9 @@ export interface PickRun {
   readonly onEvaluation: (progress: EvaluationProgress) => void;
   readonly signal: AbortSignal | undefined;
 }
+
+/** Part of the time that is kept for a cascade, where one is asked for. */
+const cascadeShare = 0.25;
 
 /** Queries that tell how fast the reference is, before it is settled how many there is time for. */
 const probedQueries = 8;
@@ -60,10 +66,15 @@ const probedQueries = 8;
  */
 export async function runPick(run: PickRun): Promise<PickReport> {
   const { subject, progress, signal, maxLoss, seed } = run;
-  const schedule = new Schedule(run.seconds);
+  const schedule = new Schedule(run.seconds * (run.cascade === undefined ? 1 : 1 - cascadeShare));
   await loadBackends();
   const files = await openFiles(subject, signal);
   const family = await familyOf(subject, signal);
+  if (run.cascade !== undefined && (family === "bi-encoder" || subject.task.retrieve === true)) {
+    throw new UsageError(
+      "--cascade goes before a model that scores pairs, and this one embeds each text once. Leave it out",
+    );
+  }
   const task = await openWhole(subject, family, progress, signal);
   const folder = resolve(run.folder ?? (await defaultFolder(subject, task)));
   let release: Release | undefined;
@@ -93,11 +104,14 @@ export async function runPick(run: PickRun): Promise<PickReport> {
     const picker = new Picker(run, scoring, schedule, [...unfit]);
     await picker.scoreAll(candidates);
     const timings = await picker.time();
+    const results = picker.results(timings, taskReport(task, subject, picker.queries));
+    const cascade = await picker.cascade(results.choice);
     return {
       specificationVersion: "1",
       created: new Date().toISOString(),
       model: { id: files.id, revision: files.revision ?? null, family },
-      ...picker.results(timings, taskReport(task, subject, picker.queries)),
+      ...results,
+      cascade,
       time: { limit: run.seconds, spent: schedule.spent },
       settings: {
         seed,
@@ -239,6 +253,19 @@ class Picker {
     });
     for (const [name, error] of timings.failed) this.#leave(name, error);
     return timings;
+  }
+
+  /** A small model before what is recommended; null where none is asked for. */
+  async cascade(choice: PickReport["choice"]): Promise<PickReport["cascade"]> {
+    const { cascade: first, progress, seconds } = this.#run;
+    const large = this.#scored.find(({ candidate }) => candidate.name === choice?.recommended);
+    const [reference] = this.#scored;
+    if (first === undefined || large === undefined || reference === undefined) return null;
+    const share = 1000 * (seconds - this.#schedule.spent);
+    return pickCascade({
+      ...{ scoring: this.#scoring, first, large, reference, limit: this.#limit, progress },
+      share,
+    });
   }
 
   results(

@@ -207,7 +207,7 @@ function backendOf(name: string, candidate: Candidate, reference: Scored | undef
 }
 
 /** A scorer of what is scored already: the model is loaded where something is missing all the same. */
-function onDemand(description: ScorerDescription, open: () => Promise<Scorer>): Scorer {
+export function onDemand(description: ScorerDescription, open: () => Promise<Scorer>): Scorer {
   let opening: Promise<Scorer> | undefined;
   const opened = (): Promise<Scorer> => {
     opening ??= open();

@@ -2,7 +2,7 @@ import { InvalidInputError } from "@crossrank/core";
 import { evaluate, queryValues } from "../metrics/evaluate.js";
 import { parseMetric } from "../metrics/metric-names.js";
 import type { Qrels, Run } from "../metrics/trec-data.js";
-import type { ScoredList, ScoredLists } from "../run/scored-lists.js";
+import { rankingRun, type ScoredList, type ScoredLists } from "../run/scored-lists.js";
 import { bootstrapInterval, nonInferiority } from "../statistics/bootstrap.js";
 import { pairByQuery } from "../statistics/paired.js";
 import { mean } from "../statistics/summary.js";
@@ -18,6 +18,8 @@ export interface CascadeSweepOptions {
   /** Of the same queries and documents as `large`, in the same order. */
   readonly small: ScoredLists;
   readonly large: ScoredLists;
+  /** What cascades are held against, of the same queries. Default: the large model alone. */
+  readonly reference?: ScoredLists | undefined;
   /** Numbers of documents that go on to the large model. Default: a grid up to the longest list. */
   readonly keeps?: readonly number[] | undefined;
   /** Default `"ndcg@10"`. */
@@ -35,7 +37,7 @@ export interface CascadeRow {
   readonly keep: number;
   /** Mean of the metric over all judged queries. */
   readonly value: number;
-  /** Mean of cascade − large model alone, paired by query, and its interval of 95 %. */
+  /** Mean of cascade − reference, which is the large model alone, paired by query, and its interval of 95 %. */
   readonly change: { readonly mean: number; readonly lower: number; readonly upper: number };
   /** One-sided lower bound of the change, at 95 %. */
   readonly lowerBound: number;
@@ -82,14 +84,18 @@ export function sweepCascade(options: CascadeSweepOptions): CascadeSweep {
   requireSameDocuments(small, large);
   const longest = [...large.values()].reduce((most, { documents }) => Math.max(most, documents.length), 0);
   const lengths = [...large.values()].map(({ documents }) => documents.length);
-  const valuesOf = (keep: number): ReadonlyMap<string, number> => {
-    const run: Run = new Map(
-      [...large].map(([query, list]) => [query, placed(small.get(query) as ScoredList, list, keep)]),
-    );
+  const valuesIn = (run: Run): ReadonlyMap<string, number> => {
     const { results } = evaluate(qrels, run, [metric]);
     return queryValues(results[0] as (typeof results)[number]);
   };
-  const reference = valuesOf(longest);
+  const valuesOf = (keep: number): ReadonlyMap<string, number> => {
+    const lists = new Map(
+      [...large].map(([query, list]) => [query, cascaded(small.get(query) as ScoredList, list, keep)]),
+    );
+    return valuesIn(rankingRun(lists));
+  };
+  const alone = valuesOf(longest);
+  const reference = options.reference === undefined ? alone : valuesIn(rankingRun(options.reference));
   if (reference.size < 2) {
     throw new InvalidInputError(
       "qrels",
@@ -97,9 +103,6 @@ export function sweepCascade(options: CascadeSweepOptions): CascadeSweep {
     );
   }
   const least = valuesOf(0);
-  const costOf = ({ small: first, large: second }: DocumentCost): number | null =>
-    milliseconds === undefined ? null : first * milliseconds.small + second * milliseconds.large;
-  const alone = { small: 0, large: mean(lengths) };
   const rows = keepsOf(options.keeps, longest).map((keep): CascadeRow => {
     const values = valuesOf(keep);
     const { differences } = pairByQuery(values, reference);
@@ -109,53 +112,55 @@ export function sweepCascade(options: CascadeSweepOptions): CascadeSweep {
       small: mean(lengths.map((length) => (length > keep ? length : 0))),
       large: mean(lengths.map((length) => Math.min(length, keep))),
     };
-    const cost = costOf(documents);
     return {
       keep,
       value: mean([...values.values()]),
       change: { mean: change, lower, upper },
-      ...{ lowerBound, passed, documents, milliseconds: cost },
-      speedup: cost === null ? null : (costOf(alone) as number) / cost,
+      ...{ lowerBound, passed, documents, milliseconds: null, speedup: null },
     };
   });
   const failed = rows.findLastIndex(({ passed }) => !passed);
-  return {
+  const sweep: CascadeSweep = {
     metric: metric.name,
     margin,
     queries: reference.size,
-    small: { value: mean([...least.values()]), milliseconds: costOf({ small: mean(lengths), large: 0 }) },
-    large: { value: mean([...reference.values()]), milliseconds: costOf(alone) },
+    small: { value: mean([...least.values()]), milliseconds: null },
+    large: { value: mean([...alone.values()]), milliseconds: null },
     rows,
     smallestSafe: rows[failed + 1]?.keep ?? longest,
-    documentMilliseconds: milliseconds ?? null,
+    documentMilliseconds: null,
+  };
+  return milliseconds === undefined ? sweep : withCosts(sweep, milliseconds);
+}
+
+/** The same sweep with times, from what a document costs. */
+export function withCosts(sweep: CascadeSweep, cost: DocumentCost): CascadeSweep {
+  const { rows } = sweep;
+  const all = rows.at(-1)?.documents.large ?? 0;
+  const costOf = ({ small, large }: DocumentCost): number => small * cost.small + large * cost.large;
+  const alone = costOf({ small: 0, large: all });
+  return {
+    ...sweep,
+    small: { ...sweep.small, milliseconds: costOf({ small: all, large: 0 }) },
+    large: { ...sweep.large, milliseconds: alone },
+    rows: rows.map((row) => {
+      const milliseconds = costOf(row.documents);
+      return { ...row, milliseconds, speedup: alone / milliseconds };
+    }),
+    documentMilliseconds: cost,
   };
 }
 
-/** The order of a cascade as scores: the large model's documents above the others, ties as ties. */
-function placed(small: ScoredList, large: ScoredList, keep: number): Map<string, number> {
-  const { documents } = large;
-  const all = [...documents.keys()];
-  const first = descending(all, small.logits);
-  const isAlone = documents.length <= keep;
-  const kept = isAlone ? all : first.slice(0, keep);
-  const blocks = [
-    kept.filter((index) => !Number.isNaN(large.logits[index])),
-    isAlone ? [] : first.filter((index) => !kept.includes(index) || Number.isNaN(large.logits[index])),
-    isAlone ? kept.filter((index) => Number.isNaN(large.logits[index])) : [],
-  ];
-  const scores = new Map<string, number>();
-  let place = 0;
-  for (const [at, block] of blocks.entries()) {
-    const logits = at === 0 ? large.logits : small.logits;
-    let before: number | undefined;
-    for (const index of descending(block, logits)) {
-      const logit = at === 2 ? Number.NaN : (logits[index] as number);
-      if (before === undefined || !Object.is(logit, before)) place -= 1;
-      before = logit;
-      scores.set(documents[index] as string, place);
-    }
-  }
-  return scores;
+/** What a cascade would have scored of a list. */
+function cascaded(small: ScoredList, { documents, logits }: ScoredList, keep: number): ScoredList {
+  if (documents.length <= keep)
+    return { documents, logits, earlier: [new Float64Array(documents.length).fill(Number.NaN)] };
+  const kept = new Set(descending([...documents.keys()], small.logits).slice(0, keep));
+  return {
+    documents,
+    logits: logits.map((logit, index) => (kept.has(index) ? logit : Number.NaN)),
+    earlier: [small.logits],
+  };
 }
 
 /** Best first, ties in the caller's order, what has no logit last. */

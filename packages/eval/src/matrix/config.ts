@@ -69,6 +69,34 @@ export interface ModelEntry {
   readonly instruction?: string | undefined;
   readonly threads?: number | undefined;
   readonly workers?: number | undefined;
+  /**
+   * A small model before this one. Each backend then stands twice in a cell: by itself, and as
+   * `"onnx:int8 after nano keep 30"`, which is held against the reference too. By that name gates and `exclude` know it.
+   */
+  readonly cascade?: CascadeEntry | undefined;
+}
+
+/** The first stage of a cascade. What is left out is the small model's or the backend's own, save threads and workers. */
+export interface CascadeEntry {
+  /** A folder, a repository id, or `"nano"`, the embedded model. */
+  readonly model: string;
+  /** How many documents of a query go on, 1 or more. */
+  readonly keep: number;
+  /** In the system's name. Default: the repository's id, or the folder's name, and the backend where one is named. */
+  readonly name?: string | undefined;
+  /** Of the small model. Default: the first of the command, as for models. */
+  readonly backend?: string | undefined;
+  /** Backends of the large model that stand behind it. Default: all of the cell. */
+  readonly large?: readonly string[] | undefined;
+  readonly revision?: string | undefined;
+  readonly lock?: string | undefined;
+  readonly base?: string | undefined;
+  readonly convert?: boolean | undefined;
+  readonly profile?: string | undefined;
+  readonly maxLength?: number | undefined;
+  readonly truncation?: TruncationStrategy | undefined;
+  readonly threads?: number | undefined;
+  readonly workers?: number | undefined;
 }
 
 export interface TaskEntry {

@@ -5,6 +5,7 @@ import type { GateFile } from "../run/gate-rules.js";
 import { type RunEvaluationOptions, runEvaluation, type SystemSource } from "../run/run-evaluation.js";
 import { withFirstStage } from "../tasks/bm25.js";
 import type { Task } from "../tasks/task.js";
+import { readCascadeSystem } from "./cascade-system.js";
 import type { PlannedCell } from "./plan-matrix.js";
 
 /** A model and a task, as a matrix names them. */
@@ -14,7 +15,7 @@ export type EvaluationSubject = Pick<PlannedCell, "model" | "task">;
 export interface EvaluationHost {
   /** The task, with the candidates of `candidates` where they are named. Whoever asked disposes of it. */
   openTask(subject: EvaluationSubject, signal: AbortSignal | undefined): Promise<Task>;
-  /** The model on a backend, still to be loaded. Its name is the backend's. */
+  /** The model on a backend, or the cascade that {@link readCascadeSystem} tells, still to be loaded. Its name is that. */
   systemOf(subject: EvaluationSubject, backend: string): SystemSource;
   /** What kind of model it is, without loading it. Asked where a task brings no candidates. */
   familyOf(subject: EvaluationSubject, signal: AbortSignal | undefined): Promise<Family>;
@@ -68,7 +69,10 @@ export async function evaluateTask(
       gates: options.gates,
       settings: model,
       seed: options.seed,
-      environment: host.environment(backends),
+      environment: host.environment([
+        ...new Set(backends.map((system) => readCascadeSystem(system, model.cascade).backend)),
+        ...(model.cascade?.backend === undefined ? [] : [model.cascade.backend]),
+      ]),
       signal,
       onProgress: options.onProgress,
     });

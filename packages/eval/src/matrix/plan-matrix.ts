@@ -5,7 +5,8 @@ import { parseMetric } from "../metrics/metric-names.js";
 import { GateRulesError } from "../run/errors.js";
 import { type GateFile, marginGate, readGateFile } from "../run/gate-rules.js";
 import { defaultMetrics } from "../run/run-evaluation.js";
-import type { Gates, ModelEntry, TaskEntry } from "./config.js";
+import { cascadeSystem, readCascadeSystem } from "./cascade-system.js";
+import type { CascadeEntry, Gates, ModelEntry, TaskEntry } from "./config.js";
 import { MatrixConfigError } from "./errors.js";
 import { type CheckedConfig, checkShape } from "./schema.js";
 
@@ -42,13 +43,20 @@ export interface PlannedCell {
   readonly name: string;
   /** Of its reports, within the report's folder. */
   readonly folder: string;
-  readonly model: Omit<ModelEntry, "backends" | "reference" | "name">;
+  readonly model: Omit<ModelEntry, "backends" | "reference" | "name" | "cascade"> & {
+    readonly cascade?: PlannedCascade | undefined;
+  };
   readonly task: Omit<TaskEntry, "metrics" | "gates" | "name">;
-  /** Backends as they were named, e.g. `"onnx:int8"`; the reference first. */
+  /** Backends as they were named, e.g. `"onnx:int8"`, and cascades by their own names; the reference first. */
   readonly systems: readonly string[];
   readonly metrics: readonly string[];
   /** For every backend of the matrix, whether it is in this cell or not; undefined where nothing is judged. */
   readonly gates: GateFile | undefined;
+}
+
+/** The small model of a cell's cascades. */
+export interface PlannedCascade extends Omit<CascadeEntry, "name"> {
+  readonly name: string;
 }
 
 interface NamedModel {
@@ -131,7 +139,7 @@ class Planner {
   }
 
   async #model(entry: ModelEntry, place: string): Promise<NamedModel> {
-    const { name, backends, reference, ...settings } = entry;
+    const { name, backends, reference, cascade, ...settings } = entry;
     const { lock, profile, base } = settings;
     this.#checkBackends(backends, `${place}.backends`);
     this.#checkBackends(reference === undefined ? [] : [reference], `${place}.reference`);
@@ -140,10 +148,17 @@ class Planner {
     const first = reference ?? (backends === undefined ? this.#config.reference : undefined) ?? all[0];
     if (first === undefined) this.#fault("backends is missing");
     const model = await this.#source(entry.model, `${place}.model`, "model");
+    const before = cascade === undefined ? undefined : await this.#cascade(cascade, `${place}.cascade`);
+    const alone = withReference(all, first ?? "");
+    for (const [index, backend] of (cascade?.large ?? []).entries()) {
+      if (alone.includes(backend)) continue;
+      const known = alone.join(", ");
+      this.faults.push(`${place}.cascade.large[${index}] is ${backend}, and the model has ${known}`);
+    }
     return {
       place,
       name: name ?? nameOf(entry.model, this.#folder),
-      backends: all,
+      backends: before === undefined ? all : withCascades(alone, before),
       reference: first ?? "",
       settings: {
         ...settings,
@@ -152,7 +167,23 @@ class Planner {
         ...(lock === undefined ? {} : { lock: this.#path(lock) }),
         ...(base === undefined ? {} : { base: await this.#source(base, `${place}.base`, "model") }),
         ...(profile === undefined ? {} : { profile: await this.#existing(profile, `${place}.profile`) }),
+        ...(before === undefined ? {} : { cascade: before }),
       },
+    };
+  }
+
+  async #cascade(entry: CascadeEntry, place: string): Promise<PlannedCascade> {
+    const { name, backend, lock, profile, base } = entry;
+    this.#checkBackends(backend === undefined ? [] : [backend], `${place}.backend`);
+    const { defaultBackend } = this.#rules;
+    return {
+      ...entry,
+      model: await this.#source(entry.model, `${place}.model`, "model"),
+      name: name ?? `${nameOf(entry.model, this.#folder)}${backend === undefined ? "" : ` on ${backend}`}`,
+      backend: backend ?? defaultBackend,
+      ...(lock === undefined ? {} : { lock: this.#path(lock) }),
+      ...(base === undefined ? {} : { base: await this.#source(base, `${place}.base`, "model") }),
+      ...(profile === undefined ? {} : { profile: await this.#existing(profile, `${place}.profile`) }),
     };
   }
 
@@ -220,7 +251,11 @@ class Planner {
         (await this.#model(rule.model, `${place}.model`));
       const task =
         tasks.find(({ name }) => rule.task.task === name) ?? (await this.#task(rule.task, `${place}.task`));
-      const backends = rule.backends ?? model.backends;
+      const { cascade } = model.settings;
+      const backends =
+        rule.backends === undefined || cascade === undefined
+          ? (rule.backends ?? model.backends)
+          : withCascades(withReference(rule.backends, model.reference), cascade);
       const there = choices.find((one) => one.model.name === model.name && one.task.name === task.name);
       if (there === undefined) {
         choices.push({ model, task, backends: withReference(backends, model.reference) });
@@ -293,7 +328,14 @@ class Planner {
       }
       const systems = typeof gates === "number" ? undefined : gates.systems;
       if (typeof systems !== "object" || systems === null) continue;
-      for (const name of Object.keys(systems)) {
+      const isCascade = (name: string): boolean =>
+        choices.some(({ model }) => readCascadeSystem(name, model.settings.cascade).isCascade);
+      for (const [name, rules] of Object.entries(systems)) {
+        if (candidates.has(name) && typeof rules?.scores === "object" && isCascade(name)) {
+          this.#fault(
+            `${place}.systems.${name}.scores would judge a score for every document, and a cascade has one for those that go on alone; judge its loss: margin`,
+          );
+        }
         if (candidates.has(name)) continue;
         this.#fault(
           `${place}.systems.${name} names no backend that is judged; there is: ${[...candidates].join(", ")}`,
@@ -387,6 +429,13 @@ class Planner {
 function withBackends(config: CheckedConfig, rename: (label: string) => string): CheckedConfig {
   const named = <Entry extends { readonly backends?: readonly string[] | undefined }>(entry: Entry): Entry =>
     entry.backends === undefined ? entry : { ...entry, backends: entry.backends.map(rename) };
+  const staged = <Entry extends { readonly cascade?: CascadeEntry | undefined }>(entry: Entry): Entry => {
+    const { cascade } = entry;
+    if (cascade === undefined) return entry;
+    const { backend, large } = cascade;
+    const own = { backend: backend === undefined ? undefined : rename(backend), large: large?.map(rename) };
+    return { ...entry, cascade: { ...cascade, ...own } };
+  };
   const referring = <Entry extends { readonly reference?: string | undefined }>(entry: Entry): Entry =>
     entry.reference === undefined ? entry : { ...entry, reference: rename(entry.reference) };
   const gated = <Entry extends { readonly gates?: Gates | undefined }>(entry: Entry): Entry => {
@@ -402,11 +451,11 @@ function withBackends(config: CheckedConfig, rename: (label: string) => string):
     referring(
       named({
         ...config,
-        models: config.models?.map((model) => referring(named(model))),
+        models: config.models?.map((model) => staged(referring(named(model)))),
         tasks: config.tasks.map(gated),
         include: config.include?.map((rule) => ({
           ...named(rule),
-          model: referring(named(rule.model)),
+          model: staged(referring(named(rule.model))),
           task: gated(rule.task),
         })),
         exclude: config.exclude?.map((rule) =>
@@ -427,6 +476,12 @@ interface Choice {
 /** The reference first, each once. */
 function withReference(backends: readonly string[], reference: string): readonly string[] {
   return [...new Set([reference, ...backends])];
+}
+
+/** Backends, and the cascades of those that stand behind the small model. */
+function withCascades(backends: readonly string[], cascade: PlannedCascade): readonly string[] {
+  const behind = backends.filter((backend) => cascade.large?.includes(backend) ?? true);
+  return [...backends, ...behind.map((backend) => cascadeSystem(backend, cascade))];
 }
 
 /** A folder by its own name, so that it is the same on every machine; a repository by its id. */

@@ -10,6 +10,23 @@ const gates = z.custom<CrossrankConfig["gates"]>(
   "must be a number, an object or false",
 );
 
+const cascade = z.strictObject({
+  model: text,
+  keep: count,
+  name: text.optional(),
+  backend: text.optional(),
+  large: names.optional(),
+  revision: text.optional(),
+  lock: text.optional(),
+  base: text.optional(),
+  convert: z.boolean().optional(),
+  profile: text.optional(),
+  maxLength: count.optional(),
+  truncation: z.enum(["document-only", "longest-first"]).optional(),
+  threads: count.optional(),
+  workers: count.optional(),
+});
+
 const model = z.strictObject({
   model: text,
   name: text.optional(),
@@ -27,6 +44,7 @@ const model = z.strictObject({
   instruction: z.string().optional(),
   threads: count.optional(),
   workers: count.optional(),
+  cascade: cascade.optional(),
 });
 
 const task = z.strictObject({

@@ -7,7 +7,7 @@ import { pairByQuery } from "../statistics/paired.js";
 import { holm, signFlipTest } from "../statistics/significance.js";
 import { mean } from "../statistics/summary.js";
 import { showSettings } from "./figures.js";
-import type { EvaluationReport, SystemModel, SystemReport } from "./report-data.js";
+import type { EvaluationReport, StageModel, SystemModel, SystemReport } from "./report-data.js";
 
 /**
  * What a later evaluation is held against: hashes of everything that decides whether the two can be compared, and one
@@ -40,8 +40,20 @@ export interface BaselineTask {
   readonly queries: readonly string[];
 }
 
-export interface BaselineSystem {
+export interface BaselineSystem extends BaselineModel {
   readonly role: "reference" | "candidate";
+  /** What stands before it in a cascade; left out where it scores all documents itself. */
+  readonly cascade?:
+    | {
+        readonly keep: readonly number[];
+        readonly stages: readonly (BaselineModel & { readonly model: string })[];
+      }
+    | undefined;
+  readonly metrics: Readonly<Record<string, { readonly mean: number; readonly values: readonly number[] }>>;
+}
+
+/** A model as it ran. */
+export interface BaselineModel {
   readonly backend: string;
   readonly runtime: { readonly name: string; readonly version: string };
   readonly artifact: {
@@ -53,7 +65,6 @@ export interface BaselineSystem {
   /** Of the backend: all that can change a number. Another setting makes another system. */
   readonly settings: Settings;
   readonly input: BaselineInput;
-  readonly metrics: Readonly<Record<string, { readonly mean: number; readonly values: readonly number[] }>>;
 }
 
 /** What decides which tokens the model reads. */
@@ -116,6 +127,7 @@ export function parseBaseline(text: string): Baseline {
     record(facts["input"], `${name}.input`);
     record(facts["runtime"], `${name}.runtime`);
     record(facts["settings"], `${name}.settings`);
+    if (facts["cascade"] !== undefined) checkCascade(record(facts["cascade"], `${name}.cascade`), name);
     for (const [metric, result] of Object.entries(record(facts["metrics"], `${name}.metrics`))) {
       const values = record(result, metric)["values"];
       const good =
@@ -128,6 +140,17 @@ export function parseBaseline(text: string): Baseline {
     }
   }
   return value as Baseline;
+}
+
+/** @throws {BaselineFormatError} */
+function checkCascade({ keep, stages }: Readonly<Record<string, unknown>>, name: string): void {
+  if (!Array.isArray(keep) || !Array.isArray(stages))
+    throw new BaselineFormatError(`${name}.cascade has not keep and stages as lists`);
+  for (const [index, one] of stages.entries()) {
+    const place = `${name}.cascade.stages[${index}]`;
+    const stage = record(one, place);
+    for (const part of ["artifact", "input", "runtime", "settings"]) record(stage[part], `${place}.${part}`);
+  }
 }
 
 function record(value: unknown, where: string): Readonly<Record<string, unknown>> {
@@ -273,9 +296,27 @@ function baselineOf(report: EvaluationReport): Baseline {
 }
 
 function systemOf(system: SystemReport, role: "reference" | "candidate", ran: SystemModel): BaselineSystem {
-  const { artifact, backend } = ran;
+  const { cascade } = ran;
   return {
     role,
+    ...modelOf(ran),
+    ...(cascade === undefined
+      ? {}
+      : {
+          cascade: {
+            keep: cascade.keep,
+            stages: cascade.stages.map((stage) => ({ ...modelOf(stage), model: stage.model.id })),
+          },
+        }),
+    metrics: Object.fromEntries(
+      system.metrics.map(({ name, expected, values }) => [name, { mean: expected, values }]),
+    ),
+  };
+}
+
+function modelOf(ran: Omit<SystemModel, "cascade"> | StageModel): BaselineModel {
+  const { artifact, backend } = ran;
+  return {
     backend: backend.name,
     runtime: { name: backend.runtime.name, version: backend.runtime.version },
     artifact: {
@@ -294,9 +335,6 @@ function systemOf(system: SystemReport, role: "reference" | "candidate", ran: Sy
       queryPrefix: ran.queryPrefix,
       documentPrefix: ran.documentPrefix,
     },
-    metrics: Object.fromEntries(
-      system.metrics.map(({ name, expected, values }) => [name, { mean: expected, values }]),
-    ),
   };
 }
 
@@ -426,9 +464,39 @@ function systemObstacles(
   after: BaselineSystem,
   primary: string,
 ): readonly BaselineObstacle[] {
+  const obstacles = [...modelObstacles(before, after, "the"), ...cascadeObstacles(before, after)];
+  if (before.metrics[primary] === undefined) {
+    const known = Object.keys(before.metrics).join(", ");
+    obstacles.push({ what: "metric", sentence: `the baseline has no ${primary}, but ${known}.` });
+  }
+  return obstacles;
+}
+
+/** Other documents go on, or another number of them: another system. */
+function cascadeObstacles(before: BaselineSystem, after: BaselineSystem): readonly BaselineObstacle[] {
+  const keepOf = ({ cascade }: BaselineSystem): string =>
+    cascade === undefined ? "none" : `of keep ${cascade.keep.join(", ")}`;
+  const [was, is] = [keepOf(before), keepOf(after)];
+  if (was !== is) return [{ what: "settings", sentence: `the cascade was ${was} and is ${is}.` }];
+  return (after.cascade?.stages ?? []).flatMap((stage, index) => {
+    const then = before.cascade?.stages[index];
+    const of = `${stageName(index)}'s`;
+    return then === undefined
+      ? [{ what: "settings" as const, sentence: `the baseline's cascade has no ${stageName(index)}.` }]
+      : modelObstacles(then, stage, of);
+  });
+}
+
+function stageName(index: number): string {
+  return `stage ${index + 1}`;
+}
+
+/** @param of whose they are: `"the"`, or `"stage 1's"`. */
+function modelObstacles(before: BaselineModel, after: BaselineModel, of: string): BaselineObstacle[] {
   const obstacles: BaselineObstacle[] = [];
   const differ = (what: BaselineObstacle["what"], name: string, was: unknown, is: unknown) => {
-    if (was !== is) obstacles.push({ what, sentence: `the ${name} was ${quote(was)} and is ${quote(is)}.` });
+    if (was === is) return;
+    obstacles.push({ what, sentence: `${of} ${name} was ${quote(was)} and is ${quote(is)}.` });
   };
   differ("tokenizer", "tokenizer's sha256", before.input.tokenizerSha256, after.input.tokenizerSha256);
   differ("input", "template", before.input.template, after.input.template);
@@ -443,12 +511,8 @@ function systemObstacles(
     const [was, is] = [before.settings, after.settings].map(showSettings);
     obstacles.push({
       what: "settings",
-      sentence: `the backend's settings were ${was} and are ${is}, which makes it another system.`,
+      sentence: `${of} backend's settings were ${was} and are ${is}, which makes it another system.`,
     });
-  }
-  if (before.metrics[primary] === undefined) {
-    const known = Object.keys(before.metrics).join(", ");
-    obstacles.push({ what: "metric", sentence: `the baseline has no ${primary}, but ${known}.` });
   }
   return obstacles;
 }
@@ -463,6 +527,14 @@ function artifactNotes(before: BaselineSystem, after: BaselineSystem): readonly 
   note("artifact", before.artifact, after.artifact);
   note("backend", before.backend, after.backend);
   note("runtime", before.runtime, after.runtime);
+  for (const [index, stage] of (after.cascade?.stages ?? []).entries()) {
+    const then = before.cascade?.stages[index];
+    const of = `${stageName(index)}'s`;
+    note(`${of} model`, then?.model, stage.model);
+    note(`${of} artifact`, then?.artifact, stage.artifact);
+    note(`${of} backend`, then?.backend, stage.backend);
+    note(`${of} runtime`, then?.runtime, stage.runtime);
+  }
   return notes;
 }
 

@@ -32,6 +32,7 @@ import {
   queryChanges,
   roleTitles,
   scope,
+  showCascade,
   showLength,
   verdictOf,
 } from "./reading.js";
@@ -439,6 +440,14 @@ function systemDetails(system: SystemReport): Markup {
     ["maximum length", `${showCount(model.maxLength)} tokens, ${showLength(model)}`],
     ["instruction", model.instruction === null || model.instruction === "" ? "none" : model.instruction],
     ["scale", `${model.scale}, ${model.scoring}`],
+    ...(model.cascade === undefined
+      ? []
+      : [
+          ["cascade", showCascade(model) ?? ""] satisfies Fact,
+          ...model.cascade.stages.flatMap(({ artifact }) =>
+            artifact.files.map((file): Fact => [file.path, hash(file.sha256)]),
+          ),
+        ]),
     ...(memory === null
       ? []
       : [

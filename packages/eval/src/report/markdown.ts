@@ -18,6 +18,7 @@ import {
   outcomeSigns,
   primaryMetric,
   scope,
+  showCascade,
   showLength,
   verdictOf,
 } from "./reading.js";
@@ -176,7 +177,7 @@ function provenance(report: EvaluationReport): string {
       ran === null
         ? []
         : [
-            `${codeSpan(name)}: ${escapeMarkdown(`${ran.backend.runtime.name} ${ran.backend.runtime.version}, ${ran.artifact.format} ${ran.artifact.dtype}, ${ran.maxLength} tokens${ran.longDocuments === undefined ? "" : `, ${showLength(ran)}`}, settings: ${showSettings(ran.settings)}`)}, artifact sha256 ${codeSpan(ran.artifact.files[0]?.sha256 ?? "unknown")}${ran.tokenizerSha256 === null ? "" : `, tokenizer ${codeSpan(ran.tokenizerSha256)}`}`,
+            `${codeSpan(name)}: ${escapeMarkdown(`${ran.backend.runtime.name} ${ran.backend.runtime.version}, ${ran.artifact.format} ${ran.artifact.dtype}, ${ran.maxLength} tokens${ran.longDocuments === undefined ? "" : `, ${showLength(ran)}`}, settings: ${showSettings(ran.settings)}${ran.cascade === undefined ? "" : `, ${showCascade(ran)}`}`)}, artifact sha256 ${codeSpan(ran.artifact.files[0]?.sha256 ?? "unknown")}${ran.tokenizerSha256 === null ? "" : `, tokenizer ${codeSpan(ran.tokenizerSha256)}`}`,
           ],
     ),
     `${settings.resamples} resamples, seed ${settings.seed}, margin ${showNumber(settings.margin)}`,

@@ -1,5 +1,6 @@
 import { compareBytes } from "../metrics/ranking.js";
 import type { BaselineComparison, BaselineSystemComparison } from "./baseline.js";
+import { showSettings } from "./figures.js";
 import type { EvaluationReport, GateReport, MetricReport, SystemModel, SystemReport } from "./report-data.js";
 
 /** What several renderers ask of a report. */
@@ -135,4 +136,14 @@ export function showLength({ truncation, longDocuments }: SystemModel): string {
   const { aggregate, top, passageTokens, overlapTokens } = longDocuments;
   const passages = passageTokens === undefined ? "passages" : `passages of ${passageTokens} tokens`;
   return `longer documents in ${passages} that share ${overlapTokens}, ${aggregate}${top === undefined ? "" : ` ${top}`}`;
+}
+
+/** What scores all documents before a model, and how many go on; undefined where it scores them all itself. */
+export function showCascade({ cascade }: SystemModel): string | undefined {
+  if (cascade === undefined) return undefined;
+  const stages = cascade.stages.map(({ model, backend, artifact, settings, maxLength }, index) => {
+    const runtime = `${backend.runtime.name} ${backend.runtime.version}`;
+    return `${model.id} (${runtime}, ${artifact.format} ${artifact.dtype}, ${maxLength} tokens, settings: ${showSettings(settings)}), of which ${cascade.keep[index]} go on`;
+  });
+  return `after ${stages.join(", then ")}`;
 }

@@ -181,6 +181,23 @@ export interface SystemModel {
   readonly activation: "identity" | "sigmoid" | "tanh";
   /** `listwise`: a score depends on the other candidates of its query, too. */
   readonly scoring: "pointwise" | "listwise";
+  /** The smaller models before this one; left out where it scores all documents itself. */
+  readonly cascade?: CascadeModel | undefined;
+}
+
+/** What stands before the last stage of a cascade. */
+export interface CascadeModel {
+  /** Documents of a query that go on from each of the stages. */
+  readonly keep: readonly number[];
+  /** In their order, the last one left out. */
+  readonly stages: readonly StageModel[];
+}
+
+/** A stage of a cascade that is not the last. */
+export interface StageModel extends Omit<SystemModel, "cascade"> {
+  readonly model: { readonly id: string; readonly revision: string | null };
+  /** Of the facts of its profile that a score depends on. */
+  readonly profileSha256: string;
 }
 
 export interface MetricReport {

@@ -13,6 +13,7 @@ import type {
   GateReport,
   MemoryReport,
   ReportWarning,
+  SystemModel,
   SystemReport,
   TaskReport,
 } from "../report/report-data.js";
@@ -214,6 +215,25 @@ export function taskIdentity(task: Task, search: boolean): Identity {
 }
 
 export function systemIdentity({ system, profileSha256 }: ScorerDescription, packages: Identity): Identity {
+  const { cascade } = system;
+  return {
+    ...modelIdentity(system, profileSha256),
+    // Left out where there is one model, as above.
+    ...(cascade === undefined
+      ? {}
+      : {
+          cascade: canonicalJson({
+            keep: cascade.keep,
+            stages: cascade.stages.map((stage) => modelIdentity(stage, stage.profileSha256)),
+          }),
+        }),
+    packages: Object.entries(packages)
+      .map((entry) => entry.join(" "))
+      .join(", "),
+  };
+}
+
+function modelIdentity(system: Omit<SystemModel, "cascade">, profileSha256: string): Identity {
   const { artifact, backend } = system;
   return {
     artifact: `${artifact.format} ${artifact.dtype} ${artifact.files.map(({ sha256 }) => sha256).join(" ")}`,
@@ -229,9 +249,6 @@ export function systemIdentity({ system, profileSha256 }: ScorerDescription, pac
     "query prefix": system.queryPrefix,
     "document prefix": system.documentPrefix,
     "model profile": profileSha256,
-    packages: Object.entries(packages)
-      .map((entry) => entry.join(" "))
-      .join(", "),
   };
 }
 
@@ -265,6 +282,12 @@ async function runSystem(plan: Plan, source: SystemSource, index: number): Promi
   const scorer = await source.open({ signal });
   try {
     const { description } = scorer;
+    const { cascade } = description.system;
+    if (plan.search && cascade !== undefined) {
+      throw new EvaluationSetupError(
+        `${name} is a cascade, which reranks and searches no corpus. Give the task candidates.`,
+      );
+    }
     if (plan.search && description.family !== "bi-encoder") {
       throw new EvaluationSetupError(
         `${description.model.id} is a ${description.family}, and only a bi-encoder can search a corpus. Give the task candidates.`,
@@ -280,7 +303,8 @@ async function runSystem(plan: Plan, source: SystemSource, index: number): Promi
     if (fresh) await rm(`${path}.jsonl`, { force: true });
     const common = { system: name, scorer, identity, fresh, signal, onProgress };
     let scored: { lists: ScoredLists; tally: Tally; resumed: number; vectors?: SystemVectors };
-    if (description.family === "bi-encoder") scored = await scoreByVectors(plan, { ...common, path });
+    if (description.family === "bi-encoder" && cascade === undefined)
+      scored = await scoreByVectors(plan, { ...common, path });
     else scored = await scoreCandidates({ ...common, task, path: `${path}.jsonl` });
     const memory = await scorer.memory();
     return {
@@ -403,7 +427,9 @@ async function report(plan: Plan, outcomes: readonly Outcome[]): Promise<Evaluat
     const outcome = outcomes[index - (rows.length - outcomes.length)];
     const { metrics: metricReports = [], nonInferiority = [] } = statistics[index] ?? {};
     const isCandidate = outcome !== undefined && row.role === "candidate";
-    const tables = isCandidate ? scoreTables(plan, reference, outcome) : undefined;
+    // A cascade leaves most documents without a score: what it has is no table beside the reference's.
+    const isTable = isCandidate && outcome.description.system.cascade === undefined;
+    const tables = isTable ? scoreTables(plan, reference, outcome) : undefined;
     const comparison = tables === undefined ? undefined : compareSystems(tables.reference, tables.candidate);
     const gateReports =
       isCandidate && gates !== undefined
@@ -534,7 +560,11 @@ function judge(
     );
   }
   const meanOf = (row: MeasuredRow | undefined) => row?.metrics.results[0]?.mean;
-  const results = judgeSystem(rulesFor(gates, name), {
+  const { cascade } = description.system;
+  const rules = rulesFor(gates, name);
+  // The bounds of a precision are on what rounding does; of a cascade the loss says all.
+  const quality = rules.quality === undefined ? false : rules.quality;
+  const results = judgeSystem(cascade === undefined ? rules : { ...rules, scores: false, quality }, {
     system: name,
     precision: description.system.precision,
     comparison,

@@ -1,10 +1,10 @@
-import { NonFiniteScoreError, type Pair, type PairScore } from "@crossrank/core";
+import { NonFiniteScoreError, type Pair } from "@crossrank/core";
 import type { Task } from "../tasks/task.js";
 import { NonFiniteSystemScoreError } from "./errors.js";
 import { type Identity, LineStore } from "./line-store.js";
 import { type ProgressListener, phaseProgress } from "./progress.js";
 import type { ScoredList, ScoredLists } from "./scored-lists.js";
-import type { Scorer } from "./scorer.js";
+import type { Scorer, ScorerResult } from "./scorer.js";
 import { type CallRow, callRow, canBeDivided, Tally } from "./tally.js";
 
 /**
@@ -21,6 +21,8 @@ interface QueryScores {
   readonly query: string;
   /** In the order of its candidates; null where there is none. */
   readonly logits: readonly (number | null)[];
+  /** Of a cascade, those of each stage before the last. */
+  readonly earlier?: readonly (readonly (number | null)[])[];
   readonly tokens: number;
   /** Warning → how many of its documents. */
   readonly warnings?: Readonly<Record<string, number>>;
@@ -65,21 +67,24 @@ export interface ScoreCandidatesOptions {
 export async function scoreCandidates(options: ScoreCandidatesOptions): Promise<CandidateScores> {
   const { task, path, identity, fresh, scorer, signal, system } = options;
   const candidates = task.candidates?.queries ?? new Map();
-  const found = new Map<string, Float64Array>();
+  const found = new Map<string, Pick<ScoredList, "logits" | "earlier">>();
+  const { cascade, scoring } = scorer.description.system;
+  const stagesBefore = cascade?.stages.length ?? 0;
   const tally = new Tally();
   const lengthOf = (query: string): number => candidates.get(query)?.documents.length ?? 0;
   const queries = [...task.queries.keys()].filter((query) => lengthOf(query) > 0);
   const wanted = new Set(queries);
   const take = ({ scores, call }: CallScores): boolean => {
-    if (!scores.every(({ query, logits }) => !wanted.has(query) || logits.length === lengthOf(query))) {
-      return false;
-    }
+    const fits = ({ query, logits, earlier = [] }: QueryScores): boolean =>
+      earlier.length === stagesBefore &&
+      [logits, ...earlier].every(({ length }) => length === lengthOf(query));
+    if (!scores.every((one) => !wanted.has(one.query) || fits(one))) return false;
     // The others are of a run without this one's limit.
     const ours = scores.filter(({ query }) => wanted.has(query) && !found.has(query));
     // What cannot be told apart is made again, and is then of these queries alone.
     if (ours.length === 0 || (ours.length < scores.length && !canBeDivided(call))) return true;
-    for (const { query, logits, warnings } of ours) {
-      found.set(query, readLogits(logits));
+    for (const { query, logits, earlier, warnings } of ours) {
+      found.set(query, { logits: readLogits(logits), earlier: earlier?.map(readLogits) });
       tally.warn(warnings);
     }
     const isAll = ours.length === scores.length;
@@ -96,8 +101,8 @@ export async function scoreCandidates(options: ScoreCandidatesOptions): Promise<
     const resumed = queries.filter((query) => found.has(query)).length;
     let completed = queries.reduce((sum, query) => sum + (found.has(query) ? lengthOf(query) : 0), 0);
     const report = phaseProgress(options.onProgress, { system, phase: "scoring", total, resumed: completed });
-    const listwise = scorer.description.system.scoring === "listwise";
-    for (const window of windowsOf(queries, lengthOf, listwise)) {
+    const byList = scoring === "listwise" || stagesBefore > 0;
+    for (const window of windowsOf(queries, lengthOf, byList)) {
       const missing = window.queries.filter((query) => !found.has(query));
       if (missing.length === 0) continue;
       signal?.throwIfAborted();
@@ -110,8 +115,8 @@ export async function scoreCandidates(options: ScoreCandidatesOptions): Promise<
     const lists = new Map<string, ScoredList>();
     for (const query of queries) {
       const documents = candidates.get(query)?.documents;
-      const logits = found.get(query);
-      if (documents !== undefined && logits !== undefined) lists.set(query, { documents, logits });
+      const own = found.get(query);
+      if (documents !== undefined && own !== undefined) lists.set(query, { documents, ...own });
     }
     return { lists, tally, resumed, damagedLines };
   } finally {
@@ -119,16 +124,19 @@ export async function scoreCandidates(options: ScoreCandidatesOptions): Promise<
   }
 }
 
-/** Queries that share a call, in order. A listwise model gets each query by itself: equal texts would become one list. */
+/**
+ * Queries that share a call, in order. Where a list is scored as a whole, by a listwise model or a cascade, each query
+ * has its own: two of the same text would become one list.
+ */
 function* windowsOf(
   queries: readonly string[],
   lengthOf: (query: string) => number,
-  listwise: boolean,
+  byList: boolean,
 ): Generator<{ readonly queries: readonly string[]; readonly alone: boolean }> {
   let window: string[] = [];
   let pairs = 0;
   for (const [position, query] of queries.entries()) {
-    if (listwise || position < queriesAlone) {
+    if (byList || position < queriesAlone) {
       yield { queries: [query], alone: position < queriesAlone };
       continue;
     }
@@ -149,6 +157,7 @@ async function scoreWindow(
   onPairs: (completed: number) => void,
 ): Promise<CallScores> {
   const { task, scorer, signal, system } = options;
+  const { cascade } = scorer.description.system;
   const pairs: Pair[] = [];
   const places: { readonly query: string; readonly document: string }[] = [];
   const starts: number[] = [];
@@ -180,7 +189,7 @@ async function scoreWindow(
     warnings: result.warnings.filter(({ code }) => !apart.includes(code)),
   });
   const scores = queries.map((query, index) => {
-    const own: readonly PairScore[] = result.scores.slice(starts[index], starts[index + 1]);
+    const own = result.scores.slice(starts[index], starts[index + 1]);
     const warnings = {
       "documents-truncated": own.filter((one) => one.truncatedTokens > 0 && !one.queryOverflow).length,
       "query-overflow": own.filter((one) => one.queryOverflow).length,
@@ -188,11 +197,23 @@ async function scoreWindow(
     return {
       query,
       logits: own.map(({ logit }) => logit),
-      tokens: own.reduce((sum, { tokens }) => sum + tokens, 0),
+      ...(cascade === undefined ? {} : { earlier: earlierLogits(own, cascade.stages.length) }),
+      tokens: own.reduce((sum, score) => sum + tokensOf(score), 0),
       ...(Object.values(warnings).some((count) => count > 0) ? { warnings } : {}),
     };
   });
   return { scores, call };
+}
+
+function earlierLogits(scores: ScorerResult["scores"], stages: number): (number | null)[][] {
+  return Array.from({ length: stages }, (_, stage) =>
+    scores.map(({ stageScores }) => stageScores?.[stage]?.logit ?? null),
+  );
+}
+
+/** Of all stages that read the pair. */
+function tokensOf({ tokens, stageScores }: ScorerResult["scores"][number]): number {
+  return stageScores === undefined ? tokens : stageScores.reduce((sum, one) => sum + (one?.tokens ?? 0), 0);
 }
 
 function readLogits(logits: readonly (number | null)[]): Float64Array {

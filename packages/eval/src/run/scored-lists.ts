@@ -3,7 +3,10 @@ import type { Run } from "../metrics/trec-data.js";
 /** One query's documents and their logits, one a document; NaN where the model gave none (a query that is too long). */
 export interface ScoredList {
   readonly documents: readonly string[];
+  /** Of a cascade, those of its last stage. */
   readonly logits: Float64Array;
+  /** Of a cascade, the logits of each stage before the last, as `logits`. Left out where there is one model. */
+  readonly earlier?: readonly Float64Array[] | undefined;
 }
 
 /** Query id → its scored list. Eight bytes a pair; the ids are the candidates' own. */
@@ -11,10 +14,12 @@ export type ScoredLists = ReadonlyMap<string, ScoredList>;
 
 /**
  * The lists as a run to be measured. What has no logit stands below everything that has one, all alike, so that it
- * ranks last and its order is a tie.
+ * ranks last and its order is a tie. Of a cascade the numbers are places, since logits of two models have no order.
  */
 export function rankingRun(lists: ScoredLists): Run {
-  return lazyRun(lists, ({ documents, logits }) => {
+  return lazyRun(lists, (list) => {
+    if (list.earlier !== undefined) return placesIn(list);
+    const { documents, logits } = list;
     const least = logits
       .filter((logit) => !Number.isNaN(logit))
       .reduce((low, logit) => Math.min(low, logit), Number.POSITIVE_INFINITY);
@@ -26,6 +31,34 @@ export function rankingRun(lists: ScoredLists): Run {
       }),
     );
   });
+}
+
+/**
+ * The order of a cascade as numbers that fall: the documents of its last stage before those of the stage before it, and
+ * so on, ties of one stage as ties.
+ */
+function placesIn({ documents, logits, earlier = [] }: ScoredList): Map<string, number> {
+  const stages = [logits, ...[...earlier].reverse()];
+  const logitOf = (stage: number, index: number): number => stages[stage]?.[index] ?? Number.NaN;
+  const blocks = stages.map((): number[] => []);
+  const without: number[] = [];
+  for (const index of documents.keys()) {
+    const stage = stages.findIndex((_, at) => !Number.isNaN(logitOf(at, index)));
+    (blocks[stage] ?? without).push(index);
+  }
+  const places = new Map<string, number>();
+  let place = 0;
+  for (const [stage, block] of blocks.entries()) {
+    let before: number | undefined;
+    for (const index of block.sort((a, b) => logitOf(stage, b) - logitOf(stage, a))) {
+      const logit = logitOf(stage, index);
+      if (logit !== before) place -= 1;
+      before = logit;
+      places.set(documents[index] as string, place);
+    }
+  }
+  for (const index of without) places.set(documents[index] as string, place - 1);
+  return places;
 }
 
 /** The lists as a score table: what has no logit is not in it. */

@@ -1,12 +1,15 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import {
+  type CascadeScore,
+  cascade,
   type EmbedOptions,
   type EmbedResult,
   type Family,
   type LongDocuments,
   type ModelFiles,
   type Pair,
+  type PairScore,
   type Reranker,
   type ScoreOptions,
   type ScoreResult,
@@ -16,7 +19,7 @@ import {
 import { canonicalJson } from "../canonical.js";
 import { precisionClassOf } from "../compare/gates.js";
 import { UnknownPrecisionError } from "../errors.js";
-import type { MemoryReport, SystemModel } from "../report/report-data.js";
+import type { CascadeModel, MemoryReport, SystemModel } from "../report/report-data.js";
 import { EvaluationSetupError } from "./errors.js";
 import { templateText } from "./template-text.js";
 
@@ -35,6 +38,11 @@ export interface ScorerDescription {
   readonly loadMilliseconds: number;
 }
 
+export interface ScorerResult extends Pick<ScoreResult, "warnings" | "usage"> {
+  /** Of a cascade with what each stage gave. */
+  readonly scores: readonly (PairScore & Partial<Pick<CascadeScore, "stageScores">>)[];
+}
+
 /**
  * A loaded model, in this process or in another: what an evaluation needs of a `Reranker`. An abort rejects with the
  * signal's reason.
@@ -42,10 +50,7 @@ export interface ScorerDescription {
 export interface Scorer {
   readonly description: ScorerDescription;
   /** Scores pairs, in their order. Pairs of one query stand together. */
-  score(
-    pairs: readonly Pair[],
-    options: Pick<ScoreOptions, "signal" | "onProgress">,
-  ): Promise<Pick<ScoreResult, "scores" | "warnings" | "usage">>;
+  score(pairs: readonly Pair[], options: Pick<ScoreOptions, "signal" | "onProgress">): Promise<ScorerResult>;
   /** Vectors of a bi-encoder's texts. */
   embed(
     texts: readonly string[],
@@ -73,11 +78,66 @@ export async function createScorer(
   const long = longDocuments === undefined ? {} : { longDocuments };
   return {
     description,
-    score: (pairs, options) => reranker.score(pairs, { ...options, ...long }),
+    score: async (pairs, options) => whole(await reranker.score(pairs, { ...options, ...long })),
     embed: (texts, options) => reranker.embed(texts, options),
     memory: async () => undefined,
     close: () => reranker.dispose(),
   };
+}
+
+/** A stage of a cascade: a reranker, and the files that it was opened from. */
+export interface ScorerStage {
+  readonly model: ModelFiles;
+  readonly reranker: Reranker;
+}
+
+/**
+ * A cascade as a scorer, which owns its stages from here on.
+ *
+ * @param stages two or more, the fastest first.
+ * @param keep as of core's `cascade`.
+ */
+export async function createCascadeScorer(
+  stages: readonly ScorerStage[],
+  keep: number | readonly number[],
+  loadMilliseconds: number,
+  longDocuments?: LongDocuments,
+): Promise<Scorer> {
+  const staged = cascade(
+    stages.map(({ reranker }) => reranker),
+    { keep, disposeStages: true },
+  );
+  const described = await Promise.all(
+    stages.map(({ model, reranker }) => describeReranker(model, reranker, loadMilliseconds, longDocuments)),
+  );
+  const last = described.at(-1) as ScorerDescription;
+  const before: CascadeModel = {
+    keep: staged.keep,
+    stages: described
+      .slice(0, -1)
+      .map(({ system, model, profileSha256 }) => ({ ...system, model, profileSha256 })),
+  };
+  const long = longDocuments === undefined ? {} : { longDocuments };
+  return {
+    description: { ...last, system: { ...last.system, cascade: before } },
+    score: async (pairs, options) => whole(await staged.score(pairs, { ...options, ...long })),
+    // Refused there, with the reason.
+    embed: (texts, options) => staged.embed(texts, options),
+    memory: async () => undefined,
+    close: () => staged.dispose(),
+  };
+}
+
+/**
+ * Scores of a call that a time budget ended would be taken for those of documents that are out of a model's reach.
+ *
+ * @throws {EvaluationSetupError}
+ */
+function whole<Result extends Pick<ScoreResult, "status">>(result: Result): Result {
+  if (result.status === "reranked") return result;
+  throw new EvaluationSetupError(
+    "A call ended before all of it was scored, since the reranker has a time budget: what it leaves out depends on the hour. Open it without one.",
+  );
 }
 
 export async function describeReranker(

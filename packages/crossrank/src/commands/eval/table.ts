@@ -3,6 +3,7 @@ import {
   cascadeHeadline,
   cascadeRows,
   cascadeScope,
+  cascadeTimings,
   type EvaluationReport,
   type MetricReport,
   type SystemReport,
@@ -198,5 +199,6 @@ export function cascadeTable(report: CascadeReport): string {
     [heading, ...rows].map((row) => row.map(toSingleLine)),
     heading.map((_, index) => (index === 0 || index === heading.length - 1 ? "left" : "right")),
   );
-  return `${cascadeScope(report)}\n\n${lines.join("\n")}\n\n${cascadeHeadline(report)}\n`;
+  const timings = cascadeTimings(report).map((line) => `${line}\n`);
+  return `${cascadeScope(report)}\n\n${lines.join("\n")}\n\n${timings.join("")}${cascadeHeadline(report)}\n`;
 }

@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { backendNames, parseBackend } from "../../backend-names.js";
+import { parseFirstStage } from "../../cascade-options.js";
 import type { Context } from "../../context.js";
 import { addTaskOptions, type SystemChoice } from "../../evaluation-options.js";
 import { defaultModel } from "../../model.js";
@@ -20,6 +21,11 @@ Choice:
   Two systems are level where the 95 % interval of their ratio contains 1. Of those that
   are level with the fastest the most exact is recommended.
 
+Cascade:
+  With --cascade nano the small model is scored too, and stands before what is recommended:
+  the smallest keep that passes the gate with every larger one is found, and whole calls are
+  timed in turns with the large model alone. It is recommended where it passes and is faster.
+
 Time:
   --time is for all of it. Each candidate has its share, the cheap ones first; where there
   is no time for all queries, all are scored on the first ones. What was scored is kept:
@@ -29,6 +35,7 @@ Examples:
   $ crossrank pick --model ./my-model --task ./scifact
   $ crossrank pick ./my-model --task ./scifact --max-loss 0.01 --time 3600 --write
   $ crossrank pick ./my-model --task ./scifact -b onnx -b llamacpp:Q8_0 --format markdown
+  $ crossrank pick ./my-model --task ./scifact -b onnx --cascade nano,backend=onnx:int8
 
 Exit code: 0 a system is recommended, 1 none works or keeps the quality, 2 wrong usage,
 130 interrupted.`;
@@ -48,6 +55,12 @@ export function addPickCommand(program: Command, context: Context): void {
       (value: string, before: readonly SystemChoice[] = []) => [...before, parseSystem(value)],
     )
     .option("--reference <name>", "what the others are held against (default: the most exact)", parseSystem);
+  command.addOption(
+    new Option(
+      "--cascade <model>",
+      "small model to try before what is recommended, also with settings as in nano,backend=onnx:int8",
+    ).argParser(parseFirstStage),
+  );
   addTaskOptions(command)
     .option("--depth <n>", "candidates of a query where BM25 finds them (default: 100)", wholeNumber)
     .option("--retrieve", "search the whole corpus; for bi-encoders")

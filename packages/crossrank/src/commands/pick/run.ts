@@ -3,12 +3,16 @@ import { join } from "node:path";
 import { writeWholeFile } from "@crossrank/disk";
 import type { EvaluationSubject } from "@crossrank/eval";
 import { type Context, print } from "../../context.js";
+import { entryOf, stageBackend } from "../../evaluation/cascade-sweep.js";
+import { stageSubject } from "../../evaluation/host.js";
 import { showProgress } from "../../evaluation/progress-line.js";
 import type { EvaluationOptions, SystemChoice } from "../../evaluation-options.js";
 import { CommandError, UsageError } from "../../failure.js";
 import { proposeConfig, writeConfig } from "../../pick/config-file.js";
+import type { FirstStage } from "../../pick/pick-cascade.js";
 import { runPick } from "../../pick/run-pick.js";
 import { createProgress } from "../../progress.js";
+import type { ServedModelChoice } from "../serve/model-option.js";
 import { pickJson, pickMarkdown, pickTable } from "./table.js";
 
 export interface PickCommandOptions
@@ -19,6 +23,7 @@ export interface PickCommandOptions
   readonly time: number;
   readonly backend?: readonly SystemChoice[];
   readonly reference?: SystemChoice;
+  readonly cascade?: ServedModelChoice;
   readonly depth?: number;
   readonly retrieve?: true;
   readonly excludeIdenticalIds?: true;
@@ -30,6 +35,7 @@ export interface PickCommandOptions
 
 export async function runPickCommand(options: PickCommandOptions, { signal }: Context): Promise<void> {
   const subject = subjectOf(options);
+  const first = await firstStage(options, subject);
   const progress = createProgress(process.stderr);
   try {
     const report = await runPick({
@@ -38,13 +44,14 @@ export async function runPickCommand(options: PickCommandOptions, { signal }: Co
       seconds: options.time,
       backends: options.backend,
       reference: options.reference,
+      cascade: first,
       folder: options.report,
       seed: options.seed,
       progress,
       onEvaluation: showProgress(progress),
       signal,
     });
-    const proposal = await proposeConfig(report, subject);
+    const proposal = await proposeConfig(report, subject, ".", first);
     const written = proposal !== undefined && options.write === true && (await writeConfig(proposal));
     if (options.report !== undefined) {
       await mkdir(options.report, { recursive: true });
@@ -64,6 +71,15 @@ export async function runPickCommand(options: PickCommandOptions, { signal }: Co
   } finally {
     progress.clear();
   }
+}
+
+async function firstStage(
+  { cascade }: PickCommandOptions,
+  subject: EvaluationSubject,
+): Promise<FirstStage | undefined> {
+  if (cascade === undefined) return undefined;
+  const entry = entryOf(cascade);
+  return { ...entry, backend: await stageBackend(cascade, stageSubject(subject, entry)) };
 }
 
 function subjectOf(options: PickCommandOptions): EvaluationSubject {

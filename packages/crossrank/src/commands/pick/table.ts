@@ -1,5 +1,5 @@
 import type { ConfigProposal } from "../../pick/config-file.js";
-import type { LeftOut, PickReport, PickSystem, Ratio } from "../../pick/report.js";
+import type { LeftOut, PickCascade, PickReport, PickSystem, Ratio } from "../../pick/report.js";
 import { alignColumns, describeSettings, formatBytes, formatCount, toSingleLine } from "../../text.js";
 import { short } from "../eval/table.js";
 
@@ -87,7 +87,7 @@ function cell(text: string): string {
   return toSingleLine(text).replaceAll("|", "\\|");
 }
 
-function choiceOf({ choice }: PickReport): [string, string][] {
+function choiceOf({ choice, cascade }: PickReport): [string, string][] {
   if (choice === null) return [["recommended", "none: nothing that was timed keeps the quality"]];
   const { recommended, fastest, level, smallest, mostExact, reason } = choice;
   const others = level.filter((name) => name !== fastest);
@@ -96,7 +96,20 @@ function choiceOf({ choice }: PickReport): [string, string][] {
     ["fastest", others.length === 0 ? fastest : `${fastest}, level with ${others.join(", ")}`],
     ["smallest", smallest],
     ["most exact", mostExact],
+    ...(cascade === null ? [] : [["cascade", cascadeOf(cascade)] as [string, string]]),
   ];
+}
+
+function cascadeOf({ small, large, keep, ndcg, change, time, recommended, reason }: PickCascade): string {
+  const whole =
+    time === null
+      ? ""
+      : `, ${ratio(time.wall)} as fast in whole calls by the clock, ${ratio(time.processor)} in processor time`;
+  const facts =
+    keep === null
+      ? ""
+      : ` keep ${keep}: nDCG@10 ${ndcg?.toFixed(4)}, Δ ${signed(change?.mean)}, at least ${signed(change?.lowerBound)}${whole};`;
+  return `${small} before ${large},${facts} ${recommended ? "recommended" : "not recommended"}. ${reason}`;
 }
 
 function rowOf(system: PickSystem): string[] {
