@@ -310,12 +310,14 @@ test.each<[string, OnnxOptions, number, number, { workers: number; threads: numb
   ["one core", {}, 50e6, 1, { workers: 1, threads: 1 }],
   ["two cores", {}, 50e6, 2, { workers: 2, threads: 1 }],
   ["sixteen cores", {}, 50e6, 16, { workers: 4, threads: 4 }],
-  ["a large model", {}, 600e6, 16, { workers: 1, threads: 16 }],
+  ["a large model", {}, 2e9, 16, { workers: 2, threads: 8 }],
+  ["one that does not fit twice", {}, 3e9, 16, { workers: 1, threads: 16 }],
+  ["one that does not fit, and workers given", { workers: 2 }, 9e9, 16, { workers: 2, threads: 8 }],
   ["threads given", { threads: 2 }, 50e6, 8, { workers: 4, threads: 2 }],
   ["more threads than cores", { threads: 8 }, 50e6, 2, { workers: 1, threads: 8 }],
   ["workers given", { workers: 3 }, 50e6, 8, { workers: 3, threads: 2 }],
   ["more workers than cores", { workers: 4 }, 50e6, 2, { workers: 4, threads: 1 }],
   ["not on the processor", { executionProviders: ["cuda", "cpu"] }, 50e6, 16, { workers: 1, threads: 16 }],
 ])("workers and threads for %s", (_, options, bytes, cores, expected) => {
-  expect(choosePlacement(options, bytes, cores)).toEqual(expected);
+  expect(choosePlacement(options, bytes, { cores, freeBytes: 16e9 })).toEqual(expected);
 });
