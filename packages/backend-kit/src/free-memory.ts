@@ -69,11 +69,11 @@ function roomOfGroups({ read }: MemorySource): readonly number[] {
     const path = line.exec(groups)?.[1];
     if (path === undefined) return [];
     return withParents(path).flatMap((group) => {
-      const folder = posix.join(root, group);
-      const most = Number(read(`${folder}/${limit}`)?.trim() || "max");
+      const numbers = (file: string): string | undefined => read(posix.join(root, group, file));
+      const most = Number(numbers(limit)?.trim() || "max");
       if (!(most < unlimited)) return [];
-      const taken = Number(read(`${folder}/${used}`) ?? 0);
-      const idle = Number(idleFiles.exec(read(`${folder}/memory.stat`) ?? "")?.[1] ?? 0);
+      const taken = Number(numbers(used) ?? 0);
+      const idle = Number(idleFiles.exec(numbers("memory.stat") ?? "")?.[1] ?? 0);
       return [most - Math.max(0, taken - idle)];
     });
   });
