@@ -5,6 +5,7 @@ const config: Options = library({
   entry: [
     "src/index.ts",
     "src/onnx/index.ts",
+    "src/onnx/read.ts",
     "src/ctranslate2/index.ts",
     "src/gguf/index.ts",
     "src/mlpackage/index.ts",

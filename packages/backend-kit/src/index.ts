@@ -25,6 +25,7 @@ export type {
   FoundArtifact,
 } from "./descriptor.js";
 export { BackendNotInstalledError, RuntimeStartError } from "./errors.js";
+export { type MemorySource, readFreeMemory } from "./free-memory.js";
 export {
   checkHostOptions,
   Host,
@@ -51,7 +52,7 @@ export {
 } from "./output-trace.js";
 export { bundleFix, findPackageFile, type PackageFile } from "./package-file.js";
 export { PendingCalls } from "./pending-calls.js";
-export { choosePlacement, type Placement } from "./placement.js";
+export { type CopyMemory, choosePlacement, type Placement } from "./placement.js";
 export type { Problem } from "./problem.js";
 export { RestartingHost, type RestartingHostFacts } from "./restarting-host.js";
 export { RuntimeSession, type SessionFacts } from "./session.js";

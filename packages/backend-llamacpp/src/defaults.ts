@@ -1,4 +1,3 @@
-import { totalmem } from "node:os";
 import { choosePlacement as shareProcessor } from "@crossrank/backend-kit";
 import type { BatchPreference, NumericBounds } from "@crossrank/core";
 import type { GgufHeader } from "@crossrank/formats/gguf";
@@ -16,30 +15,26 @@ export interface Placement {
   readonly threads: number;
 }
 
-/** Several contexts of one thread each score faster than one of several threads (README.md, "Speed"). */
+/**
+ * Several contexts of one thread each score faster than one of several threads (README.md, "Speed").
+ *
+ * @param bytes of the weights' files, and {@link estimateContextBytes}.
+ * @param machine what there is; default: this machine's.
+ */
 export function choosePlacement(
   options: Pick<LlamaCppOptions, "contexts" | "threads" | "gpu">,
-  contextBytes: number,
-  machine: { readonly cores?: number; readonly freeBytes: number } = { freeBytes: freeMemory() },
+  bytes: { readonly weights: number; readonly context: number },
+  machine: { readonly cores?: number; readonly freeBytes?: number } = {},
 ): Placement {
-  // Of a file without heads or the like no number comes out: one context tells what llama.cpp thinks of it.
-  const byMemory = Number.isFinite(contextBytes)
-    ? Math.floor(machine.freeBytes / 2 / Math.max(1, contextBytes))
-    : 1;
-  const onProcessor = (options.gpu ?? false) === false;
-  const mostCopies = onProcessor ? Math.max(1, Math.min(mostContexts, byMemory)) : 1;
+  const mostCopies = (options.gpu ?? false) === false ? mostContexts : 1;
   const { contexts: asked, threads } = options;
+  // The weights are mapped once, and their pages stay in memory as long as they are read.
+  const memory = { first: bytes.weights + bytes.context, further: bytes.context, free: machine.freeBytes };
   const { copies, ...share } = shareProcessor(
     { copies: asked, threads },
-    { mostCopies, cores: machine.cores },
+    { mostCopies, cores: machine.cores, memory },
   );
   return { contexts: copies, ...share };
-}
-
-/** Bytes that may be taken. macOS counts as free only what it uses for nothing at all, hence the quarter. */
-function freeMemory(): number {
-  const available = process.availableMemory();
-  return process.platform === "darwin" ? Math.max(available, totalmem() / 4) : available;
 }
 
 /**

@@ -59,7 +59,10 @@ async function load(options: LlamaCppOptions, request: LoadRequest): Promise<Bac
   const choice = chooseFile(files.id, await files.list({ signal }), wish);
   const artifact = await fetchArtifact(files, choice, request);
   const plan = await judge(artifact, request);
-  const placement = choosePlacement(options, estimateContextBytes(artifact.header, plan));
+  const placement = choosePlacement(options, {
+    weights: choice.files.reduce((sum, { size }) => sum + size, 0),
+    context: estimateContextBytes(artifact.header, plan),
+  });
   const flashAttention = choosesFlashAttention(options, artifact.dtype, plan);
 
   const { isolation = "process", deadlines } = options;

@@ -232,15 +232,21 @@ test.each<[LlamaCppOptions, string]>([
 
 describe("defaults", () => {
   const machine = { cores: 16, freeBytes: 16e9 };
+  const contextsOf = (options: LlamaCppOptions, context: number, here = machine, weights = 0) =>
+    choosePlacement(options, { weights, context }, here);
 
   test("contexts and threads share the processor and half of the memory", () => {
-    expect(choosePlacement({}, 50e6, machine)).toEqual({ contexts: 8, threads: 2 });
-    expect(choosePlacement({}, 50e6, { cores: 2, freeBytes: 1e9 })).toEqual({ contexts: 2, threads: 1 });
-    expect(choosePlacement({}, 3e9, machine)).toEqual({ contexts: 2, threads: 8 });
-    expect(choosePlacement({}, 30e9, machine)).toEqual({ contexts: 1, threads: 16 });
-    expect(choosePlacement({ threads: 8 }, 50e6, machine)).toEqual({ contexts: 2, threads: 8 });
-    expect(choosePlacement({ contexts: 3 }, 50e6, machine)).toEqual({ contexts: 3, threads: 5 });
-    expect(choosePlacement({ gpu: "auto" }, 50e6, machine)).toEqual({ contexts: 1, threads: 16 });
+    expect(contextsOf({}, 50e6, machine)).toEqual({ contexts: 8, threads: 2 });
+    expect(contextsOf({}, 50e6, { cores: 2, freeBytes: 1e9 })).toEqual({ contexts: 2, threads: 1 });
+    expect(contextsOf({}, 3e9, machine)).toEqual({ contexts: 2, threads: 8 });
+    expect(contextsOf({}, 30e9, machine)).toEqual({ contexts: 1, threads: 16 });
+    expect(contextsOf({ threads: 8 }, 50e6, machine)).toEqual({ contexts: 2, threads: 8 });
+    expect(contextsOf({ contexts: 3 }, 50e6, machine)).toEqual({ contexts: 3, threads: 5 });
+    expect(contextsOf({ gpu: "auto" }, 50e6, machine)).toEqual({ contexts: 1, threads: 16 });
+    // The weights take their part, which all contexts share; of a file that makes no sense one context is tried.
+    expect(contextsOf({}, 1e9, machine, 5e9)).toEqual({ contexts: 3, threads: 5 });
+    expect(contextsOf({}, 50e6, machine, 30e9)).toEqual({ contexts: 1, threads: 16 });
+    expect(contextsOf({}, Number.NaN)).toEqual({ contexts: 1, threads: 16 });
   });
 
   test("a decoder's context counts its cache and its logits", async () => {

@@ -1,5 +1,5 @@
 import { type Activated, type Deed, type MakerOf, OutputTrace as Trace } from "@crossrank/backend-kit";
-import type { AttributedNode, GraphFunction, GraphNodes } from "@crossrank/formats/onnx";
+import type { AttributedNode, GraphFunction, GraphNodes } from "@crossrank/formats/onnx/read";
 import type { GraphTensor } from "./graph-plan.js";
 
 const deeds: ReadonlyMap<string, Deed> = new Map(

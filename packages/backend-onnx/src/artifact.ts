@@ -14,7 +14,7 @@ import {
   type ModelFiles,
   ModelLoadError,
 } from "@crossrank/core";
-import { type GraphSummary, precisionOf, readGraph, withLocalFile } from "@crossrank/formats/onnx";
+import { type GraphSummary, precisionOf, readGraph, withLocalFile } from "@crossrank/formats/onnx/read";
 import { dtypeToTell, graphOf } from "./describe.js";
 import { artifactPaths, dtypes } from "./dtype.js";
 import { isDetached, weightFiles } from "./external-data.js";
@@ -247,17 +247,26 @@ export async function fetchArtifact(
   };
 }
 
-/** What was loaded, with the source's hashes, or the files' own where the source has none. */
+/**
+ * What was loaded, with the source's hashes, or the files' own where the source has none.
+ *
+ * @param hash the sha256 of the .onnx on this machine, where it is known already.
+ */
 export async function describeArtifact(
   files: ModelFiles,
   local: LocalArtifact,
   signal: AbortSignal | undefined,
+  hash?: string,
 ): Promise<ArtifactInfo> {
-  const [main] = local.files;
+  const [main, ...others] = local.files;
   const content = local.graph === undefined ? undefined : precisionOf(local.graph).dtype;
   return {
     format: "onnx",
     dtype: dtypeToTell(main?.path ?? "", content),
-    files: await hashFiles(files, local.files, signal),
+    files: await hashFiles(
+      files,
+      main === undefined ? [] : [{ ...main, sha256: main.sha256 ?? hash }, ...others],
+      signal,
+    ),
   };
 }

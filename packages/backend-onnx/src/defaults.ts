@@ -4,9 +4,13 @@ import type { GraphPlan } from "./graph-plan.js";
 import type { OnnxOptions } from "./options.js";
 import { sharingPreference } from "./plan-sharing.js";
 
-/** Above this many bytes of artifact, a second copy of the weights costs more memory than it gains in speed. */
-const severalCopiesBelow = 300e6;
 const mostWorkers = 4;
+
+/**
+ * What a worker takes: its weights as ONNX Runtime packs them and the tensors of a batch, by the files' bytes, and a
+ * program around them. Measured: docs/decisions/0023-workers-by-memory.md.
+ */
+const bytesOfWorker = (fileBytes: number): number => 1.6 * fileBytes + 50e6;
 
 /** Float32 logits of one batch. ONNX Runtime has them once, and JavaScript's copy is as large again. */
 const logitBytes = 256e6;
@@ -20,15 +24,24 @@ export interface Placement {
   readonly threads: number;
 }
 
-/** Measured: docs/decisions/0002-onnx-batching.md. */
+/**
+ * Measured: docs/decisions/0002-onnx-batching.md.
+ *
+ * @param bytes of all files of the artifact.
+ * @param machine what there is; default: this machine's.
+ */
 export function choosePlacement(
   options: Pick<OnnxOptions, "workers" | "threads" | "executionProviders">,
   bytes: number,
-  cores?: number,
+  machine: { readonly cores?: number; readonly freeBytes?: number } = {},
 ): Placement {
-  const mostCopies = onProcessor(options) && bytes < severalCopiesBelow ? mostWorkers : 1;
+  const mostCopies = onProcessor(options) ? mostWorkers : 1;
   const { workers: asked, threads } = options;
-  const { copies, ...share } = shareProcessor({ copies: asked, threads }, { mostCopies, cores });
+  const worker = bytesOfWorker(bytes);
+  const { copies, ...share } = shareProcessor(
+    { copies: asked, threads },
+    { mostCopies, cores: machine.cores, memory: { first: worker, further: worker, free: machine.freeBytes } },
+  );
   return { workers: copies, ...share };
 }
 

@@ -6,7 +6,7 @@ import {
   type ModelFiles,
 } from "@crossrank/core";
 import { precisionClassOf } from "@crossrank/core/verify";
-import { type GraphSummary, precisionOf, readGraph } from "@crossrank/formats/onnx";
+import { type GraphSummary, precisionOf, readGraph } from "@crossrank/formats/onnx/read";
 import { dtypeOfFile, usualDtype } from "./dtype.js";
 import { weightFiles } from "./external-data.js";
 import { madeElsewhere, onnxPaths, type Processor, publishedName } from "./published-names.js";

@@ -1,7 +1,7 @@
 import { realpath } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
 import type { Problem } from "@crossrank/backend-kit";
-import type { ExternalData } from "@crossrank/formats/onnx";
+import type { ExternalData } from "@crossrank/formats/onnx/read";
 import { shortened } from "./graph-plan.js";
 
 /** Weights that the graph has in a file of their own. */

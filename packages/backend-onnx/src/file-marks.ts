@@ -1,4 +1,4 @@
-import type { GraphSummary } from "@crossrank/formats/onnx";
+import type { GraphSummary } from "@crossrank/formats/onnx/read";
 
 /** What a file says about its own graph, where crossrank wrote it. ONNX Runtime's binding for Node.js does not tell it. */
 export interface FileMarks {

@@ -7,7 +7,7 @@ import {
   readGraph,
   readNodes,
   withLocalFile,
-} from "@crossrank/formats/onnx";
+} from "@crossrank/formats/onnx/read";
 import { judgeTable } from "./judge-table.js";
 
 /** Operators that normalise, with what stands for an epsilon that a node leaves out (ONNX's and ONNX Runtime's schemas). */

@@ -1,6 +1,6 @@
 import type { Problem } from "@crossrank/backend-kit";
 import { type EmbeddingTable, embeddingTableProblem } from "@crossrank/core/files";
-import type { AttributedNode, GraphNodes, GraphSummary } from "@crossrank/formats/onnx";
+import type { AttributedNode, GraphNodes, GraphSummary } from "@crossrank/formats/onnx/read";
 
 /** Operators that hand on the ids, or a table, as other numbers of the same shape. */
 const handsOn = new Set(["Cast", "Identity", "DequantizeLinear", "com.microsoft.DequantizeLinear"]);

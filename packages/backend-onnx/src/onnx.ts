@@ -8,7 +8,7 @@ import {
   statesIdentity,
 } from "@crossrank/backend-kit";
 import type { Backend, BackendSession, DeclaredClasses, LoadRequest } from "@crossrank/core";
-import { precisionOf, readGraph, withLocalFile } from "@crossrank/formats/onnx";
+import { precisionOf, readGraph, withLocalFile } from "@crossrank/formats/onnx/read";
 import { OutputTrace } from "./activated-outputs.js";
 import { chooseFile, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
 import { chooseSharing } from "./choose-sharing.js";
@@ -19,10 +19,11 @@ import { diagnose } from "./diagnose.js";
 import { namesQuantisedActivations } from "./dtype.js";
 import { type FileMarks, marksOf } from "./file-marks.js";
 import { readConfig, requireDefaults } from "./judge-defaults.js";
+import { LanePool } from "./lane-pool.js";
 import { type Lane, openLane } from "./lanes.js";
 import { modelLoadError } from "./load-error.js";
 import { checkOptions, type OnnxOptions } from "./options.js";
-import { isPackaged } from "./packaged-artifacts.js";
+import { hashIfPackaged } from "./packaged-artifacts.js";
 import { capabilitiesOf, planGraph } from "./plan-graph.js";
 import { isPast } from "./plan-inputs.js";
 import { classesAmong } from "./plan-output.js";
@@ -57,7 +58,8 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
   const file = await chooseFile(files, wish, { processor: thisProcessor(), onGpu, signal });
   const local = await fetchArtifact(files, file, { signal, onProgress });
   // What comes with this project's packages leaves nothing out, and gives logits.
-  const packaged = await isPackaged(local, signal);
+  const hash = await hashIfPackaged(local, signal);
+  const packaged = hash !== undefined;
   const nodes = packaged ? undefined : await requireDefaults(local.modelPath, file.path, request);
   const trace = nodes === undefined ? undefined : new OutputTrace(nodes);
   const stated = await statesIdentity(request);
@@ -70,9 +72,10 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
   const usual: Isolation = packaged && onProcessor(options) ? "thread" : "process";
   const isolation = options.isolation ?? usual;
   const checkUnchanged = await rememberFiles(local.paths);
-  const lanes = Array.from({ length: placement.workers }, () =>
-    openLane(isolation, { deadlines: options.deadlines, checkUnchanged }),
-  );
+  const open = (): Lane => openLane(isolation, { deadlines: options.deadlines, checkUnchanged });
+  // Who gave their number has them from the beginning.
+  const lanes = Array.from({ length: options.workers ?? 1 }, open);
+  const started = performance.now();
   try {
     const loading = loadAll(lanes, argument).catch((failure) => {
       // No file was looked at yet.
@@ -81,9 +84,10 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
       throw modelLoadError({ model: files.id, file: file.path, externalShapes }, failure);
     });
     const [graph, artifact] = await abortable(
-      Promise.all([loading, describeArtifact(files, local, signal)]),
+      Promise.all([loading, describeArtifact(files, local, signal, hash)]),
       signal,
     );
+    const startTook = performance.now() - started;
     const takesPast = graph.inputs.some(({ name }) => isPast(name));
     const decoder = decoderFacts(takesPast ? await readConfig(files, signal) : undefined);
     const planned = planGraph(graph, request, {
@@ -111,7 +115,13 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
         sharesPrefix: sharing !== undefined,
       }),
       bounds: undefined,
-      lanes,
+      lanes: new LanePool({
+        ...{ loaded: lanes, most: placement.workers, startTook, open },
+        load: async (lane) => {
+          await checkUnchanged();
+          return lane.call("load", argument);
+        },
+      }).lanes,
       plan,
     });
   } catch (error) {

@@ -19,8 +19,10 @@ import type { InferenceSession } from "onnxruntime-common";
 export interface OnnxOptions extends HostOptions {
   /**
    * Child processes or worker threads, each with its own ONNX Runtime session, from 1 to 8 or the threads of the
-   * processor if it has more. Each holds the whole model in memory. Default: as many as leaves each one thread or more, at most 4, when the model's files are below 300 MB
-   * together; otherwise 1.
+   * processor if it has more. Each holds the whole model in memory. Default: as many as leave each one thread or more
+   * and take no more than half of the free memory together, at most 4; each takes about 1.6 times the model's files.
+   * Of those the first starts with the model, and the others when there is work for them; with `workers` given, all
+   * start with the model.
    */
   readonly workers?: number | undefined;
   /**

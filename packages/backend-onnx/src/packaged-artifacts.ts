@@ -9,14 +9,17 @@ const packaged: readonly { readonly bytes: number; readonly sha256: string }[] =
   { bytes: 15_087_307, sha256: "7bda6158d81c6c59d66383998f1445df1f2f14b8cdb66e3c19a5f5ab007d5d0c" },
 ];
 
-/** Whether the file on this machine is one of this project's own, byte for byte. Reads a file of their size only. */
-export async function isPackaged(
-  { paths, bytes }: LocalArtifact,
+/**
+ * The sha256 of the file on this machine where it is one of this project's own, byte for byte; else undefined. Reads a
+ * file of their size only.
+ */
+export async function hashIfPackaged(
+  { paths, bytes }: Pick<LocalArtifact, "paths" | "bytes">,
   signal: AbortSignal | undefined,
-): Promise<boolean> {
+): Promise<string | undefined> {
   const [path] = paths;
   const alike = packaged.filter((own) => own.bytes === bytes);
-  if (path === undefined || paths.length > 1 || alike.length === 0) return false;
+  if (path === undefined || paths.length > 1 || alike.length === 0) return undefined;
   const sha256 = await hashFile(path, signal);
-  return alike.some((own) => own.sha256 === sha256);
+  return alike.some((own) => own.sha256 === sha256) ? sha256 : undefined;
 }

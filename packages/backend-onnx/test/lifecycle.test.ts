@@ -9,6 +9,10 @@ import { type OnnxOptions, onnx } from "@crossrank/backend-onnx";
 import { BackendRunError, DisposedError } from "@crossrank/core";
 import { afterEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { choosePlacement } from "../src/defaults.js";
+import { LanePool } from "../src/lane-pool.js";
+import { type Lane, openLane } from "../src/lanes.js";
+import type { LoadArgument, RunArgument } from "../src/protocol.js";
+import { OnnxSession } from "../src/session.js";
 import { fixture, folderWith, type Golden, load, makeBatch, readGoldens, rejection } from "./fixtures.js";
 
 const folder = fixture("cross-encoder");
@@ -245,6 +249,85 @@ test("many runs at once each get their own answer, over all workers", async () =
   expect(spies.map((spy) => spy.mock.calls.length)).toEqual([20, 20, 20]);
 });
 
+describe("workers beyond the first", () => {
+  /** A session whose further workers are loaded as its first one is; and those that were opened. */
+  async function pooled(startTook: number, further?: Partial<LoadArgument>) {
+    const spy = vi.spyOn(Worker.prototype, "postMessage");
+    const whole = await loadSession({ ...one, isolation: "thread" });
+    await whole.run(makeBatch(goldens.slice(0, 1)));
+    const sent = spy.mock.calls.map(([message]) => message as { kind: string; argument: unknown });
+    vi.restoreAllMocks();
+    const argumentOf = (kind: string): unknown => sent.find((message) => message.kind === kind)?.argument;
+    const argument = argumentOf("load") as LoadArgument;
+    const { plan } = argumentOf("run") as RunArgument;
+    const opened: Lane[] = [];
+    const first = openLane("thread");
+    await first.call("load", argument);
+    const { lanes } = new LanePool({
+      ...{ loaded: [first], most: 2, startTook },
+      open: () => {
+        const lane = openLane("thread");
+        opened.push(lane);
+        return lane;
+      },
+      load: (lane) => lane.call("load", { ...argument, ...further }),
+    });
+    const { info, artifact, capabilities, settings, bounds, notes } = whole;
+    const session = new OnnxSession({ info, artifact, capabilities, settings, bounds, notes, lanes, plan });
+    onTestFinished(() => session.dispose());
+    const score = async (golden: Golden): Promise<void> => {
+      const { data } = await session.run(makeBatch([golden]));
+      expect(data[0]).toBeCloseTo(golden.logits?.[0] ?? Number.NaN, 4);
+    };
+    const many = async (): Promise<void> => {
+      await Promise.all(
+        Array.from({ length: 40 }, (_, index) => score(goldens[index % goldens.length] as Golden)),
+      );
+    };
+    return { session, opened, lanes, score, many };
+  }
+
+  test("start once work has waited for as long as a start takes, and not before", async () => {
+    const { opened, lanes, score, many } = await pooled(Number.MIN_VALUE);
+    for (const golden of goldens) await score(golden);
+    expect(opened.length).toBe(0);
+    await many();
+    expect(opened.length).toBe(1);
+    await vi.waitUntil(() => lanes[1]?.isResting === false, { timeout: 60_000 });
+    await many();
+    expect(opened.length).toBe(1);
+  });
+
+  test("do not start for little work", async () => {
+    const { opened, many } = await pooled(60_000);
+    await many();
+    expect(opened.length).toBe(0);
+  });
+
+  test("that do not start leave the work to the others, and are not tried again", async () => {
+    const { opened, lanes, many } = await pooled(Number.MIN_VALUE, {
+      modelPath: join(folder, "nowhere.onnx"),
+    });
+    await many();
+    await vi.waitUntil(() => opened.length === 1, { timeout: 60_000 });
+    await many();
+    await many();
+    expect(opened.length).toBe(1);
+    expect(lanes[1]?.isResting).toBe(true);
+  });
+
+  test("that are on their way hold up no dispose", async () => {
+    const { session, opened, many } = await pooled(Number.MIN_VALUE);
+    const running = many();
+    await vi.waitUntil(() => opened.length === 1, { interval: 1, timeout: 60_000 });
+    await running;
+    await session.dispose();
+    await vi.waitUntil(
+      async () => (await opened[0]?.call("diagnose", undefined).catch(() => "gone")) === "gone",
+    );
+  });
+});
+
 describe.each(["process", "thread"])("a program, isolation %s", (isolation) => {
   async function runProgram(
     ending: string,
@@ -310,12 +393,14 @@ test.each<[string, OnnxOptions, number, number, { workers: number; threads: numb
   ["one core", {}, 50e6, 1, { workers: 1, threads: 1 }],
   ["two cores", {}, 50e6, 2, { workers: 2, threads: 1 }],
   ["sixteen cores", {}, 50e6, 16, { workers: 4, threads: 4 }],
-  ["a large model", {}, 600e6, 16, { workers: 1, threads: 16 }],
+  ["a large model", {}, 2e9, 16, { workers: 2, threads: 8 }],
+  ["one that does not fit twice", {}, 3e9, 16, { workers: 1, threads: 16 }],
+  ["one that does not fit, and workers given", { workers: 2 }, 9e9, 16, { workers: 2, threads: 8 }],
   ["threads given", { threads: 2 }, 50e6, 8, { workers: 4, threads: 2 }],
   ["more threads than cores", { threads: 8 }, 50e6, 2, { workers: 1, threads: 8 }],
   ["workers given", { workers: 3 }, 50e6, 8, { workers: 3, threads: 2 }],
   ["more workers than cores", { workers: 4 }, 50e6, 2, { workers: 4, threads: 1 }],
   ["not on the processor", { executionProviders: ["cuda", "cpu"] }, 50e6, 16, { workers: 1, threads: 16 }],
 ])("workers and threads for %s", (_, options, bytes, cores, expected) => {
-  expect(choosePlacement(options, bytes, cores)).toEqual(expected);
+  expect(choosePlacement(options, bytes, { cores, freeBytes: 16e9 })).toEqual(expected);
 });

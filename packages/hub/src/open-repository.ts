@@ -9,7 +9,6 @@ import { openFolder } from "./folder.js";
 import { HubFiles } from "./hub-files.js";
 import { fetchCommit } from "./listing.js";
 import { type LockEntry, LockFile } from "./lock-file.js";
-import { createProxiedFetch } from "./proxied-fetch.js";
 import type { RepositoryKind } from "./repository-kind.js";
 import { defaultRetryPolicy, type RetryPolicy } from "./retry.js";
 import { checkRelativePath } from "./safe-path.js";
@@ -120,8 +119,17 @@ export function connectionTo(
     model,
     endpoint: checkEndpoint(options.endpoint ?? environment.endpoint),
     token: (options.token ?? environment.token) || undefined,
-    fetch: options.fetch ?? createProxiedFetch(globalThis.fetch),
+    fetch: options.fetch ?? usualFetch(globalThis.fetch),
     retry: { ...defaultRetryPolicy, ...definedOnly(options.retry) },
+  };
+}
+
+/** Loaded with the first request: whoever opens a folder, or finds all in the cache, needs no HTTP, no TLS and no zlib. */
+function usualFetch(direct: typeof globalThis.fetch): typeof globalThis.fetch {
+  let proxied: Promise<typeof globalThis.fetch> | undefined;
+  return async (input, init) => {
+    proxied ??= import("./proxied-fetch.js").then(({ createProxiedFetch }) => createProxiedFetch(direct));
+    return (await proxied)(input, init);
   };
 }
 

@@ -63,12 +63,17 @@ function* idsOfTokenizer({ model, added_tokens }: Vocabulary): Generator<NamedId
     else yield ["the added token", content, id];
   }
   const { vocab } = model;
-  const entries: readonly (readonly [string, unknown])[] = Array.isArray(vocab)
-    ? (vocab as readonly unknown[]).map(
-        (entry, id) => [String((entry as readonly unknown[] | null)?.[0]), id] as const,
-      )
-    : Object.entries((vocab ?? {}) as Readonly<Record<string, unknown>>);
-  for (const [token, id] of entries) {
+  if (Array.isArray(vocab)) {
+    for (const [id, entry] of vocab.entries()) {
+      const token = String((entry as readonly unknown[] | null)?.[0]);
+      if (!special.has(token)) yield ["the token", token, id];
+    }
+    return;
+  }
+  // Not Object.entries: see forEachEntry.
+  const byToken = (vocab ?? {}) as Readonly<Record<string, unknown>>;
+  for (const token of Object.keys(byToken)) {
+    const id = byToken[token];
     if (typeof id === "number" && !special.has(token)) yield ["the token", token, id];
   }
 }

@@ -1,4 +1,5 @@
 import type { AddedTokenJson } from "./added-tokens.js";
+import { forEachEntry } from "./entries.js";
 import { type CheckedModel, type ModelType, modelTypes } from "./model-json.js";
 
 /** Ids are below this. The largest vocabulary that is published has some 260,000 tokens. */
@@ -19,9 +20,9 @@ export function checkModel(json: unknown): CheckedModel {
   else {
     const vocab = json["vocab"];
     if (!isRecord(vocab)) throw new Error("model.vocab is not an object");
-    for (const [token, id] of Object.entries(vocab)) {
+    forEachEntry(vocab, (token, id) => {
       if (!isId(id)) throw new Error(`model.vocab has the id ${show(id)} for ${show(token)}`);
-    }
+    });
     if (type === "BPE") checkBytePair(json, vocab);
     else checkWords(json, type);
   }
@@ -109,16 +110,10 @@ function checkBytePair(
 export function checkAddedTokens(json: unknown, model: CheckedModel): readonly AddedTokenJson[] {
   if (json === undefined) return [];
   if (!Array.isArray(json)) throw new Error("added_tokens is not a list");
-  const { vocab } = model;
-  const known = new Map<string, number>(
-    Array.isArray(vocab)
-      ? (vocab as [string, number][]).map(([piece], id) => [piece, id])
-      : Object.entries(vocab),
-  );
-  const taken = new Set(known.values());
-  let largest = -1;
-  for (const id of taken) largest = Math.max(largest, id);
-  const end = largest;
+  const { idOf, isTaken, largest: end } = readIds(model);
+  const known = new Map<string, number>();
+  const taken = new Set<number>();
+  let largest = end;
   for (const token of json as unknown[]) {
     if (!isRecord(token)) throw new Error(`added_tokens has ${show(token)}`);
     const { id, content } = token;
@@ -131,8 +126,8 @@ export function checkAddedTokens(json: unknown, model: CheckedModel): readonly A
         throw new Error(`added_tokens has ${show(content)}, whose ${name} is ${show(token[name])}`);
     }
     if (content === "") continue;
-    const fillsGap = id < end && !taken.has(id);
-    const expected = known.get(content) ?? (fillsGap ? id : largest + 1);
+    const fillsGap = (): boolean => id < end && !taken.has(id) && !isTaken(id);
+    const expected = known.get(content) ?? idOf(content) ?? (fillsGap() ? id : largest + 1);
     if (id !== expected)
       throw new Error(`added_tokens gives ${show(content)} the id ${id}, and it is token ${expected}`);
     known.set(content, expected);
@@ -140,6 +135,36 @@ export function checkAddedTokens(json: unknown, model: CheckedModel): readonly A
     largest = Math.max(largest, expected);
   }
   return json as AddedTokenJson[];
+}
+
+/** The ids of a model's own vocabulary. */
+function readIds({ vocab }: CheckedModel): {
+  readonly idOf: (token: string) => number | undefined;
+  readonly isTaken: (id: number) => boolean;
+  readonly largest: number;
+} {
+  let largest = -1;
+  if (Array.isArray(vocab)) {
+    const pieces = new Map((vocab as [string, number][]).map(([piece], id) => [piece, id]));
+    // Of two equal pieces the later one counts, and the other's id is nobody's.
+    const ids = new Set(pieces.values());
+    for (const id of ids) largest = Math.max(largest, id);
+    return { idOf: (token) => pieces.get(token), isTaken: (id) => ids.has(id), largest };
+  }
+  const byToken = vocab as Readonly<Record<string, number>>;
+  forEachEntry(byToken, (_, id) => {
+    if (id > largest) largest = id;
+  });
+  // Asked by few files.
+  let ids: Set<number> | undefined;
+  return {
+    idOf: (token) => (Object.hasOwn(byToken, token) ? byToken[token] : undefined),
+    isTaken: (id) => {
+      ids ??= new Set(Object.values(byToken));
+      return ids.has(id);
+    },
+    largest,
+  };
 }
 
 function expectString(json: Readonly<Record<string, unknown>>, name: string): void {

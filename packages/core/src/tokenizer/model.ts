@@ -1,3 +1,4 @@
+import { forEachEntry } from "./entries.js";
 import type { CheckedModel, ModelJson } from "./model-json.js";
 import { TokenTrie } from "./trie.js";
 import { betweenCharacters, finish, type InTurns, partLength, type Turns, withTurns } from "./turns.js";
@@ -41,14 +42,21 @@ function create(json: CheckedModel, hidden: ReadonlySet<string>): WordWork {
     typeof json.unk_token === "string" && Object.hasOwn(byToken, json.unk_token)
       ? byToken[json.unk_token]
       : undefined;
-  const visible = Object.entries(byToken).filter(([token]) => !hidden.has(token));
+  const eachVisible = (add: (token: string, id: number) => void): void =>
+    forEachEntry(byToken, (token, id) => {
+      if (!hidden.has(token)) add(token, id);
+    });
+  if (type === "WordPiece") {
+    const trie = new TokenTrie();
+    eachVisible((token, id) => trie.set(token, id));
+    return createWordPiece(json, trie, unknown);
+  }
+  const ids = new Map<string, number>();
+  eachVisible((token, id) => void ids.set(token, id));
   switch (type) {
-    case "WordPiece":
-      return createWordPiece(json, visible, unknown);
     case "BPE":
-      return createBytePair(json, new Map(visible), unknown);
+      return createBytePair(json, ids, unknown);
     default: {
-      const ids = new Map(visible);
       // biome-ignore lint/correctness/useYield: there is nothing to interrupt
       return function* (word, out) {
         out.push(ids.get(word) ?? required(unknown));
@@ -71,13 +79,7 @@ function required(unknown: number | undefined): number {
 }
 
 /** Longest match first; a word that is too long or does not come out even is unknown as a whole. */
-function createWordPiece(
-  json: ModelJson,
-  entries: readonly [string, number][],
-  unknown: number | undefined,
-): WordWork {
-  const trie = new TokenTrie();
-  for (const [token, id] of entries) trie.set(token, id);
+function createWordPiece(json: ModelJson, trie: TokenTrie, unknown: number | undefined): WordWork {
   const continuation = trie.walk(json.continuing_subword_prefix ?? "##");
   const longest = json.max_input_chars_per_word ?? 100;
 

@@ -4,6 +4,7 @@ import { type AddedTokenJson, createAddedTokenSplitter, type Section } from "./a
 import { fromByteAlphabet } from "./bytes.js";
 import { checkAddedTokens, checkModel, isRecord } from "./check-model.js";
 import { type Compaction, createCompaction } from "./compaction.js";
+import { forEachEntry } from "./entries.js";
 import { createWordModel, UnknownTextError } from "./model.js";
 import type { CheckedModel } from "./model-json.js";
 import { createNormalizer } from "./normalizer.js";
@@ -235,18 +236,30 @@ function isNormalized(token: AddedTokenJson): boolean {
 }
 
 function createDecoder({ added_tokens, normalizer, decoder, model }: TokenizerJson): TextTokenizer["decode"] {
-  const tokens = new Map<number, string>();
-  if (Array.isArray(model.vocab)) {
-    (model.vocab as [string, number][]).forEach(([token], id) => void tokens.set(id, token));
-  } else {
-    for (const [token, id] of Object.entries(model.vocab)) tokens.set(id, token);
-  }
   const normalize = createNormalizer(normalizer);
-  for (const token of added_tokens) {
-    tokens.set(token.id, isNormalized(token) ? normalize(token.content) : token.content);
-  }
   const toText = createTokenDecoder(decoder);
-  return (ids) => toText(ids.map((id) => tokens.get(id)).filter((token) => token !== undefined));
+  const readTokens = (): ReadonlyMap<number, string> => {
+    const tokens = new Map<number, string>();
+    if (Array.isArray(model.vocab)) {
+      (model.vocab as [string, number][]).forEach(([token], id) => void tokens.set(id, token));
+    } else {
+      forEachEntry(
+        model.vocab as Readonly<Record<string, number>>,
+        (token, id) => void tokens.set(id, token),
+      );
+    }
+    for (const token of added_tokens) {
+      tokens.set(token.id, isNormalized(token) ? normalize(token.content) : token.content);
+    }
+    return tokens;
+  };
+  // Most programs never turn ids into text.
+  let known: ReadonlyMap<number, string> | undefined;
+  return (ids) => {
+    known ??= readTokens();
+    const tokens = known;
+    return toText(ids.map((id) => tokens.get(id)).filter((token) => token !== undefined));
+  };
 }
 
 // As SplitPreTokenizer in tokenizer-pattern.ts.

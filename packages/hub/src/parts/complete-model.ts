@@ -1,8 +1,6 @@
 import { join } from "node:path";
 import { type FileRequestOptions, type ModelFiles, ModelProfileError } from "@crossrank/core";
 import { betterRefusal, ModelReader } from "@crossrank/core/files";
-import { GgufFormatError, readGgufHeader } from "@crossrank/formats/gguf";
-import { buildTokenizer, TokenizerFormatError, tokenizerOfGguf } from "@crossrank/formats/tokenizer";
 import { readEnvironment } from "../environment.js";
 import { DerivedFiles, type Replacement } from "./derived-files.js";
 import { profileOfGguf } from "./gguf-facts.js";
@@ -164,6 +162,8 @@ async function madeTokenizer(
   const config = await json("config.json");
   const modelType: unknown =
     typeof config === "object" && config !== null ? Reflect.get(config, "model_type") : undefined;
+  // Loaded here: most models have their tokenizer.json.
+  const { buildTokenizer, TokenizerFormatError } = await import("@crossrank/formats/tokenizer");
   try {
     return JSON.stringify(
       buildTokenizer({
@@ -216,6 +216,8 @@ async function readGguf(
   hasProfile: boolean,
   options: CompleteModelOptions,
 ): Promise<[string, string][]> {
+  const { GgufFormatError, readGgufHeader } = await import("@crossrank/formats/gguf");
+  const { TokenizerFormatError, tokenizerOfGguf } = await import("@crossrank/formats/tokenizer");
   try {
     const file = (await files.list(options)).find((one) => one.path === path);
     // Of a file that lies elsewhere its head alone; what is not there says so itself.
