@@ -56,10 +56,25 @@ TARGETS = {
 }
 
 
-def open_model(folder, max_tokens=None):
-    from sentence_transformers import CrossEncoder
+# What configurations call the chances of a model's own dropouts.
+CHANCES = [
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "classifier_dropout",
+    "embedding_dropout",
+    "attention_dropout",
+    "mlp_dropout",
+]
 
-    return CrossEncoder(folder, max_length=max_tokens, local_files_only=True)
+
+def open_model(folder, max_tokens=None, dropout="model"):
+    """`dropout`: a chance for all of the model's own dropouts, or "model" for those of its configuration."""
+    from sentence_transformers import CrossEncoder
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    own = {} if dropout == "model" else {name: dropout for name in CHANCES if hasattr(config, name)}
+    return CrossEncoder(folder, max_length=max_tokens, local_files_only=True, config_kwargs=own)
 
 
 def with_adapters(model, lora):
@@ -117,7 +132,7 @@ def train(task):
     if task["threads"]:
         torch.set_num_threads(task["threads"])
     set_seed(config["seed"] % 2**32)
-    model = open_model(task["model"], config["maxTokens"])
+    model = open_model(task["model"], config["maxTokens"], config["dropout"])
     inner = model.model
     # It puts the adapters into the model where that is.
     adapted = with_adapters(model, task["lora"]) if task["lora"] else None
