@@ -7,6 +7,7 @@ standard error. `machine` says what there is, `model FOLDER METHOD ADAPTER` what
 import importlib.metadata
 import importlib.util
 import json
+import math
 import os
 import sys
 import time
@@ -150,7 +151,7 @@ def train(task):
         gradient_accumulation_steps=config["accumulation"],
         max_steps=steps,
         learning_rate=config["learningRate"],
-        warmup_steps=round(config["warmup"] * steps),
+        warmup_steps=math.ceil(config["warmup"] * steps),
         lr_scheduler_type=config["schedule"],
         weight_decay=config["weightDecay"],
         max_grad_norm=config["clip"],
