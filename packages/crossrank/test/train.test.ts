@@ -3,7 +3,7 @@ import { cp, mkdir, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { mlx } from "@crossrank/backend-mlx";
-import { describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { sampleOf } from "../../../test/sample.js";
 import { createBackend } from "../src/backends.js";
 import {
@@ -94,12 +94,16 @@ async function formatsHere(name: string): Promise<readonly (typeof formats)[numb
   return here;
 }
 
+/** What the first test trains: the others hold theirs against it, or go on from it. */
 const whole = folder.path("whole");
 let data: string;
 
+beforeAll(async () => {
+  data = await folder.write("judged.jsonl", jsonl(rows));
+});
+
 (available ? describe : describe.skip)("train", () => {
   test("a model that learns passes the gate of every format", async () => {
-    data = await folder.write("judged.jsonl", jsonl(rows));
     const dry = folder.path("dry");
     const shown = await train(["--data", data, "--output", dry, "--dry-run"]);
     expect(shown).toMatchObject({ code: 0 });
