@@ -5,7 +5,9 @@
 
 Writes packages/train/test/fixtures/torch-goldens.json. Models are those of packages/conformance/fixtures; every sequence
 passes them alone, without padding, so that how padding is masked is not part of what is compared. Nothing is random that
-the test does not have too: first low ranks and batches follow from formulas.
+the test does not have too: first low ranks and batches follow from formulas. Where something is dropped, sequences of one
+length pass together, and torch's dropout takes its numbers from crossrank's rule (native/shim/kernels.hpp), call by call:
+what is compared is where a model drops, and what becomes of the rest.
 """
 
 import json
@@ -78,12 +80,56 @@ class LowRank(nn.Module):
         return weight + (ALPHA / RANK) * (whole @ self.a)
 
 
-def batches(vocabulary, first_id, last_id, segments):
+def splitmix(seed, place):
+    """A dropout's own 64 bits, of the batch's seed and its place among the dropouts."""
+    mask = 2**64 - 1
+    bits = (seed + 0x9E3779B97F4A7C15 * (place + 1)) & mask
+    bits = ((bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    bits = ((bits ^ (bits >> 27)) * 0x94D049BB133111EB) & mask
+    return bits ^ (bits >> 31)
+
+
+def murmur(words):
+    words = (words ^ (words >> np.uint32(16))) * np.uint32(0x85EBCA6B)
+    words = (words ^ (words >> np.uint32(13))) * np.uint32(0xC2B2AE35)
+    return words ^ (words >> np.uint32(16))
+
+
+class Dropping:
+    """Stands in the place of torch's dropout for one forward pass."""
+
+    def __init__(self, seed):
+        self.seed, self.place = seed, 0
+
+    def __enter__(self):
+        self.before = F.dropout
+        F.dropout = self.drop
+        return self
+
+    def __exit__(self, *_):
+        F.dropout = self.before
+
+    def drop(self, x, p=0.5, training=True, inplace=False):
+        if not training or p == 0:
+            return x
+        key = splitmix(self.seed, self.place)
+        self.place += 1
+        places = np.arange(x.numel(), dtype=np.uint32)
+        words = murmur(murmur(places ^ np.uint32(key & 0xFFFFFFFF)) ^ np.uint32(key >> 32))
+        kept = torch.from_numpy(words >= np.uint32(int(p * 2**32))).reshape(x.shape)
+        return torch.where(kept, x / (1 - p), torch.zeros(()))
+
+
+# What configurations call the chances of a model's own dropouts.
+CHANCES = ["hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "embedding_dropout", "attention_dropout", "mlp_dropout"]
+
+
+def batches(vocabulary, first_id, last_id, segments, even=False):
     made = []
     for batch in range(BATCHES):
         rows = []
         for row in range(ROWS):
-            length = 6 + (5 * batch + 3 * row) % 7
+            length = 6 + (5 * batch + (0 if even else 3 * row)) % 7
             inner = [10 + (batch * 131 + row * 37 + place * 17) % (vocabulary - 20) for place in range(length - 2)]
             ids = [first_id, *inner, last_id]
             rows.append({"ids": ids, "segments": [int(segments and place > length // 2) for place in range(length)], "label": [1.0, 0.0, 0.5][(batch + row) % 3]})
@@ -98,21 +144,26 @@ def quantised(weight, bits, group):
     return torch.from_numpy(np.array(mx.dequantize(*parts, group_size=group, bits=bits)))
 
 
-def model_case(name, method, bits=None):
+def model_case(name, method, bits=None, dropout=0):
     folder = fixtures / name
     causal = name.startswith("qwen3")
     kind = AutoModelForCausalLM if causal else AutoModelForSequenceClassification
-    model = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    known = json.loads((folder / "config.json").read_text())
+    own = {} if dropout in (0, "model") else {key: dropout for key in CHANCES if key in known}
+    model = kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", **own)
+    model.train(dropout != 0)
     for parameter in model.parameters():
         parameter.requires_grad_(method == "full")
     trained = []
     modules = dict(model.named_modules())
     answers = answer_tokens(folder) if causal else None
     # The two answers' rows stay floats, also where the table of embeddings that they are from does not.
-    kept = model.lm_head.weight.data[answers].clone() if bits is not None else None
+    kept = model.lm_head.weight.data[answers].clone() if bits is not None and causal else None
     if bits is not None:
         for path, module in modules.items():
-            if isinstance(module, (nn.Linear, nn.Embedding)) and path.startswith("model.") and module.weight.shape[1] % 32 == 0:
+            is_table = isinstance(module, nn.Embedding) and not path.endswith(("position_embeddings", "token_type_embeddings"))
+            is_head = path.split(".")[0] not in ("model", "bert", "roberta") or path.endswith("pooler.dense")
+            if (isinstance(module, nn.Linear) or is_table) and not is_head and module.weight.shape[1] % 32 == 0:
                 module.weight.data.copy_(quantised(module.weight.data, bits, 32))
     if method == "full":
         trained = list(model.parameters())
@@ -139,23 +190,26 @@ def model_case(name, method, bits=None):
     groups = [{"params": [p for p in trained if p.ndim > 1], "weight_decay": 0.01}, {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, **settings)
     scheduler = get_scheduler("linear", optimizer, 2, STEPS)
-    made = batches(min(model.config.vocab_size, 1100), 2, 3, name.startswith("bert"))
+    made = batches(min(model.config.vocab_size, 1100), 2, 3, name.startswith("bert"), even=dropout != 0)
     values, norms = [], []
     for step in range(STEPS):
         total = 0.0
         # Two batches a step.
-        for batch in (made[(2 * step) % BATCHES], made[(2 * step + 1) % BATCHES]):
+        for number in (2 * step, 2 * step + 1):
+            batch = made[number % BATCHES]
             rows = []
-            for row in batch:
-                inputs = {"input_ids": torch.tensor([row["ids"]]), "attention_mask": torch.ones(1, len(row["ids"]), dtype=torch.long)}
+            for part in [batch] if dropout != 0 else [[row] for row in batch]:
+                ids = torch.tensor([row["ids"] for row in part])
+                inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
                 if name.startswith("bert"):
-                    inputs["token_type_ids"] = torch.tensor([row["segments"]])
-                if kept is not None:
-                    rows.append(model.model(**inputs).last_hidden_state[0, -1] @ kept.T)
-                    continue
-                logits = model(**inputs).logits
-                rows.append(logits[0, -1, answers] if causal else logits[0])
-            logits = torch.stack(rows)
+                    inputs["token_type_ids"] = torch.tensor([row["segments"] for row in part])
+                with Dropping(number):
+                    if kept is not None:
+                        rows.append(model.model(**inputs).last_hidden_state[:, -1] @ kept.T)
+                        continue
+                    logits = model(**inputs).logits
+                rows.append(logits[:, -1, answers] if causal else logits)
+            logits = torch.cat(rows)
             labels = torch.tensor([row["label"] for row in batch])
             if causal:
                 loss = F.cross_entropy(logits, torch.stack([labels, 1 - labels], 1))
@@ -168,7 +222,7 @@ def model_case(name, method, bits=None):
         scheduler.step()
         optimizer.zero_grad()
         values.append(total)
-    return {"model": name, "method": method, "bits": bits, "batches": made, "losses": values, "norms": norms}
+    return {"model": name, "method": method, "bits": bits, "dropout": dropout, "batches": made, "losses": values, "norms": norms}
 
 
 def answer_tokens(folder):
@@ -177,14 +231,18 @@ def answer_tokens(folder):
 
 
 def main():
-    models = [model_case(name, method) for name in ("bert-logit", "xlm-roberta-logit", "modernbert-mean", "qwen3-yes-no") for method in ("full", "lora")]
-    models += [model_case("qwen3-yes-no", "lora", bits) for bits in (8, 4)]
+    names = ("bert-logit", "xlm-roberta-logit", "modernbert-mean", "qwen3-yes-no")
+    models = [model_case(name, method) for name in names for method in ("full", "lora")]
+    models += [model_case(name, "lora", bits) for name in names for bits in (8, 4)]
+    models += [model_case(name, method, dropout=0.2) for name in names for method in ("full", "lora")]
+    # Their configurations name chances of .1.
+    models += [model_case(name, "full", dropout="model") for name in names[:2]]
     versions = {name: version(name) for name in ("torch", "transformers", "mlx")}
     target.parent.mkdir(parents=True, exist_ok=True)
     facts = {"source": "lab/train/make_goldens.py", "versions": versions, "rank": RANK, "alpha": ALPHA, "losses": losses(), "models": models}
     target.write_text(json.dumps(facts) + "\n")
     for one in models:
-        print(one["model"], one["method"], one["bits"], [round(value, 5) for value in one["losses"][:3]], one["losses"][-1], one["norms"][:2])
+        print(one["model"], one["method"], one["bits"], one["dropout"], [round(value, 5) for value in one["losses"][:3]], one["losses"][-1], one["norms"][:2])
 
 
 if __name__ == "__main__":

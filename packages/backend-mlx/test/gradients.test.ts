@@ -5,7 +5,7 @@ import { ProgramBuilder, type Value } from "../src/graph/program.js";
 import { type AddonBatch, type AddonModel, type AddonWanted, loadAddon } from "../src/native.js";
 import { createUniform } from "../src/training/uniform.js";
 import { describeNative, rejection } from "./fixtures.js";
-import { type Array64, array64, type Forward, reference } from "./reference64.js";
+import { type Array64, array64, droppedBy, type Forward, reference } from "./reference64.js";
 
 const rows = 2;
 const columns = 3;
@@ -26,6 +26,8 @@ interface Case {
   readonly constants?: Readonly<Record<string, Float32Array | Int32Array>>;
   readonly write: (builder: ProgramBuilder<string>, weight: (name: string) => Value) => Value;
   readonly forward: Forward;
+  /** Of dropout. */
+  readonly seed?: readonly [number, number];
 }
 
 const masked = (builder: ProgramBuilder<string>, causal: number, reach: number): Value =>
@@ -46,6 +48,8 @@ const { masks, operations: math } = reference({
   ids: batch.ids,
   places: batch.places,
 });
+
+const seed = [6, 9] as const;
 
 const cases: readonly Case[] = [
   {
@@ -151,7 +155,7 @@ const cases: readonly Case[] = [
         builder.add(
           "attention",
           [weight("x"), weight("y"), weight("z"), masked(builder, causal, reach)],
-          [0.7],
+          [0.7, 0, 0],
         ),
       forward: ({ x, y, z }) => math.attention(x, y, z, { scale: 0.7, seen: masks(causal === 1, reach) }),
     }),
@@ -161,7 +165,7 @@ const cases: readonly Case[] = [
     weights: { x: [2, 2, 3, 2], y: [2, 2, 3, 2], z: [2, 2, 3, 2], w: [2, 2, 3, 3] },
     write: (builder, weight) => {
       const mask = builder.add("hide", [weight("w"), masked(builder, 0, -1)]);
-      return builder.add("attention", [weight("x"), weight("y"), weight("z"), mask], [0.5]);
+      return builder.add("attention", [weight("x"), weight("y"), weight("z"), mask], [0.5, 0, 0]);
     },
     forward: ({ x, y, z, w }) => math.attention(x, y, z, { scale: 0.5, seen: masks(false, -1), added: w }),
   },
@@ -223,6 +227,41 @@ const cases: readonly Case[] = [
     weights: { x: [2, 3, 4] },
     write: one("dropout", [0.5, 3]),
     forward: ({ x }) => x,
+  },
+  {
+    name: "dropout with a seed",
+    weights: { x: [2, 3, 4] },
+    write: one("dropout", [0.5, 3]),
+    forward: ({ x }) => math.dropout(x, droppedBy(seed, 3, 0.5)),
+    seed,
+  },
+  {
+    // Behind the softmax, as torch's modules have it: what is left of a row's shares does not sum up to 1.
+    name: "attention with dropout of its shares",
+    weights: { x: [2, 2, 3, 2], y: [2, 1, 3, 2], z: [2, 1, 3, 2] },
+    write: (builder, weight) =>
+      builder.add(
+        "attention",
+        [weight("x"), weight("y"), weight("z"), masked(builder, 0, -1)],
+        [0.7, 0.4, 5],
+      ),
+    forward: ({ x, y, z }) =>
+      math.attention(x, y, z, { scale: 0.7, seen: masks(false, -1), dropped: droppedBy(seed, 5, 0.4) }),
+    seed,
+  },
+  {
+    name: "attention with numbers that are added and dropout, of MLX's own operations",
+    weights: { x: [2, 2, 3, 2], y: [2, 1, 3, 2], z: [2, 1, 3, 2], w: [2, 2, 3, 3] },
+    write: (builder, weight) => {
+      const mask = builder.add("hide", [weight("w"), masked(builder, 0, -1)]);
+      return builder.add("attention", [weight("x"), weight("y"), weight("z"), mask], [0.5, 0.4, 5]);
+    },
+    forward: ({ x, y, z, w }) =>
+      math.attention(x, y, z, {
+        ...{ scale: 0.5, seen: masks(false, -1), added: w },
+        dropped: droppedBy(seed, 5, 0.4),
+      }),
+    seed,
   },
   {
     name: "choose-rows",
@@ -311,7 +350,8 @@ describeNative("gradients are finite differences in double precision", () => {
       given
         .forward(at as never)
         .data.reduce((sum, value, place) => sum + value * (factors[place] as number), 0);
-    const loss = await model.accumulate(batch, sumOf(factors));
+    const seed = given.seed === undefined ? undefined : Uint32Array.from(given.seed);
+    const loss = await model.accumulate(batch, sumOf(factors, seed));
     expect(loss).toBeCloseTo(measure(values), 4);
     for (const [place, name] of names.entries()) {
       const { data: gradient } = await model.kept(place, "gradient");

@@ -50,6 +50,31 @@ function erf(x: number): number {
   return (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * sum;
 }
 
+/** What each number of an array counts behind a dropout: 0, or what makes up for those that are dropped. */
+export type Dropped = (place: number) => number;
+
+/**
+ * The rule of native/shim/kernels.hpp, in whole numbers.
+ *
+ * @param seed of the batch, its high 32 bits first.
+ * @param place of the dropout in its program.
+ */
+export function droppedBy([high, low]: readonly [number, number], place: number, chance: number): Dropped {
+  const word = (bits: bigint): bigint => BigInt.asUintN(64, bits);
+  let key = word((BigInt(high) << 32n) + BigInt(low) + 0x9e3779b97f4a7c15n * BigInt(place + 1));
+  key = word((key ^ (key >> 30n)) * 0xbf58476d1ce4e5b9n);
+  key = word((key ^ (key >> 27n)) * 0x94d049bb133111ebn);
+  key ^= key >> 31n;
+  const mixed = (bits: number): number => {
+    const first = Math.imul(bits ^ (bits >>> 16), 0x85ebca6b);
+    const second = Math.imul(first ^ (first >>> 13), 0xc2b2ae35);
+    return second ^ (second >>> 16);
+  };
+  const [lower, upper] = [Number(key & 0xffffffffn), Number(key >> 32n)];
+  return (at) =>
+    mixed(mixed(at ^ lower) ^ upper) >>> 0 < Math.floor(chance * 2 ** 32) ? 0 : 1 / (1 - chance);
+}
+
 type Seen = (row: number, query: number, key: number) => boolean;
 /** Whether a query of a row sees a key. */
 type Masks = (causal: boolean, reach: number) => Seen;
@@ -77,8 +102,14 @@ interface Operations {
     x: Array64,
     y: Array64,
     z: Array64,
-    facts: { readonly scale: number; readonly seen: Seen; readonly added?: Array64 },
+    facts: {
+      readonly scale: number;
+      readonly seen: Seen;
+      readonly added?: Array64;
+      readonly dropped?: Dropped;
+    },
   ) => Array64;
+  readonly dropout: (x: Array64, dropped: Dropped) => Array64;
   readonly takeAlong: (x: Array64, table: Int32Array) => Array64;
   readonly distances: (x: Array64) => Array64;
   readonly transpose: (x: Array64, axes: readonly number[]) => Array64;
@@ -181,7 +212,12 @@ export function reference({
       x: Array64,
       y: Array64,
       z: Array64,
-      { scale, seen, added }: { scale: number; seen: Seen; added?: Array64 },
+      {
+        scale,
+        seen,
+        added,
+        dropped = () => 1,
+      }: { scale: number; seen: Seen; added?: Array64; dropped?: Dropped },
     ) => {
       const shared = (x.shape[1] as number) / (y.shape[1] as number);
       return make(x.shape, ([row = 0, head = 0, query = 0, one = 0]) => {
@@ -196,11 +232,17 @@ export function reference({
             product * scale + (added === undefined ? 0 : at(added, [row, head, query, key])),
           );
           total += part;
-          sum += part * at(z, [row, other, key, one]);
+          const flat = ((row * (x.shape[1] as number) + head) * columns + query) * columns + key;
+          sum += part * dropped(flat) * at(z, [row, other, key, one]);
         }
         return sum / total;
       });
     },
+    dropout: ({ shape, data }: Array64, dropped: Dropped) =>
+      array64(
+        shape,
+        data.map((value, place) => value * dropped(place)),
+      ),
     takeAlong: (x: Array64, table: Int32Array) =>
       make([...x.shape.slice(0, -1), columns], (place) => {
         const [query = 0, key = 0] = place.slice(-2);

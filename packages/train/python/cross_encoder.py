@@ -7,6 +7,7 @@ standard error. `machine` says what there is, `model FOLDER METHOD ADAPTER` what
 import importlib.metadata
 import importlib.util
 import json
+import math
 import os
 import sys
 import time
@@ -56,10 +57,25 @@ TARGETS = {
 }
 
 
-def open_model(folder, max_tokens=None):
-    from sentence_transformers import CrossEncoder
+# What configurations call the chances of a model's own dropouts.
+CHANCES = [
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "classifier_dropout",
+    "embedding_dropout",
+    "attention_dropout",
+    "mlp_dropout",
+]
 
-    return CrossEncoder(folder, max_length=max_tokens, local_files_only=True)
+
+def open_model(folder, max_tokens=None, dropout="model"):
+    """`dropout`: a chance for all of the model's own dropouts, or "model" for those of its configuration."""
+    from sentence_transformers import CrossEncoder
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    own = {} if dropout == "model" else {name: dropout for name in CHANCES if hasattr(config, name)}
+    return CrossEncoder(folder, max_length=max_tokens, local_files_only=True, config_kwargs=own)
 
 
 def with_adapters(model, lora):
@@ -117,7 +133,7 @@ def train(task):
     if task["threads"]:
         torch.set_num_threads(task["threads"])
     set_seed(config["seed"] % 2**32)
-    model = open_model(task["model"], config["maxTokens"])
+    model = open_model(task["model"], config["maxTokens"], config["dropout"])
     inner = model.model
     # It puts the adapters into the model where that is.
     adapted = with_adapters(model, task["lora"]) if task["lora"] else None
@@ -135,7 +151,7 @@ def train(task):
         gradient_accumulation_steps=config["accumulation"],
         max_steps=steps,
         learning_rate=config["learningRate"],
-        warmup_steps=round(config["warmup"] * steps),
+        warmup_steps=math.ceil(config["warmup"] * steps),
         lr_scheduler_type=config["schedule"],
         weight_decay=config["weightDecay"],
         max_grad_norm=config["clip"],

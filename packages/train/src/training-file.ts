@@ -25,7 +25,7 @@ const configShape = {
   schedule: z.enum(["linear", "cosine", "constant"]),
   weightDecay: z.number().min(0).max(1),
   clip: z.number().min(0).max(1e6),
-  dropout: share,
+  dropout: z.union([share, z.literal("model")]),
   maxTokens: z.int().min(8).max(131_072),
   gradientCheckpointing: z.boolean(),
   dtype: z.enum(["float32", "bfloat16"]),

@@ -80,8 +80,11 @@ export interface TrainingConfig {
   readonly weightDecay: number;
   /** Largest norm of a step's gradient; 0 for none. */
   readonly clip: number;
-  /** The model's own dropout, 0 to below 1. */
-  readonly dropout: number;
+  /**
+   * The model's own dropout, also of attention's shares: a chance for every place where its class in transformers has
+   * one, 0 to below 1; or `"model"`: each place's own of config.json.
+   */
+  readonly dropout: number | "model";
   /** Most tokens of a pair; longer ones are truncated as core truncates them. Undefined: the model's own. */
   readonly maxTokens?: number | undefined;
   /** Activations are computed again instead of being kept. */

@@ -1,12 +1,14 @@
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { mlx } from "@crossrank/backend-mlx";
+import { createUniform } from "@crossrank/backend-mlx/training";
 import { openFixtureFolder, openFixtures } from "@crossrank/conformance";
 import { createReranker, type ModelFiles, readProfile } from "@crossrank/core";
 import { createPairEncoder, createTextTokenizer } from "@crossrank/core/encoding";
 import { expect, test } from "vitest";
+import { isLong, sampleOf } from "../../../test/sample.js";
 import { defaultConfig } from "../src/config.js";
 import { createMlxEngine } from "../src/engine/mlx-engine.js";
 import { ExampleEncoder } from "../src/loop/encode.js";
@@ -294,38 +296,83 @@ describeNative("the engine mlx", () => {
 
 const program = fileURLToPath(new URL("./fixtures/train-until-killed.mjs", import.meta.url));
 
-/** Trains in a process of its own. @param killAt kills it as soon as it has printed so many steps. */
-function trainAlone(folder: string, killAt: number): Promise<readonly string[]> {
+interface Killed {
+  readonly model: string;
+  readonly change: Partial<TrainingConfig>;
+}
+
+/** When a process is killed: as soon as it has printed so many steps, or so many milliseconds after its first. */
+type Kill = { readonly step: number } | { readonly afterMs: number } | undefined;
+
+/** Trains in a process of its own. @returns the lines that it printed. */
+function trainAlone(folder: string, { model, change }: Killed, kill: Kill): Promise<readonly string[]> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [program, folder], { stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(process.execPath, [program, folder, model, JSON.stringify(change)], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     let printed = "";
     child.stdout.on("data", (data: Buffer) => {
+      if (kill !== undefined && "afterMs" in kill && printed === "")
+        setTimeout(() => child.kill("SIGKILL"), kill.afterMs).unref();
       printed += data.toString();
-      if (printed.split("\n").length > killAt) child.kill("SIGKILL");
+      if (kill !== undefined && "step" in kill && printed.split("\n").length > kill.step)
+        child.kill("SIGKILL");
     });
     child.on("error", reject);
     child.on("exit", (code, signal) => {
-      if (code === 0 || signal === "SIGKILL") resolve(printed.split("\n").filter((line) => line !== ""));
+      const whole = printed.split("\n").slice(0, -1);
+      if (code === 0 || signal === "SIGKILL") resolve(whole);
       else reject(new Error(`exit code ${code}`));
     });
   });
 }
 
+const killed: readonly Killed[] = [
+  { model: "bert-logit", change: { method: "lora" } },
+  { model: "bert-logit", change: { method: "full", dropout: "model", accumulation: 2, epochs: 4 } },
+  { model: "xlm-roberta-logit", change: { method: "full", loss: "listwise", dropout: "model" } },
+  { model: "modernbert-mean", change: { method: "lora", loss: "kl", gradientCheckpointing: true } },
+  { model: "qwen3-yes-no", change: { method: "qlora" } },
+  { model: "qwen3-yes-no", change: { method: "full", loss: "margin-mse" } },
+];
+/** Of each case, in `.ci/long`. */
+const killsOfLong = 12;
+
 describeNative("a training that is killed", () => {
-  test("goes on to the very bits of one that was not", async () => {
+  test.each(
+    sampleOf(killed, { name: "killed trainings", every: killed.length }).map(
+      (one) => [one.model, one.change, one] as const,
+    ),
+  )("goes on to the very bits of one that was not: %s, %j", async (model, change, one) => {
     const [whole, broken] = [temporaryFolder(), temporaryFolder()];
-    const lines = await trainAlone(whole, Number.POSITIVE_INFINITY);
-    expect(lines).toHaveLength(12);
+    const lines = await trainAlone(whole, one, undefined);
+    const { accumulation = 1, epochs = 2 } = change;
+    expect(lines).toHaveLength((12 / 2 / accumulation) * epochs);
+    const paths = ["merged/model.safetensors"];
+    if (change.method !== "full") paths.push("adapter/adapter_model.safetensors");
+    const uniform = createUniform(`kills of ${model} ${JSON.stringify(change)}`);
     const seen = new Map<string, string>();
-    // Two kills, wherever they fall.
-    for (const killAt of [3, 4, Number.POSITIVE_INFINITY])
-      for (const line of await trainAlone(broken, killAt)) {
+    const goOn = async (kill: Kill): Promise<void> => {
+      for (const line of await trainAlone(broken, one, kill)) {
         const [step = "", loss = ""] = line.split(" ");
         expect(seen.get(step) ?? loss).toBe(loss);
         seen.set(step, loss);
       }
+    };
+    // Two kills, and in `.ci/long` at moments that nobody chose; a training that has ended before its kill begins anew.
+    const kills: readonly Kill[] = isLong
+      ? Array.from({ length: killsOfLong }, () => ({ afterMs: Math.floor(150 * uniform()) }))
+      : [{ step: 3 }, { step: 4 }];
+    for (const kill of kills) {
+      await goOn(kill);
+      if (existsSync(join(broken, paths[0] as string))) {
+        for (const path of ["merged", "adapter", "checkpoint"])
+          rmSync(join(broken, path), { recursive: true, force: true });
+      }
+    }
+    await goOn(undefined);
     expect([...seen].map(([step, loss]) => `${step} ${loss}`).toSorted()).toEqual(lines.toSorted());
-    for (const path of ["merged/model.safetensors", "adapter/adapter_model.safetensors"])
+    for (const path of paths)
       expect(readFileSync(join(broken, path)).equals(readFileSync(join(whole, path))), path).toBe(true);
   });
 

@@ -16,6 +16,7 @@ interface ModelCase {
   readonly model: string;
   readonly method: "full" | "lora";
   readonly bits: 8 | 4 | null;
+  readonly dropout: number | "model";
   readonly batches: readonly (readonly Row[])[];
   readonly losses: readonly number[];
   readonly norms: readonly number[];
@@ -28,15 +29,17 @@ const goldens = JSON.parse(
 
 describeNative("twenty steps of AdamW on batches of two are torch's", () => {
   test.each(
-    goldens.models.map((one) => [`${one.model}, ${one.method}, ${one.bits ?? 32} bits`, one] as const),
-  )("%s", async (_, { model, method, bits, batches, losses, norms }) => {
+    goldens.models.map(
+      (one) => [`${one.model}, ${one.method}, ${one.bits ?? 32} bits, dropout ${one.dropout}`, one] as const,
+    ),
+  )("%s", async (_, { model, method, bits, dropout, batches, losses, norms }) => {
     const [fixture] = openFixtures([model]);
     if (fixture === undefined) throw new Error(model);
     const { profile } = await readProfile(fixture.files);
     await using session = await openTraining({
       ...{ model: fixture.files, profile, method, bits: bits ?? undefined, group: 32 },
       ...{ rank: goldens.rank, alpha: goldens.alpha, targets: ["query", "value"] },
-      ...{ dropout: 0, lowRankDropout: 0, seed: 0, compute: "float32", decay: 0.01 },
+      ...{ dropout, lowRankDropout: 0, seed: 0, compute: "float32", decay: 0.01 },
       ...{ checkpointing: false, threads: 1, isolation: "thread" },
     });
     const firsts = session.parameters.flatMap(({ role }, place) => (role === "a" ? [place] : []));
@@ -54,6 +57,7 @@ describeNative("twenty steps of AdamW on batches of two are torch's", () => {
           loss: "binary",
           labels: Float32Array.from(rows, ({ label }) => label),
           share: 0.5,
+          seed: [0, at],
         };
         loss += (await session.accumulate(batchOf(rows, profile.paddingId), target)) / 2;
       }

@@ -159,6 +159,27 @@ class Normalise : public Fused {
   bool isCentred_;
 };
 
+/** The same of a gradient: what was dropped has none. */
+class DropOut : public Fused {
+ public:
+  DropOut(const mx::Stream& stream, const kernels::Drop& drop) : Fused(stream), drop_(drop) {}
+  const char* name() const override { return "DropOut"; }
+
+  void eval_cpu(const Arrays& inputs, Arrays& outputs) override {
+    allocateOver(outputs[0], inputs[0]);
+    dispatch(inputs, outputs, [drop = drop_, from = inputs[0].data<float>(), to = outputs[0].data<float>(), count = outputs[0].size()] {
+      kernels::drop(drop, from, to, 0, count);
+    });
+  }
+
+  Arrays vjp(const Arrays& primals, const Arrays& cotangents, const std::vector<int>&, const Arrays&) override {
+    return {mx::array(primals[0].shape(), mx::float32, std::make_shared<DropOut>(stream(), drop_), {dense(cotangents[0])})};
+  }
+
+ private:
+  kernels::Drop drop_;
+};
+
 /** A matrix of each row and head in an array of four dimensions: each line's numbers lie beside each other. */
 struct Heads {
   float* data;
@@ -232,33 +253,43 @@ struct Sizes {
         keys(key.shape(2)), width(query.shape(3)), valueWidth(value.shape(3)) {}
 
   size_t scores() const { return static_cast<size_t>(queries) * static_cast<size_t>(keys); }
+
+  /** Where the shares of a row's head begin. */
+  size_t placeOf(int row, int head) const {
+    return (static_cast<size_t>(row) * static_cast<size_t>(heads) + static_cast<size_t>(head)) * scores();
+  }
 };
 
 /** Inputs: query, key, value, shares, what was given. Outputs: of query, key and value. */
 class AttendBack : public Fused {
  public:
-  AttendBack(const mx::Stream& stream, float scale) : Fused(stream), scale_(scale) {}
+  AttendBack(const mx::Stream& stream, float scale, const std::optional<kernels::Drop>& drop)
+      : Fused(stream), scale_(scale), drop_(drop) {}
   const char* name() const override { return "AttendBack"; }
 
   void eval_cpu(const Arrays& inputs, Arrays& outputs) override {
     for (mx::array& output : outputs) allocateMerged(output);
     dispatch(inputs, outputs,
-             [size = Sizes(inputs[0], inputs[1], inputs[2]), scale = scale_, query = readable(inputs[0], stream()),
+             [size = Sizes(inputs[0], inputs[1], inputs[2]), scale = scale_, drop = drop_, query = readable(inputs[0], stream()),
               key = readable(inputs[1], stream()), value = readable(inputs[2], stream()), shares = inputs[3].data<float>(), given = readable(inputs[4], stream()),
               toQuery = Heads(outputs[0]), toKey = Heads(outputs[1]), toValue = Heads(outputs[2])] {
                std::vector<float> room(size.scores());
                float* const scores = room.data();
+               std::vector<float> letThrough(drop.has_value() ? size.scores() : 0);
                for (int row = 0; row < size.rows; row++) {
                  for (int head = 0; head < size.heads; head++) {
                    const int other = head / size.shared;
                    const float before = head % size.shared == 0 ? 0.0f : 1.0f;
-                   const float* const share =
-                       shares + (static_cast<size_t>(row) * static_cast<size_t>(size.heads) + static_cast<size_t>(head)) * size.scores();
+                   const size_t place = size.placeOf(row, head);
+                   const float* const share = shares + place;
                    const float* const own = given.at(row, head);
-                   multiply(transposed, asItIs, size.keys, size.valueWidth, size.queries, 1, share, size.keys, own,
+                   if (drop.has_value()) kernels::drop(*drop, share, letThrough.data(), static_cast<uint32_t>(place), size.scores());
+                   const float* const used = drop.has_value() ? letThrough.data() : share;
+                   multiply(transposed, asItIs, size.keys, size.valueWidth, size.queries, 1, used, size.keys, own,
                             given.apart(), before, toValue.at(row, other), toValue.apart());
                    multiply(asItIs, transposed, size.queries, size.keys, size.valueWidth, 1, own, given.apart(),
                             value.at(row, other), value.apart(), 0, scores, size.keys);
+                   if (drop.has_value()) kernels::drop(*drop, scores, scores, static_cast<uint32_t>(place), size.scores());
                    kernels::softmaxBack(scores, share, scale, static_cast<size_t>(size.queries), static_cast<size_t>(size.keys));
                    multiply(asItIs, asItIs, size.queries, size.width, size.keys, 1, scores, size.keys, key.at(row, other),
                             key.apart(), 0, toQuery.at(row, head), toQuery.apart());
@@ -271,12 +302,14 @@ class AttendBack : public Fused {
 
  private:
   float scale_;
+  std::optional<kernels::Drop> drop_;
 };
 
 /** Inputs: query, key, value, mask. Outputs: what is mixed; where they are kept, the shares too. */
 class Attend : public Fused {
  public:
-  Attend(const mx::Stream& stream, float scale, bool keeps) : Fused(stream), scale_(scale), keeps_(keeps) {}
+  Attend(const mx::Stream& stream, float scale, const std::optional<kernels::Drop>& drop, bool keeps)
+      : Fused(stream), scale_(scale), drop_(drop), keeps_(keeps) {}
   const char* name() const override { return "Attend"; }
 
   void eval_cpu(const Arrays& inputs, Arrays& outputs) override {
@@ -287,20 +320,23 @@ class Attend : public Fused {
     const size_t maskRow = mask.shape(0) == 1 ? 0 : mask.size() / static_cast<size_t>(mask.shape(0));
     float* const kept = keeps_ ? outputs[1].data<float>() : nullptr;
     dispatch(inputs, outputs,
-             [=, size = Sizes(inputs[0], inputs[1], inputs[2]), scale = scale_, query = readable(inputs[0], stream()),
+             [=, size = Sizes(inputs[0], inputs[1], inputs[2]), scale = scale_, drop = drop_, query = readable(inputs[0], stream()),
               key = readable(inputs[1], stream()), value = readable(inputs[2], stream()), seen = reinterpret_cast<const uint8_t*>(mask.data<bool>()), to = Heads(outputs[0])] {
-               std::vector<float> room(kept == nullptr ? size.scores() : 0);
+               // The shares as the softmax gives them are kept: dropping them is done again for their gradients.
+               std::vector<float> room(kept == nullptr || drop.has_value() ? size.scores() : 0);
                for (int row = 0; row < size.rows; row++) {
                  for (int head = 0; head < size.heads; head++) {
                    const int other = head / size.shared;
-                   const size_t place = static_cast<size_t>(row) * static_cast<size_t>(size.heads) + static_cast<size_t>(head);
-                   float* const scores = kept == nullptr ? room.data() : kept + place * size.scores();
+                   const size_t place = size.placeOf(row, head);
+                   float* const scores = kept == nullptr ? room.data() : kept + place;
                    multiply(asItIs, transposed, size.queries, size.keys, size.width, scale, query.at(row, head), query.apart(),
                             key.at(row, other), key.apart(), 0, scores, size.keys);
                    kernels::softmax(scores, seen + static_cast<size_t>(row) * maskRow + static_cast<size_t>(head) * maskHead,
                                     static_cast<size_t>(size.keys), static_cast<size_t>(size.queries),
                                     static_cast<size_t>(size.keys));
-                   multiply(asItIs, asItIs, size.queries, size.valueWidth, size.keys, 1, scores, size.keys,
+                   if (drop.has_value()) kernels::drop(*drop, scores, room.data(), static_cast<uint32_t>(place), size.scores());
+                   const float* const used = drop.has_value() ? room.data() : scores;
+                   multiply(asItIs, asItIs, size.queries, size.valueWidth, size.keys, 1, used, size.keys,
                             value.at(row, other), value.apart(), 0, to.at(row, head), to.apart());
                  }
                }
@@ -310,7 +346,7 @@ class Attend : public Fused {
   Arrays vjp(const Arrays& primals, const Arrays& cotangents, const std::vector<int>& wanted, const Arrays& outputs) override {
     if (!keeps_) throw std::runtime_error("attention whose shares were not kept");
     const std::vector<mx::Shape> shapes{primals[0].shape(), primals[1].shape(), primals[2].shape()};
-    const Arrays made = mx::array::make_arrays(shapes, {mx::float32, mx::float32, mx::float32}, std::make_shared<AttendBack>(stream(), scale_),
+    const Arrays made = mx::array::make_arrays(shapes, {mx::float32, mx::float32, mx::float32}, std::make_shared<AttendBack>(stream(), scale_, drop_),
                                                {primals[0], primals[1], primals[2], outputs[1], cotangents[0]});
     Arrays gradients;
     for (const int one : wanted) gradients.push_back(one < 3 ? made[static_cast<size_t>(one)] : mx::zeros_like(primals[3]));
@@ -319,6 +355,7 @@ class Attend : public Fused {
 
  private:
   float scale_;
+  std::optional<kernels::Drop> drop_;
   bool keeps_;
 };
 
@@ -333,6 +370,11 @@ std::optional<mx::array> activation(Activation kind, const mx::array& x) {
   return mx::array(x.shape(), mx::float32, std::make_shared<Activate>(here(), kind), {dense(x)});
 }
 
+std::optional<mx::array> dropout(const mx::array& x, const kernels::Drop& drop) {
+  if (!runsHere() || !isPlain(x)) return std::nullopt;
+  return mx::array(x.shape(), mx::float32, std::make_shared<DropOut>(here(), drop), {dense(x)});
+}
+
 std::optional<mx::array> norm(const mx::array& x, const mx::array& weight, const std::optional<mx::array>& bias,
                               float epsilon, bool isCentred) {
   const auto fits = [&](const mx::array& one) { return isPlain(one) && one.ndim() == 1 && one.size() == static_cast<size_t>(x.shape(-1)); };
@@ -343,7 +385,8 @@ std::optional<mx::array> norm(const mx::array& x, const mx::array& weight, const
 }
 
 std::optional<mx::array> attention(const mx::array& query, const mx::array& key, const mx::array& value,
-                                   const mx::array& mask, float scale, bool isTrained) {
+                                   const mx::array& mask, float scale, const std::optional<kernels::Drop>& drop,
+                                   bool isTrained) {
   const bool isKnown = runsHere() && isPlain(query) && isPlain(key) && isPlain(value) && mask.dtype() == mx::bool_ &&
                        query.ndim() == 4 && key.ndim() == 4 && value.ndim() == 4 && mask.ndim() == 4;
   if (!isKnown) return std::nullopt;
@@ -356,7 +399,7 @@ std::optional<mx::array> attention(const mx::array& query, const mx::array& key,
   // What does not fit is for MLX to refuse.
   if (!fits || query.size() == 0 || key.size() == 0 || value.size() == 0) return std::nullopt;
   const mx::Shape mixed{rows, heads, query.shape(2), value.shape(3)};
-  const auto made = std::make_shared<Attend>(here(), scale, isTrained);
+  const auto made = std::make_shared<Attend>(here(), scale, drop, isTrained);
   const Arrays inputs{query, key, value, dense(mask)};
   if (!isTrained) return mx::array(mixed, mx::float32, made, inputs);
   const mx::Shape shares{rows, heads, query.shape(2), key.shape(2)};
@@ -373,13 +416,15 @@ bool runsHere() { return false; }
 
 std::optional<mlx::core::array> activation(Activation, const mlx::core::array&) { return std::nullopt; }
 
+std::optional<mlx::core::array> dropout(const mlx::core::array&, const kernels::Drop&) { return std::nullopt; }
+
 std::optional<mlx::core::array> norm(const mlx::core::array&, const mlx::core::array&,
                                      const std::optional<mlx::core::array>&, float, bool) {
   return std::nullopt;
 }
 
 std::optional<mlx::core::array> attention(const mlx::core::array&, const mlx::core::array&, const mlx::core::array&,
-                                          const mlx::core::array&, float, bool) {
+                                          const mlx::core::array&, float, const std::optional<kernels::Drop>&, bool) {
   return std::nullopt;
 }
 

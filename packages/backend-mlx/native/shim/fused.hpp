@@ -16,14 +16,17 @@ std::optional<mlx::core::array> activation(Activation kind, const mlx::core::arr
 std::optional<mlx::core::array> norm(const mlx::core::array& x, const mlx::core::array& weight,
                                      const std::optional<mlx::core::array>& bias, float epsilon, bool isCentred);
 
+std::optional<mlx::core::array> dropout(const mlx::core::array& x, const kernels::Drop& drop);
+
 /**
  * (rows, heads, columns, width) of queries, keys and values; the last two may have fewer heads, which queries share.
  *
  * @param mask (rows or 1, heads or 1, queries, keys), whether a query sees a key.
+ * @param drop of the shares, whose places are counted row by row of (rows, heads, queries, keys); none drops nothing.
  * @param isTrained keeps the shares for the gradients.
  */
 std::optional<mlx::core::array> attention(const mlx::core::array& query, const mlx::core::array& key,
                                           const mlx::core::array& value, const mlx::core::array& mask, float scale,
-                                          bool isTrained);
+                                          const std::optional<kernels::Drop>& drop, bool isTrained);
 
 }  // namespace fused

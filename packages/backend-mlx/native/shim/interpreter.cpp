@@ -47,7 +47,7 @@ constexpr Arity arities[] = {
     {"rope", 2, 2, 0},
     {"attention-mask", 2, 2, 2},
     {"hide", 2, 2, 0},
-    {"attention", 4, 4, 1},
+    {"attention", 4, 4, 3},
     {"matmul", 2, 2, 0},
     {"take-along", 2, 2, 0},
     {"distances", 2, 2, 1},
@@ -363,8 +363,10 @@ class Evaluation {
       case Operation::attention: {
         const auto scale = static_cast<float>(attributes[0]);
         const mx::array mask = plain(step, 3);
-        const auto made = fused::attention(plain(step, 0), plain(step, 1), plain(step, 2), mask, scale, isTrained_);
+        const auto drop = dropOf(attributes[1], attributes[2]);
+        const auto made = fused::attention(plain(step, 0), plain(step, 1), plain(step, 2), mask, scale, drop, isTrained_);
         if (made.has_value()) return *made;
+        if (drop.has_value()) return attentionWithDropout(step, scale, *drop);
         return mx::fast::scaled_dot_product_attention(plain(step, 0), plain(step, 1), plain(step, 2), scale, "", mask);
       }
       case Operation::matmul: {
@@ -443,16 +445,53 @@ class Evaluation {
     return rows;
   }
 
+  /** None without a seed, and none of a chance of 0. */
+  std::optional<kernels::Drop> dropOf(double chance, double place) const {
+    if (!(chance >= 0 && chance < 1) || !(place >= 0 && place <= mostSteps)) throw InvalidInput("dropout: no such chance");
+    if (!seed_.has_value() || chance == 0) return std::nullopt;
+    const uint64_t key = mixed(*seed_, static_cast<uint64_t>(place));
+    return kernels::Drop{static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32),
+                         static_cast<uint32_t>(chance * 4294967296.0), static_cast<float>(1 / (1 - chance))};
+  }
+
   mx::array dropout(const Step& step) const {
     const mx::array x = plain(step, 0);
-    const double chance = step.attributes[0];
-    const double place = step.attributes[1];
-    if (!(chance >= 0 && chance < 1) || !(place >= 0 && place <= mostSteps)) throw InvalidInput("dropout: no such chance");
-    if (!seed_.has_value() || chance == 0) return x;
-    const mx::array key = mx::random::key(mixed(*seed_, static_cast<uint64_t>(place)));
-    const mx::array isKept = mx::random::bernoulli(mx::array(static_cast<float>(1 - chance)), x.shape(), key);
-    const mx::array factor = mx::array(static_cast<float>(1 / (1 - chance)), x.dtype());
-    return mx::where(isKept, mx::multiply(x, factor), mx::array(0.0f, x.dtype()));
+    const auto drop = dropOf(step.attributes[0], step.attributes[1]);
+    if (!drop.has_value()) return x;
+    if (const auto made = fused::dropout(x, *drop)) return *made;
+    return dropped(x, *drop);
+  }
+
+  /** As `kernels::drop`, number for number. */
+  static mx::array dropped(const mx::array& x, const kernels::Drop& drop) {
+    const auto word = [](uint32_t value) { return mx::array(value, mx::uint32); };
+    const auto mixedWords = [&](const mx::array& words) {
+      const mx::array first = mx::multiply(mx::bitwise_xor(words, mx::right_shift(words, word(16))), word(0x85ebca6bu));
+      const mx::array second = mx::multiply(mx::bitwise_xor(first, mx::right_shift(first, word(13))), word(0xc2b2ae35u));
+      return mx::bitwise_xor(second, mx::right_shift(second, word(16)));
+    };
+    const mx::array places = mx::reshape(mx::arange(0, static_cast<int>(x.size()), 1, mx::uint32), x.shape());
+    const mx::array words = mixedWords(mx::bitwise_xor(mixedWords(mx::bitwise_xor(places, word(drop.low))), word(drop.high)));
+    const mx::array isKept = mx::greater_equal(words, word(drop.threshold));
+    return mx::where(isKept, mx::multiply(x, mx::array(drop.factor, x.dtype())), mx::array(0.0f, x.dtype()));
+  }
+
+  /** Of MLX's many operations, since its own attention drops nothing. */
+  mx::array attentionWithDropout(const Step& step, float scale, const kernels::Drop& drop) const {
+    const mx::array query = plain(step, 0);
+    const mx::array mask = plain(step, 3);
+    for (size_t place = 0; place < 3; place++) requireRank(step, plain(step, place), 4);
+    const int keyHeads = plain(step, 1).shape(1);
+    if (keyHeads < 1 || query.shape(1) % keyHeads != 0) throw InvalidInput("attention: the heads do not share the keys");
+    const int shared = query.shape(1) / keyHeads;
+    const auto repeated = [&](const mx::array& of) { return shared == 1 ? of : mx::repeat(of, shared, 1); };
+    const mx::array scaled = mx::multiply(query, mx::array(scale, query.dtype()));
+    const mx::array products = mx::astype(mx::matmul(scaled, mx::swapaxes(repeated(plain(step, 1)), -1, -2)), mx::float32);
+    const mx::array lowest = mx::array(std::numeric_limits<float>::lowest() / 2);
+    const mx::array seen = mask.dtype() == mx::bool_ ? mx::where(mask, products, lowest)
+                                                     : mx::add(products, mx::astype(mask, mx::float32));
+    const mx::array shares = mx::astype(dropped(mx::softmax(seen, -1), drop), query.dtype());
+    return mx::matmul(shares, repeated(plain(step, 2)));
   }
 
   /** (rows, columns, 1), of the lengths that are an operation's second input. */

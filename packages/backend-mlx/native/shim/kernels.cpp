@@ -173,6 +173,21 @@ BODY void softmaxBackBody(float* gradients, const float* shares, float scale, si
   }
 }
 
+/** Murmur3's last mixing: every bit of the word moves every other. */
+BODY uint32_t mixedWord(uint32_t word) {
+  word = (word ^ (word >> 16)) * 0x85ebca6bu;
+  word = (word ^ (word >> 13)) * 0xc2b2ae35u;
+  return word ^ (word >> 16);
+}
+
+BODY void dropBody(const Drop& drop, const float* from, float* to, uint32_t first, size_t count) {
+  const Drop by = drop;
+  for (size_t at = 0; at < count; at++) {
+    const uint32_t word = mixedWord(mixedWord((first + static_cast<uint32_t>(at)) ^ by.low) ^ by.high);
+    to[at] = word < by.threshold ? 0.0f : from[at] * by.factor;
+  }
+}
+
 /** A row's mean, 0 where it is not centred, and what its distances from it are multiplied with. */
 struct Measure {
   float mean;
@@ -257,6 +272,7 @@ VERSIONS(softmax, (float* scores, const uint8_t* seen, size_t seenRow, size_t ro
          (scores, seen, seenRow, rows, columns))
 VERSIONS(softmaxBack, (float* gradients, const float* shares, float scale, size_t rows, size_t columns),
          (gradients, shares, scale, rows, columns))
+VERSIONS(drop, (const Drop& by, const float* from, float* to, uint32_t first, size_t count), (by, from, to, first, count))
 VERSIONS(normalise,
          (const float* from, const float* weight, const float* bias, float epsilon, bool isCentred, float* to, size_t rows,
           size_t columns),

@@ -25,6 +25,18 @@ void softmax(float* scores, const uint8_t* seen, size_t seenRow, size_t rows, si
 /** In place, from gradients of a softmax's shares to those of its scores, times `scale`. */
 void softmaxBack(float* gradients, const float* shares, float scale, size_t rows, size_t columns);
 
+/**
+ * Which numbers a dropout lets through, by their places alone: the place and `low` are mixed, then `high`, and what is
+ * below `threshold` (the chance times 2^32) is dropped. What is let through counts `factor`.
+ */
+struct Drop {
+  uint32_t low, high, threshold;
+  float factor;
+};
+
+/** Numbers whose places begin at `first`; `to` may be `from`. */
+void drop(const Drop& by, const float* from, float* to, uint32_t first, size_t count);
+
 /** Each row to a mean of 0 where it is centred, to a mean square of 1, times `weight`, and `bias` added unless null. */
 void normalise(const float* from, const float* weight, const float* bias, float epsilon, bool isCentred, float* to,
                size_t rows, size_t columns);

@@ -115,7 +115,9 @@ class Emitter {
         : this.#picked(states);
     const lastLinear = head.steps.findLastIndex((step) => step.kind === "linear");
     for (const [place, step] of head.steps.entries()) {
-      if (place === lastLinear) current = this.#drop(current, "head");
+      if (place === 0 && lastLinear > 0)
+        current = this.#drop(current, "head input", this.#changes.dropout?.headInput);
+      if (place === lastLinear) current = this.#drop(current, "head", this.#changes.dropout?.head);
       current =
         step.kind === "norm"
           ? this.#norm(current, step.norm, "head")
@@ -152,7 +154,7 @@ class Emitter {
     if (scale !== undefined && scale !== 1) sum = builder.add("scale", [sum], [scale]);
     if (norm !== undefined) sum = this.#norm(sum, norm);
     if (zeroPadding) sum = builder.add("zero-padding", [sum, builder.input("lengths")]);
-    sum = this.#drop(sum, "embeddings");
+    sum = this.#drop(sum, "embeddings", this.#changes.dropout?.embeddings);
     return projection === undefined ? sum : this.#linear(sum, projection);
   }
 
@@ -162,8 +164,11 @@ class Emitter {
     const builder = this.#builder;
     const after = (value: Value, norm: Norm | undefined): Value =>
       norm === undefined ? value : this.#norm(value, norm);
-    const attend = (from: Value): Value => this.#drop(this.#attend(from, attention), `attention ${place}`);
-    const feed = (from: Value): Value => this.#drop(this.#feed(from, feedForward), `feed-forward ${place}`);
+    const chances = this.#changes.dropout;
+    const attend = (from: Value): Value =>
+      this.#drop(this.#attend(from, attention, place), `attention ${place}`, chances?.attention);
+    const feed = (from: Value): Value =>
+      this.#drop(this.#feed(from, feedForward, place), `feed-forward ${place}`, chances?.feedForward);
     if (placement === "post") {
       const attended = builder.add("add", [x, attend(x)]);
       const first = attentionNorm === undefined ? attended : this.#norm(attended, attentionNorm);
@@ -181,13 +186,13 @@ class Emitter {
     return builder.add("scale", [builder.add("tanh", [builder.add("scale", [x], [1 / cap])])], [cap]);
   }
 
-  #feed(x: Value, { gate, up, down, activation }: FeedForward): Value {
+  #feed(x: Value, { gate, up, down, activation }: FeedForward, place: number): Value {
     let inner = this.#activate(activation, this.#linear(x, gate ?? up));
     if (gate !== undefined) inner = this.#builder.add("multiply", [inner, this.#linear(x, up)]);
-    return this.#linear(inner, down);
+    return this.#linear(this.#drop(inner, `inner ${place}`, this.#changes.dropout?.inner), down);
   }
 
-  #attend(x: Value, attention: Attention): Value {
+  #attend(x: Value, attention: Attention, place: number): Value {
     const builder = this.#builder;
     const { heads, keyValueHeads, headSize, scale, cap, positions, causal, reach, queryNorm, keyNorm } =
       attention;
@@ -213,7 +218,9 @@ class Emitter {
         : this.#cappedScores(query, headsOf(this.#repeated(flatKey, attention), heads, keyNorm), scale, cap);
     const mask = added === undefined ? seen : builder.add("hide", [added, seen]);
     const products = cap === undefined ? query : builder.add("scale", [query], [0]);
-    const mixed = builder.add("attention", [products, key, value, mask], [scale]);
+    const chance = this.#changes.dropout?.shares ?? 0;
+    const dropping = chance === 0 ? 0 : this.#placeOf(`shares ${place}`);
+    const mixed = builder.add("attention", [products, key, value, mask], [scale, chance, dropping]);
     return this.#linear(builder.add("merge-heads", [mixed]), attention.output);
   }
 
@@ -335,11 +342,15 @@ class Emitter {
     return builder.add("add", [y, builder.add("scale", [added], [scale])]);
   }
 
-  #drop(x: Value, name: string, chance = this.#changes.dropout ?? 0): Value {
-    if (chance === 0) return x;
+  #drop(x: Value, name: string, chance = 0): Value {
+    return chance === 0 ? x : this.#builder.add("dropout", [x], [chance, this.#placeOf(name)]);
+  }
+
+  /** By which a dropout's own numbers differ from those of others: the order in which they come. */
+  #placeOf(name: string): number {
     const place = this.#dropouts.get(name) ?? this.#dropouts.size;
     this.#dropouts.set(name, place);
-    return this.#builder.add("dropout", [x], [chance, place]);
+    return place;
   }
 
   #made(weight: MadeWeight, use: WeightUse): Value {

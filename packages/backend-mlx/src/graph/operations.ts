@@ -69,8 +69,11 @@ export const operations: Readonly<Record<OperationName, Arity>> = {
   "attention-mask": { inputs: [2, 2], attributes: 2 },
   /** Numbers where a mask shows them, and the lowest number elsewhere. */
   hide: { inputs: [2, 2], attributes: 0 },
-  /** softmax(q kᵀ · scale + mask) v; the mask is what is seen, or what is added. */
-  attention: { inputs: [4, 4], attributes: 1 },
+  /**
+   * softmax(q kᵀ · scale + mask) v; the mask is what is seen, or what is added. Told the scale, and of the softmax's
+   * dropout how many of 1 and its own place.
+   */
+  attention: { inputs: [4, 4], attributes: 3 },
   /** x yᵀ, of the last two dimensions. */
   matmul: { inputs: [2, 2], attributes: 0 },
   /** Of each row of the last two dimensions the columns that a matrix of places names. */

@@ -1,6 +1,18 @@
 import { messageOf, RuntimeFailure } from "@crossrank/backend-kit/runtime";
 import { CrossrankError } from "@crossrank/core";
 
+/** The model, or what of it should be trained, cannot be. Nothing was begun. */
+export class UntrainableError extends CrossrankError<"untrainable"> {
+  static override readonly code = "untrainable";
+
+  readonly model: string;
+
+  constructor(facts: { model: string; problem: string; fix: string }, options?: { cause?: unknown }) {
+    super("untrainable", `${facts.model} ${facts.problem}. ${facts.fix}`, options);
+    this.model = facts.model;
+  }
+}
+
 /** MLX failed while it trained a model. What was trained since the last checkpoint is lost. */
 export class MlxTrainingError extends CrossrankError<"mlx-training"> {
   static override readonly code = "mlx-training";

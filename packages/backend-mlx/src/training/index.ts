@@ -1,8 +1,9 @@
 // @crossrank/backend-mlx/training: MLX's models, trained.
+export type { DropoutChances } from "../graph/changes.js";
 export type { Compute, Kept } from "../native.js";
 export { type Projection, projections } from "../weights/model-weights.js";
 export type { TensorPlace } from "../weights/tensor-places.js";
-export { MlxTrainingError } from "./errors.js";
+export { MlxTrainingError, UntrainableError } from "./errors.js";
 export {
   describeTraining,
   openTraining,
@@ -12,5 +13,5 @@ export {
   type TrainingSession,
   type TrainingTarget,
 } from "./open-training.js";
-export { type TrainedFacts, type TrainedParts, UntrainableError } from "./plan-training.js";
+export type { TrainedFacts, TrainedParts } from "./plan-training.js";
 export { createUniform } from "./uniform.js";

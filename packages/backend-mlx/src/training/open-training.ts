@@ -20,20 +20,15 @@ import { addonBatch, batchProblem, placesRead } from "../batch.js";
 import { openHost } from "../client.js";
 import { diagnose } from "../diagnose.js";
 import { boundsOf } from "../dtype.js";
+import type { DropoutChances } from "../graph/changes.js";
 import type { ProgramWeight } from "../graph/emit.js";
 import { modelLoadError } from "../load-error.js";
 import type { AddonWanted, Compute, Kept } from "../native.js";
 import { type ModelPlan, prepareModel } from "../prepare.js";
 import type { Calls } from "../protocol.js";
 import { MlxSession } from "../session.js";
-import { MlxTrainingError, trainingFailure } from "./errors.js";
-import {
-  planTraining,
-  type TrainedFacts,
-  type TrainedParts,
-  type TrainingChanges,
-  UntrainableError,
-} from "./plan-training.js";
+import { MlxTrainingError, trainingFailure, UntrainableError } from "./errors.js";
+import { planTraining, type TrainedFacts, type TrainedParts, type TrainingChanges } from "./plan-training.js";
 
 /** How {@link openTraining} trains a model. */
 export interface TrainingOptions extends HostOptions, TrainedParts {
@@ -79,6 +74,7 @@ export interface TrainingSession extends AsyncDisposable {
   /** Numbers of all weights of the model, trained or not, low ranks apart. */
   readonly modelParameters: number;
   readonly longest: number;
+  readonly dropout: DropoutChances;
   /** Scores with the weights as they are when it is asked. Closing what it loads leaves the model. */
   readonly backend: Backend;
   /**
@@ -106,16 +102,18 @@ export interface TrainingPlan {
   readonly modelParameters: number;
   /** Longest sequence in tokens. */
   readonly longest: number;
+  readonly dropout: DropoutChances;
   readonly architecture: string;
 }
 
 /** As {@link openTraining}, and nothing is loaded. @throws as that does. */
 export async function describeTraining(options: TrainingOptions): Promise<TrainingPlan> {
-  const { parameters, plan, weights, description } = await prepareTraining(options);
+  const { parameters, plan, weights, description, dropout } = await prepareTraining(options);
   return {
     parameters,
     modelParameters: countNumbers(weights),
     longest: plan.longest,
+    dropout,
     architecture: description.architecture,
   };
 }
@@ -152,7 +150,8 @@ async function prepareTraining(options: TrainingOptions) {
     places.push(place);
     parameters.push({ ...found, shape: one.weight.shape });
   }
-  return { ...prepared, choice, score, dtype, places, parameters };
+  if (changes === undefined) throw new TypeError("a model that was prepared without its changes");
+  return { ...prepared, choice, score, dtype, places, parameters, dropout: changes.dropout };
 }
 
 /**
@@ -163,7 +162,7 @@ async function prepareTraining(options: TrainingOptions) {
  */
 export async function openTraining(options: TrainingOptions): Promise<TrainingSession> {
   const { model, signal, checkpointing, decay } = options;
-  const { plan, paths, facts, weights, parts, choice, score, dtype, places, parameters } =
+  const { plan, paths, facts, weights, parts, choice, score, dtype, places, parameters, dropout } =
     await prepareTraining(options);
   const local: string[] = [];
   for (const path of paths) local.push(await model.localPath(path, { signal }));
@@ -196,6 +195,7 @@ export async function openTraining(options: TrainingOptions): Promise<TrainingSe
       options,
       loaded,
       dtype,
+      dropout,
       modelParameters: countNumbers(weights),
     });
   } catch (error) {
@@ -247,6 +247,7 @@ interface TrainingFacts {
   readonly options: TrainingOptions;
   readonly loaded: { readonly version: string; readonly onGpu: boolean };
   readonly dtype: string;
+  readonly dropout: DropoutChances;
   readonly modelParameters: number;
 }
 
@@ -256,6 +257,7 @@ class MlxTraining implements TrainingSession {
   readonly parameters: readonly TrainedParameter[];
   readonly modelParameters: number;
   readonly longest: number;
+  readonly dropout: DropoutChances;
   readonly backend: Backend;
   readonly #facts: TrainingFacts;
   /** Why nothing is trained any more: a runtime that is started anew has the base model's weights. */
@@ -269,6 +271,7 @@ class MlxTraining implements TrainingSession {
     this.parameters = facts.parameters;
     this.modelParameters = facts.modelParameters;
     this.longest = facts.plan.longest;
+    this.dropout = facts.dropout;
     this.backend = {
       specificationVersion: "v1",
       name: "mlx",

@@ -1,21 +1,11 @@
 import type { ModelDescription, Weight } from "@crossrank/convert";
-import { CrossrankError, type ModelFiles } from "@crossrank/core";
-import type { GraphChanges, LowRank, MadeWeight } from "../graph/changes.js";
+import type { ModelFiles } from "@crossrank/core";
+import type { DropoutChances, GraphChanges, LowRank, MadeWeight } from "../graph/changes.js";
 import { modelWeights, type Projection } from "../weights/model-weights.js";
 import { findTensors, type TensorPlace } from "../weights/tensor-places.js";
+import { dropoutOf } from "./dropout.js";
+import { UntrainableError } from "./errors.js";
 import { createUniform } from "./uniform.js";
-
-/** The model, or what of it should be trained, cannot be. Nothing was begun. */
-export class UntrainableError extends CrossrankError<"untrainable"> {
-  static override readonly code = "untrainable";
-
-  readonly model: string;
-
-  constructor(facts: { model: string; problem: string; fix: string }, options?: { cause?: unknown }) {
-    super("untrainable", `${facts.model} ${facts.problem}. ${facts.fix}`, options);
-    this.model = facts.model;
-  }
-}
 
 /** What of a model is trained. */
 export interface TrainedParts {
@@ -25,7 +15,8 @@ export interface TrainedParts {
   /** A low rank counts alpha / rank. */
   readonly alpha: number;
   readonly targets: readonly Projection[];
-  readonly dropout: number;
+  /** A chance for all of the model's own dropouts, 0 to below 1; or `"model"`: those of its config.json. */
+  readonly dropout: number | "model";
   readonly lowRankDropout: number;
   /** Of the first numbers of low ranks. */
   readonly seed: number;
@@ -40,6 +31,7 @@ export type TrainedFacts =
   | { readonly role: "whole"; readonly tensor: TensorPlace; readonly name: string };
 
 export interface TrainingChanges extends GraphChanges {
+  readonly dropout: DropoutChances;
   /** What a weight of the program is when it is trained; undefined of one that is not. */
   readonly factsOf: (weight: Weight | MadeWeight) => TrainedFacts | undefined;
 }
@@ -103,7 +95,7 @@ export async function planTraining(
       fix: "Name projections that its layers have",
     });
   return {
-    dropout,
+    dropout: await dropoutOf(files, dropout, options),
     lowRankDropout,
     wholeVocabulary: method === "full",
     lowRankOf: (weight) => lowRanks.get(weight),

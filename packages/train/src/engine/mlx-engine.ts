@@ -1,6 +1,7 @@
 import { cpus } from "node:os";
 import { join } from "node:path";
 import {
+  type DropoutChances,
   describeTraining,
   MlxTrainingError,
   openTraining,
@@ -365,7 +366,14 @@ class Run {
       trainingMs,
       adapterFolder: isFull ? undefined : adapterFolder,
       mergedFolder,
-      engine: { name: "mlx", version, device: deviceName(onGpu), dtype: config.dtype },
+      engine: {
+        name: "mlx",
+        version,
+        device: deviceName(onGpu),
+        dtype: config.dtype,
+        // What config.json says is nowhere else in a report.
+        ...(config.dropout === "model" ? { dropout: sentenceOf(this.#session.dropout) } : {}),
+      },
       trainedParameters: countNumbers(parameters),
     };
   }
@@ -401,6 +409,12 @@ function stepsOf(config: TrainingConfig, examples: number): number {
 
 function countNumbers(parameters: readonly { readonly shape: readonly number[] }[]): number {
   return parameters.reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0);
+}
+
+/** The places that drop something, e.g. `embeddings 0.1, shares 0.1`. */
+function sentenceOf(dropout: DropoutChances): string {
+  const places = Object.entries(dropout).filter(([, chance]) => chance > 0);
+  return places.length === 0 ? "none" : places.map(([place, chance]) => `${place} ${chance}`).join(", ");
 }
 
 function deviceName(onGpu: boolean): string {

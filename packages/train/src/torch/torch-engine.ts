@@ -117,8 +117,6 @@ function lossOf(config: TrainingConfig): TrainingLoss {
   const { loss = "bce" } = config;
   if (loss !== "bce") throw refuse("The loss", `${loss} is not there`);
   if (config.method === "qlora") throw refuse("The method", "qlora is not there");
-  // The model's own is what its configuration says.
-  if (config.dropout > 0) throw refuse("The option dropout", "cannot be set");
   return loss;
 }
 

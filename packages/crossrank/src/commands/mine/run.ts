@@ -7,7 +7,7 @@ import type { BackendChoice } from "../../options.js";
 import { createProgress } from "../../progress.js";
 import { alignColumns, formatCount, toSingleLine } from "../../text.js";
 import { disposeSources, type OpenedSource, openSources } from "../train/sources.js";
-import { openScoringModel, type ScoringModel } from "../train/teacher.js";
+import { openScoringModel, requireLogits, type ScoringModel } from "../train/teacher.js";
 import { loadTraining } from "../train/training-package.js";
 
 export interface MineCommandOptions {
@@ -74,6 +74,7 @@ async function mine(
       const name = typeof options.teacher === "string" ? options.teacher : defaultModel;
       const { backend, convert } = options;
       teacher = await openScoringModel(name, { backend, offline, convert }, progress, signal);
+      if (options.form === "lists") requireLogits(teacher, name, "--form lists");
     }
     const { form, negatives, depth, skipTop, pick, seed } = options;
     const margin = options.margin ?? (teacher?.scale === "cosine" ? 0.05 : undefined);
@@ -106,7 +107,9 @@ async function mine(
           teacher: "the teacher",
         });
       });
-    return { ...result, notes: data.report.warnings.map(({ message }) => message) };
+    // Queries with positives alone are what is mined for.
+    const warnings = data.report.warnings.filter(({ code }) => code !== "one-sided-queries");
+    return { ...result, notes: warnings.map(({ message }) => message) };
   } catch (error) {
     if (signal.aborted) {
       progress.clear();

@@ -1,5 +1,12 @@
-import { type ArtifactWriter, convert } from "@crossrank/convert";
-import type { Backend } from "@crossrank/core";
+import {
+  type ArtifactWriter,
+  ConversionNotFaithfulError,
+  convert,
+  describeModel,
+  ExternalConverterError,
+  UnsupportedConversionError,
+} from "@crossrank/convert";
+import { type Backend, type ModelFiles, readProfile } from "@crossrank/core";
 import { openModel } from "@crossrank/hub";
 import { createBackend } from "../../backends.js";
 import { CommandError, UsageError } from "../../failure.js";
@@ -53,14 +60,50 @@ async function workingBackend(name: string, artifact: string): Promise<Backend> 
   throw fail(`${name} does not work here: ${detail}`);
 }
 
-/** Writes an artifact into the model's own folder, verified. */
+/**
+ * That the model can be written so, and that programs which write it are here: said before anything is trained.
+ *
+ * @throws {CommandError}
+ */
+export async function requireWritable(
+  model: ModelFiles,
+  wanted: readonly WantedArtifact[],
+  signal: AbortSignal,
+): Promise<void> {
+  if (wanted.length === 0) return;
+  const { profile } = await readProfile(model, undefined, signal);
+  const fail = (names: string, cause: unknown): never => {
+    if (UnsupportedConversionError.isInstance(cause) || ExternalConverterError.isInstance(cause)) {
+      // MNN's converter is a Python too, and --python is of the engine torch.
+      const message = cause.message.replace("in the option `python` or in", "in").replace(/\.$/, "");
+      throw new CommandError(`--to ${names}: ${message}`, { cause });
+    }
+    throw cause;
+  };
+  const description = await describeModel(model, profile, { signal }).catch((cause: unknown) =>
+    fail(wanted.map(({ name }) => name).join(","), cause),
+  );
+  for (const { name, writer, dtype } of wanted) {
+    try {
+      writer.check(description, profile, dtype);
+      await writer.prepare?.(signal);
+    } catch (cause) {
+      fail(name, cause);
+    }
+  }
+}
+
+/**
+ * Writes an artifact into the model's own folder, verified.
+ * @returns why it was not kept: it does not give what the weights give. Undefined where it does.
+ */
 export async function writeArtifact(
   folder: string,
   { writer, dtype, judges, name }: WantedArtifact,
   progress: Progress,
   signal: AbortSignal,
-): Promise<void> {
-  await convert({
+): Promise<string | undefined> {
+  const writing = convert({
     model: await openModel(folder, { signal }),
     to: writer,
     dtype,
@@ -70,4 +113,11 @@ export async function writeArtifact(
     signal,
     onProgress: (now) => showConversion(progress, now, name),
   });
+  return writing.then(
+    () => undefined,
+    (error: unknown) => {
+      if (ConversionNotFaithfulError.isInstance(error)) return error.message;
+      throw error;
+    },
+  );
 }

@@ -20,7 +20,8 @@ Result:
   writes them) and report.html, .json, .md. It appears when everything has passed: each
   artifact is verified against the weights, and its nDCG@10 must not be below the base's
   by more than --gate, by the one-sided 95 % bound. Until then, and after a gate failed,
-  what is kept lies in OUTPUT.training: the same command goes on with it.
+  what is kept lies in OUTPUT.training: the same command goes on with it. That a format
+  cannot be written or judged here is said before anything is trained.
 
 Examples:
   $ crossrank train ./my-model --data judged.jsonl --output ./adapted

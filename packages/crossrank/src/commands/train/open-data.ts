@@ -3,7 +3,7 @@ import type { Progress } from "../../progress.js";
 import { formatCount } from "../../text.js";
 import type { TrainCommandOptions, TrainSettings } from "./settings.js";
 import { disposeSources, type OpenedSource, openSources, openTaskSource } from "./sources.js";
-import { openScoringModel } from "./teacher.js";
+import { openScoringModel, requireLogits } from "./teacher.js";
 import type { TrainingPackage } from "./training-package.js";
 
 /** What is trained on, and what is not. */
@@ -98,6 +98,7 @@ async function withTeacher(
   const { offline } = options;
   const teacher = await openScoringModel(settings.teacher, { offline }, progress, signal);
   try {
+    requireLogits(teacher, settings.teacher, `the loss ${loss}`);
     return await training.scoreByTeacher(data.texts, groups, teacher.score, {
       signal,
       onProgress: (done) =>

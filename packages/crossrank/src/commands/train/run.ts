@@ -17,7 +17,7 @@ import { CommandError, UsageError } from "../../failure.js";
 import { openModelFiles } from "../../model.js";
 import { createProgress, type Progress } from "../../progress.js";
 import { formatCount, toSingleLine } from "../../text.js";
-import { chooseArtifacts, type WantedArtifact, writeArtifact } from "./artifacts.js";
+import { chooseArtifacts, requireWritable, type WantedArtifact, writeArtifact } from "./artifacts.js";
 import { judgeArtifact, measureBase } from "./gate.js";
 import { type OpenedData, openData } from "./open-data.js";
 import { readSettings, type TrainCommandOptions, type TrainSettings } from "./settings.js";
@@ -57,6 +57,7 @@ export async function runTrainCommand(
   try {
     const artifacts = await chooseArtifacts(settings.to);
     const model = await openModelFiles(settings.model, { ...options, convert: false }, context.signal);
+    await requireWritable(model, artifacts, context.signal);
     const engine = await openEngine(training, settings, options);
     data = await openData(training, settings, options, progress, context.signal);
     const { loss } = settings.config;
@@ -141,14 +142,14 @@ async function train(run: Run): Promise<void> {
   if (bestStep === 0 && keep === "best") {
     await reject([], "no step ranks the held-out queries better than the base model does");
   }
-  const gates = await judge(run, mergedFolder);
-  const failed = gates.filter(({ passed }) => !passed);
+  const { gates, unfaithful } = await judge(run, mergedFolder);
+  const failed = [
+    ...unfaithful,
+    ...gates.flatMap(({ passed, artifact, sentence }) => (passed ? [] : [`${artifact}: ${sentence}`])),
+  ];
   if (failed.length > 0) {
-    const list = failed.map(({ artifact, sentence }) => `${artifact}: ${sentence}`).join(" ");
-    await reject(
-      gates,
-      `${failed.length} ${failed.length === 1 ? "gate" : "gates"} failed. ${list.replace(/\.$/, "")}`,
-    );
+    const many = `${failed.length} ${failed.length === 1 ? "gate" : "gates"} failed`;
+    await reject(gates, `${many}. ${failed.join(" ").replace(/\.$/, "")}`);
   }
   const whole = report(gates, true);
   const finished = join(work, "finished");
@@ -166,7 +167,13 @@ async function train(run: Run): Promise<void> {
   );
 }
 
-async function judge(run: Run, folder: string): Promise<GateOutcome[]> {
+interface Judgement {
+  readonly gates: readonly GateOutcome[];
+  /** Of artifacts that do not give what the weights give, why. */
+  readonly unfaithful: readonly string[];
+}
+
+async function judge(run: Run, folder: string): Promise<Judgement> {
   const { settings, options, artifacts, data, progress, context, training } = run;
   const { signal } = context;
   const { backend, revision, offline } = options;
@@ -180,17 +187,22 @@ async function judge(run: Run, folder: string): Promise<GateOutcome[]> {
   };
   const base = await measureBase({ ...shared, model: settings.model, backend, revision, offline });
   const gates: GateOutcome[] = [];
+  const unfaithful: string[] = [];
   if (artifacts.length === 0) {
     gates.push(await judgeArtifact({ ...shared, base, name: "merged weights", model: folder, backend }));
   }
   for (const artifact of artifacts) {
     progress.step(`writing ${artifact.name}`);
-    await writeArtifact(folder, artifact, progress, signal);
     const { name, dtype } = artifact;
+    const problem = await writeArtifact(folder, artifact, progress, signal);
+    if (problem !== undefined) {
+      unfaithful.push(`${name}: ${problem}`);
+      continue;
+    }
     const runs = { name: artifact.backend, dtype };
     gates.push(await judgeArtifact({ ...shared, base, name, model: folder, backend: runs }));
   }
-  return gates;
+  return { gates, unfaithful };
 }
 
 async function showDryRun(run: Run, facts: EngineFacts): Promise<void> {

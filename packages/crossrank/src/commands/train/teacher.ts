@@ -1,6 +1,6 @@
 import type { Reranker, Scale } from "@crossrank/core";
 import type { ScorePairs } from "@crossrank/train";
-import { translateInputError } from "../../failure.js";
+import { CommandError, translateInputError } from "../../failure.js";
 import { openModelFiles } from "../../model.js";
 import { openReranker } from "../../open-reranker.js";
 import type { BackendChoice } from "../../options.js";
@@ -59,6 +59,19 @@ export async function openScoringModel(
     await reranker.dispose();
     throw error;
   }
+}
+
+/**
+ * That a teacher's scores are what a student can learn: logits. Cosines lie so near each other that their softmax says
+ * next to nothing, and their differences are no student's.
+ *
+ * @throws {CommandError} for a bi-encoder.
+ */
+export function requireLogits({ scale }: Pick<ScoringModel, "scale">, name: string, wanted: string): void {
+  if (scale !== "cosine") return;
+  throw new CommandError(
+    `${wanted} distils a teacher's logits, and ${name} is a bi-encoder, which gives cosines. Name a reranker as --teacher`,
+  );
 }
 
 function scoreWith(reranker: Reranker): ScorePairs {
