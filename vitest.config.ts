@@ -70,9 +70,12 @@ const config: ViteUserConfig = {
     // server of its own. More would not compute sooner, and each takes its memory.
     maxWorkers: availableParallelism() + Math.min(availableParallelism(), 2),
     sequence: { sequencer: LongestFirst },
-    setupFiles: ["cores.mjs", "after-file.ts"].map((name) =>
-      fileURLToPath(new URL(`test/${name}`, import.meta.url)),
-    ),
+    // scripts/test-times.mjs measures.
+    setupFiles: [
+      "cores.mjs",
+      ...(process.env["CROSSRANK_TEST_TIMES"] ? ["processor-time.ts"] : []),
+      "after-file.ts",
+    ].map((name) => fileURLToPath(new URL(`test/${name}`, import.meta.url))),
     // Real runtimes on two cores that others may share: a slow machine must not look like a failure.
     testTimeout: 180_000,
     hookTimeout: 180_000,
