@@ -13,6 +13,7 @@ const here = relative(root, process.cwd()).split(sep).join("/");
  * another file has a process of its own. Names of packages, and of their files where it is not all of them.
  */
 const loadedOnce: Readonly<Record<string, readonly string[]>> = {
+  "ai-sdk": ["*"],
   "backend-coreml": [
     "activated-output",
     "arithmetic",
@@ -55,11 +56,19 @@ const loadedOnce: Readonly<Record<string, readonly string[]>> = {
   ],
   eval: ["*"],
   formats: ["*"],
+  genkit: ["*"],
   hub: ["*"],
+  lancedb: ["*"],
+  langchain: ["*"],
+  mastra: ["*"],
+  "model-nano": ["*"],
+  "model-nano-weights": ["*"],
+  "score-cache-sqlite": ["*"],
   server: ["*"],
+  train: ["data", "mine"],
 };
 const together = Object.entries(loadedOnce)
-  .filter(([name]) => `packages/${name}`.startsWith(here))
+  .filter(([name]) => `packages/${name}/`.startsWith(here && `${here}/`))
   .flatMap(([name, files]) => files.map((file) => `packages/${name}/**/test/**/${file}.test.ts`));
 const folders = here === "" ? ["packages/*", "!(packages|node_modules)", "."] : [here];
 const alone = folders.map((folder) =>
