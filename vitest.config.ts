@@ -14,20 +14,10 @@ const here = relative(root, process.cwd()).split(sep).join("/");
  */
 const loadedOnce: Readonly<Record<string, readonly string[]>> = {
   "ai-sdk": ["*"],
-  "backend-coreml": [
-    "activated-output",
-    "arithmetic",
-    "compiled-model-cache",
-    "compute-plan",
-    "descriptor",
-    "judge-*",
-    "mutated",
-    "operations",
-    "residency",
-  ],
-  "backend-llamacpp": ["convert-*", "gguf-header"],
+  "backend-coreml": ["activated-output", "compiled-model-cache", "compute-plan", "descriptor", "judge-*"],
+  "backend-llamacpp": ["convert-classes", "gguf-header"],
   "backend-mnn": ["activated-output", "judge-*"],
-  "backend-onnx": ["artifact", "file-marks", "graph-plan", "judge-*", "outputs", "settings"],
+  "backend-onnx": ["file-marks", "graph-plan", "judge-*", "settings"],
   convert: ["*"],
   core: ["*"],
   crossrank: [
@@ -64,7 +54,17 @@ const loadedOnce: Readonly<Record<string, readonly string[]>> = {
   "model-nano": ["*"],
   "model-nano-weights": ["*"],
   "score-cache-sqlite": ["*"],
-  server: ["*"],
+  server: [
+    "cascade",
+    "dialects",
+    "long-documents",
+    "models",
+    "page",
+    "python-clients",
+    "rules",
+    "telemetry",
+    "token-queue",
+  ],
   train: ["data", "mine"],
 };
 const together = Object.entries(loadedOnce)
