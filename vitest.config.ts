@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
-import { defineConfig, type ViteUserConfig } from "vitest/config";
+import { configDefaults, defineConfig, type ViteUserConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 const root = fileURLToPath(new URL(".", import.meta.url));
@@ -9,17 +9,75 @@ const root = fileURLToPath(new URL(".", import.meta.url));
 const here = relative(root, process.cwd()).split(sep).join("/");
 
 /**
- * Packages whose tests compute, and leave nothing behind: a worker loads their modules once for all of its files, where
- * another package's files each have a process of their own.
+ * Tests that leave nothing behind in their process: a worker loads their modules once for all of its files, where
+ * another file has a process of its own. Names of packages, and of their files where it is not all of them.
  */
-const loadedOnce = ["convert", "core", "eval", "formats", "hub"];
-const tests = "**/test/**/*.test.ts";
-const together = loadedOnce.map((name) => `packages/${name}`).filter((folder) => folder.startsWith(here));
-const alone = here === "" ? [`packages/!(${loadedOnce.join("|")})`, "!(packages|node_modules)", "."] : [here];
+const loadedOnce: Readonly<Record<string, readonly string[]>> = {
+  "ai-sdk": ["*"],
+  "backend-coreml": ["activated-output", "compiled-model-cache", "compute-plan", "descriptor", "judge-*"],
+  "backend-llamacpp": ["convert-classes", "gguf-header"],
+  "backend-mnn": ["activated-output", "judge-*"],
+  "backend-onnx": ["file-marks", "graph-plan", "judge-*", "settings"],
+  convert: ["*"],
+  core: ["*"],
+  crossrank: [
+    "artifact-contract*",
+    "calibrate",
+    "card",
+    "consumer",
+    "convert-outsider",
+    "display",
+    "failure",
+    "file-option",
+    "first-mistakes",
+    "input",
+    "inspect*",
+    "lazy-reranker",
+    "models",
+    "open-reranker",
+    "pull",
+    "reference",
+    "rerank",
+    "residency",
+    "separated-values",
+    "serve-mlx-environment",
+    "usage",
+    "verify",
+  ],
+  eval: ["*"],
+  formats: ["*"],
+  genkit: ["*"],
+  hub: ["*"],
+  lancedb: ["*"],
+  langchain: ["*"],
+  mastra: ["*"],
+  "model-nano": ["*"],
+  "model-nano-weights": ["*"],
+  "score-cache-sqlite": ["*"],
+  server: [
+    "cascade",
+    "dialects",
+    "long-documents",
+    "models",
+    "page",
+    "python-clients",
+    "rules",
+    "telemetry",
+    "token-queue",
+  ],
+  train: ["data", "mine"],
+};
+const together = Object.entries(loadedOnce)
+  .filter(([name]) => `packages/${name}/`.startsWith(here && `${here}/`))
+  .flatMap(([name, files]) => files.map((file) => `packages/${name}/**/test/**/${file}.test.ts`));
+const folders = here === "" ? ["packages/*", "!(packages|node_modules)", "."] : [here];
+const alone = folders.map((folder) =>
+  folder === "." ? "test/**/*.test.ts" : `${folder}/**/test/**/*.test.ts`,
+);
 
 /**
  * Files of fifteen seconds and more, the longest first: what starts last should be short, or one core waits for the
- * other. Of the others those that compute come last (`together`).
+ * other. Those that share a process (`together`) come last, in the same order.
  */
 const slowest = [
   "test/reader.test.ts",
@@ -54,9 +112,10 @@ const slowest = [
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const rank = ({ moduleId }: TestSpecification): number => {
+    const rank = ({ moduleId, project }: TestSpecification): number => {
       const at = slowest.findIndex((path) => moduleId.endsWith(`/${path}`));
-      return at === -1 ? slowest.length : at;
+      // A worker that loads once ends when another file's turn comes between its own.
+      return (at === -1 ? slowest.length : at) + (project.config.isolate ? 0 : slowest.length + 1);
     };
     return (await super.sort(files)).sort((left, right) => rank(left) - rank(right));
   }
@@ -70,27 +129,24 @@ const config: ViteUserConfig = {
     // server of its own. More would not compute sooner, and each takes its memory.
     maxWorkers: availableParallelism() + Math.min(availableParallelism(), 2),
     sequence: { sequencer: LongestFirst },
-    setupFiles: ["cores.mjs", "after-file.ts"].map((name) =>
-      fileURLToPath(new URL(`test/${name}`, import.meta.url)),
-    ),
+    // What is built is Node's to load: nothing of it is transformed, for each project and in each process.
+    server: { deps: { external: [/\/packages\/[^/]+\/dist\/.*\.js$/] } },
+    // scripts/test-times.mjs measures.
+    setupFiles: [
+      "cores.mjs",
+      ...(process.env["CROSSRANK_TEST_TIMES"] ? ["processor-time.ts"] : []),
+      "after-file.ts",
+    ].map((name) => fileURLToPath(new URL(`test/${name}`, import.meta.url))),
     // Real runtimes on two cores that others may share: a slow machine must not look like a failure.
     testTimeout: 180_000,
     hookTimeout: 180_000,
     // By then every result is written: what still holds the process has held nothing else.
     teardownTimeout: 3000,
     projects: [
+      { extends: true, test: { name: "together", isolate: false, include: together } },
       {
         extends: true,
-        test: { name: "together", isolate: false, include: together.map((folder) => `${folder}/${tests}`) },
-      },
-      {
-        extends: true,
-        test: {
-          name: "alone",
-          include: alone
-            .filter((folder) => !together.includes(folder))
-            .map((folder) => (folder === "." ? "test/**/*.test.ts" : `${folder}/${tests}`)),
-        },
+        test: { name: "alone", include: alone, exclude: [...configDefaults.exclude, ...together] },
       },
     ].filter(({ test }) => test.include.length > 0),
   },

@@ -11,25 +11,19 @@ import {
   type LoadRequest,
   readProfile,
 } from "@crossrank/core";
-import { afterAll } from "vitest";
+import { afterFile } from "../../../test/after-file.js";
 import { coreml } from "../src/coreml.js";
 import type { Arithmetic } from "../src/reference/translation.js";
 
 const models = fileURLToPath(new URL("../../conformance/fixtures/", import.meta.url));
 const own = fileURLToPath(new URL("./fixtures/", import.meta.url));
 
-const folders: string[] = [];
-
 /** A folder that is removed after the test file. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "crossrank-coreml-test-"));
-  folders.push(folder);
+  afterFile(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
 }
-
-afterAll(() => {
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
-});
 
 /** A conformance fixture without its artifacts, and packages of this folder's fixtures: path in the model → name. */
 export function modelFolder(name: string, packages: Readonly<Record<string, string>> = {}): string {

@@ -12,7 +12,8 @@ import {
   readProfile,
 } from "@crossrank/core";
 import { listVocabulary } from "@crossrank/formats/ctranslate2";
-import { afterAll, describe, test } from "vitest";
+import { describe, test } from "vitest";
+import { afterFile } from "../../../test/after-file.js";
 import { AddonMissingError, loadAddon } from "../src/native.js";
 
 export const conformanceFixtures: string = fileURLToPath(
@@ -44,18 +45,12 @@ function findAddon(): boolean {
   }
 }
 
-const folders: string[] = [];
-
 /** A folder that is removed after the test file. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "crossrank-ctranslate2-"));
-  folders.push(folder);
+  afterFile(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
 }
-
-afterAll(() => {
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
-});
 
 const suffixes = { fp32: "", fp16: "_fp16", int8: "_int8" };
 

@@ -12,28 +12,25 @@ import {
   readProfile,
 } from "@crossrank/core";
 import { readGoldens } from "@crossrank/core/verify";
-import { afterAll } from "vitest";
-
-const folders: string[] = [];
+import { afterFile } from "../../../test/after-file.js";
 
 /** A folder that is removed after the test file. */
 export async function temporaryFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "crossrank-llamacpp-"));
-  folders.push(folder);
+  afterFile(() => rm(folder, { recursive: true, force: true }));
   return folder;
 }
-
-afterAll(async () => {
-  await Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true })));
-});
 
 const converted = new Map<string, Promise<string>>();
 
 /** A folder with one of conformance's models and its GGUF file of each precision, written by convert; once a test file. */
 export function convertedFolder(name: string, dtypes: readonly string[] = ["F32"]): Promise<string> {
   const key = `${name} ${dtypes.join(" ")}`;
-  const made = converted.get(key) ?? convertFixture(name, dtypes);
+  const before = converted.get(key);
+  if (before !== undefined) return before;
+  const made = convertFixture(name, dtypes);
   converted.set(key, made);
+  afterFile(() => converted.delete(key));
   return made;
 }
 

@@ -11,7 +11,8 @@ import {
   type OutputKind,
   readProfile,
 } from "@crossrank/core";
-import { afterAll, describe, test } from "vitest";
+import { describe, test } from "vitest";
+import { afterFile } from "../../../test/after-file.js";
 import { AddonMissingError, loadAddon } from "../src/native.js";
 
 const conformanceFixtures = fileURLToPath(new URL("../../conformance/fixtures/", import.meta.url));
@@ -38,18 +39,12 @@ function findAddon(): boolean {
   }
 }
 
-const folders: string[] = [];
-
 /** A folder that is removed after the test file. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "crossrank-mlx-"));
-  folders.push(folder);
+  afterFile(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
 }
-
-afterAll(() => {
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
-});
 
 /**
  * A copy of a conformance fixture, without what other backends run.

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Backend, BackendSession, Batch, LoadRequest, ModelProfile, OutputKind } from "@crossrank/core";
-import { afterAll } from "vitest";
+import { afterFile } from "../../../test/after-file.js";
 import { folderFiles } from "./folder-files.js";
 
 /** One entry of a goldens.json, as Python's onnxruntime answered, or numpy (decoder). */
@@ -82,18 +82,12 @@ export function makeBatch(
   return batch;
 }
 
-const temporaryFolders: string[] = [];
-
 /** A folder that is removed after the test file. */
 export async function temporaryFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "crossrank-onnx-"));
-  temporaryFolders.push(folder);
+  afterFile(() => rm(folder, { recursive: true, force: true }));
   return folder;
 }
-
-afterAll(async () => {
-  await Promise.all(temporaryFolders.map((folder) => rm(folder, { recursive: true, force: true })));
-});
 
 /** A temporary folder with one fixture's model.onnx under each of the given names. */
 export async function folderWith(names: readonly string[], source = "cross-encoder"): Promise<string> {

@@ -113,6 +113,8 @@ export function openCommands(place: { readonly cwd?: string; readonly env: NodeJ
     const execArgv = [...process.execArgv, ...coreArguments];
     serving ??= fork(server, { serialization: "advanced", execArgv, ...place });
     const own = serving;
+    own.ref();
+    own.channel?.ref();
     const stop = new AbortController();
     const answered = once(own, "message", stop);
     const ended = once(own, "exit", stop).then(([code]) => {
@@ -130,6 +132,9 @@ export function openCommands(place: { readonly cwd?: string; readonly env: NodeJ
       // Both end with it: neither is left for others to hear of.
       stop.abort();
       await Promise.allSettled([answered, ended]);
+      // Between commands it keeps nothing alive, and ends with the process that has started it.
+      own.unref();
+      own.channel?.unref();
     }
   };
   return {
@@ -141,7 +146,9 @@ export function openCommands(place: { readonly cwd?: string; readonly env: NodeJ
     async close() {
       if (serving === undefined) return;
       const gone = once(serving, "exit");
+      serving.ref();
       serving.disconnect();
+      serving = undefined;
       await gone;
     },
   };
@@ -150,8 +157,8 @@ export function openCommands(place: { readonly cwd?: string; readonly env: NodeJ
 /** Of a command: without network. */
 export const commandEnvironment: NodeJS.ProcessEnv = { ...inherited, HF_HUB_OFFLINE: "1" };
 
+/** One for all files of a worker: most of what a command costs is its modules. */
 const commands = openCommands({ env: commandEnvironment });
-afterAll(() => commands.close());
 
 /** The same by {@link openCommands}; with an option that it does not take it is a process of its own all the same. */
 export function crossrankInTurn(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {

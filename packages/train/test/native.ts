@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { mlx } from "@crossrank/backend-mlx";
-import { afterAll, describe } from "vitest";
+import { describe } from "vitest";
+import { afterFile } from "../../../test/after-file.js";
 
 const { available, detail } = await mlx().diagnose();
 if (!available) {
@@ -13,15 +14,9 @@ if (!available) {
 /** `describe` of what needs MLX's addon; with CROSSRANK_REQUIRE_MLX=1 it has to be there. */
 export const describeNative: typeof describe.skip = available ? describe : describe.skip;
 
-const folders: string[] = [];
-
 /** A folder that is removed after the test file. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "crossrank-train-"));
-  folders.push(folder);
+  afterFile(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
 }
-
-afterAll(() => {
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
-});
