@@ -19,7 +19,7 @@ npm run bench -- [options]
   --only A,B         parts: ${partNames.join(", ")} (default: all)
   --engines A,B      of encoders and mnn these alone, and their references: ${engineNames.join(", ")};
                      of defaults these alone: ${contestantNames.join(", ")}
-  --documents N      default 24; of defaults 200
+  --documents N      default 16; of start 10, of defaults 200
   --rounds N         rounds in turn, after one warm-up (default 7; of start 15)
   --quick            8 documents, 3 rounds: a look, no measurement
   --python PYTHON    that has the engines of Python (default: the variable PYTHON, else what --install-python made, else python3)

@@ -12,9 +12,9 @@ import { renderMachine } from "./report.mjs";
 
 /** @type {Readonly<Record<import("./options.mjs").Options["parts"][number], { documents: number, rounds: number }>>} */
 const usual = {
-  encoders: { documents: 24, rounds: 7 },
-  mnn: { documents: 24, rounds: 7 },
-  causal: { documents: 24, rounds: 7 },
+  encoders: { documents: 16, rounds: 7 },
+  mnn: { documents: 16, rounds: 7 },
+  causal: { documents: 16, rounds: 7 },
   start: { documents: 10, rounds: 15 },
   latency: { documents: 1, rounds: 7 },
   defaults: { documents: 200, rounds: 5 },
