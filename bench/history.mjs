@@ -84,7 +84,9 @@ export function renderRuns(processor, runs) {
         return [
           own?.ms?.toPrecision(3) ?? "",
           own?.share === undefined ? "" : `${(100 * own.share).toFixed(0)} %`,
-          plain === undefined ? "" : `${plain[1].toFixed(2)} (${plain[0].toFixed(2)} to ${plain[2].toFixed(2)})`,
+          plain === undefined
+            ? ""
+            : `${plain[1].toFixed(2)} (${plain[0].toFixed(2)} to ${plain[2].toFixed(2)})`,
         ];
       });
       return `| ${[date.slice(0, 16).replace("T", " "), commit, load, ...cells].join(" | ")} |`;

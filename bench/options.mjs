@@ -4,14 +4,7 @@ import { contestantNames } from "./contestants/contestants.mjs";
 import { engineNames } from "./engines/engines.mjs";
 
 /** Parts of the bench, in the order of the page. */
-export const partNames = /** @type {const} */ ([
-  "encoders",
-  "mnn",
-  "causal",
-  "start",
-  "latency",
-  "defaults",
-]);
+export const partNames = /** @type {const} */ (["encoders", "mnn", "causal", "start", "latency", "defaults"]);
 
 export const help = `Holds crossrank beside every engine that does the same work, on one machine, in one run.
 
@@ -77,7 +70,8 @@ export function readOptions(args) {
   return {
     parts: /** @type {Options["parts"]} */ (readNames("only", values.only, partNames)),
     engines: values.engines === undefined ? undefined : readNames("engines", values.engines, known),
-    documents: values.documents === undefined ? (quick ? 8 : undefined) : readCount("documents", values.documents),
+    documents:
+      values.documents === undefined ? (quick ? 8 : undefined) : readCount("documents", values.documents),
     rounds: values.rounds === undefined ? (quick ? 3 : undefined) : readCount("rounds", values.rounds),
     python: values.python,
     installPython: values["install-python"],

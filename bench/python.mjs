@@ -10,7 +10,10 @@ import { promisify } from "node:util";
 const run = promisify(execFile);
 const requirements = fileURLToPath(new URL("requirements.txt", import.meta.url));
 const folder = join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "crossrank-bench", "python");
-const python = join(folder, ...(process.platform === "win32" ? ["Scripts", "python.exe"] : ["bin", "python"]));
+const python = join(
+  folder,
+  ...(process.platform === "win32" ? ["Scripts", "python.exe"] : ["bin", "python"]),
+);
 
 /** @returns {string | undefined} the environment's Python, where it was made */
 export function installedPython() {

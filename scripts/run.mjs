@@ -114,11 +114,7 @@ function cloneElsewhere() {
 }
 
 /** What the documents show, the projects of examples/, and the benches: programs of minutes, as a reader runs them. */
-const shown = [
-  "test/reader.test.ts",
-  "test/examples.test.ts",
-  "bench/test/run.test.ts",
-];
+const shown = ["test/reader.test.ts", "test/examples.test.ts", "bench/test/run.test.ts"];
 
 /** Those, and what else a reader makes: pages in a browser, bundles, a backend. `npm run test:reader` runs them. */
 const readers = [

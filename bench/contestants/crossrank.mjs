@@ -36,7 +36,8 @@ async function open({ backend, settings = {} }) {
   // Each in its own time, so that none is in another's memory.
   if (backend === "llamacpp") return (await import("@crossrank/backend-llamacpp")).llamacpp(settings);
   if (backend === "mnn") return (await import("@crossrank/backend-mnn")).mnn(settings);
-  if (backend === "ctranslate2") return (await import("@crossrank/backend-ctranslate2")).ctranslate2(settings);
+  if (backend === "ctranslate2")
+    return (await import("@crossrank/backend-ctranslate2")).ctranslate2(settings);
   if (backend === "mlx") return (await import("@crossrank/backend-mlx")).mlx(settings);
   return (await import("@crossrank/backend-onnx")).onnx(settings);
 }

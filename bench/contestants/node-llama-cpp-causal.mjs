@@ -20,7 +20,12 @@ export async function load({ model, options: { threads = 1 } }) {
   if (head.kind !== "answer-tokens" || head.negative === undefined) {
     throw new Error(`${model.folder} does not answer by two tokens`);
   }
-  const llama = await getLlama({ gpu: false, build: "never", logLevel: LlamaLogLevel.error, maxThreads: threads });
+  const llama = await getLlama({
+    gpu: false,
+    build: "never",
+    logLevel: LlamaLogLevel.error,
+    maxThreads: threads,
+  });
   const llamaModel = await llama.loadModel({ modelPath: join(model.folder, model.file) });
   const context = await llamaModel.createContext({ threads, contextSize: 2048, batchSize: 2048 });
   const sequence = context.getSequence();

@@ -38,7 +38,10 @@ export async function load({ model: { folder, dtype }, options: { rows = "all", 
       const logits = new Array(order.length).fill(Number.NaN);
       for (let start = 0; start < order.length; start += rows) {
         const members = order.slice(start, start + rows);
-        const answers = await scoreBatch(query, members.map((index) => documents[index] ?? ""));
+        const answers = await scoreBatch(
+          query,
+          members.map((index) => documents[index] ?? ""),
+        );
         members.forEach((index, row) => {
           logits[index] = answers[row] ?? Number.NaN;
         });

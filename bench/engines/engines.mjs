@@ -25,14 +25,19 @@ import { fileOf, hasModules, inNode, pythonCommand } from "../contestants/contes
 
 const one = { threads: 1 };
 
-/** @type {(backend: ContestantOptions["backend"], dtype: string, settings: Record<string, unknown>) => Pick<Engine, "module" | "options">} */
-const crossrank = (backend, dtype, settings) => ({ module: "crossrank", options: { backend, dtype, settings } });
+/** @type {(backend: NonNullable<ContestantOptions["backend"]>, dtype: string, settings: Record<string, unknown>) => Pick<Engine, "module" | "options">} */
+const crossrank = (backend, dtype, settings) => ({
+  module: "crossrank",
+  options: { backend, dtype, settings },
+});
 const onnx = (/** @type {string} */ dtype) => crossrank("onnx", dtype, { workers: 1, threads: 1 });
 const llamacpp = (/** @type {string} */ dtype) => crossrank("llamacpp", dtype, { contexts: 1, threads: 1 });
 
 /** @type {(dtype: string, settings?: Record<string, unknown>) => Pick<Engine, "module" | "options">} */
-export const mnn = (dtype, settings = {}) => crossrank("mnn", dtype, { sessions: 1, threads: 1, ...settings });
-const ctranslate2 = (/** @type {string} */ dtype) => crossrank("ctranslate2", dtype, { sessions: 1, threads: 1 });
+export const mnn = (dtype, settings = {}) =>
+  crossrank("mnn", dtype, { sessions: 1, threads: 1, ...settings });
+const ctranslate2 = (/** @type {string} */ dtype) =>
+  crossrank("ctranslate2", dtype, { sessions: 1, threads: 1 });
 const plain = { module: "onnxruntime", options: { rows: 1, workers: 0, ...one } };
 
 /** @type {readonly Table[]} */
@@ -42,9 +47,27 @@ export const tables = [
     title: "fp32",
     reference: "crossrank-onnx-fp32",
     engines: [
-      { name: "crossrank-onnx-fp32", title: "crossrank, ONNX fp32", artifact: "onnx:fp32", ...onnx("fp32"), floor: "fp32" },
-      { name: "onnxruntime-fp32", title: "onnxruntime-node on crossrank's file", artifact: "onnx:fp32", ...plain, floor: "fp32" },
-      { name: "onnxruntime-export-fp32", title: "onnxruntime-node on torch.onnx.export's file", artifact: "dynamo:fp32", ...plain, floor: "fp32" },
+      {
+        name: "crossrank-onnx-fp32",
+        title: "crossrank, ONNX fp32",
+        artifact: "onnx:fp32",
+        ...onnx("fp32"),
+        floor: "fp32",
+      },
+      {
+        name: "onnxruntime-fp32",
+        title: "onnxruntime-node on crossrank's file",
+        artifact: "onnx:fp32",
+        ...plain,
+        floor: "fp32",
+      },
+      {
+        name: "onnxruntime-export-fp32",
+        title: "onnxruntime-node on torch.onnx.export's file",
+        artifact: "dynamo:fp32",
+        ...plain,
+        floor: "fp32",
+      },
       {
         name: "transformers.js-fp32",
         title: "transformers.js, sorted, batches of 8",
@@ -61,9 +84,20 @@ export const tables = [
         options: { dtype: "fp32", positions: 512, ...one },
         floor: "fp32",
       },
-      { name: "ctranslate2-fp32", title: "crossrank, CTranslate2 fp32", artifact: "ctranslate2:fp32", ...ctranslate2("fp32"), floor: "fp32" },
+      {
+        name: "ctranslate2-fp32",
+        title: "crossrank, CTranslate2 fp32",
+        artifact: "ctranslate2:fp32",
+        ...ctranslate2("fp32"),
+        floor: "fp32",
+      },
       { name: "mnn-fp32", title: "crossrank, MNN fp32", artifact: "mnn:fp32", ...mnn("fp32"), floor: "fp32" },
-      { name: "mlx-fp32", title: "crossrank, MLX fp32 on the processor", ...crossrank("mlx", "fp32", one), floor: "fp32" },
+      {
+        name: "mlx-fp32",
+        title: "crossrank, MLX fp32 on the processor",
+        ...crossrank("mlx", "fp32", one),
+        floor: "fp32",
+      },
       {
         name: "torch-fp32",
         title: "torch fp32, sorted, batches of 8 (Python)",
@@ -78,7 +112,13 @@ export const tables = [
         options: { backend: "torch", dtype: "fp32", ...one },
         floor: "fp32",
       },
-      { name: "llamacpp-f32", title: "crossrank, llama.cpp F32", artifact: "gguf:F32", ...llamacpp("F32"), floor: "fp32" },
+      {
+        name: "llamacpp-f32",
+        title: "crossrank, llama.cpp F32",
+        artifact: "gguf:F32",
+        ...llamacpp("F32"),
+        floor: "fp32",
+      },
     ],
   },
   {
@@ -86,8 +126,20 @@ export const tables = [
     title: "8 and 16 bits",
     reference: "crossrank-onnx-int8",
     engines: [
-      { name: "crossrank-onnx-int8", title: "crossrank, ONNX int8", artifact: "onnx:int8", ...onnx("int8"), floor: "int8" },
-      { name: "onnxruntime-int8", title: "onnxruntime-node on crossrank's file", artifact: "onnx:int8", ...plain, floor: "int8" },
+      {
+        name: "crossrank-onnx-int8",
+        title: "crossrank, ONNX int8",
+        artifact: "onnx:int8",
+        ...onnx("int8"),
+        floor: "int8",
+      },
+      {
+        name: "onnxruntime-int8",
+        title: "onnxruntime-node on crossrank's file",
+        artifact: "onnx:int8",
+        ...plain,
+        floor: "int8",
+      },
       {
         name: "onnxruntime-export-int8",
         title: "onnxruntime-node on torch's export, quantize_dynamic",
@@ -103,7 +155,13 @@ export const tables = [
         options: { dtype: "int8", rows: 8, ...one },
         floor: "int8",
       },
-      { name: "ctranslate2-int8", title: "crossrank, CTranslate2 int8", artifact: "ctranslate2:int8", ...ctranslate2("int8"), floor: "int8" },
+      {
+        name: "ctranslate2-int8",
+        title: "crossrank, CTranslate2 int8",
+        artifact: "ctranslate2:int8",
+        ...ctranslate2("int8"),
+        floor: "int8",
+      },
       {
         name: "ctranslate2-python-int8",
         title: "CTranslate2 int8, sorted, batches of 8 (Python)",
@@ -127,7 +185,13 @@ export const tables = [
         options: { dtype: "bf16", rows: 8, ...one },
         floor: "bf16",
       },
-      { name: "llamacpp-f16", title: "crossrank, llama.cpp F16", artifact: "gguf:F16", ...llamacpp("F16"), floor: "fp32" },
+      {
+        name: "llamacpp-f16",
+        title: "crossrank, llama.cpp F16",
+        artifact: "gguf:F16",
+        ...llamacpp("F16"),
+        floor: "fp32",
+      },
       {
         name: "node-llama-cpp-f16",
         title: "node-llama-cpp rankAll, F16",
@@ -136,7 +200,13 @@ export const tables = [
         options: one,
         floor: "fp32",
       },
-      { name: "llamacpp-q8_0", title: "crossrank, llama.cpp Q8_0", artifact: "gguf:Q8_0", ...llamacpp("Q8_0"), floor: "int8" },
+      {
+        name: "llamacpp-q8_0",
+        title: "crossrank, llama.cpp Q8_0",
+        artifact: "gguf:Q8_0",
+        ...llamacpp("Q8_0"),
+        floor: "int8",
+      },
       {
         name: "node-llama-cpp-q8_0",
         title: "node-llama-cpp rankAll, Q8_0",
@@ -166,8 +236,20 @@ export const mnnTable = {
   title: "MNN",
   reference: "mnn-fp32",
   engines: [
-    { name: "mnn-fp32", title: "MNN fp32, one thread, up to 8 rows a batch", artifact: "mnn:fp32", ...mnn("fp32"), floor: "fp32" },
-    { name: "mnn-two-threads", title: "fp32, one session of two threads", artifact: "mnn:fp32", ...mnn("fp32", { threads: 2 }), floor: "fp32" },
+    {
+      name: "mnn-fp32",
+      title: "MNN fp32, one thread, up to 8 rows a batch",
+      artifact: "mnn:fp32",
+      ...mnn("fp32"),
+      floor: "fp32",
+    },
+    {
+      name: "mnn-two-threads",
+      title: "fp32, one session of two threads",
+      artifact: "mnn:fp32",
+      ...mnn("fp32", { threads: 2 }),
+      floor: "fp32",
+    },
     {
       name: "mnn-two-sessions",
       title: "fp32, two sessions of one thread",
@@ -175,7 +257,13 @@ export const mnnTable = {
       ...mnn("fp32", { sessions: 2 }),
       floor: "fp32",
     },
-    { name: "mnn-one-row", title: "fp32, one row a batch", artifact: "mnn:fp32", ...mnn("fp32", { batch: { rows: 1 } }), floor: "fp32" },
+    {
+      name: "mnn-one-row",
+      title: "fp32, one row a batch",
+      artifact: "mnn:fp32",
+      ...mnn("fp32", { batch: { rows: 1 } }),
+      floor: "fp32",
+    },
     {
       name: "mnn-large-batches",
       title: "fp32, up to 32 rows, 4096 tokens, a tenth of padding",
@@ -183,11 +271,29 @@ export const mnnTable = {
       ...mnn("fp32", { batch: { rows: 32, tokens: 4096, padding: 0.1 } }),
       floor: "fp32",
     },
-    { name: "mnn-low-precision", title: 'fp32, precision: "low"', artifact: "mnn:fp32", ...mnn("fp32", { precision: "low" }), floor: "fp32" },
+    {
+      name: "mnn-low-precision",
+      title: 'fp32, precision: "low"',
+      artifact: "mnn:fp32",
+      ...mnn("fp32", { precision: "low" }),
+      floor: "fp32",
+    },
     { name: "mnn-fp16", title: "fp16", artifact: "mnn:fp16", ...mnn("fp16"), floor: "fp32" },
-    { name: "mnn-fp16-low", title: 'fp16, precision: "low"', artifact: "mnn:fp16", ...mnn("fp16", { precision: "low" }), floor: "fp32" },
+    {
+      name: "mnn-fp16-low",
+      title: 'fp16, precision: "low"',
+      artifact: "mnn:fp16",
+      ...mnn("fp16", { precision: "low" }),
+      floor: "fp32",
+    },
     { name: "mnn-int8", title: "int8", artifact: "mnn:int8", ...mnn("int8"), floor: "fp32" },
-    { name: "mnn-int8-low-memory", title: 'int8, memory: "low"', artifact: "mnn:int8", ...mnn("int8", { memory: "low" }), floor: "int8" },
+    {
+      name: "mnn-int8-low-memory",
+      title: 'int8, memory: "low"',
+      artifact: "mnn:int8",
+      ...mnn("int8", { memory: "low" }),
+      floor: "int8",
+    },
     {
       name: "mnn-int8-low-one-row",
       title: 'int8, memory: "low", one row a batch',
@@ -195,13 +301,27 @@ export const mnnTable = {
       ...mnn("int8", { memory: "low", batch: { rows: 1 } }),
       floor: "int8",
     },
-    { name: "crossrank-onnx-fp32", title: "ONNX fp32", artifact: "onnx:fp32", ...onnx("fp32"), floor: "fp32" },
-    { name: "crossrank-onnx-int8", title: "ONNX int8", artifact: "onnx:int8", ...onnx("int8"), floor: "int8" },
+    {
+      name: "crossrank-onnx-fp32",
+      title: "ONNX fp32",
+      artifact: "onnx:fp32",
+      ...onnx("fp32"),
+      floor: "fp32",
+    },
+    {
+      name: "crossrank-onnx-int8",
+      title: "ONNX int8",
+      artifact: "onnx:int8",
+      ...onnx("int8"),
+      floor: "int8",
+    },
   ],
 };
 
 /** Names for --only. */
-export const engineNames = [...new Set([...tables, mnnTable].flatMap(({ engines }) => engines.map(({ name }) => name)))];
+export const engineNames = [
+  ...new Set([...tables, mnnTable].flatMap(({ engines }) => engines.map(({ name }) => name))),
+];
 
 /** Modules of Python that a script needs. */
 const scripts = /** @type {Readonly<Record<string, readonly string[]>>} */ ({
@@ -230,7 +350,9 @@ export function chooseEngines(engines, { source, artifacts }) {
   for (const { name, title, module, options, artifact, made } of engines) {
     const needs = scripts[module];
     const found = artifact === undefined ? undefined : artifacts.found[artifact];
-    const setup = { model: found === undefined ? { ...source, file: made ?? source.file } : modelOf(source, found, options) };
+    const setup = {
+      model: found === undefined ? { ...source, file: made ?? source.file } : modelOf(source, found, options),
+    };
     if (artifact !== undefined && found === undefined) {
       missing.push({ title, reason: artifacts.missing[artifact] ?? "its artifact was not made" });
     } else if (needs === undefined) {

@@ -24,11 +24,17 @@ import { floorSeconds, workOf } from "./work.mjs";
  * @returns {EngineTable}
  * @throws {Error} where the reference did not finish
  */
-export function judgeEngines(table, { measured, missing, floors, noFloor, load }, { artifacts, shape, exact }) {
+export function judgeEngines(
+  table,
+  { measured, missing, floors, noFloor, load },
+  { artifacts, shape, exact },
+) {
   const reference = measured.find(({ contestant }) => contestant.name === table.reference);
   if (reference === undefined) {
     const reasons = missing.map(({ title, reason }) => `${title}: ${reason}`);
-    throw new Error(`${table.title}: the reference ${table.reference} did not finish:\n${reasons.join("\n")}`);
+    throw new Error(
+      `${table.title}: the reference ${table.reference} did not finish:\n${reasons.join("\n")}`,
+    );
   }
   const work = workOf(shape, reference.scored.tokens ?? []);
   const referenceTimes = known(reference.processorSeconds);

@@ -68,7 +68,9 @@ function findCompiler() {
   const candidates = process.env["CC"] ? [process.env["CC"]] : ["cc", "gcc", "clang"];
   const found = candidates.find((name) => spawnSync(name, ["--version"], { stdio: "ignore" }).status === 0);
   if (found === undefined) {
-    throw new Error(`the floor needs a C compiler, and ${candidates.join(", ")} did not run: install gcc, or name one in CC`);
+    throw new Error(
+      `the floor needs a C compiler, and ${candidates.join(", ")} did not run: install gcc, or name one in CC`,
+    );
   }
   return found;
 }

@@ -47,7 +47,11 @@ export async function makeCausal(fixture, output, size) {
     const random = randomNumbers(name);
     const width = 2 * Math.sqrt(3) * deviation;
     const size = dims.reduce((total, one) => total * one, 1);
-    weights.push({ name, dims, values: Float32Array.from({ length: size }, () => mean + width * (random() - 0.5)) });
+    weights.push({
+      name,
+      dims,
+      values: Float32Array.from({ length: size }, () => mean + width * (random() - 0.5)),
+    });
   };
   const linear = (/** @type {string} */ name, /** @type {number} */ outputs, /** @type {number} */ inputs) =>
     add(`${name}.weight`, [outputs, inputs], 1.5 / Math.sqrt(inputs));

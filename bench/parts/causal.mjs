@@ -54,7 +54,8 @@ export async function run({ documents, rounds, shape }) {
     const model = { name: "causal", folder: source, file: "", dtype: "", safetensors: true };
     const contestants = engines.map(({ name, title, dtype, module }) => {
       const artifact = artifacts.found[`gguf:${dtype}`];
-      if (artifact === undefined) throw new Error(artifacts.missing[`gguf:${dtype}`] ?? `no ${dtype} was made`);
+      if (artifact === undefined)
+        throw new Error(artifacts.missing[`gguf:${dtype}`] ?? `no ${dtype} was made`);
       const options =
         module === "crossrank"
           ? { backend: /** @type {const} */ ("llamacpp"), dtype, settings: { contexts: 1, threads: 1 } }
@@ -70,8 +71,13 @@ export async function run({ documents, rounds, shape }) {
     // This fixture's tokenizer cuts words into more pieces than a real one's.
     const short = texts.documents.map((text) => text.split(" ").slice(0, 60).join(" "));
     const before = loadavg()[0] ?? 0;
-    const { measured, failed } = await measure(model, contestants, { ...texts, documents: short }, rounds, (text) =>
-      progress(`causal, ${text}`),
+    const { measured, failed } = await measure(
+      model,
+      contestants,
+      { ...texts, documents: short },
+      rounds,
+      (text) => progress(`causal, ${text}`),
+      { patience: { seconds: Number.POSITIVE_INFINITY, rounds } },
     );
     progress("");
     const rows = measured.map(({ contestant, scored, processorSeconds, seconds, peakMemory }) => {
@@ -89,10 +95,13 @@ export async function run({ documents, rounds, shape }) {
       };
     });
     const [first] = measured;
-    if (first === undefined) throw new Error(failed.map(({ title, reason }) => `${title}: ${reason}`).join("\n"));
+    if (first === undefined)
+      throw new Error(failed.map(({ title, reason }) => `${title}: ${reason}`).join("\n"));
     const { tokens } = describeScored(first.scored).documents;
     const versions = [...new Set(measured.map(({ version }) => version))].join(", ");
-    const missing = failed.map(({ title, reason }) => `- **Missing: ${title}**: ${reason.trim().split("\n").at(-1)}`);
+    const missing = failed.map(
+      ({ title, reason }) => `- **Missing: ${title}**: ${reason.trim().split("\n").at(-1)}`,
+    );
     for (const { title, reason } of failed) console.error(`missing: ${title}: ${reason}`);
     const onnx = existsSync(here("../prefix.mjs"))
       ? "ONNX, whose prompts' common beginning is computed once too: `node bench/prefix.mjs`."
@@ -103,15 +112,16 @@ export async function run({ documents, rounds, shape }) {
         "",
         "| | processor ms a document | over crossrank's of the same file | wall ms a document | largest Δ logit to crossrank's | peak memory, MB |",
         "|---|---:|---:|---:|---:|---:|",
-        ...rows.map(({ title, processor, ratio, wall, difference, peakMemory }) =>
-          `| ${[
-            title,
-            processor?.toPrecision(3) ?? "",
-            ratioText(ratio),
-            wall.toPrecision(3),
-            ratio === undefined || difference === undefined ? "" : difference.toExponential(0),
-            peakMemory === undefined ? "" : (peakMemory / 1e6).toFixed(0),
-          ].join(" | ")} |`,
+        ...rows.map(
+          ({ title, processor, ratio, wall, difference, peakMemory }) =>
+            `| ${[
+              title,
+              processor?.toPrecision(3) ?? "",
+              ratioText(ratio),
+              wall.toPrecision(3),
+              difference === undefined || title.startsWith("crossrank") ? "" : difference.toExponential(0),
+              peakMemory === undefined ? "" : (peakMemory / 1e6).toFixed(0),
+            ].join(" | ")} |`,
         ),
         "",
         ...missing,
@@ -122,7 +132,9 @@ export async function run({ documents, rounds, shape }) {
           name,
           {
             ms: processor && Number(processor.toPrecision(4)),
-            ...(ratio && { ratio: [ratio.lower, ratio.value, ratio.upper].map((one) => Number(one.toPrecision(4))) }),
+            ...(ratio && {
+              ratio: [ratio.lower, ratio.value, ratio.upper].map((one) => Number(one.toPrecision(4))),
+            }),
           },
         ]),
       ),

@@ -50,15 +50,17 @@ export async function run(options) {
   /** @type {ModelReport[]} */
   const reports = [];
   // The tests take the made model alone.
-  const names = options.shape === "tiny" ? /** @type {const} */ (["tiny"]) : /** @type {const} */ (["minilm", "nano"]);
+  const names =
+    options.shape === "tiny" ? /** @type {const} */ (["tiny"]) : /** @type {const} */ (["minilm", "nano"]);
   for (const name of names) reports.push(await playModel(name, options));
   return {
-    page: reports.map(renderReport).join("
-
-"),
+    page: reports.map(renderReport).join("\n\n"),
     kept: Object.fromEntries(
       reports.flatMap(({ model, results }) =>
-        results.map(({ name, rate, ratio }) => [`${model}, ${name}`, { rate: round(rate), ratio: round(ratio) }]),
+        results.map(({ name, rate, ratio }) => [
+          `${model}, ${name}`,
+          { rate: round(rate), ratio: round(ratio) },
+        ]),
       ),
     ),
     report: reports,

@@ -60,7 +60,9 @@ async function start(args) {
   const code = await new Promise((resolve, reject) => child.on("error", reject).on("close", resolve));
   const end = performance.now() - begin;
   if (code !== 0) throw new Error(`${args.join(" ")} ended with code ${code}: ${errors.trim()}`);
-  const [user = Number.NaN, system = Number.NaN] = (errors.trim().split("\n").at(-1) ?? "").split(" ").map(Number);
+  const [user = Number.NaN, system = Number.NaN] = (errors.trim().split("\n").at(-1) ?? "")
+    .split(" ")
+    .map(Number);
   return { first, end, processor: withBash ? 1000 * (user + system) : undefined };
 }
 
@@ -72,7 +74,10 @@ export async function run({ documents, rounds }) {
   const folder = await mkdtemp(join(tmpdir(), "crossrank-start-"));
   try {
     const file = join(folder, "documents.txt");
-    const lines = Array.from({ length: documents }, (_, index) => `Chapter ${index} is about the capital of France.`);
+    const lines = Array.from(
+      { length: documents },
+      (_, index) => `Chapter ${index} is about the capital of France.`,
+    );
     await writeFile(file, `${lines.join("\n")}\n`);
     const playing = programs(file).map((program) => ({ ...program, starts: /** @type {Start[]} */ ([]) }));
     // The first of each fills the system's cache of files.
@@ -84,7 +89,8 @@ export async function run({ documents, rounds }) {
       }
     }
     const [reference] = playing;
-    const timesOf = (/** @type {readonly Start[]} */ starts) => starts.map(({ processor }) => processor ?? Number.NaN);
+    const timesOf = (/** @type {readonly Start[]} */ starts) =>
+      starts.map(({ processor }) => processor ?? Number.NaN);
     const rows = playing.map(({ name, title, starts }) => ({
       name,
       title,
@@ -96,7 +102,9 @@ export async function run({ documents, rounds }) {
           ? undefined
           : pairedRatio(timesOf(starts), timesOf(reference.starts)),
     }));
-    const versions = JSON.parse(await readFile(new URL("../package.json", import.meta.url), "utf8")).dependencies;
+    const versions = JSON.parse(
+      await readFile(new URL("../package.json", import.meta.url), "utf8"),
+    ).dependencies;
     return {
       page: [
         `${documents} documents of nine tokens, nano in int8, ${rounds} rounds in turn; onnxruntime-node ${versions["onnxruntime-node"]}, transformers.js ${versions["@huggingface/transformers"]}.`,
@@ -109,7 +117,10 @@ export async function run({ documents, rounds }) {
         ),
       ].join("\n"),
       kept: Object.fromEntries(
-        rows.map(({ name, processor, first }) => [name, { ms: Math.round(processor), first: Math.round(first) }]),
+        rows.map(({ name, processor, first }) => [
+          name,
+          { ms: Math.round(processor), first: Math.round(first) },
+        ]),
       ),
       report: playing.map(({ name, starts }) => ({ name, starts })),
     };

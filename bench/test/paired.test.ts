@@ -43,7 +43,11 @@ test.each([
   { kind: "level", ratios: [1, 1.01, 0.99, 1, 1], passed: true },
   { kind: "plain is slower", ratios: [1.3, 1.4, 1.2, 1.3, 1.3], passed: true },
   { kind: "surely a fifth behind", ratios: [0.8, 0.82, 0.79, 0.8, 0.81], passed: false },
-  { kind: "perhaps a fifth behind: the rounds do not show it", ratios: [0.8, 1.3, 0.5, 1.1, 0.6], passed: true },
+  {
+    kind: "perhaps a fifth behind: the rounds do not show it",
+    ratios: [0.8, 1.3, 0.5, 1.1, 0.6],
+    passed: true,
+  },
   { kind: "a twentieth behind", ratios: [0.95, 0.94, 0.96, 0.95, 0.95], passed: true },
   { kind: "just at the bound", ratios: [0.9, 0.9, 0.9, 0.9], passed: true },
   { kind: "just below it", ratios: [0.899, 0.899, 0.899, 0.899], passed: false },

@@ -50,8 +50,13 @@ test("a small run of the one command ends well, and its engines agree", async ()
       expect(written).toContain(`- **Missing: ${title}**`);
       expect(stderr).toContain(`missing: ${title}`);
       expect(reason).toMatch(/addon for .* is not there|lacks some of torch|MNN/);
-      const runtime = /mlx/i.test(title) ? "MLX" : /CTranslate2/.test(title) ? "CTRANSLATE2" : "MNN_CONVERTER";
-      if (!title.startsWith("torch")) expect(process.env[`CROSSRANK_REQUIRE_${runtime}`], reason).not.toBe("1");
+      const runtime = /mlx/i.test(title)
+        ? "MLX"
+        : /CTranslate2/.test(title)
+          ? "CTRANSLATE2"
+          : "MNN_CONVERTER";
+      if (!title.startsWith("torch"))
+        expect(process.env[`CROSSRANK_REQUIRE_${runtime}`], reason).not.toBe("1");
     }
     for (const { name, title, difference, ratio, processor, peakMemory } of results) {
       // rankAll joins the pair in a way of its own: another number, of the same work.
@@ -77,7 +82,12 @@ test("a small run of the one command ends well, and its engines agree", async ()
   for (const { name, difference } of reports.causal) expect(difference, name).toBeLessThan(0.5);
 
   const [defaults] = reports.defaults as [ModelReport];
-  expect(defaults.results.map(({ name }) => name)).toEqual(["crossrank", "sweep", "naive", "transformers.js"]);
+  expect(defaults.results.map(({ name }) => name)).toEqual([
+    "crossrank",
+    "sweep",
+    "naive",
+    "transformers.js",
+  ]);
   for (const { difference, ratio, delay } of defaults.results) {
     expect(difference).toBeLessThan(1e-3);
     expect(ratio).toBeGreaterThan(0);
