@@ -16,7 +16,7 @@ const usual = {
   mnn: { documents: 16, rounds: 7 },
   causal: { documents: 16, rounds: 7 },
   start: { documents: 10, rounds: 15 },
-  latency: { documents: 1, rounds: 7 },
+  latency: { documents: 1, rounds: 9 },
   defaults: { documents: 200, rounds: 5 },
 };
 

@@ -8,15 +8,15 @@ import { promisify } from "node:util";
 const command = fileURLToPath(new URL("../latency.mjs", import.meta.url));
 
 /**
- * @param {PartOptions} _options the command has its own counts
+ * @param {PartOptions} options
  * @returns {Promise<PartReport>}
  */
-export async function run(_options) {
+export async function run({ rounds }) {
   if (!existsSync(command)) {
     const page = "**Missing**: bench/latency.mjs is not there.";
     console.error("missing: latency: bench/latency.mjs is not there");
     return { page, kept: {}, report: undefined };
   }
-  const { stdout } = await promisify(execFile)(process.execPath, [command], { maxBuffer: 1 << 24 });
+  const { stdout } = await promisify(execFile)(process.execPath, [command, "--rounds", String(rounds)], { maxBuffer: 1 << 24 });
   return { page: stdout.trim(), kept: {}, report: stdout };
 }
