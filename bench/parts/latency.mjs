@@ -17,6 +17,8 @@ export async function run({ rounds }) {
     console.error("missing: latency: bench/latency.mjs is not there");
     return { page, kept: {}, report: undefined };
   }
-  const { stdout } = await promisify(execFile)(process.execPath, [command, "--rounds", String(rounds)], { maxBuffer: 1 << 24 });
+  const { stdout } = await promisify(execFile)(process.execPath, [command, "--rounds", String(rounds)], {
+    maxBuffer: 1 << 24,
+  });
   return { page: stdout.trim(), kept: {}, report: stdout };
 }
