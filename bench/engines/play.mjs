@@ -18,6 +18,8 @@ import { makeArtifacts } from "./artifacts.mjs";
 import { artifactsOf, chooseEngines } from "./engines.mjs";
 import { judgeEngines } from "./report.mjs";
 
+/** Whose logits the others' are held against. */
+const exactName = "crossrank-onnx-fp32";
 /** Nobody leaves early: on a busy machine wall-clock time says nothing about who is slow. */
 const patience = { seconds: Number.POSITIVE_INFINITY, rounds: 0 };
 
@@ -34,7 +36,7 @@ export async function makeSource(shape) {
 
 /**
  * @param {readonly Table[]} tables
- * @param {PartOptions} options `only` names engines; a table's reference always runs
+ * @param {PartOptions} options `only` names engines; a table's reference always runs, and crossrank's fp32
  * @returns {Promise<{ tables: EngineTable[], texts: string }>} `texts` says what the documents were
  */
 export async function playEngines(tables, { documents, rounds, only, shape }) {
@@ -42,7 +44,8 @@ export async function playEngines(tables, { documents, rounds, only, shape }) {
     .map((table) => ({
       ...table,
       engines: table.engines.filter(
-        ({ name }) => only === undefined || name === table.reference || only.includes(name),
+        ({ name }) =>
+          only === undefined || name === table.reference || name === exactName || only.includes(name),
       ),
     }))
     .filter(({ engines }) => only === undefined || engines.some(({ name }) => only.includes(name)));
@@ -80,7 +83,7 @@ export async function playEngines(tables, { documents, rounds, only, shape }) {
         },
       );
       progress("");
-      exact ??= measured.find(({ contestant }) => contestant.name === "crossrank-onnx-fp32")?.scored;
+      exact ??= measured.find(({ contestant }) => contestant.name === exactName)?.scored;
       const first = measured.find(({ scored }) => scored.tokens !== undefined)?.scored;
       if (described === "" && first !== undefined) described = describeTexts(first);
       const load = /** @type {const} */ ([before, loadavg()[0] ?? 0]);
