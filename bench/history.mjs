@@ -91,7 +91,7 @@ export function renderRuns(processor, runs) {
       });
       return `| ${[date.slice(0, 16).replace("T", " "), commit, load, ...cells].join(" | ")} |`;
     });
-  if (rows.length === 0) return "No run on this processor was kept yet.";
+  if (rows.length === 0) return "No run of the encoders on this processor was kept yet.";
   return [
     `Runs on ${processor}, crossrank's ONNX: processor ms a document, share of the floor, and what plain onnxruntime takes of crossrank's processor time on the same file.`,
     "",
