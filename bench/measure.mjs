@@ -21,15 +21,19 @@ const usualPatience = { seconds: 10, rounds: 2 };
 /** @typedef {{ contestant: Contestant, child: Child, rounds: number, warmUp: RunAnswer, runs: RunAnswer[] }} Entrant */
 
 /**
+ * Every second round goes backwards, so that what changes while a round lasts favours nobody.
+ *
  * @param {BenchModel} model
  * @param {readonly Contestant[]} contestants
  * @param {{ query: string, documents: readonly string[] }} texts
  * @param {number} repeat
  * @param {(text: string) => void} progress
- * @param {typeof usualPatience} patience
+ * @param {{ patience?: typeof usualPatience, onRound?: () => Promise<void> }} options `onRound` is called in the middle of
+ *   every round
  * @returns {Promise<{ measured: Measured[], sweep: SweepCell[], failed: Skipped[] }>}
  */
-export async function measure(model, contestants, texts, repeat, progress, patience = usualPatience) {
+export async function measure(model, contestants, texts, repeat, progress, options = {}) {
+  const { patience = usualPatience, onRound } = options;
   /** @type {Skipped[]} */
   const failed = [];
   /** @type {Entrant[]} */
@@ -66,7 +70,10 @@ export async function measure(model, contestants, texts, repeat, progress, patie
   );
 
   for (let round = 1; round <= repeat; round++) {
-    for (const entrant of entrants.filter(({ rounds }) => round <= rounds)) {
+    const playing = entrants.filter(({ rounds }) => round <= rounds);
+    if (round % 2 === 0) playing.reverse();
+    for (const [index, entrant] of playing.entries()) {
+      if (index === playing.length >> 1) await onRound?.();
       progress(`round ${round}/${repeat}: ${entrant.contestant.title}`);
       try {
         entrant.runs.push(await entrant.child.run());

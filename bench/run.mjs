@@ -1,50 +1,24 @@
-// `npm run bench`: compares crossrank with what one would use instead. See README.md.
-/** @import { BenchModel, ModelReport } from "./types.js" */
-/** @import { Options } from "./options.mjs" */
-import { execFile } from "node:child_process";
-import { stat, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
-import { modelFolder } from "@crossrank/model-nano";
-import { describeMachine, progress, writeReadme } from "./command.mjs";
-import { chooseContestants } from "./contestants/contestants.mjs";
-import { makeDocuments } from "./documents.mjs";
-import { judge } from "./judge.mjs";
-import { measure } from "./measure.mjs";
+// `npm run bench`: the one command of the bench, which writes the one page, docs/bench.md. See README.md.
+/** @import { PartOptions, PartReport } from "./types.js" */
+import { writeFile } from "node:fs/promises";
+import { loadavg } from "node:os";
+import { describeMachine, progress } from "./command.mjs";
+import { pythonCommand } from "./contestants/contestants.mjs";
+import { addToHistory, renderHistory } from "./history.mjs";
 import { help, readOptions } from "./options.mjs";
-import { renderMachine, renderReport } from "./report.mjs";
+import { pagePath, writePage } from "./page.mjs";
+import { installPython } from "./python.mjs";
+import { renderMachine } from "./report.mjs";
 
-/**
- * @param {Options["models"][number]} name
- * @returns {Promise<BenchModel>}
- */
-async function prepareModel(name) {
-  if (name === "nano") {
-    return { name, folder: modelFolder, file: "onnx/model_int8.onnx", dtype: "int8", safetensors: false };
-  }
-  progress(`making the model ${name}`);
-  const maker = fileURLToPath(new URL("model/make-model.mjs", import.meta.url));
-  const { stdout: folder } = await promisify(execFile)(process.execPath, [maker, name, modelFolder]);
-  return { name, folder, file: "onnx/model.onnx", dtype: "fp32", safetensors: true };
-}
-
-/**
- * @param {Options["models"][number]} name
- * @param {Options} options
- * @returns {Promise<ModelReport>}
- */
-async function benchModel(name, options) {
-  const model = await prepareModel(name);
-  const texts = await makeDocuments(modelFolder, options.documents);
-  const { contestants, skipped } = chooseContestants(model, options.only, options.batches);
-  const { measured, sweep, failed } = await measure(model, contestants, texts, options.repeat, (text) =>
-    progress(`${name}, ${text}`),
-  );
-  progress("");
-  const { size } = await stat(join(model.folder, model.file));
-  return judge(model, size, { measured, sweep, skipped: [...skipped, ...failed] });
-}
+/** @type {Readonly<Record<import("./options.mjs").Options["parts"][number], { documents: number, rounds: number }>>} */
+const usual = {
+  encoders: { documents: 16, rounds: 7 },
+  mnn: { documents: 16, rounds: 7 },
+  causal: { documents: 16, rounds: 7 },
+  start: { documents: 10, rounds: 15 },
+  latency: { documents: 1, rounds: 9 },
+  defaults: { documents: 200, rounds: 5 },
+};
 
 /** @param {string[]} args */
 async function main(args) {
@@ -53,25 +27,71 @@ async function main(args) {
     console.log(help);
     return;
   }
+  if (options.installPython) process.env["PYTHON"] = await installPython(progress);
+  // Converters that are started by others read it there.
+  process.env["PYTHON"] = options.python ?? pythonCommand();
   const machine = describeMachine();
-  const note =
-    `Median of ${options.repeat} timed runs after one warm-up, contestants in turn; at most 2 runs of those that take ` +
-    "longer than 10 s each.";
-  const parts = [`${renderMachine(machine)}. ${note}`];
-  console.log(`${parts[0]}\n`);
-  /** @type {ModelReport[]} */
-  const reports = [];
-  for (const name of options.models) {
-    const report = await benchModel(name, options);
-    reports.push(report);
-    parts.push(renderReport(report));
-    console.log(`${parts.at(-1)}\n`);
+  const machineLine = renderMachine(machine);
+  console.log(`${machineLine}\n`);
+  /** @type {Record<string, PartReport>} */
+  const done = {};
+  const failures = [];
+  for (const name of options.parts) {
+    /** @type {PartOptions} */
+    const partOptions = {
+      documents: options.documents ?? usual[name].documents,
+      rounds: options.rounds ?? usual[name].rounds,
+      only: options.engines,
+      shape: options.shape,
+    };
+    /** @type {{ run: (options: PartOptions) => Promise<PartReport> }} */
+    const part = await import(`./parts/${name}.mjs`);
+    try {
+      done[name] = await part.run(partOptions);
+    } catch (error) {
+      // The other parts took minutes, and are worth their place.
+      failures.push(`${name}: ${error instanceof Error ? error.message : error}`);
+      console.error(`the part ${failures.at(-1)}`);
+      continue;
+    }
+    progress("");
+    console.log(`## ${name}\n\n${done[name]?.page}\n`);
   }
   if (options.json !== undefined) {
-    await writeFile(options.json, `${JSON.stringify({ machine, options, reports }, undefined, 2)}\n`);
+    const reports = Object.fromEntries(Object.entries(done).map(([name, { report }]) => [name, report]));
+    await writeFile(options.json, `${JSON.stringify({ machine, reports }, undefined, 2)}\n`);
   }
-  if (options.write)
-    await writeReadme("bench", { command: "npm run bench --", args, summary: parts.join("\n\n") });
+  const output = options.write ? pagePath : options.output;
+  if (output !== undefined) {
+    const command = `npm run bench -- ${shownArguments(args).join(" ")}`.trimEnd();
+    const blocks = Object.fromEntries(
+      Object.entries(done).map(([name, { page }]) => [
+        name,
+        `Written by \`${command}\` on ${machineLine}, Python's engines from ${pythonSaid(options)}.\n\n${page}`,
+      ]),
+    );
+    if (options.write) await addToHistory(machine, command, loadavg()[0] ?? 0, done);
+    await writePage(output, { ...blocks, history: await renderHistory(machine) });
+  }
+  if (failures.length > 0) process.exitCode = 1;
+}
+
+/**
+ * Where its author keeps files and programs is nobody's business.
+ *
+ * @param {readonly string[]} args
+ */
+function shownArguments(args) {
+  const paths = ["--json", "--output", "--python"];
+  return args.filter(
+    (arg, index) =>
+      !paths.some((name) => arg.startsWith(`${name}=`) || arg === name || args[index - 1] === name),
+  );
+}
+
+/** @param {import("./options.mjs").Options} options */
+function pythonSaid({ python }) {
+  return python === undefined ? "bench/requirements.txt or what PYTHON names" : "the Python that was named";
 }
 
 try {

@@ -1,4 +1,3 @@
-import type { MnnOptions } from "@crossrank/backend-mnn";
 // What the bench's files pass to each other. Types only; nothing here runs.
 
 /** Size of a BERT encoder. */
@@ -41,8 +40,10 @@ export interface ContestantOptions {
   /** Threads of a session; undefined leaves it to ONNX Runtime. */
   readonly threads?: number | undefined;
   readonly backend?: "torch" | "onnx" | "llamacpp" | "mnn" | "ctranslate2" | "mlx";
-  /** What {@link backend} mnn is told; nothing leaves it at its defaults. */
-  readonly mnn?: MnnOptions;
+  /** What crossrank's {@link backend} is told; nothing leaves it at its defaults. */
+  readonly settings?: Readonly<Record<string, unknown>>;
+  /** Most tokens of a pair, where the contestant does not read it from the model. */
+  readonly positions?: number;
   /** By the backend's name, e.g. "int8", "Q8_0", "bf16"; undefined leaves it to the contestant. */
   readonly dtype?: string | undefined;
 }
@@ -157,38 +158,74 @@ export interface Machine {
   readonly node: string;
 }
 
-/** One row of the table of formats. */
-export interface FormatResult {
+/** Kinds of numbers whose products have a floor. */
+export type FloorKind = "fp32" | "bf16" | "int8";
+
+/** Multiply-adds that a thread does in a second of its time, by kind; kinds that the processor lacks are missing. */
+export type Floor = Partial<Record<FloorKind, { readonly instruction: string; readonly perSecond: number }>>;
+
+/** Of processor times in rounds that two had in turn. */
+export interface Ratio {
+  /** Geometric mean of the rounds. */
+  readonly value: number;
+  /** The two-sided interval of 95 %, by bootstrap over the rounds. */
+  readonly lower: number;
+  readonly upper: number;
+  /** One-sided, of 95 %. */
+  readonly upperBound: number;
+  readonly rounds: number;
+}
+
+/** An engine in a table of engines. */
+export interface EngineResult {
   readonly name: string;
   readonly title: string;
   readonly version: string;
   /** Bytes of the artifact; undefined where the weights are read from model.safetensors. */
   readonly bytes: number | undefined;
-  /** Documents that it scored: all, or the sample that a very slow one gets. */
-  readonly documents: number;
-  /** Documents a second, median over the runs. */
-  readonly rate: number;
-  readonly seconds: readonly number[];
-  /** Seconds of processor time, median over the runs; undefined where the platform does not tell. */
-  readonly processorSeconds: number | undefined;
+  /** Milliseconds of processor time of a document, median over the rounds; undefined where the platform does not tell. */
+  readonly processor: number | undefined;
+  /** Wall-clock milliseconds of a document, median over the rounds. */
+  readonly wall: number;
+  /** Its processor time over the reference's; undefined for the reference itself. */
+  readonly ratio: Ratio | undefined;
+  /** Time at the floor over its processor time, median over the rounds, 0 to 1. */
+  readonly share: number | undefined;
   readonly peakMemory: number | undefined;
-  /** Largest difference in logits to crossrank's in fp32; undefined for a sample and without that contestant. */
+  /** Largest difference in logits to crossrank's in fp32; undefined without that one. */
   readonly difference: number | undefined;
-  /** Which of crossrank's it is compared with, by title; undefined for crossrank's own. */
-  readonly against: string | undefined;
-  /** Speed of that one over this one's; undefined where either did not run. */
-  readonly lead: number | undefined;
-  /** Processor time of this one over that one's, of the same documents. */
-  readonly processorRatio: number | undefined;
+  readonly rounds: number;
 }
 
-export interface FormatsReport {
-  readonly model: string;
-  readonly documents: ModelReport["documents"];
-  readonly logits: ModelReport["logits"];
-  /** Load average of the last minute before and after; zeros where the platform has none. */
+/** Engines that ran one after the other in every round. */
+export interface EngineTable {
+  readonly title: string;
+  readonly reference: string;
+  readonly results: readonly EngineResult[];
+  /** Engines that the table should have and has not, each with its reason. */
+  readonly missing: readonly Skipped[];
+  /** Median over the rounds. */
+  readonly floor: Floor;
+  /** Why there is no floor. */
+  readonly noFloor: string | undefined;
   readonly load: readonly [before: number, after: number];
-  readonly results: readonly FormatResult[];
-  readonly skipped: readonly Skipped[];
-  readonly aims: readonly Aim[];
+}
+
+/** What a part of the bench puts on the page, and what of it is kept. */
+export interface PartReport {
+  /** Markdown, without a title. */
+  readonly page: string;
+  /** Small numbers by name, for the history. */
+  readonly kept: Readonly<Record<string, unknown>>;
+  /** Everything, for --json. */
+  readonly report: unknown;
+}
+
+/** What a part is asked for. */
+export interface PartOptions {
+  readonly documents: number;
+  readonly rounds: number;
+  readonly only: readonly string[] | undefined;
+  /** Shape of the model, for the tests. */
+  readonly shape: "minilm" | "tiny";
 }

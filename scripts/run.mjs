@@ -114,12 +114,7 @@ function cloneElsewhere() {
 }
 
 /** What the documents show, the projects of examples/, and the benches: programs of minutes, as a reader runs them. */
-const shown = [
-  "test/reader.test.ts",
-  "test/examples.test.ts",
-  "bench/test/run.test.ts",
-  "bench/test/formats.test.ts",
-];
+const shown = ["test/reader.test.ts", "test/examples.test.ts", "bench/test/run.test.ts"];
 
 /** Those, and what else a reader makes: pages in a browser, bundles, a backend. `npm run test:reader` runs them. */
 const readers = [
@@ -279,19 +274,11 @@ const commands = {
     },
   },
   bench: {
-    help: "compare crossrank with what one would use instead, in one run",
+    help: "hold crossrank beside every engine that does the same work, in one run",
     run() {
       install();
       build();
       node("bench/run.mjs", ...process.argv.slice(3));
-    },
-  },
-  "bench-formats": {
-    help: "compare one model's formats with torch's exports, sentence-transformers and node-llama-cpp, in one run",
-    run() {
-      install();
-      build();
-      node("bench/formats.mjs", ...process.argv.slice(3));
     },
   },
 };

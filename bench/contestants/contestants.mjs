@@ -2,6 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
+import { installedPython } from "../python.mjs";
 
 /** Names for --only, in the order of the table. */
 export const contestantNames = /** @type {const} */ ([
@@ -106,7 +107,7 @@ function choosePython(model, only) {
 }
 
 export function pythonCommand() {
-  return process.env["PYTHON"] || "python3";
+  return process.env["PYTHON"] || installedPython() || "python3";
 }
 
 /**

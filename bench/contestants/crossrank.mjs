@@ -1,4 +1,4 @@
-// crossrank as its README shows it, every option at its default but for the backend and the precision, where asked for.
+// crossrank as its README shows it, every option at its default but for what the bench asks for.
 /** @import { Loaded, Setup } from "../types.js" */
 import { createReranker } from "@crossrank/core";
 import { openModel } from "@crossrank/hub";
@@ -32,11 +32,12 @@ export async function load({ model, options }) {
 }
 
 /** @param {Setup["options"]} options */
-async function open({ backend, mnn }) {
-  // Each in its own time, so that neither is in the other's memory.
-  if (backend === "llamacpp") return (await import("@crossrank/backend-llamacpp")).llamacpp();
-  if (backend === "mnn") return (await import("@crossrank/backend-mnn")).mnn(mnn);
-  if (backend === "ctranslate2") return (await import("@crossrank/backend-ctranslate2")).ctranslate2();
-  if (backend === "mlx") return (await import("@crossrank/backend-mlx")).mlx();
-  return (await import("@crossrank/backend-onnx")).onnx();
+async function open({ backend, settings = {} }) {
+  // Each in its own time, so that none is in another's memory.
+  if (backend === "llamacpp") return (await import("@crossrank/backend-llamacpp")).llamacpp(settings);
+  if (backend === "mnn") return (await import("@crossrank/backend-mnn")).mnn(settings);
+  if (backend === "ctranslate2")
+    return (await import("@crossrank/backend-ctranslate2")).ctranslate2(settings);
+  if (backend === "mlx") return (await import("@crossrank/backend-mlx")).mlx(settings);
+  return (await import("@crossrank/backend-onnx")).onnx(settings);
 }

@@ -6,7 +6,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { answerMark } from "../child.mjs";
-import { peakMemory, processorSeconds } from "./memory.mjs";
+import { countProcessorTime, peakMemory } from "./memory.mjs";
 
 /** Milliseconds between the samples of event-loop delay; Node's default. A value includes it, so it is taken off. */
 const resolution = 10;
@@ -27,11 +27,11 @@ async function run(loaded, { query, documents }) {
   // The first sample needs one before it, and the last comes after the work that delayed it.
   await sleep(3 * resolution);
   const withChildren = loaded.hasChildren === true;
-  const before = await processorSeconds(withChildren);
+  const processorTime = await countProcessorTime(withChildren);
   const started = performance.now();
   const scored = await loaded.score(query, documents);
   const seconds = (performance.now() - started) / 1000;
-  const after = await processorSeconds(withChildren);
+  const processorSeconds = await processorTime();
   await sleep(3 * resolution);
   histogram.disable();
   /** @param {number} nanoseconds */
@@ -39,7 +39,7 @@ async function run(loaded, { query, documents }) {
   return {
     ...scored,
     seconds,
-    processorSeconds: before === undefined || after === undefined ? undefined : after - before,
+    processorSeconds,
     delay: {
       p50: late(histogram.percentile(50)),
       p99: late(histogram.percentile(99)),

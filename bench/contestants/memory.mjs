@@ -21,20 +21,34 @@ export async function peakMemory(withChildren) {
 }
 
 /**
- * Seconds of processor time that this process and its children have taken so far. Undefined where there are children and
- * the platform does not tell about them.
+ * Begins to count the processor time of this process and its children. Looking for children takes time of its own, which
+ * lies outside of what is counted.
  *
  * @param {boolean} withChildren
- * @returns {Promise<number | undefined>}
+ * @returns {Promise<() => Promise<number | undefined>>} gives the seconds since; undefined where there are children and
+ *   the platform does not tell about them
  */
-export async function processorSeconds(withChildren) {
-  const { user, system } = process.cpuUsage();
-  const own = (user + system) / 1e6;
-  if (!withChildren) return own;
-  if (process.platform !== "linux") return undefined;
+export async function countProcessorTime(withChildren) {
+  const tells = process.platform === "linux";
+  const before = withChildren && tells ? await childTicks() : new Map();
+  const start = process.cpuUsage();
+  return async () => {
+    const { user, system } = process.cpuUsage(start);
+    const own = (user + system) / 1e6;
+    if (!withChildren) return own;
+    if (!tells) return undefined;
+    const after = await childTicks();
+    const ticks = [...after].reduce((total, [id, taken]) => total + taken - (before.get(id) ?? 0), 0);
+    return own + ticks / ticksPerSecond;
+  };
+}
+
+/** @returns {Promise<Map<number, number>>} of each child that is there now */
+async function childTicks() {
   const children = await childrenOf(process.pid);
-  const times = await Promise.all(children.map(ticksOf));
-  return times.reduce((total, ticks) => total + ticks / ticksPerSecond, own);
+  return new Map(
+    await Promise.all(children.map(async (id) => /** @type {const} */ ([id, await ticksOf(id)]))),
+  );
 }
 
 /** @param {number} id of a process */

@@ -1,34 +1,15 @@
-"""sentence-transformers' CrossEncoder as documented, in the protocol of host.mjs: JSON lines in, marked lines out."""
+"""sentence-transformers' CrossEncoder as documented; on one thread where the options say so."""
 
-import json
-import sys
-import time
 from importlib.metadata import version
 
 import torch
+from protocol import serve
 from sentence_transformers import CrossEncoder
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None
 
-
-def answer(value: dict) -> None:
-    print(f"@crossrank-bench {json.dumps(value)}", flush=True)
-
-
-def peak_memory() -> int | None:
-    if resource is None:
-        return None
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def load(setup: dict) -> CrossEncoder:
-    model = setup["model"]
-    if setup["options"]["backend"] == "torch":
-        arguments = {"dtype": torch.bfloat16} if setup["options"].get("dtype") == "bf16" else {}
+def open_encoder(model: dict, options: dict) -> CrossEncoder:
+    if options["backend"] == "torch":
+        arguments = {"dtype": torch.bfloat16} if options.get("dtype") == "bf16" else {}
         return CrossEncoder(model["folder"], device="cpu", local_files_only=True, model_kwargs=arguments)
     return CrossEncoder(
         model["folder"],
@@ -39,14 +20,21 @@ def load(setup: dict) -> CrossEncoder:
     )
 
 
-setup = json.loads(sys.stdin.readline())
-encoder = load(setup)
-runtime = "onnxruntime" if setup["options"]["backend"] == "onnx" else "torch"
-answer({"version": f"sentence-transformers {version('sentence-transformers')}, {runtime} {version(runtime)}"})
-pairs = [(setup["query"], document) for document in setup["documents"]]
-for _ in sys.stdin:
-    started = time.perf_counter()
-    # Batches of 32, the default; the raw logit, so that it can be compared.
-    scores = encoder.predict(pairs, activation_fn=torch.nn.Identity(), show_progress_bar=False)
-    seconds = time.perf_counter() - started
-    answer({"logits": [float(score) for score in scores], "seconds": seconds, "peakMemory": peak_memory()})
+def load(setup: dict):
+    options = setup["options"]
+    if "threads" in options:
+        torch.set_num_threads(options["threads"])
+    encoder = open_encoder(setup["model"], options)
+    pairs = [(setup["query"], document) for document in setup["documents"]]
+
+    def score() -> list[float]:
+        # Batches of 32, the default; the raw logit, so that it can be compared.
+        scores = encoder.predict(pairs, activation_fn=torch.nn.Identity(), show_progress_bar=False)
+        return [float(score) for score in scores]
+
+    runtime = "onnxruntime" if options["backend"] == "onnx" else "torch"
+    said = f"sentence-transformers {version('sentence-transformers')}, {runtime} {version(runtime)}"
+    return said, score
+
+
+serve(load)

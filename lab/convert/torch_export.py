@@ -3,7 +3,7 @@
     python torch_export.py MODEL OUTPUT --exporter dynamo|legacy
 
 MODEL is a folder with model.safetensors; OUTPUT becomes one with onnx/model.onnx (fp32), onnx/model_int8.onnx and the
-model's small files. For the bench (bench/formats.mjs); needs torch, transformers, onnx, onnxscript and onnxruntime.
+model's small files. For the bench (bench/engines); needs torch, transformers, onnx, onnxscript and onnxruntime.
 
 - dynamo: torch.onnx.export as it is called by default since torch 2.9.
 - legacy: dynamo=False at opset 18, the TorchScript exporter, which optimum-onnx 0.1.0 calls (export_pytorch in its

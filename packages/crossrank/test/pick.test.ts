@@ -4,6 +4,7 @@ import type { EvaluationSubject } from "@crossrank/eval";
 import { createRandom } from "@crossrank/eval";
 import { describe, expect, it } from "vitest";
 import { CommandError } from "../src/failure.js";
+import { adviceOf } from "../src/pick/advice.js";
 import type { Candidate } from "../src/pick/candidates.js";
 import { proposeConfig, writeConfig } from "../src/pick/config-file.js";
 import { found } from "../src/pick/pick-cascade.js";
@@ -47,6 +48,44 @@ function rounds(factors: Readonly<Record<string, number>>, noise: number, seed =
     return { name, wall, processor: wall.map((time) => time * 2) };
   });
 }
+
+describe("the advice about encoders on llama.cpp", () => {
+  const bert = { id: "m", revision: null, family: "cross-encoder" };
+  const timed = (factors: Readonly<Record<string, number>>, noise = 0.05): PickSystem[] => {
+    const times = timesOf(rounds(factors, noise), 1);
+    return Object.keys(factors).map((name) => {
+      const format = name.startsWith("llamacpp") ? "gguf" : "onnx";
+      return system(name, {
+        time: times.get(name) ?? null,
+        artifact: { format, dtype: "x", bytes: 1, sha256: null, converted: false },
+      });
+    });
+  };
+  const advice = (systems: readonly PickSystem[], model = bert): string[] =>
+    adviceOf({ model, systems, choice: choose(systems, "onnx:int8") });
+
+  it("says by how much, where the rounds show it", () => {
+    const [sentence, ...more] = advice(timed({ "onnx:int8": 1, "llamacpp:F16": 6, "llamacpp:Q8_0": 4 }));
+    expect(sentence).toMatch(/^llamacpp:Q8_0 takes (3\.9|4\.0|4\.1) × the processor time of onnx:int8/);
+    expect(more).toEqual([]);
+  });
+
+  it("says nothing where they do not, of decoders, and without llama.cpp", () => {
+    expect(advice(timed({ "onnx:int8": 1, "llamacpp:Q8_0": 1.02 }, 0.8))).toEqual([]);
+    expect(advice(timed({ "onnx:int8": 1, "llamacpp:Q8_0": 0.5 }))).toEqual([]);
+    expect(advice(timed({ "onnx:int8": 1, "llamacpp:Q8_0": 4 }), { ...bert, family: "causal-lm" })).toEqual(
+      [],
+    );
+    expect(advice(timed({ "onnx:int8": 1 }))).toEqual([]);
+    expect(advice([system("onnx:int8")])).toEqual([]);
+  });
+
+  it("names ONNX where nothing but GGUF was timed", () => {
+    expect(advice(timed({ "llamacpp:Q8_0": 1 })).join()).toContain("--backend onnx");
+    const lost = system("onnx:int8", { gate: { passed: false, sentence: "" } });
+    expect(advice([lost, ...timed({ "llamacpp:Q8_0": 1 })]).join()).toContain("--backend onnx");
+  });
+});
 
 describe("the choice", () => {
   it("is the fastest where the ratio is clear, whatever the machine does in between", () => {

@@ -23,6 +23,8 @@ export interface PickReport {
   readonly choice: PickChoice | null;
   /** A small model before the recommended system; null where none was asked for, or nothing is recommended. */
   readonly cascade: PickCascade | null;
+  /** Sentences about encoders on llama.cpp, where the times say something. */
+  readonly advice: readonly string[];
   readonly timing: {
     /** Rounds in which every system had a turn. */
     readonly rounds: number;

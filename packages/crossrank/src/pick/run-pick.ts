@@ -16,6 +16,7 @@ import { environmentOf } from "../evaluation/versions.js";
 import type { SystemChoice } from "../evaluation-options.js";
 import { CommandError, UsageError } from "../failure.js";
 import type { Progress } from "../progress.js";
+import { adviceOf } from "./advice.js";
 import { type Candidate, findCandidates } from "./candidates.js";
 import { type FirstStage, pickCascade } from "./pick-cascade.js";
 import { reasonOf } from "./reasons.js";
@@ -104,13 +105,15 @@ export async function runPick(run: PickRun): Promise<PickReport> {
     const picker = new Picker(run, scoring, schedule, [...unfit]);
     await picker.scoreAll(candidates);
     const timings = await picker.time();
+    const model = { id: files.id, revision: files.revision ?? null, family };
     const results = picker.results(timings, taskReport(task, subject, picker.queries));
     const cascade = await picker.cascade(results.choice);
     return {
       specificationVersion: "1",
       created: new Date().toISOString(),
-      model: { id: files.id, revision: files.revision ?? null, family },
+      model,
       ...results,
+      advice: adviceOf({ model, ...results }),
       cascade,
       time: { limit: run.seconds, spent: schedule.spent },
       settings: {

@@ -87,7 +87,7 @@ function cell(text: string): string {
   return toSingleLine(text).replaceAll("|", "\\|");
 }
 
-function choiceOf({ choice, cascade }: PickReport): [string, string][] {
+function choiceOf({ choice, cascade, advice }: PickReport): [string, string][] {
   if (choice === null) return [["recommended", "none: nothing that was timed keeps the quality"]];
   const { recommended, fastest, level, smallest, mostExact, reason } = choice;
   const others = level.filter((name) => name !== fastest);
@@ -97,6 +97,7 @@ function choiceOf({ choice, cascade }: PickReport): [string, string][] {
     ["smallest", smallest],
     ["most exact", mostExact],
     ...(cascade === null ? [] : [["cascade", cascadeOf(cascade)] as [string, string]]),
+    ...advice.map((sentence): [string, string] => ["to know", sentence]),
   ];
 }
 
