@@ -95,10 +95,11 @@ async function formatsHere(name: string): Promise<readonly (typeof formats)[numb
 }
 
 /** What the first test trains: the others hold theirs against it, or go on from it. */
-const whole = folder.path("whole");
+let whole: string;
 let data: string;
 
 beforeAll(async () => {
+  whole = folder.path("whole");
   data = await folder.write("judged.jsonl", jsonl(rows));
 });
 
