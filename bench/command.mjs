@@ -1,9 +1,9 @@
 // What the bench's commands share: progress, the machine, the result's place in the README.
 /** @import { Machine } from "./types.js" */
 import { readFileSync } from "node:fs";
-import { readFile, writeFile } from "node:fs/promises";
 import { arch, availableParallelism, cpus, platform, totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
+import { replaceBlock } from "../scripts/blocks.mjs";
 
 const readme = fileURLToPath(new URL("README.md", import.meta.url));
 
@@ -45,12 +45,5 @@ function processorFeatures() {
 export async function writeReadme(section, { command, args, summary }) {
   // Where its author keeps the JSON is nobody's business.
   const shown = args.filter((arg, index) => !arg.startsWith("--json") && args[index - 1] !== "--json");
-  const [start, end] = [`<!-- ${section}:start -->`, `<!-- ${section}:end -->`];
-  const text = await readFile(readme, "utf8");
-  if (!text.includes(start) || !text.includes(end))
-    throw new Error(`bench/README.md has no ${start} … ${end}`);
-  const before = text.slice(0, text.indexOf(start) + start.length);
-  const after = text.slice(text.indexOf(end));
-  const line = [command, ...shown].join(" ");
-  await writeFile(readme, `${before}\n\nWritten by \`${line}\`:\n\n${summary}\n\n${after}`);
+  replaceBlock(readme, section, `Written by \`${[command, ...shown].join(" ")}\`:\n\n${summary}`);
 }

@@ -2,7 +2,6 @@
 // documents, both kinds of isolation open at once, their rounds in turn, so that what else the machine does meets both.
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { readFile, writeFile } from "node:fs/promises";
 import { availableParallelism, cpus, loadavg } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -10,6 +9,7 @@ import { onnx } from "@crossrank/backend-onnx";
 import { createReranker } from "@crossrank/core";
 import { openModel } from "@crossrank/hub";
 import { modelFolder } from "@crossrank/model-nano";
+import { replaceBlock } from "../scripts/blocks.mjs";
 import { makeDocuments } from "./documents.mjs";
 
 const help = `Measures isolation: "process" beside isolation: "thread" of the ONNX backend: documents a second of large calls,
@@ -187,13 +187,6 @@ if (values.help) {
   console.log(report);
   if (values.write) {
     const readme = new URL("README.md", import.meta.url);
-    const [start, end] = ["<!-- isolation:start -->", "<!-- isolation:end -->"];
-    const before = await readFile(readme, "utf8");
-    const [head, tail] = [before.split(start)[0], before.split(end)[1]];
-    if (tail === undefined) throw new Error(`bench/README.md has no ${start} … ${end}`);
-    await writeFile(
-      readme,
-      `${head}${start}\n\nWritten by \`node bench/isolation.mjs --write\`:\n\n${report}\n\n${end}${tail}`,
-    );
+    replaceBlock(readme, "isolation", `Written by \`node bench/isolation.mjs --write\`:\n\n${report}`);
   }
 }

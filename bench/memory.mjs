@@ -3,11 +3,12 @@
 // docs/measured.md, between the markers of memory-MODEL where there are such, else of memory; with --into into another
 // document, between those of memory-MODEL there.
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { availableParallelism, homedir, tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { replaceBlock } from "../scripts/blocks.mjs";
 
 const help = `Measures the peak memory of a model on each backend.
 
@@ -106,10 +107,7 @@ if (values.write) {
   const before = readFileSync(file, "utf8");
   const own = `memory-${basename(model)}`;
   const name = before.includes(`<!-- ${own}:start -->`) ? own : "memory";
-  const [start, end] = [`<!-- ${name}:start -->`, `<!-- ${name}:end -->`];
-  const [head, tail] = [before.split(start)[0], before.split(end)[1]];
-  if (tail === undefined) throw new Error(`${values.into} has no ${start} … ${end}`);
-  writeFileSync(file, `${head}${start}\n\n${table}\n\n${end}${tail}`);
+  replaceBlock(file, name, table);
 }
 
 /**

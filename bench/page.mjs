@@ -1,6 +1,7 @@
 // docs/bench.md: a block a part, each between its markers.
 import { readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
+import { fillBlock } from "../scripts/blocks.mjs";
 
 export const pagePath = fileURLToPath(new URL("../docs/bench.md", import.meta.url));
 
@@ -23,10 +24,5 @@ export async function writePage(path, blocks) {
  * @throws {Error} for a block that the page has no markers for
  */
 export function fillPage(page, blocks) {
-  return Object.entries(blocks).reduce((text, [name, block]) => {
-    const [start, end] = [`<!-- ${name}:start -->`, `<!-- ${name}:end -->`];
-    const [from, to] = [text.indexOf(start), text.indexOf(end)];
-    if (from === -1 || to < from) throw new Error(`the page has no ${start} … ${end}`);
-    return `${text.slice(0, from + start.length)}\n\n${block}\n\n${text.slice(to)}`;
-  }, page);
+  return Object.entries(blocks).reduce((text, [name, block]) => fillBlock(text, name, block), page);
 }

@@ -5,7 +5,7 @@
 import { fork } from "node:child_process";
 import { createHash } from "node:crypto";
 import { createWriteStream } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
@@ -13,6 +13,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { openTask, runEvaluation } from "@crossrank/eval";
 import { openModel } from "@crossrank/hub";
+import { replaceBlock } from "../scripts/blocks.mjs";
 
 const help = `Evaluates a made-up task with a fake model in a process of its own, kills it (SIGKILL) at 40 %, starts it again,
 and does it once more without a kill. Says peak memory by tenths, what was scored twice, and whether both runs end
@@ -283,13 +284,6 @@ if (values.help) {
   console.log(report);
   if (values.write) {
     const readme = new URL("README.md", import.meta.url);
-    const [start, end] = ["<!-- scale:start -->", "<!-- scale:end -->"];
-    const before = await readFile(readme, "utf8");
-    const [head, tail] = [before.split(start)[0], before.split(end)[1]];
-    if (tail === undefined) throw new Error(`bench/README.md has no ${start} … ${end}`);
-    await writeFile(
-      readme,
-      `${head}${start}\n\nWritten by \`node bench/scale.mjs --write\`:\n\n${report}\n\n${end}${tail}`,
-    );
+    replaceBlock(readme, "scale", `Written by \`node bench/scale.mjs --write\`:\n\n${report}`);
   }
 }

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
+import { replaceBlock } from "../scripts/blocks.mjs";
 import { makeDocuments } from "./documents.mjs";
 import { makeModel } from "./model/make-model.mjs";
 
@@ -256,14 +257,5 @@ ${rows.map((row) => `| ${row} |`).join("\n")}
 `;
 console.log(table);
 if (options.write) {
-  const file = join(root, "bench/README.md");
-  const text = await readFile(file, "utf8");
-  const marks = ["<!-- versions:start -->", "<!-- versions:end -->"];
-  const [start, end] = marks.map((mark) => text.indexOf(mark));
-  if (start === undefined || end === undefined || start < 0 || end < start) {
-    throw new Error(`bench/README.md has no ${marks.join(" and ")}.`);
-  }
-  const written = `${text.slice(0, start)}${marks[0]}\n\n${table}\n${text.slice(end)}`;
-  await writeFile(`${file}.${process.pid}`, written);
-  await rename(`${file}.${process.pid}`, file);
+  replaceBlock(join(root, "bench/README.md"), "versions", table);
 }

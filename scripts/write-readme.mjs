@@ -6,6 +6,7 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { fillBlock } from "./blocks.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const output = (...args) => execFileSync(process.execPath, args, { cwd: root, encoding: "utf8" }).trimEnd();
@@ -65,9 +66,7 @@ for (const [file, parts] of Object.entries(sections)) {
   let text = readFileSync(`${root}${file}`, "utf8");
   for (const [name, make] of Object.entries(parts)) {
     if (asked.length > 0 && !asked.includes(name)) continue;
-    const [start, end] = [`<!-- ${name}:start -->`, `<!-- ${name}:end -->`];
-    const section = await make();
-    text = `${text.slice(0, text.indexOf(start) + start.length)}\n\n${section}\n\n${text.slice(text.indexOf(end))}`;
+    text = fillBlock(text, name, await make());
   }
   writeFileSync(`${root}${file}`, text);
 }

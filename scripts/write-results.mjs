@@ -9,6 +9,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { replaceBlock } from "./blocks.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const file = `${root}docs/measured.md`;
@@ -478,19 +479,4 @@ function write(name, argv, output, status) {
       : `\`\`\`\n${output}\n\`\`\``;
   const block = `\`\`\`sh\ncrossrank ${argv.join(" ")}\n\`\`\`\n\nExit code ${status}.\n\n${body}`;
   replaceBlock(file, name, block);
-}
-
-/**
- * @param {string} path
- * @param {string} name
- * @param {string} block
- */
-function replaceBlock(path, name, block) {
-  const text = readFileSync(path, "utf8");
-  const [start, end] = [`<!-- ${name}:start -->`, `<!-- ${name}:end -->`];
-  if (!text.includes(start) || !text.includes(end)) throw new Error(`${path} has no ${start} … ${end}`);
-  writeFileSync(
-    path,
-    `${text.slice(0, text.indexOf(start) + start.length)}\n\n${block}\n\n${text.slice(text.indexOf(end))}`,
-  );
 }

@@ -11,6 +11,7 @@ import { writeInWhole, writeWholeFile } from "../../packages/disk/dist/index.js"
 import { openTask } from "../../packages/eval/dist/index.js";
 import { openDataset } from "../../packages/hub/dist/index.js";
 import { heldOutOfTask, judgeAgainstBase } from "../../packages/train/dist/index.js";
+import { replaceBlock } from "../../scripts/blocks.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -38,6 +39,7 @@ const { values } = parseArgs({
     loss: { type: "string", default: "listwise" },
     "batch-size": { type: "string", default: "4" },
     accumulation: { type: "string", default: "2" },
+    write: { type: "boolean", default: false },
   },
 });
 for (const name of ["base", "pairs", "tasks", "work"]) {
@@ -140,10 +142,19 @@ const { tokens, trainingMs, engine, steps } = report.result;
 const seconds = trainingMs / 1000;
 lines.push(
   "",
-  `${steps} steps, ${tokens} tokens in ${seconds.toFixed(0)} s, ${(tokens / seconds).toFixed(0)} tokens a second, ${JSON.stringify(engine)}`,
+  `${steps} steps, ${tokens} tokens in ${seconds.toFixed(0)} s, ${(tokens / seconds).toFixed(0)} tokens a second, ${engine.name} ${engine.version} on ${engine.device}, ${engine.dtype}.`,
 );
-await writeWholeFile(join(work, `table-${values.engine}.md`), `${lines.join("\n")}\n`);
-process.stdout.write(`${lines.join("\n")}\n`);
+const table = lines.join("\n");
+await writeWholeFile(join(work, `table-${values.engine}.md`), `${table}\n`);
+process.stdout.write(`${table}\n`);
+if (values.write) {
+  const measured = fileURLToPath(new URL("../../docs/measured.md", import.meta.url));
+  const given = ["rows", "queries", "threads"].flatMap((name) =>
+    values[name] === undefined ? [] : [` --${name} ${values[name]}`],
+  );
+  const command = `node lab/adapt/feedbackqa.mjs --base MODEL --pairs PAIRS --tasks EVAL --work WORK${given.join("")} --write`;
+  replaceBlock(measured, "adapted", `Written by \`${command}\`:\n\n${table}`);
+}
 
 /** Kept, since a thousand queries take an hour on a processor. */
 async function measure(held, model, name) {

@@ -3,7 +3,7 @@
 //   node packages/model-nano/scripts/write-card.mjs --help
 // Scores are kept in --reports, so that a run that was cut off goes on.
 import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -12,6 +12,7 @@ import { onnx } from "@crossrank/backend-onnx";
 import { createReranker } from "@crossrank/core";
 import { openModel } from "@crossrank/hub";
 import { modelFolder } from "@crossrank/model-nano";
+import { replaceBlock } from "../../../scripts/blocks.mjs";
 
 const repository = fileURLToPath(new URL("../../..", import.meta.url));
 const card = path.join(modelFolder, "README.md");
@@ -246,14 +247,6 @@ async function writeSpeed([task]) {
   return `Speed against the teacher, both in int8 on ONNX Runtime, one thread, the same ${documents.length} documents of ${task} in turns, ${ratios.length} rounds: **${at(0.5).toFixed(2)} times** as many documents a second of processor time (${perSecond("nano")} against ${perSecond("teacher")}; ratios from ${at(0).toFixed(2)} to ${at(1).toFixed(2)}).`;
 }
 
-function place(file, name, content) {
-  const [start, end] = [`<!-- ${name}:start -->`, `<!-- ${name}:end -->`];
-  const text = readFileSync(file, "utf8");
-  const [from, to] = [text.indexOf(start), text.indexOf(end)];
-  if (from < 0 || to < from) throw new Error(`${file} has no ${start} … ${end}`);
-  writeFileSync(file, `${text.slice(0, from + start.length)}\n\n${content}\n\n${text.slice(to)}`);
-}
-
 const tasks = options.tasks.split(",").map((value) => value.split(":"));
 const one = tasks.find(([task]) => task === options.everywhere) ?? [options.everywhere];
 const parts = {
@@ -268,6 +261,7 @@ for (const [name, make] of Object.entries(parts)) {
   const content = await make();
   console.log(`\n${content}`);
   if (!options.write) continue;
-  place(card, name, `From ${command}:\n\n${content}`);
-  if (name === "quality") place(path.join(repository, "README.md"), name, `From ${command}:\n\n${content}`);
+  replaceBlock(card, name, `From ${command}:\n\n${content}`);
+  if (name === "quality")
+    replaceBlock(path.join(repository, "README.md"), name, `From ${command}:\n\n${content}`);
 }
