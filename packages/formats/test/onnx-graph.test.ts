@@ -66,7 +66,8 @@ test("a branch reads what is around it, and is written and read with its operato
   graph.outputs.push({ name: "y", type: "float32", shape: [2] });
   expect(graph.domains).toEqual(["", "com.microsoft"]);
   const path = join(folder, "branches.onnx");
-  await writeModelFile({ path, graph, name: "branches", opset: 18, metadata: {} });
+  const request = { path, graph, name: "branches", opset: 18, metadata: {}, externalFrom: 1e6 };
+  await writeModelFile({ ...request, signal: undefined, onProgress: undefined });
   const summary = await withLocalFile(path, readGraph);
   expect(Object.fromEntries(summary?.operators ?? [])).toEqual({
     Greater: 1,
