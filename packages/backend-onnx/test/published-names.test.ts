@@ -55,6 +55,8 @@ async function logitsOf(session: BackendSession): Promise<readonly number[]> {
   return logits;
 }
 
+const addsIn32Bits = ["avx512_vnni", "arm64"].some((name) => thisProcessor().fits.includes(name));
+
 describe("what a graph is, and that it runs as the tool that made it meant", () => {
   test.each([
     ["fp32.onnx", "fp32", undefined, false],
@@ -90,8 +92,10 @@ describe("what a graph is, and that it runs as the tool that made it meant", () 
       expect(session.capabilities.rowsAffectScores).toBe(rowsAffectScores);
       const expected = goldens.logits[form] ?? [];
       const logits = await logitsOf(session);
-      // Kernels of 8 and 4 bits differ between processors; a wrong graph is off by the size of the logits, .25.
-      const tolerance = dtype === "fp32" ? 1e-5 : 2e-2;
+      // Kernels of 8 and 4 bits differ between processors; a wrong graph is off by the size of the logits, .25. Weights
+      // of all 8 bits, signed, are made for processors that add up in 32 bits: the 16 of AVX2 overflow.
+      const isMadeElsewhere = ["qint8_avx512_vnni.onnx", "qint8_arm64.onnx"].includes(form) && !addsIn32Bits;
+      const tolerance = dtype === "fp32" ? 1e-5 : isMadeElsewhere ? 6e-2 : 2e-2;
       for (const [index, logit] of logits.entries()) {
         expect(Math.abs(logit - (expected[index] ?? Number.NaN))).toBeLessThan(tolerance);
       }
