@@ -63,6 +63,9 @@ let loaded: Addon | undefined;
  */
 export function loadAddon(): Addon {
   if (loaded !== undefined) return loaded;
+  // The library reads it while it is loaded; shim.cpp says what it is for. A worker thread of the caller's has a copy of
+  // its own that the library does not see: 8 bits are refused there.
+  process.env["CT2_USE_MKL"] = "1";
   const name = platformName();
   const found = findAddon<Addon>({
     owner: { name: manifest.name, version: manifest.version, module: import.meta.url },

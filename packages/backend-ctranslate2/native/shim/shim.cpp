@@ -6,6 +6,7 @@
 #include <ctranslate2/utils.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -35,6 +36,20 @@ constexpr int64_t mostTokens = int64_t{1} << 26;
 int32_t fail(char* message, Ct2ShimStatus status, const std::string& problem) {
   std::snprintf(message, CT2_SHIM_MESSAGE_BYTES, "%s", problem.c_str());
   return status;
+}
+
+/**
+ * Whether products of bytes can be trusted. On x86-64 the library takes MKL's on Intel's processors alone, and on others
+ * oneDNN's, which add up in 16 bits where there is no VNNI, and overflow without a word. Who loads this addon sets the
+ * variable (native.ts); the library has read it by the time that anything here runs.
+ */
+bool takesMkl() {
+#if defined(__x86_64__) && !defined(_WIN32)
+  const char* asked = std::getenv("CT2_USE_MKL");
+  return asked != nullptr && std::string(asked) == "1";
+#else
+  return true;
+#endif
 }
 
 template <typename Work>
@@ -96,6 +111,11 @@ const char* ct2_shim_version(void) { return CROSSRANK_CTRANSLATE2_VERSION; }
 int32_t ct2_shim_has_integers(void) { return ct2::mayiuse_int8(ct2::Device::CPU) ? 1 : 0; }
 
 int32_t ct2_shim_open(const Ct2ShimOptions* options, Ct2ShimModel** model, char* message) {
+  if (options->integers != 0 && !takesMkl()) {
+    return fail(message, CT2_SHIM_UNSUPPORTED,
+                "CTranslate2's 8-bit products may overflow on this processor. Start Node.js with CT2_USE_MKL=1, or "
+                "compute in a process of its own (isolation: \"process\")");
+  }
   if (options->integers != 0 && ct2_shim_has_integers() == 0) {
     return fail(message, CT2_SHIM_UNSUPPORTED, "CTranslate2 has no 8-bit products for this processor");
   }
