@@ -26,14 +26,18 @@ function tableOf(
   tensors: GraphSummary["tensors"],
 ): EmbeddingTable | undefined {
   const makers = new Map(nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)));
-  const sourceOf = (name: string): string => {
+  const sourceOf = (name: string): { readonly source: string; readonly isTransposed: boolean } => {
     let source = name;
+    let isTransposed = false;
     for (let step = 0; step < mostSteps; step += 1) {
       const maker = makers.get(source);
-      if (maker === undefined || !handsOn.has(maker.operator)) return source;
+      const turns = maker?.operator === "Transpose";
+      if (maker === undefined || !(turns || handsOn.has(maker.operator))) break;
+      // Where input and output share a table, exporters store the output's form. Of two axes any other order is this one.
+      isTransposed = turns ? !isTransposed : isTransposed;
       source = maker.inputs[0] ?? "";
     }
-    return source;
+    return { source, isTransposed };
   };
   for (const { operator, inputs, attributes } of nodes) {
     const plain = operator.replace(/^com\.microsoft\./, "");
@@ -45,11 +49,14 @@ function tableOf(
             Number(attributes.get("axis") ?? attributes.get("gather_axis") ?? 0) === 0
           ? [inputs[1], inputs[0]]
           : [];
-    if (ids === undefined || name === undefined || sourceOf(ids) !== "input_ids") continue;
-    const dimensions = tensors.get(sourceOf(name))?.dimensions;
-    const [rows, width] = dimensions ?? [];
+    if (ids === undefined || name === undefined || sourceOf(ids).source !== "input_ids") continue;
+    const inBlocks = plain === "GatherBlockQuantized";
+    // A table in blocks may be stored in the form of the output's product. Its scales are a row for each token's.
+    const { source, isTransposed } = sourceOf(inBlocks ? (inputs[2] ?? "") : name);
+    const dimensions = tensors.get(source)?.dimensions;
+    const [rows, width] = isTransposed ? (dimensions?.toReversed() ?? []) : (dimensions ?? []);
     if (dimensions?.length !== 2 || rows === undefined) continue;
-    return { name: sourceOf(name), rows, width: plain === "GatherBlockQuantized" ? undefined : width };
+    return { name: source, rows, width: inBlocks ? undefined : width };
   }
   return undefined;
 }
