@@ -11,7 +11,7 @@ import { load } from "../../bench/contestants/crossrank.mjs";
 import { makeDocuments } from "../../bench/documents.mjs";
 
 const [folder = "", dtype = "Q8_0"] = process.argv.slice(2);
-const nano = new URL("../../packages/model-nano/model", import.meta.url).pathname;
+const nano = fileURLToPath(new URL("../../packages/model-nano/model", import.meta.url));
 const { query, documents } = await makeDocuments(nano, 16);
 const settings = { contexts: 1, threads: 1 };
 const loaded = await load({ model: { folder }, options: { backend: "llamacpp", dtype, settings } });
