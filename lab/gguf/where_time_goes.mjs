@@ -7,6 +7,7 @@ import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { load } from "../../bench/contestants/crossrank.mjs";
 import { makeDocuments } from "../../bench/documents.mjs";
 
