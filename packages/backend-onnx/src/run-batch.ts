@@ -92,6 +92,17 @@ async function runGraph(
   return session.run(feeds, outputs);
 }
 
+/**
+ * Halves as 16 bits each: where JavaScript has a Float16Array a tensor holds one, of which onnxruntime-node 1.30 reads
+ * nothing ("not enough space").
+ */
+function withBits(tensor: Tensor): Tensor {
+  const { type, data } = tensor;
+  if (type !== "float16" || data instanceof Uint16Array) return tensor;
+  const { buffer, byteOffset, length } = data as unknown as Uint16Array;
+  return Object.defineProperty(tensor, "data", { value: new Uint16Array(buffer, byteOffset, length) });
+}
+
 function tensorFor(
   runtime: Runtime,
   input: PlannedInput,
@@ -103,9 +114,9 @@ function tensorFor(
   switch (input.source) {
     case "past": {
       const known = past?.[input.name];
-      if (known !== undefined) return known;
+      if (known !== undefined) return withBits(known);
       const values = input.type === "float32" ? new Float32Array(0) : new Uint16Array(0);
-      return new runtime.Tensor(input.type, values, [rows, input.heads, 0, input.size]);
+      return withBits(new runtime.Tensor(input.type, values, [rows, input.heads, 0, input.size]));
     }
     case "cacheBranch":
       return new runtime.Tensor("bool", Uint8Array.of(0), input.shape);
