@@ -1,3 +1,5 @@
+import { execFileSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
 import { ctranslate2 } from "@crossrank/backend-ctranslate2";
 import { defineConformanceSuite, openFixtures } from "@crossrank/conformance";
 import { readGoldens, verify } from "@crossrank/core/verify";
@@ -77,3 +79,25 @@ describeNative("rows do not affect each other", () => {
     expect(worst).toBeLessThan(1e-5);
   });
 });
+
+describeNative.runIf(process.arch === "x64")(
+  "in a worker thread, whose environment the library does not see",
+  () => {
+    // The library has one kind of products on other processors.
+    test.runIf(process.arch === "x64")(
+      "8 bits are refused in the thread itself, and computed in a child process",
+      () => {
+        const program = fileURLToPath(new URL("fixtures/in-a-worker.mjs", import.meta.url));
+        const { CT2_USE_MKL: _, ...env } = process.env;
+        const folder = fixtureFolder("bert-logit", ["int8"]);
+        const found = JSON.parse(
+          execFileSync(process.execPath, [program, folder], { env, encoding: "utf8" }),
+        );
+        expect(found).toEqual({
+          thread: expect.stringMatching(/^model-load: .*CT2_USE_MKL=1/),
+          process: "loaded",
+        });
+      },
+    );
+  },
+);
