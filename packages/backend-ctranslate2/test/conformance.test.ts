@@ -80,24 +80,16 @@ describeNative("rows do not affect each other", () => {
   });
 });
 
-describeNative.runIf(process.arch === "x64")(
-  "in a worker thread, whose environment the library does not see",
-  () => {
-    // The library has one kind of products on other processors.
-    test.runIf(process.arch === "x64")(
-      "8 bits are refused in the thread itself, and computed in a child process",
-      () => {
-        const program = fileURLToPath(new URL("fixtures/in-a-worker.mjs", import.meta.url));
-        const { CT2_USE_MKL: _, ...env } = process.env;
-        const folder = fixtureFolder("bert-logit", ["int8"]);
-        const found = JSON.parse(
-          execFileSync(process.execPath, [program, folder], { env, encoding: "utf8" }),
-        );
-        expect(found).toEqual({
-          thread: expect.stringMatching(/^model-load: .*CT2_USE_MKL=1/),
-          process: "loaded",
-        });
-      },
-    );
-  },
-);
+describeNative("in a worker thread, whose environment the library does not see", () => {
+  // On other processors the library has products of one kind.
+  test.runIf(process.arch === "x64")("8 bits are refused in it, and computed in a child process", () => {
+    const program = fileURLToPath(new URL("fixtures/in-a-worker.mjs", import.meta.url));
+    const { CT2_USE_MKL: _, ...env } = process.env;
+    const folder = fixtureFolder("bert-logit", ["int8"]);
+    const found = JSON.parse(execFileSync(process.execPath, [program, folder], { env, encoding: "utf8" }));
+    expect(found).toEqual({
+      thread: expect.stringMatching(/^model-load: .*CT2_USE_MKL=1/),
+      process: "loaded",
+    });
+  });
+});
