@@ -62,7 +62,6 @@ const loadedOnce: Readonly<Record<string, readonly string[]>> = {
     "page",
     "python-clients",
     "rules",
-    "telemetry",
     "token-queue",
   ],
   train: ["data", "mine"],
