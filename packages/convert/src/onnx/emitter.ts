@@ -45,7 +45,7 @@ export class Emitter {
   /** Matrices that are there already: of weights that several layers share. */
   readonly #matrices = new Map<Weight, string>();
 
-  constructor(dtype: Dtype, operators: Operators, activations: Activations = "batch") {
+  constructor(dtype: Dtype, operators: Operators, activations: Activations) {
     this.dtype = dtype;
     this.operators = operators;
     this.activations = activations;

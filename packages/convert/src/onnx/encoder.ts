@@ -10,8 +10,8 @@ export interface EncoderRequest {
   readonly profile: ModelProfile;
   readonly dtype: Dtype;
   readonly operators: Operators;
-  /** Default `batch`. */
-  readonly activations?: Activations | undefined;
+  /** Of no account but in int8. */
+  readonly activations: Activations;
   readonly inputType: "int32" | "int64";
 }
 

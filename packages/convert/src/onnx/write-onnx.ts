@@ -20,10 +20,11 @@ export interface OnnxWriterOptions {
   /** Default `onnxruntime`. */
   readonly target?: OnnxTarget | undefined;
   /**
-   * What shares a scale of activations, in int8. Default `batch`; `row` needs target `onnxruntime`.
+   * What shares a scale of activations, in int8. Default `row` where the target is `onnxruntime`, which alone has it;
+   * else `batch`. docs/decisions/0021-int8-rows.md.
    * - `batch`: all that goes into a product.
-   * - `row`: every token has its own in feed-forward layers without a gate. On a 12-layer MiniLM about half of the error
-   *   in the median and a third at most, at 0.97 of the speed on a processor with AVX2 (lab/int8).
+   * - `row`: every token has its own in feed-forward layers without a gate. On a 12-layer MiniLM 0.43 of the error in
+   *   the median and 0.62 at most, at 0.97 of the speed on a processor with AVX2 (lab/int8).
    */
   readonly activations?: Activations | undefined;
   /**
@@ -71,7 +72,7 @@ export function createOnnxWriter(options: OnnxWriterOptions = {}): ArtifactWrite
     throw new InvalidInputError("target", `must be one of ${known}, not ${JSON.stringify(target)}`);
   }
   const { operators, inputType, dtypes } = targets[target];
-  const activations = options.activations ?? "batch";
+  const activations = options.activations ?? (operators === "onnxruntime" ? "row" : "batch");
   if (activations !== "batch" && activations !== "row") {
     throw new InvalidInputError("activations", `must be batch or row, not ${JSON.stringify(activations)}`);
   }
@@ -84,7 +85,7 @@ export function createOnnxWriter(options: OnnxWriterOptions = {}): ArtifactWrite
     dtypes,
     path: (dtype) => `onnx/model${dtype === "fp32" ? "" : `_${dtype}`}.onnx`,
     check,
-    settings: () => ({ target, ...(activations === "row" ? { activations } : {}) }),
+    settings: () => ({ target, activations }),
     async write(request) {
       const { description, profile, path, signal, onProgress } = request;
       signal?.throwIfAborted();
