@@ -53,6 +53,8 @@ const sections = {
   },
   "docs/guides/published-models.md": { conversions },
   "packages/crossrank/README.md": {
+    rerank: () =>
+      crossrank("rerank", "--query", query, "--documents", "examples/documents.jsonl", "--top-n", "5"),
     verify: () => crossrank("verify", "nano"),
     inspect: () => crossrank("inspect", "packages/conformance/fixtures/qwen3-system-user"),
   },
