@@ -15,7 +15,7 @@ const { profile } = await readProfile(files);
 const description = await describeModel(files, profile);
 for (const [name, dtype, options] of [
   ["fp32", "fp32", {}],
-  ["batch", "int8", {}],
+  ["batch", "int8", { activations: "batch" }],
   ["row", "int8", { activations: "row" }],
 ]) {
   const path = resolve(join(folder, `${name}.onnx`));
