@@ -67,7 +67,7 @@ export function chooseBatchPreference(
 ): BatchPreference {
   if (plan.sharing !== undefined) return { ...sharingPreference, ...definedOf(wanted ?? {}) };
   const rows = plan.rows ?? wanted?.rows ?? (rowsAffectScores ? 1 : 8);
-  const measured: BatchPreference = { rows, tokens: 512, padding: 0.1 };
+  const measured: BatchPreference = { rows, tokens: 256, padding: 0.05 };
   const { tokens, padding } = { ...measured, ...preferenceOfOutput(plan, measured) };
   return { rows, tokens: wanted?.tokens ?? tokens, padding: wanted?.padding ?? padding };
 }

@@ -51,7 +51,7 @@ export interface OnnxOptions extends HostOptions {
   readonly file?: string | undefined;
   /**
    * Recommendation to the scheduler, field by field: most rows, most tokens (rows × columns), largest share of
-   * padding (0 to 1). Default: 8 rows, 512 tokens, 0.1; 1 row where the graph quantises activations for the batch as
+   * padding (0 to 1). Default: 8 rows, 256 tokens, 0.05; 1 row where the graph quantises activations for the batch as
    * a whole, so that a score in a larger batch depends on its neighbours (measured on the embedded int8 model: by up to
    * 0.30 of a logit with 8 rows, 4096 tokens and padding 1; scripts/measure-rows.mjs). See README.md and
    * docs/decisions/0002-onnx-batching.md. A graph of fixed shape decides its own rows.

@@ -119,10 +119,10 @@ describe("logits of the answer tokens equal numpy's", () => {
 describe("batches", () => {
   test.each([
     ["model", { rows: 8, tokens: 65_536, padding: 1 }],
-    ["merged", { rows: 8, tokens: 512, padding: 0.1 }],
-    ["keep", { rows: 8, tokens: 512, padding: 0.1 }],
-    ["last", { rows: 8, tokens: 512, padding: 0 }],
-    ["one", { rows: 8, tokens: 512, padding: 0 }],
+    ["merged", { rows: 8, tokens: 256, padding: 0.05 }],
+    ["keep", { rows: 8, tokens: 256, padding: 0.05 }],
+    ["last", { rows: 8, tokens: 256, padding: 0 }],
+    ["one", { rows: 8, tokens: 256, padding: 0 }],
   ])("%s: %j", async (name, preference) => {
     expect((await loadGraph(name)).capabilities.batchPreference).toEqual(preference);
   });

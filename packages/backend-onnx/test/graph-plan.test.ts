@@ -204,8 +204,8 @@ describe("batches of a graph that computes logits", () => {
   });
 
   test.each([
-    ["a small vocabulary", 2000, 512],
-    ["Qwen3's", 151_936, 421],
+    ["a small vocabulary", 2000, 256],
+    ["Qwen3's", 151_936, 256],
     ["Gemma 3's", 262_144, 244],
     ["an unknown one", undefined, 244],
     ["one that fills the memory alone", 1e9, 1],
@@ -213,14 +213,14 @@ describe("batches of a graph that computes logits", () => {
     expect(chooseBatchPreference(undefined, false, plan(vocabulary))).toEqual({
       rows: 8,
       tokens,
-      padding: 0.1,
+      padding: 0.05,
     });
   });
 
   test("are of equal length where they are run so anyway", () => {
     expect(chooseBatchPreference(undefined, false, plan(151_936, { unpadded: true }))).toEqual({
       rows: 8,
-      tokens: 512,
+      tokens: 256,
       padding: 0,
     });
   });
@@ -232,7 +232,7 @@ describe("batches of a graph that computes logits", () => {
         ...plan(vocabulary),
         inputs: [keep],
       });
-      expect({ rows, tokens }).toEqual({ rows: 8, tokens: 512 });
+      expect({ rows, tokens }).toEqual({ rows: 8, tokens: 256 });
       // The whole padding of a batch in one row, which decides for all.
       expect(rows * (1 + padding * tokens) * vocabulary * 4).toBeLessThanOrEqual(256e6);
       expect(padding).toBeGreaterThan(0.02);

@@ -217,7 +217,7 @@ const room: Sharing = {
   tokenBytes: 1000,
   mostTokens: 100,
   mostRests: 8,
-  together: { rows: 8, tokens: 512, padding: 0.1 },
+  together: { rows: 8, tokens: 256, padding: 0.05 },
 };
 
 describe("what rows share", () => {

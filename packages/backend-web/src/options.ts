@@ -37,7 +37,7 @@ export interface WebOptions {
   /** The .onnx file to run, relative to the model. Overrides `dtype`. Default: chosen by `dtype`. */
   readonly file?: string | undefined;
   /**
-   * Recommendation to the scheduler, field by field. Default: 8 rows, 512 tokens, 0.1; 1 row where the graph quantises
+   * Recommendation to the scheduler, field by field. Default: 8 rows, 256 tokens, 0.05; 1 row where the graph quantises
    * activations for the batch as a whole. A graph of fixed shape decides its own rows.
    */
   readonly batch?: Partial<BatchPreference> | undefined;

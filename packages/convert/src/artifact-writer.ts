@@ -63,8 +63,8 @@ export interface ArtifactWriter {
    * @throws {UnsupportedConversionError} with the reason.
    */
   check(description: ModelDescription, profile: ModelProfile, dtype?: string): void;
-  /** Those that the artifact will have. Absent where the format has none. */
-  settings?(description: ModelDescription): ArtifactSettings;
+  /** Those that the artifact will have in this precision. Absent where the format has none. */
+  settings?(description: ModelDescription, dtype: string): ArtifactSettings;
   /**
    * Looks for programs that the writer drives, before anything is computed. Absent where it drives none.
    * @returns their versions by name, for provenance.json.

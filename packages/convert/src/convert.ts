@@ -40,7 +40,7 @@ import { createWriter, writers } from "./writers.js";
 
 /** What can be set about the formats of this package, each about its own alone. */
 export interface FormatOptions
-  extends Pick<OnnxWriterOptions, "target">,
+  extends Pick<OnnxWriterOptions, "target" | "activations">,
     MnnWriterOptions,
     MlpackageWriterOptions {}
 
@@ -140,7 +140,7 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
   const { profile, catalogue } = await readProfile(files, options.profile, signal);
   const description = await describeModel(model, profile, download);
   writer.check(description, profile, dtype);
-  const settings = writer.settings?.(description) ?? {};
+  const settings = writer.settings?.(description, dtype) ?? {};
   const taken = Math.min(profile.maxLength, settings.lengths?.at(-1) ?? Number.POSITIVE_INFINITY);
   const tools = await writer.prepare?.(signal);
   const weights = await fetchWeights(model, download);

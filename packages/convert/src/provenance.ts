@@ -39,7 +39,7 @@ export interface ArtifactProvenance {
     /** ISO 8601, UTC. */
     readonly date: string;
   };
-  /** The format's own settings (ONNX: `target`), and: */
+  /** The format's own settings (ONNX: `target`, and `activations` in int8), and: */
   readonly options: ArtifactSettings & {
     readonly tolerance?: number | undefined;
     /** Facts that overrode the source's own files. */

@@ -41,7 +41,12 @@ test("a scale a token in the feed-forward layers: nearer to float32, and said in
     errors.push(summary.median ?? Number.NaN);
     const { metadata } = await readGraph(await files.localPath("onnx/model_int8.onnx"));
     expect(metadata["crossrank.activations"]).toBe(activations === "row" ? "row" : undefined);
+    const settingsOf = (dtype: string) => writer.settings?.({} as never, dtype);
+    expect(settingsOf("int8")).toEqual({ target: "onnxruntime", activations });
+    expect(settingsOf("fp32")).toEqual({ target: "onnxruntime" });
   }
   expect(errors[1]).toBeLessThan(errors[0] as number);
+  const settings = createOnnxWriter().settings?.({} as never, "int8");
+  expect(settings).toMatchObject({ activations: "row" });
   expect(() => createOnnxWriter({ target: "plain", activations: "row" })).toThrow(/needs target onnxruntime/);
 });

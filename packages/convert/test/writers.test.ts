@@ -72,7 +72,7 @@ test("a registry of somebody else's has its own formats and options", async () =
   };
   const among = [...writers, own];
   const writer = await createWriter("mine", { depth: 3, target: undefined }, among);
-  expect(writer.settings?.({} as never)).toEqual({ depth: 3 });
+  expect(writer.settings?.({} as never, "fp32")).toEqual({ depth: 3 });
   expect(formatsWith("depth", among)).toEqual(["mine"]);
   await expect(createWriter("onnx", { depth: 3 }, among)).rejects.toThrow(/is an option of mine/);
 });

@@ -85,7 +85,7 @@ export function createOnnxWriter(options: OnnxWriterOptions = {}): ArtifactWrite
     dtypes,
     path: (dtype) => `onnx/model${dtype === "fp32" ? "" : `_${dtype}`}.onnx`,
     check,
-    settings: () => ({ target, activations }),
+    settings: (_description, dtype) => ({ target, ...(dtype === "int8" ? { activations } : {}) }),
     async write(request) {
       const { description, profile, path, signal, onProgress } = request;
       signal?.throwIfAborted();
