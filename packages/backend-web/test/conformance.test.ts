@@ -1,5 +1,5 @@
 import { fixtureNames } from "@crossrank/conformance";
-import { afterAll, vi } from "vitest";
+import { afterAll } from "vitest";
 import { isLong, sampledRunner } from "../../conformance/test/sampled-runner.js";
 import { fixtureFolder, gpuArguments, listFolder, openScene } from "./browser/scene.js";
 
@@ -34,7 +34,6 @@ const variants = [
     args: gpuArguments,
   },
 ] as const;
-if (isLong) vi.setConfig({ testTimeout: 900_000, hookTimeout: 900_000 });
 
 for (const { name, fixtures: names, options, tolerance, partly, args } of isLong
   ? variants

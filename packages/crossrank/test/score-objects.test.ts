@@ -4,15 +4,12 @@ import type { Reranker } from "@crossrank/core";
 import { createRandom } from "@crossrank/eval";
 import { type ObjectStorage, ObjectStoreError, openObjectStorage, type StoredFolder } from "@crossrank/queue";
 import { parquetWriteBuffer } from "hyparquet-writer";
-import { afterAll, afterEach, beforeAll, expect, it, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { isLong } from "../../../test/sample.js";
 import { openReranker, scorePairs } from "../src/index.js";
 import { describeWithObjectStore, type ObjectStore, startObjectStore } from "./object-store.js";
 import { conformanceFixture, temporaryFolder } from "./run-command.js";
 import { trivial } from "./trivial-backend.mjs";
-
-/** What is proved at length takes its time. */
-if (isLong) vi.setConfig({ testTimeout: 3_600_000, hookTimeout: 3_600_000 });
 
 const folder = temporaryFolder();
 const model = conformanceFixture("bert-logit");

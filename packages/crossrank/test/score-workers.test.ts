@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { createRandom } from "@crossrank/eval";
 import { defaultMaxStalledCount, openShardQueue, QueueError, startShardWorker } from "@crossrank/queue";
-import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { isLong } from "../../../test/sample.js";
 import { describeWithRedis, freePort, type RedisServer, startRedis } from "./redis-server.js";
 import {
@@ -18,9 +18,6 @@ import {
   type Outcome,
   temporaryFolder,
 } from "./run-command.js";
-
-/** What is proved at length takes its time. */
-if (isLong) vi.setConfig({ testTimeout: 3_600_000, hookTimeout: 3_600_000 });
 
 const folder = temporaryFolder();
 const trivial = fileURLToPath(new URL("./trivial-backend.mjs", import.meta.url));

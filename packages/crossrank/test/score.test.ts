@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import type { Reranker } from "@crossrank/core";
 import { createRandom } from "@crossrank/eval";
 import { parquetWriteBuffer } from "hyparquet-writer";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { isLong } from "../../../test/sample.js";
 import { openReranker, ScoreJobError, type ScorePairsOptions, scorePairs } from "../src/index.js";
 import { folderStorage } from "../src/score/folder-storage.js";
@@ -14,9 +14,6 @@ import { joinScores } from "../src/score/join-scores.js";
 import { planJob, runShard, type ScoreJob, scorerOf } from "../src/score/score-job.js";
 import { conformanceFixture, crossrank, crossrankInTurn, temporaryFolder } from "./run-command.js";
 import { trivial } from "./trivial-backend.mjs";
-
-/** What is proved at length takes its time. */
-if (isLong) vi.setConfig({ testTimeout: 3_600_000, hookTimeout: 3_600_000 });
 
 const folder = temporaryFolder();
 const model = conformanceFixture("bert-logit");
