@@ -6,22 +6,30 @@ import {
   type ModelFiles,
 } from "@crossrank/core";
 import { precisionClassOf } from "@crossrank/core/verify";
-import { type GraphSummary, precisionOf, readGraph } from "@crossrank/formats/onnx/read";
+import {
+  type ByteSource,
+  type GraphSummary,
+  precisionOf,
+  readGraph,
+  readNodes,
+} from "@crossrank/formats/onnx/read";
 import { dtypeOfFile, usualDtype } from "./dtype.js";
 import { weightFiles } from "./external-data.js";
+import { narrowSums, narrowSumsNote } from "./narrow-sums.js";
 import { madeElsewhere, onnxPaths, type Processor, publishedName } from "./published-names.js";
 import { thisProcessor } from "./this-processor.js";
 
 /** What a file of a model is, from its content; undefined where it cannot be followed. */
 export async function graphOf(
   files: ModelFiles,
-  { path, size }: ModelFile,
+  file: ModelFile,
   options: FileRequestOptions,
 ): Promise<GraphSummary | undefined> {
-  return readGraph({
-    size,
-    read: (start, end) => files.readBytes(path, { start, end }, options),
-  });
+  return readGraph(sourceOf(files, file, options));
+}
+
+function sourceOf(files: ModelFiles, { path, size }: ModelFile, options: FileRequestOptions): ByteSource {
+  return { size, read: (start, end) => files.readBytes(path, { start, end }, options) };
 }
 
 /**
@@ -85,6 +93,10 @@ export async function describe(
   const outside = "problem" in weights ? [`${path}: ${weights.problem}`] : [];
   const paths = "problem" in weights ? [] : weights.map((one) => one.path);
   const missing = paths.filter((one) => !listed.some((there) => there.path === one));
+  const hasSigned = [...graph.tensors.values()].some(({ type }) => type === "int8");
+  const isReadable = hasSigned && missing.length === 0;
+  const nodes = isReadable ? await readNodes(sourceOf(files, file, options)) : undefined;
+  const overflow = await narrowSums(files, { path, graph, nodes }, options);
   return {
     dtype,
     quantisation: how,
@@ -97,10 +109,12 @@ export async function describe(
         : {}),
       ...(graph.producer === undefined ? {} : { producer: graph.producer }),
       ...(approximations.length === 0 ? {} : { approximations: approximations.join(", ") }),
+      ...(overflow === undefined ? {} : { sums: "overflow 16 bits on x64 without VNNI" }),
     },
     files: paths,
     notes: [
       ...notesOn(path, dtype, { processor: thisProcessor(), onGpu: false }),
+      ...(overflow === undefined ? [] : narrowSumsNote(path, overflow, thisProcessor())),
       ...outside,
       ...missing.map((one) => `${path} reads weights from ${one}, which is not there`),
     ],

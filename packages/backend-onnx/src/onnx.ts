@@ -22,6 +22,7 @@ import { readConfig, requireDefaults } from "./judge-defaults.js";
 import { LanePool } from "./lane-pool.js";
 import { type Lane, openLane } from "./lanes.js";
 import { modelLoadError } from "./load-error.js";
+import { asksForExactSums, narrowSums, narrowSumsNote } from "./narrow-sums.js";
 import { checkOptions, type OnnxOptions } from "./options.js";
 import { hashIfPackaged } from "./packaged-artifacts.js";
 import { capabilitiesOf, planGraph } from "./plan-graph.js";
@@ -83,8 +84,15 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
       const { externalShapes = [] } = local.graph ?? {};
       throw modelLoadError({ model: files.id, file: file.path, externalShapes }, failure);
     });
-    const [graph, artifact] = await abortable(
-      Promise.all([loading, describeArtifact(files, local, signal, hash)]),
+    const processor = thisProcessor();
+    // While another process loads: of a file that nobody can be told about, nothing is read.
+    const isSpared = onGpu || processor.sums === "32 bits" || asksForExactSums(argument.sessionOptions);
+    const overflow =
+      isSpared || local.graph === undefined
+        ? undefined
+        : narrowSums(files, { path: file.path, graph: local.graph, nodes }, { signal });
+    const [graph, artifact, clause] = await abortable(
+      Promise.all([loading, describeArtifact(files, local, signal, hash), overflow]),
       signal,
     );
     const startTook = performance.now() - started;
@@ -108,7 +116,10 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
     return new OnnxSession({
       info: { name: "onnx", runtime: { name: "onnxruntime-node", version: graph.version } },
       artifact,
-      notes: notesOn(file.path, precision?.dtype, { processor: thisProcessor(), onGpu }),
+      notes: [
+        ...notesOn(file.path, precision?.dtype, { processor, onGpu }),
+        ...(clause === undefined ? [] : narrowSumsNote(file.path, clause, processor)),
+      ],
       capabilities: { ...capabilitiesOf(plan, placement.workers), batchPreference, rowsAffectScores },
       settings: settingsOfSession({
         ...{ ...argument, rowsAffectScores, batchPreference },

@@ -38,6 +38,8 @@ export function publishedName(path: string): PublishedName | undefined {
 export interface Processor {
   /** Names of processors whose files compute here as they were made to, the best one first. */
   readonly fits: readonly string[];
+  /** In what ONNX Runtime adds up pairs of products of unsigned and signed bytes. */
+  readonly sums: "16 bits" | "32 bits" | "unknown";
   /** For messages: `"x64 with avx512_vnni"`. */
   readonly name: string;
 }
@@ -49,14 +51,16 @@ export interface Processor {
  * documentation on quantisation).
  */
 export function processorOf(arch: string, flags: readonly string[]): Processor {
-  if (arch === "arm64") return { fits: ["arm64"], name: arch };
-  if (arch === "ppc64") return { fits: ["ppc64le"], name: arch };
-  if (arch !== "x64") return { fits: [], name: arch };
+  const sums = "32 bits";
+  if (arch === "arm64") return { fits: ["arm64"], sums, name: arch };
+  if (arch === "ppc64") return { fits: ["ppc64le"], sums, name: arch };
+  if (arch !== "x64") return { fits: [], sums, name: arch };
   const has = (flag: string): boolean => flags.includes(flag);
   const wide = has("avx512f") && has("avx512bw");
   const multiplies = (wide && has("avx512_vnni")) || has("avx_vnni");
   const fits = [...(multiplies ? ["avx512_vnni"] : []), ...(wide ? ["avx512"] : []), "avx2"];
-  return { fits, name: `${arch} with ${fits[0]}` };
+  const withoutVnni = flags.length === 0 ? "unknown" : "16 bits";
+  return { fits, sums: multiplies ? sums : withoutVnni, name: `${arch} with ${fits[0]}` };
 }
 
 /** What to say of a file that was made for another processor; undefined where it fits. */

@@ -214,8 +214,12 @@ describe("the file that is made for a processor", () => {
     expect(error.message).toContain(`the option \`file\`: ${path} is made for`);
     expect(error.message).toContain("Ask for dtype fp32");
     const named = await loadFor(onnx({ ...one, file: path }), folder);
-    expect(named.notes).toEqual([expect.stringContaining(`${path} is made for`)]);
-    expect((await loadFor(onnx(one), folder, { dtype: other.toUpperCase() })).notes).toHaveLength(1);
+    // What its weights are is said besides: narrow-sums.test.ts.
+    const [note, ...others] = named.notes ?? [];
+    expect(note).toContain(`${path} is made for`);
+    expect(others).toHaveLength(thisProcessor().sums === "32 bits" ? 0 : 1);
+    const byDtype = await loadFor(onnx(one), folder, { dtype: other.toUpperCase() });
+    expect(byDtype.notes).toEqual(named.notes);
   });
 
   test("O4 is half precision for a GPU, and said to be", async () => {

@@ -25,6 +25,17 @@ export interface GraphTensorFacts {
   readonly dimensions: readonly number[];
   /** Of its numbers, wherever they are. */
   readonly bytes: number;
+  /** Undefined where they do not lie as bytes one behind the other. */
+  readonly place: TensorPlace | undefined;
+}
+
+/** Where a tensor's numbers lie, as its file says. */
+export interface TensorPlace {
+  /** As {@link ExternalData.location}; undefined where they lie in the .onnx itself. */
+  readonly location: string | undefined;
+  /** Bytes of that file, from `start` to `end` (not included). */
+  readonly start: number;
+  readonly end: number;
 }
 
 /** Weights that lie in a file of their own. */
@@ -71,7 +82,7 @@ const port = { name: 1, type: 2 };
 const portType = { tensor: 1 };
 const tensorType = { element: 1, shape: 2 };
 const dimension = { value: 1, parameter: 2 };
-const tensor = { dimension: 1, type: 2, name: 8, external: 13, location: 14 };
+const tensor = { dimension: 1, type: 2, name: 8, raw: 9, external: 13, location: 14 };
 
 /** `TensorProto.DataType`: name and bits of each. Strings have no size of their own. */
 const elements: Readonly<Record<number, readonly [name: string, bits: number]>> = {
@@ -321,7 +332,8 @@ class GraphReading {
     let code = 0;
     let isExternal = false;
     const dimensions: number[] = [];
-    const place = new Map<string, string>();
+    const external = new Map<string, string>();
+    let raw: Range | undefined;
     await this.#each(range, async (field) => {
       switch (field.number) {
         case tensor.dimension:
@@ -337,9 +349,12 @@ class GraphReading {
           return;
         case tensor.external: {
           const { texts } = await this.#simple(field);
-          place.set(texts.get(entry.key) ?? "", texts.get(entry.value) ?? "");
+          external.set(texts.get(entry.key) ?? "", texts.get(entry.value) ?? "");
           return;
         }
+        case tensor.raw:
+          raw = { start: field.start, end: field.end };
+          return;
         case tensor.location:
           isExternal = field.value === externalLocation;
       }
@@ -348,13 +363,14 @@ class GraphReading {
     const count = dimensions.reduce((product, size) => product * size, 1);
     const bytes = Math.ceil((count * bits) / 8);
     if (!Number.isSafeInteger(bytes)) throw new UnreadableMessage("a tensor's size is no number");
-    if (isExternal) this.#keepPlace(place, bytes);
+    const outside = isExternal ? this.#keepPlace(external, bytes) : undefined;
+    const place = outside ?? (raw === undefined ? undefined : { location: undefined, ...raw });
     const isShape = isExternal && (type === "int64" || type === "int32") && count <= mostDimensions;
     if (isShape && this.#externalShapes.length < mostMetadata) this.#externalShapes.push(name);
-    return { name, facts: { type, dimensions, bytes } };
+    return { name, facts: { type, dimensions, bytes, place } };
   }
 
-  #keepPlace(place: ReadonlyMap<string, string>, bytes: number): void {
+  #keepPlace(place: ReadonlyMap<string, string>, bytes: number): TensorPlace {
     const location = place.get("location") ?? "";
     const number = (key: string, fallback: number): number => {
       const text = place.get(key);
@@ -363,8 +379,10 @@ class GraphReading {
       if (!Number.isSafeInteger(value)) throw new UnreadableMessage(`a tensor's ${key} is no number`);
       return value;
     };
-    const end = number("offset", 0) + number("length", bytes);
+    const start = number("offset", 0);
+    const end = start + number("length", bytes);
     this.#external.set(location, Math.max(end, this.#external.get(location) ?? 0));
+    return { location, start, end };
   }
 
   async #port(range: Range): Promise<GraphPort> {
