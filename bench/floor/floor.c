@@ -36,132 +36,69 @@ static double thread_time(void) {
 #define KEEP(value) __asm__ volatile("" : "+v"(value))
 #define KEEP_OLD(value) __asm__ volatile("" : "+x"(value))
 
-#define EACH8(what) what(0) what(1) what(2) what(3) what(4) what(5) what(6) what(7)
-#define EACH12(what) EACH8(what) what(8) what(9) what(10) what(11)
+#define EACH8(what, ...) what(0, __VA_ARGS__) what(1, __VA_ARGS__) what(2, __VA_ARGS__) what(3, __VA_ARGS__) \
+    what(4, __VA_ARGS__) what(5, __VA_ARGS__) what(6, __VA_ARGS__) what(7, __VA_ARGS__)
+#define EACH12(what, ...) EACH8(what, __VA_ARGS__) what(8, __VA_ARGS__) what(9, __VA_ARGS__) \
+    what(10, __VA_ARGS__) what(11, __VA_ARGS__)
 
-// Each kernel runs `times` turns of its loop and returns something of every register.
+#define START(i, type, zero) type s##i = zero;
+#define STEP(i, add, keep) s##i = add(s##i); keep(s##i);
+#define END(i, sums) sums[i] = s##i;
 
-__attribute__((target("avx2,fma"))) static int fp32_avx2(long times) {
-    __m256 a = _mm256_set1_ps(1e-3f), b = _mm256_set1_ps(1e-4f);
-    __m256 sums[12];
-    KEEP_OLD(a);
-    KEEP_OLD(b);
-#define START(i) __m256 s##i = _mm256_setzero_ps();
-#define STEP(i) s##i = _mm256_fmadd_ps(a, b, s##i); KEEP_OLD(s##i);
-#define END(i) sums[i] = s##i;
-    EACH12(START)
-    while (times--) { EACH12(STEP) }
-    EACH12(END)
-#undef START
-#undef STEP
-#undef END
-    int bits;
-    memcpy(&bits, sums, sizeof bits);
-    return bits;
-}
-
-__attribute__((target("avx512f"))) static int fp32_avx512(long times) {
-    __m512 a = _mm512_set1_ps(1e-3f), b = _mm512_set1_ps(1e-4f);
-    __m512 sums[12];
-    KEEP(a);
-    KEEP(b);
-#define START(i) __m512 s##i = _mm512_setzero_ps();
-#define STEP(i) s##i = _mm512_fmadd_ps(a, b, s##i); KEEP(s##i);
-#define END(i) sums[i] = s##i;
-    EACH12(START)
-    while (times--) { EACH12(STEP) }
-    EACH12(END)
-#undef START
-#undef STEP
-#undef END
-    int bits;
-    memcpy(&bits, sums, sizeof bits);
-    return bits;
-}
-
-__attribute__((target("avx512f,avx512bf16"))) static int bf16_avx512(long times) {
-    __m512bh a = (__m512bh) _mm512_set1_epi32(0x3a833a83), b = a;
-    __m512 sums[12];
-    KEEP(a);
-    KEEP(b);
-#define START(i) __m512 s##i = _mm512_setzero_ps();
-#define STEP(i) s##i = _mm512_dpbf16_ps(s##i, a, b); KEEP(s##i);
-#define END(i) sums[i] = s##i;
-    EACH12(START)
-    while (times--) { EACH12(STEP) }
-    EACH12(END)
-#undef START
-#undef STEP
-#undef END
-    int bits;
-    memcpy(&bits, sums, sizeof bits);
-    return bits;
-}
-
-// Before VNNI: bytes to words, words to doublewords, and a sum, three instructions for 32 multiply-adds.
-__attribute__((target("avx2"))) static int int8_avx2(long times) {
-    __m256i a = _mm256_set1_epi8(3), b = _mm256_set1_epi8(-2), ones = _mm256_set1_epi16(1);
-    __m256i sums[8];
-    KEEP_OLD(a);
-    KEEP_OLD(b);
-    KEEP_OLD(ones);
-#define START(i) __m256i s##i = _mm256_setzero_si256();
-#define STEP(i)                                                       \
-    {                                                                 \
-        KEEP_OLD(a);                                                  \
-        const __m256i words = _mm256_maddubs_epi16(a, b);             \
-        s##i = _mm256_add_epi32(s##i, _mm256_madd_epi16(words, ones)); \
-        KEEP_OLD(s##i);                                               \
+// A kernel runs `times` turns of its loop and returns something of every register: `each` of sums, to which `add` adds.
+#define KERNEL(name, features, factors, type, zero, each, add, keep) \
+    __attribute__((target(features))) static int name(long times) {  \
+        factors                                                      \
+        each(START, type, zero)                                      \
+        while (times--) { each(STEP, add, keep) }                    \
+        type sums[12];                                               \
+        each(END, sums)                                              \
+        int bits;                                                    \
+        memcpy(&bits, sums, sizeof bits);                            \
+        return bits;                                                 \
     }
-#define END(i) sums[i] = s##i;
-    EACH8(START)
-    while (times--) { EACH8(STEP) }
-    EACH8(END)
-#undef START
-#undef STEP
-#undef END
-    int bits;
-    memcpy(&bits, sums, sizeof bits);
-    return bits;
-}
 
-__attribute__((target("avx2,avxvnni"))) static int int8_avxvnni(long times) {
-    __m256i a = _mm256_set1_epi8(3), b = _mm256_set1_epi8(-2);
-    __m256i sums[12];
-    KEEP_OLD(a);
-    KEEP_OLD(b);
-#define START(i) __m256i s##i = _mm256_setzero_si256();
-#define STEP(i) s##i = _mm256_dpbusd_avx_epi32(s##i, a, b); KEEP_OLD(s##i);
-#define END(i) sums[i] = s##i;
-    EACH12(START)
-    while (times--) { EACH12(STEP) }
-    EACH12(END)
-#undef START
-#undef STEP
-#undef END
-    int bits;
-    memcpy(&bits, sums, sizeof bits);
-    return bits;
-}
+// Two factors that the compiler does not know.
+#define FACTORS(type, first, second, keep) \
+    type a = first, b = second;            \
+    keep(a);                               \
+    keep(b);
 
-__attribute__((target("avx512f,avx512vnni"))) static int int8_avx512(long times) {
-    __m512i a = _mm512_set1_epi8(3), b = _mm512_set1_epi8(-2);
-    __m512i sums[12];
-    KEEP(a);
-    KEEP(b);
-#define START(i) __m512i s##i = _mm512_setzero_si512();
-#define STEP(i) s##i = _mm512_dpbusd_epi32(s##i, a, b); KEEP(s##i);
-#define END(i) sums[i] = s##i;
-    EACH12(START)
-    while (times--) { EACH12(STEP) }
-    EACH12(END)
-#undef START
-#undef STEP
-#undef END
-    int bits;
-    memcpy(&bits, sums, sizeof bits);
-    return bits;
-}
+#define ADD(sum) _mm256_fmadd_ps(a, b, sum)
+KERNEL(fp32_avx2, "avx2,fma", FACTORS(__m256, _mm256_set1_ps(1e-3f), _mm256_set1_ps(1e-4f), KEEP_OLD), __m256,
+       _mm256_setzero_ps(), EACH12, ADD, KEEP_OLD)
+#undef ADD
+
+#define ADD(sum) _mm512_fmadd_ps(a, b, sum)
+KERNEL(fp32_avx512, "avx512f", FACTORS(__m512, _mm512_set1_ps(1e-3f), _mm512_set1_ps(1e-4f), KEEP), __m512,
+       _mm512_setzero_ps(), EACH12, ADD, KEEP)
+#undef ADD
+
+#define ADD(sum) _mm512_dpbf16_ps(sum, a, b)
+KERNEL(bf16_avx512, "avx512f,avx512bf16",
+       FACTORS(__m512bh, (__m512bh) _mm512_set1_epi32(0x3a833a83), (__m512bh) _mm512_set1_epi32(0x3a833a83), KEEP),
+       __m512, _mm512_setzero_ps(), EACH12, ADD, KEEP)
+#undef ADD
+
+// Before VNNI: bytes to words, words to doublewords, and a sum, three instructions for 32 multiply-adds. A product that
+// the compiler knew to be the same would be taken out of the loop.
+#define ADD(sum) ({                                                                         \
+    KEEP_OLD(a);                                                                            \
+    _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), ones)); })
+KERNEL(int8_avx2, "avx2",
+       FACTORS(__m256i, _mm256_set1_epi8(3), _mm256_set1_epi8(-2), KEEP_OLD) __m256i ones = _mm256_set1_epi16(1); KEEP_OLD(ones);,
+       __m256i, _mm256_setzero_si256(), EACH8, ADD, KEEP_OLD)
+#undef ADD
+
+#define ADD(sum) _mm256_dpbusd_avx_epi32(sum, a, b)
+KERNEL(int8_avxvnni, "avx2,avxvnni", FACTORS(__m256i, _mm256_set1_epi8(3), _mm256_set1_epi8(-2), KEEP_OLD), __m256i,
+       _mm256_setzero_si256(), EACH12, ADD, KEEP_OLD)
+#undef ADD
+
+#define ADD(sum) _mm512_dpbusd_epi32(sum, a, b)
+KERNEL(int8_avx512, "avx512f,avx512vnni", FACTORS(__m512i, _mm512_set1_epi8(3), _mm512_set1_epi8(-2), KEEP), __m512i,
+       _mm512_setzero_si512(), EACH12, ADD, KEEP)
+#undef ADD
 
 // Tiles of 16 rows of 64 bytes: four of sums, two of each factor.
 struct tiles {

@@ -1,5 +1,5 @@
 /** @import { Shape } from "../types.js" */
-/** @import { WeightTensor } from "./bert-weights.mjs" */
+/** @import { WeightTensor } from "./random-weights.mjs" */
 import { elementType, modelFile, node, tensor, valueInfo } from "./onnx-writer.mjs";
 
 /** As BERT's configuration has it; LayerNormalization's and config.json's. */

@@ -1,12 +1,6 @@
 /** @import { Shape } from "../types.js" */
-import { randomNumbers } from "../random.mjs";
-
-/**
- * @typedef {object} WeightTensor named and laid out as transformers' BertForSequenceClassification has it
- * @property {string} name
- * @property {readonly number[]} dims a linear layer's are (out, in)
- * @property {Float32Array} values
- */
+/** @import { WeightTensor } from "./random-weights.mjs" */
+import { randomWeights } from "./random-weights.mjs";
 
 /** Spread of the matrices; at 1.5 over the root of their width, logits of different documents lie apart. */
 const spread = 1.5;
@@ -20,20 +14,7 @@ const spread = 1.5;
  */
 export function bertWeights(shape, vocabulary) {
   const { hidden, intermediate } = shape;
-  /** @type {WeightTensor[]} */
-  const weights = [];
-  /** @type {(name: string, dims: readonly number[], deviation: number, mean?: number) => void} */
-  const add = (name, dims, deviation, mean = 0) => {
-    const random = randomNumbers(name);
-    // A uniform distribution from −√3 to √3 has a standard deviation of 1.
-    const width = 2 * Math.sqrt(3) * deviation;
-    const size = dims.reduce((total, one) => total * one, 1);
-    weights.push({
-      name,
-      dims,
-      values: Float32Array.from({ length: size }, () => mean + width * (random() - 0.5)),
-    });
-  };
+  const { weights, add } = randomWeights();
   /** @type {(name: string, inputs: number, outputs: number, factor?: number) => void} */
   const linear = (name, inputs, outputs, factor = 1) => {
     add(`${name}.weight`, [outputs, inputs], (factor * spread) / Math.sqrt(inputs));

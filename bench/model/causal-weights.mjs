@@ -1,10 +1,9 @@
 // A Qwen3 reranker with random weights: a fixture's configuration, template and tokenizer, at another size.
 // `node causal-weights.mjs FIXTURE OUTPUT SIZE`, a process of its own as make-model.mjs is.
-/** @import { WeightTensor } from "./bert-weights.mjs" */
 import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { randomNumbers } from "../random.mjs";
+import { randomWeights } from "./random-weights.mjs";
 import { safetensorsFile } from "./safetensors.mjs";
 
 export const causalSizes = {
@@ -40,19 +39,7 @@ export async function makeCausal(fixture, output, size) {
   const tokenizer = JSON.parse(await readFile(join(fixture, "tokenizer_config.json"), "utf8"));
   const longer = { ...tokenizer, model_max_length: positions };
   await writeFile(join(output, "tokenizer_config.json"), JSON.stringify(longer, undefined, 2));
-  /** @type {WeightTensor[]} */
-  const weights = [];
-  /** @type {(name: string, dims: readonly number[], deviation: number, mean?: number) => void} */
-  const add = (name, dims, deviation, mean = 0) => {
-    const random = randomNumbers(name);
-    const width = 2 * Math.sqrt(3) * deviation;
-    const size = dims.reduce((total, one) => total * one, 1);
-    weights.push({
-      name,
-      dims,
-      values: Float32Array.from({ length: size }, () => mean + width * (random() - 0.5)),
-    });
-  };
+  const { weights, add } = randomWeights();
   const linear = (/** @type {string} */ name, /** @type {number} */ outputs, /** @type {number} */ inputs) =>
     add(`${name}.weight`, [outputs, inputs], 1.5 / Math.sqrt(inputs));
   add("model.embed_tokens.weight", [configuration.vocab_size, hidden], 0.1);

@@ -1,4 +1,4 @@
-/** @import { WeightTensor } from "./bert-weights.mjs" */
+/** @import { WeightTensor } from "./random-weights.mjs" */
 
 /**
  * The safetensors format: eight bytes of header length, a JSON header, the data.
