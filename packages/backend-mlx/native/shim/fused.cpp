@@ -2,9 +2,14 @@
 
 #ifdef __linux__
 
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
 #include <limits>
 #include <memory>
+#include <new>
 #include <stdexcept>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -44,7 +49,20 @@ mx::Stream here() { return mx::default_stream(mx::default_device()); }
 
 bool isPlain(const mx::array& x) { return x.dtype() == mx::float32; }
 
-void allocate(mx::array& output) { output.set_data(mx::allocator::malloc(output.nbytes())); }
+/**
+ * Memory for an array. MLX's own malloc gives nothing where there is none, and who writes there ends the process. What was
+ * dispatched before reads arrays that an exception lets go, so it is waited for.
+ */
+mx::allocator::Data memory(size_t bytes) {
+  mx::allocator::Data made = mx::allocator::malloc(bytes);
+  if (bytes > 0 && made.buffer().ptr() == nullptr) {
+    mx::synchronize(here());
+    throw std::bad_alloc();
+  }
+  return made;
+}
+
+void allocate(mx::array& output) { output.set_data(memory(output.nbytes())); }
 
 /** The memory of an input that nobody reads any more, or fresh. Both are row by row and as long. */
 void allocateOver(mx::array& output, const mx::array& input) {
@@ -206,7 +224,7 @@ bool isReadable(const mx::array& of) {
 Heads readable(const mx::array& of, const mx::Stream& stream) {
   if (isReadable(of)) return Heads(of);
   mx::array copy(of.shape(), mx::float32, nullptr, {});
-  copy.set_data(mx::allocator::malloc(of.nbytes()));
+  copy.set_data(memory(of.nbytes()));
   auto& encoder = mx::cpu::get_command_encoder(stream);
   encoder.dispatch([from = of.data<float>(), to = copy.data<float>(), shape = of.shape(), strides = of.strides()] {
     float* next = to;
@@ -223,6 +241,14 @@ Heads readable(const mx::array& of, const mx::Stream& stream) {
   return Heads(copy);
 }
 
+/** Numbers that live until what is dispatched next has run. An exception of what was dispatched would reach nobody. */
+float* room(mx::Shape shape, const mx::Stream& stream) {
+  mx::array made(std::move(shape), mx::float32, nullptr, {});
+  allocate(made);
+  mx::cpu::get_command_encoder(stream).add_temporary(made);
+  return made.data<float>();
+}
+
 /** (rows, heads, columns, width) in memory as (rows, columns, heads, width), which merging the heads reads as it is. */
 void allocateMerged(mx::array& output) {
   const int64_t heads = output.shape(1);
@@ -234,7 +260,7 @@ void allocateMerged(mx::array& output) {
   flags.contiguous = true;
   flags.row_contiguous = isRow;
   flags.col_contiguous = false;
-  output.set_data(mx::allocator::malloc(output.nbytes()), output.size(), strides, flags);
+  output.set_data(memory(output.nbytes()), output.size(), strides, flags);
 }
 
 constexpr int asItIs = 111;
@@ -269,13 +295,13 @@ class AttendBack : public Fused {
 
   void eval_cpu(const Arrays& inputs, Arrays& outputs) override {
     for (mx::array& output : outputs) allocateMerged(output);
+    const mx::Shape square{inputs[0].shape(2), inputs[1].shape(2)};
+    float* const scores = room(square, stream());
+    float* const letThrough = drop_.has_value() ? room(square, stream()) : nullptr;
     dispatch(inputs, outputs,
-             [size = Sizes(inputs[0], inputs[1], inputs[2]), scale = scale_, drop = drop_, query = readable(inputs[0], stream()),
+             [scores, letThrough, size = Sizes(inputs[0], inputs[1], inputs[2]), scale = scale_, drop = drop_, query = readable(inputs[0], stream()),
               key = readable(inputs[1], stream()), value = readable(inputs[2], stream()), shares = inputs[3].data<float>(), given = readable(inputs[4], stream()),
               toQuery = Heads(outputs[0]), toKey = Heads(outputs[1]), toValue = Heads(outputs[2])] {
-               std::vector<float> room(size.scores());
-               float* const scores = room.data();
-               std::vector<float> letThrough(drop.has_value() ? size.scores() : 0);
                for (int row = 0; row < size.rows; row++) {
                  for (int head = 0; head < size.heads; head++) {
                    const int other = head / size.shared;
@@ -283,8 +309,8 @@ class AttendBack : public Fused {
                    const size_t place = size.placeOf(row, head);
                    const float* const share = shares + place;
                    const float* const own = given.at(row, head);
-                   if (drop.has_value()) kernels::drop(*drop, share, letThrough.data(), static_cast<uint32_t>(place), size.scores());
-                   const float* const used = drop.has_value() ? letThrough.data() : share;
+                   if (drop.has_value()) kernels::drop(*drop, share, letThrough, static_cast<uint32_t>(place), size.scores());
+                   const float* const used = drop.has_value() ? letThrough : share;
                    multiply(transposed, asItIs, size.keys, size.valueWidth, size.queries, 1, used, size.keys, own,
                             given.apart(), before, toValue.at(row, other), toValue.apart());
                    multiply(asItIs, transposed, size.queries, size.keys, size.valueWidth, 1, own, given.apart(),
@@ -319,23 +345,23 @@ class Attend : public Fused {
     const size_t maskHead = mask.shape(1) == 1 ? 0 : static_cast<size_t>(mask.shape(2)) * static_cast<size_t>(mask.shape(3));
     const size_t maskRow = mask.shape(0) == 1 ? 0 : mask.size() / static_cast<size_t>(mask.shape(0));
     float* const kept = keeps_ ? outputs[1].data<float>() : nullptr;
+    // The shares as the softmax gives them are kept: dropping them is done again for their gradients.
+    float* const own = kept == nullptr || drop_.has_value() ? room({inputs[0].shape(2), inputs[1].shape(2)}, stream()) : nullptr;
     dispatch(inputs, outputs,
              [=, size = Sizes(inputs[0], inputs[1], inputs[2]), scale = scale_, drop = drop_, query = readable(inputs[0], stream()),
               key = readable(inputs[1], stream()), value = readable(inputs[2], stream()), seen = reinterpret_cast<const uint8_t*>(mask.data<bool>()), to = Heads(outputs[0])] {
-               // The shares as the softmax gives them are kept: dropping them is done again for their gradients.
-               std::vector<float> room(kept == nullptr || drop.has_value() ? size.scores() : 0);
                for (int row = 0; row < size.rows; row++) {
                  for (int head = 0; head < size.heads; head++) {
                    const int other = head / size.shared;
                    const size_t place = size.placeOf(row, head);
-                   float* const scores = kept == nullptr ? room.data() : kept + place;
+                   float* const scores = kept == nullptr ? own : kept + place;
                    multiply(asItIs, transposed, size.queries, size.keys, size.width, scale, query.at(row, head), query.apart(),
                             key.at(row, other), key.apart(), 0, scores, size.keys);
                    kernels::softmax(scores, seen + static_cast<size_t>(row) * maskRow + static_cast<size_t>(head) * maskHead,
                                     static_cast<size_t>(size.keys), static_cast<size_t>(size.queries),
                                     static_cast<size_t>(size.keys));
-                   if (drop.has_value()) kernels::drop(*drop, scores, room.data(), static_cast<uint32_t>(place), size.scores());
-                   const float* const used = drop.has_value() ? room.data() : scores;
+                   if (drop.has_value()) kernels::drop(*drop, scores, own, static_cast<uint32_t>(place), size.scores());
+                   const float* const used = drop.has_value() ? own : scores;
                    multiply(asItIs, asItIs, size.queries, size.valueWidth, size.keys, 1, used, size.keys,
                             value.at(row, other), value.apart(), 0, to.at(row, head), to.apart());
                  }
@@ -364,6 +390,24 @@ class Attend : public Fused {
 namespace fused {
 
 bool runsHere() { return mx::default_device().type == mx::Device::cpu; }
+
+void requireMemory(const std::vector<mx::array>& made) {
+  if (!runsHere()) return;
+  size_t largest = 0;
+  std::unordered_set<std::uintptr_t> seen;
+  Arrays open(made);
+  while (!open.empty()) {
+    const mx::array one = std::move(open.back());
+    open.pop_back();
+    if (!seen.insert(one.id()).second || !one.has_primitive()) continue;
+    largest = std::max(largest, one.nbytes());
+    for (const mx::array& input : one.inputs()) open.push_back(input);
+    for (const mx::array& sibling : one.siblings()) open.push_back(sibling);
+  }
+  void* const found = std::malloc(largest);
+  if (largest > 0 && found == nullptr) throw std::bad_alloc();
+  std::free(found);
+}
 
 std::optional<mx::array> activation(Activation kind, const mx::array& x) {
   if (!runsHere() || !isPlain(x)) return std::nullopt;
@@ -413,6 +457,8 @@ std::optional<mx::array> attention(const mx::array& query, const mx::array& key,
 namespace fused {
 
 bool runsHere() { return false; }
+
+void requireMemory(const std::vector<mlx::core::array>&) {}
 
 std::optional<mlx::core::array> activation(Activation, const mlx::core::array&) { return std::nullopt; }
 

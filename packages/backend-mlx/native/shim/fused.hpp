@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "kernels.hpp"
 #include "mlx/array.h"
@@ -10,6 +11,12 @@
 namespace fused {
 
 bool runsHere();
+
+/**
+ * Throws std::bad_alloc where there is no memory for the largest array that these are computed from. MLX's own operations
+ * write to what they were not given, which ends the process; many smaller ones that together are too much still do.
+ */
+void requireMemory(const std::vector<mlx::core::array>& made);
 
 std::optional<mlx::core::array> activation(Activation kind, const mlx::core::array& x);
 

@@ -16,6 +16,7 @@
 #include "mlx/backend/metal/metal.h"
 #endif
 
+#include "fused.hpp"
 #include "interpreter.hpp"
 #include "mlx/mlx.h"
 #include "mlx/version.h"
@@ -91,6 +92,7 @@ mx::array arrayOf(const MlxShimTensor& tensor) {
   if (!isFinite(tensor)) throw Damaged("a tensor holds something that is no finite number");
   mx::allocator::Data memory = mx::allocator::malloc(numbers * mx::size_of(type.dtype));
   void* room = memory.buffer().raw_ptr();
+  if (room == nullptr) throw std::bad_alloc();
   if (tensor.type == MLX_SHIM_F64) {
     auto* to = static_cast<float*>(room);
     for (size_t at = 0; at < numbers; at++) {
@@ -217,6 +219,9 @@ void giveBack(const mx::Stream& stream) {
   free.all.push_back(stream);
 }
 
+/** Tokens of a batch. Looking through what a smaller one is computed from takes longer than it is worth: 60 µs of 700. */
+constexpr int64_t checkedFrom = 2048;
+
 }  // namespace
 
 const char* mlx_shim_version(void) { return mx::version(); }
@@ -278,6 +283,7 @@ int32_t mlx_shim_run(MlxShimModel* model, const MlxShimBatch* given, char* messa
     checkBatch(*model->program, batch);
     const std::shared_lock<std::shared_mutex> computing(gate());
     mx::array output = mx::contiguous(evaluate(*model->program, model->weights, batch));
+    if (int64_t{batch.rows} * batch.columns >= checkedFrom) fused::requireMemory({output});
     output.eval();
     model->output = std::move(output);
   });

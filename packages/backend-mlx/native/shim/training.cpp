@@ -169,6 +169,7 @@ double Training::accumulate(const Batch& batch, const Target& target, std::optio
     made.push_back(known.has_value() ? mx::add(*known, own) : own);
   }
   gradients.clear();
+  fused::requireMemory(made);
   mx::eval(made);
   // Only now: a batch that fails leaves the step as it was.
   for (size_t index = 0; index < parameters_.size(); index++) parameters_[index].gradient = made[index + 1];
