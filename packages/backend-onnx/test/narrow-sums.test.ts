@@ -1,5 +1,6 @@
 import { cp, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { backends, onnx } from "@crossrank/backend-onnx";
 import {
   type Attribute,
@@ -405,6 +406,13 @@ async function lookAt(
   );
   return { isFound: found !== undefined, isWhole, reads };
 }
+
+test("the embedded model's weights are all read, and none overflows", async () => {
+  const path = fileURLToPath(new URL("../../model-nano/model/onnx/model_int8.onnx", import.meta.url));
+  const { found, isWhole, read } = await look(path);
+  expect({ found, isWhole }).toEqual({ found: undefined, isWhole: true });
+  expect(read).toBeGreaterThan(1e6);
+});
 
 describe("how weights are read", () => {
   test("neighbours are 2k and 2k + 1, of the same column and the same matrix", async () => {
