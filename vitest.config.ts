@@ -10,11 +10,11 @@ const here = relative(root, process.cwd()).split(sep).join("/");
 
 /**
  * Tests that leave nothing behind in their process: a worker loads their modules once for all of its files, where
- * another file has a process of its own. Names of packages, and of their files where it is not all of them.
+ * another file has a process of its own. Names of packages, and of their files where it is not all of them, or of those
+ * that it is not.
  */
 const loadedOnce: Readonly<Record<string, readonly string[]>> = {
   "ai-sdk": ["*"],
-  "backend-coreml": ["activated-output", "compiled-model-cache", "compute-plan", "descriptor", "judge-*"],
   "backend-llamacpp": ["convert-classes", "gguf-header"],
   "backend-mnn": ["activated-output", "judge-*"],
   "backend-onnx": ["file-marks", "graph-plan", "judge-*", "settings"],
@@ -24,9 +24,14 @@ const loadedOnce: Readonly<Record<string, readonly string[]>> = {
     "artifact-contract*",
     "calibrate",
     "card",
+    "cascade",
+    "ci",
     "consumer",
+    "convert",
     "convert-outsider",
     "display",
+    "download",
+    "eval",
     "failure",
     "file-option",
     "first-mistakes",
@@ -66,57 +71,92 @@ const loadedOnce: Readonly<Record<string, readonly string[]>> = {
   ],
   train: ["data", "mine"],
 };
-const together = Object.entries(loadedOnce)
-  .filter(([name]) => `packages/${name}/`.startsWith(here && `${here}/`))
-  .flatMap(([name, files]) => files.map((file) => `packages/${name}/**/test/**/${file}.test.ts`));
+
+/** The same of those that load a native library: a worker has one of these libraries, and no other. */
+const nativeLoadedOnce: Readonly<Record<string, readonly string[]>> = {
+  "backend-coreml": ["!(lifecycle)"],
+  "backend-ctranslate2": ["!(lifecycle)"],
+};
+
+/** Patterns of those that are run here. */
+const filesOf = (table: Readonly<Record<string, readonly string[]>>): string[] =>
+  Object.entries(table)
+    .filter(([name]) => `packages/${name}/`.startsWith(here && `${here}/`))
+    .flatMap(([name, files]) => files.map((file) => `packages/${name}/**/test/**/${file}.test.ts`));
+
+/** Projects whose files share processes, by name, in the order in which they run. */
+const natives = Object.entries(nativeLoadedOnce).map(
+  ([name, files]) => [name, filesOf({ [name]: files })] as const,
+);
+const together = filesOf(loadedOnce);
 const folders = here === "" ? ["packages/*", "!(packages|node_modules)", "."] : [here];
 // Left out by a pattern, and not by `exclude`: with one of its own a project does not hear of the command's `--exclude`.
 const alone = [
   ...folders.map((folder) => (folder === "." ? "test/**/*.test.ts" : `${folder}/**/test/**/*.test.ts`)),
-  ...together.map((pattern) => `!${pattern}`),
+  ...[...natives.flatMap(([, patterns]) => patterns), ...together].map((pattern) => `!${pattern}`),
 ];
 
 /**
- * Files of fifteen seconds and more, the longest first: what starts last should be short, or one core waits for the
- * other. Those that share a process (`together`) come last, in the same order.
+ * Files that take twenty seconds and more on two cores, the longest first: what starts last should be short, or one core
+ * waits for the other. In each project those come first that stand here, in this order.
  */
 const slowest = [
   "test/reader.test.ts",
-  "packages/backend-mlx/test/conformance.test.ts",
-  "packages/crossrank/test/ci.test.ts",
   "packages/backend-web/test/conformance.test.ts",
+  "packages/crossrank/test/ci.test.ts",
+  "packages/backend-web/test/web.test.ts",
   "packages/crossrank/test/convert.test.ts",
-  "packages/backend-llamacpp/test/conformance.test.ts",
-  "packages/crossrank/test/eval.test.ts",
-  "packages/backend-onnx/test/conformance.test.ts",
-  "packages/backend-kit/test/host.test.ts",
   "packages/crossrank/test/auto-conversion.test.ts",
-  "packages/core/test/fallback-budget.test.ts",
-  "packages/convert/test/mnn.test.ts",
+  "packages/crossrank/test/eval.test.ts",
+  "packages/backend-llamacpp/test/conformance.test.ts",
   "packages/crossrank/test/train.test.ts",
-  "packages/backend-onnx/test/lifecycle.test.ts",
+  "packages/backend-onnx/test/conformance.test.ts",
+  "packages/crossrank/test/terminal.test.ts",
   "packages/crossrank/test/publish.test.ts",
+  "packages/backend-onnx/test/lifecycle.test.ts",
   "packages/backend-llamacpp/test/lifecycle.test.ts",
   "packages/crossrank/test/published.test.ts",
-  "packages/backend-mlx/test/lifecycle.test.ts",
+  "packages/backend-kit/test/host.test.ts",
+  "packages/backend-mnn/test/conformance.test.ts",
+  "packages/crossrank/test/score-workers.test.ts",
+  "packages/backend-mlx/test/conformance.test.ts",
   "packages/crossrank/test/odd-places.test.ts",
-  "packages/crossrank/test/reference.test.ts",
+  "packages/backend-mlx/test/lifecycle.test.ts",
+  "packages/core/test/fallback-budget.test.ts",
   "packages/convert/test/reference.test.ts",
-  "packages/crossrank/test/terminal.test.ts",
-  "packages/backend-web/test/web.test.ts",
+  "packages/convert/test/mnn.test.ts",
+  "packages/crossrank/test/cascade.test.ts",
+  "packages/crossrank/test/reference.test.ts",
+  "packages/crossrank/test/pick.test.ts",
+  "packages/crossrank/test/download.test.ts",
+  "packages/crossrank/test/rerank.test.ts",
+  "packages/convert/test/mlpackage-numbers.test.ts",
+  "packages/crossrank/test/compare.test.ts",
+  "packages/crossrank/test/base.test.ts",
+  "packages/backend-mnn/test/load.test.ts",
+  "packages/conformance/test/reference-backend.test.ts",
+  "packages/conformance/test/planted-faults.test.ts",
+  "packages/server/test/page.test.ts",
+  "packages/crossrank/test/usage.test.ts",
+  "packages/crossrank/test/serve.test.ts",
   "packages/crossrank/test/coreml.test.ts",
   "packages/backend-mnn/test/lifecycle.test.ts",
+  "packages/crossrank/test/bench.test.ts",
+  "packages/backend-llamacpp/test/wrong-files.test.ts",
   "packages/backend-onnx/test/hostile.test.ts",
-  "packages/convert/test/mlpackage-numbers.test.ts",
-  "packages/crossrank/test/fallback.test.ts",
+  "packages/backend-llamacpp/test/convert-fixtures.test.ts",
+  "packages/mcp/test/crossrank-mcp.test.ts",
 ];
+
+/** The longest files have a process of their own or load a library; what starts last are the many short ones. */
+const order = [...natives.map(([name]) => name), "alone", "together"];
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const rank = ({ moduleId, project }: TestSpecification): number => {
       const at = slowest.findIndex((path) => moduleId.endsWith(`/${path}`));
-      // A worker that loads once ends when another file's turn comes between its own.
-      return (at === -1 ? slowest.length : at) + (project.config.isolate ? 0 : slowest.length + 1);
+      // A worker that loads once ends when another project's turn comes between its own.
+      return (at === -1 ? slowest.length : at) + order.indexOf(project.name) * (slowest.length + 1);
     };
     return (await super.sort(files)).sort((left, right) => rank(left) - rank(right));
   }
@@ -149,7 +189,10 @@ const config: ViteUserConfig = {
     // By then every result is written: what still holds the process has held nothing else.
     teardownTimeout: 3000,
     projects: [
-      { extends: true, test: { name: "together", isolate: false, include: together } },
+      ...[...natives, ["together", together] as const].map(([name, include]) => ({
+        extends: true as const,
+        test: { name, isolate: false, include },
+      })),
       { extends: true, test: { name: "alone", include: alone } },
     ].filter(({ test }) => test.include.length > 0),
   },

@@ -6,7 +6,7 @@ import { InvalidInputError } from "@crossrank/core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DocumentNotScoredError, requireScore } from "../src/adapter-scores.js";
 import { lazyReranker, openReranker } from "../src/index.js";
-import { crossrank, fixture } from "./run-command.js";
+import { crossrankInTurn as crossrank, fixture } from "./run-command.js";
 
 const query = "how is bread baked";
 const texts = [

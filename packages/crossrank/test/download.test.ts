@@ -10,7 +10,13 @@ import {
   type RepositoryFile,
   startHub,
 } from "../../hub/test/hub-server.js";
-import { binary, crossrank, fixture, type Outcome, temporaryFolder } from "./run-command.js";
+import {
+  binary,
+  crossrankInTurn as crossrank,
+  fixture,
+  type Outcome,
+  temporaryFolder,
+} from "./run-command.js";
 
 const folder = temporaryFolder();
 const commit = "0123456789abcdef0123456789abcdef01234567";
