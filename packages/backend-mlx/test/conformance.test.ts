@@ -1,5 +1,6 @@
 import { mlx } from "@crossrank/backend-mlx";
 import { defineConformanceSuite, openFixtures } from "@crossrank/conformance";
+import { sampleOf } from "../../../test/sample.js";
 import { sampledCases, sampledRunner } from "../../conformance/test/sampled-runner.js";
 import { hasAddon } from "./fixtures.js";
 
@@ -15,7 +16,7 @@ const lower = [
 if (hasAddon) {
   const everything = openFixtures();
   await defineConformanceSuite({
-    runner: sampledRunner({ name: "fp32", every: 8, whole: ["bert-logit"] }),
+    runner: sampledRunner({ name: "fp32", every: 21, whole: ["bert-logit"] }),
     backend: () => mlx(here),
     fixtures: everything.map((fixture) => sampledCases(fixture, ["bert-logit"])),
     tolerance: 1e-4,
@@ -26,9 +27,9 @@ if (hasAddon) {
   const some = openFixtures(["bert-logit", "qwen3-yes-no", "modernbert-mean", "deberta-v2-logit"]);
   for (const { dtype, tolerance } of lower) {
     await defineConformanceSuite({
-      runner: sampledRunner({ name: dtype, every: 8, diagnoses: false }),
+      runner: sampledRunner({ name: dtype, every: 21, diagnoses: false }),
       backend: () => mlx(here),
-      fixtures: some.map((fixture) => sampledCases(fixture)),
+      fixtures: sampleOf(some, { name: dtype, every: 2 }).map((fixture) => sampledCases(fixture)),
       tolerance,
       dtype,
       deviations: [

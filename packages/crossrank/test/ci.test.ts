@@ -268,7 +268,7 @@ describe("crossrank ci", () => {
   it("goes on where it was killed or interrupted, and scores nothing twice", async () => {
     const one = await scene(
       "resume",
-      { small: { queries: 3, candidates: 4 }, large: { queries: 40, candidates: 30 } },
+      { small: { queries: 3, candidates: 4 }, large: { queries: 40, candidates: 12 } },
       {
         models: [{ model: "nano", threads: 1, workers: 1 }],
         backends: ["onnx:int8"],
