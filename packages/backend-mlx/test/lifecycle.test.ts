@@ -70,7 +70,7 @@ describeNative.each([{ isolation: "thread" }, { isolation: "process" }] as const
     const delay = monitorEventLoopDelay({ resolution: 5 });
     delay.enable();
     const begin = performance.now();
-    await session.run(batchOf(300, 64));
+    await session.run(batchOf(1200, 64));
     const took = performance.now() - begin;
     delay.disable();
     expect(took).toBeGreaterThan(100);

@@ -19,7 +19,7 @@ const withoutEffect: readonly string[] = [
 
 /**
  * What a session was told that can change a number. How batches are cut belongs to it only where rows of a batch
- * affect each other.
+ * affect each other, and how many tokens and how much padding they have only where there are several.
  */
 export function settingsOfSession(facts: {
   readonly sessionOptions: InferenceSession.SessionOptions;
@@ -39,6 +39,6 @@ export function settingsOfSession(facts: {
     graphOptimizationLevel,
     sessionOptions: further.length === 0 ? undefined : Object.fromEntries(further),
     sharePrefix: facts.sharesPrefix ? true : undefined,
-    batch: facts.rowsAffectScores ? { rows, tokens, padding } : undefined,
+    batch: facts.rowsAffectScores ? (rows === 1 ? { rows } : { rows, tokens, padding }) : undefined,
   });
 }

@@ -86,7 +86,7 @@ describe("settings", () => {
       executionProviders: '[{"name":"cpu","useArena":false}]',
       graphOptimizationLevel: "basic",
       sessionOptions: '{"extra":{"session":{"a":"0","b":"1"}}}',
-      batch: '{"padding":0.1,"rows":8,"tokens":512}',
+      batch: '{"padding":0.05,"rows":8,"tokens":256}',
     });
   });
 });

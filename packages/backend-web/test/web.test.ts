@@ -78,7 +78,7 @@ describe("numbers", () => {
       graphOptimizationLevel: "basic",
       threads: "1",
       simd: "fixed",
-      batch: '{"padding":0.1,"rows":1,"tokens":512}',
+      batch: '{"rows":1}',
     });
     expect(found.session?.artifact.dtype).toBe("int8");
   });
