@@ -82,7 +82,8 @@ test("what the writer writes is read: ports, opset, metadata, weights inside and
   const graph = new Graph();
   graph.inputs.push({ name: "input_ids", type: "int64", shape: ["batch", 128] });
   graph.outputs.push({ name: "logits", type: "float32", shape: ["batch", 1] });
-  graph.tensor(floatTensor("weight", new Float32Array(4096), [64, 64]));
+  const numbers = Float32Array.from({ length: 4096 }, (_, index) => index / 7);
+  graph.tensor(floatTensor("weight", numbers, [64, 64]));
   graph.tensor(floatTensor("scale", [1], []));
   graph.node("MatMul", ["x", "weight"], "y");
   graph.node("BiasGelu", ["y", "scale"], "logits", { domain: "com.microsoft" });
@@ -106,7 +107,12 @@ test("what the writer writes is read: ports, opset, metadata, weights inside and
       ["MatMul", 1],
       ["com.microsoft.BiasGelu", 1],
     ]);
-    expect(read?.tensors.get("weight")).toEqual({ type: "float32", dimensions: [64, 64], bytes: 16_384 });
+    const weight = read?.tensors.get("weight");
+    expect(weight).toMatchObject({ type: "float32", dimensions: [64, 64], bytes: 16_384 });
+    const { location, start, end } = weight?.place ?? {};
+    expect(location).toBe(externalFrom === 1 ? "written-1.onnx_data" : undefined);
+    const file = await readFile(location === undefined ? path : join(folder, location));
+    expect(file.subarray(start, end).equals(Buffer.from(numbers.buffer))).toBe(true);
     expect(read?.external).toEqual(
       externalFrom === 1 ? [{ location: `written-1.onnx_data`, bytes: 16_384 }] : [],
     );
