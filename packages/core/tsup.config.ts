@@ -6,6 +6,7 @@ const config: Options = library({
     index: "src/index.ts",
     encoding: "src/entries/encoding.ts",
     files: "src/entries/files.ts",
+    half: "src/entries/half.ts",
     verify: "src/entries/verify.ts",
   },
   platform: "neutral",

@@ -1,4 +1,4 @@
-import { fromHalf } from "@crossrank/core/files";
+import { fromHalf } from "@crossrank/core/half";
 
 /** IEEE 754 half precision, as its 16 bits, to float32. Exact: every half is a float32. */
 export function float16ToFloat32(bits: Uint16Array): Float32Array {

@@ -1,3 +1,5 @@
+// As a whole: webpack takes a `createRequire` that is imported by name for one of its own, and warns.
+import * as nodeModules from "node:module";
 import { messageOf, RuntimeFailure } from "@crossrank/backend-kit/runtime";
 import type * as common from "onnxruntime-common";
 
@@ -34,14 +36,17 @@ export async function loadLibrary(providers: readonly string[] = []): Promise<Li
   const missing: string[] = [];
   for (const name of names) {
     try {
-      const library = await importLibrary(name);
+      const library = requireLibrary(name);
+      if (library === undefined) {
+        missing.push(name);
+        continue;
+      }
       // Its failures are errors with a message; it would write them to the standard error of the program besides.
       library.env.logLevel = "fatal";
       return library;
     } catch (cause) {
       // One that is there and broken must not be passed over for another: the message would name the wrong one.
-      if (!isMissing(cause, name)) throw new RuntimeFailure("runtime", messageOf(cause).trim(), { cause });
-      missing.push(name);
+      throw new RuntimeFailure("runtime", messageOf(cause).trim(), { cause });
     }
   }
   throw new RuntimeFailure(
@@ -50,15 +55,24 @@ export async function loadLibrary(providers: readonly string[] = []): Promise<Li
   );
 }
 
-async function importLibrary(name: string): Promise<Library> {
-  // No bundler is to look for packages of other platforms.
-  return (await import(
-    /* webpackIgnore: true */ /* turbopackIgnore: true */ /* @vite-ignore */ name
-  )) as Library;
+/**
+ * Undefined where it is not installed. By `require`: of CommonJS that is imported Node parses every file a second time,
+ * for the names of its exports, which takes as long as all the rest of loading it. No bundler sees it either.
+ */
+function requireLibrary(name: string): Library | undefined {
+  const modules = nodeModules.createRequire(import.meta.url);
+  let path: string;
+  try {
+    path = modules.resolve(name);
+  } catch (cause) {
+    if (isMissing(cause, name)) return undefined;
+    throw cause;
+  }
+  return modules(path) as Library;
 }
 
 /** Whether the package itself was not found, as Node.js, Deno and Bun say it. */
 function isMissing(cause: unknown, name: string): boolean {
   const { code } = cause as { readonly code?: unknown };
-  return code === "ERR_MODULE_NOT_FOUND" && messageOf(cause).includes(name);
+  return (code === "MODULE_NOT_FOUND" || code === "ERR_MODULE_NOT_FOUND") && messageOf(cause).includes(name);
 }
