@@ -17,12 +17,14 @@ interface Vocabulary {
  * @returns what is beyond, as a sentence without its period; undefined when nothing is.
  */
 export function idBeyond(size: number, profile: ModelProfile, tokenizer: Vocabulary): string | undefined {
-  for (const ids of [idsOfProfile(profile), idsOfTokenizer(tokenizer)]) {
-    for (const [what, token, id] of ids) {
-      if (id < size) continue;
-      return `vocab_size is ${size}, and ${what} ${JSON.stringify(token.slice(0, 40))} has the id ${id}`;
-    }
-  }
+  const found = beyondAmong(size, idsOfProfile(profile)) ?? beyondInTokenizer(size, tokenizer);
+  if (found === undefined) return undefined;
+  const [what, token, id] = found;
+  return `vocab_size is ${size}, and ${what} ${JSON.stringify(token.slice(0, 40))} has the id ${id}`;
+}
+
+function beyondAmong(size: number, ids: Iterable<NamedId>): NamedId | undefined {
+  for (const named of ids) if (!(named[2] < size)) return named;
   return undefined;
 }
 
@@ -56,24 +58,28 @@ function idsOfHead(head: Head): readonly number[] {
 }
 
 /** No text becomes a special token, and so those may lie beyond. */
-function* idsOfTokenizer({ model, added_tokens }: Vocabulary): Generator<NamedId> {
+function beyondInTokenizer(size: number, { model, added_tokens }: Vocabulary): NamedId | undefined {
   const special = new Set<string>();
+  const added: NamedId[] = [];
   for (const { id, content, special: isSpecial } of added_tokens ?? []) {
     if (isSpecial === true) special.add(content);
-    else yield ["the added token", content, id];
+    else added.push(["the added token", content, id]);
   }
+  const found = beyondAmong(size, added);
+  if (found !== undefined) return found;
+  // Plain loops, and nothing made of an entry that is within: there may be a quarter of a million.
   const { vocab } = model;
   if (Array.isArray(vocab)) {
-    for (const [id, entry] of vocab.entries()) {
-      const token = String((entry as readonly unknown[] | null)?.[0]);
-      if (!special.has(token)) yield ["the token", token, id];
+    for (let id = Math.max(0, Math.ceil(size)); id < vocab.length; id += 1) {
+      const token = String((vocab[id] as readonly unknown[] | null)?.[0]);
+      if (!special.has(token)) return ["the token", token, id];
     }
-    return;
+    return undefined;
   }
-  // Not Object.entries: see forEachEntry.
   const byToken = (vocab ?? {}) as Readonly<Record<string, unknown>>;
   for (const token of Object.keys(byToken)) {
     const id = byToken[token];
-    if (typeof id === "number" && !special.has(token)) yield ["the token", token, id];
+    if (typeof id === "number" && !(id < size) && !special.has(token)) return ["the token", token, id];
   }
+  return undefined;
 }

@@ -1,6 +1,5 @@
 import type { AddedTokenJson } from "./added-tokens.js";
-import { forEachEntry } from "./entries.js";
-import { type CheckedModel, type ModelType, modelTypes } from "./model-json.js";
+import { type CheckedModel, type ModelType, modelTypes, type VocabularyEntries } from "./model-json.js";
 
 /** Ids are below this. The largest vocabulary that is published has some 260,000 tokens. */
 const mostIds = 2 ** 24;
@@ -16,17 +15,29 @@ const longestAddedToken = 10_000;
 export function checkModel(json: unknown): CheckedModel {
   if (!isRecord(json)) throw new Error("model is not an object");
   const type = typeOf(json);
+  let entries: VocabularyEntries | undefined;
   if (type === "Unigram") checkUnigram(json);
   else {
     const vocab = json["vocab"];
     if (!isRecord(vocab)) throw new Error("model.vocab is not an object");
-    forEachEntry(vocab, (token, id) => {
-      if (!isId(id)) throw new Error(`model.vocab has the id ${show(id)} for ${show(token)}`);
-    });
+    entries = readEntries(vocab);
     if (type === "BPE") checkBytePair(json, vocab);
     else checkWords(json, type);
   }
-  return { ...json, type } as unknown as CheckedModel;
+  return { ...json, type, entries } as unknown as CheckedModel;
+}
+
+/** In one plain loop: there may be a quarter of a million, and `Object.entries` takes three times as long. */
+function readEntries(vocab: Readonly<Record<string, unknown>>): VocabularyEntries {
+  const tokens = Object.keys(vocab);
+  const ids = new Int32Array(tokens.length);
+  for (let index = 0; index < tokens.length; index += 1) {
+    const token = tokens[index] as string;
+    const id = vocab[token];
+    if (!isId(id)) throw new Error(`model.vocab has the id ${show(id)} for ${show(token)}`);
+    ids[index] = id;
+  }
+  return { tokens, ids };
 }
 
 /** The first of Rust's types, in its order, whose fields are there. */
@@ -138,13 +149,13 @@ export function checkAddedTokens(json: unknown, model: CheckedModel): readonly A
 }
 
 /** The ids of a model's own vocabulary. */
-function readIds({ vocab }: CheckedModel): {
+function readIds({ vocab, entries }: CheckedModel): {
   readonly idOf: (token: string) => number | undefined;
   readonly isTaken: (id: number) => boolean;
   readonly largest: number;
 } {
   let largest = -1;
-  if (Array.isArray(vocab)) {
+  if (entries === undefined) {
     const pieces = new Map((vocab as [string, number][]).map(([piece], id) => [piece, id]));
     // Of two equal pieces the later one counts, and the other's id is nobody's.
     const ids = new Set(pieces.values());
@@ -152,15 +163,13 @@ function readIds({ vocab }: CheckedModel): {
     return { idOf: (token) => pieces.get(token), isTaken: (id) => ids.has(id), largest };
   }
   const byToken = vocab as Readonly<Record<string, number>>;
-  forEachEntry(byToken, (_, id) => {
-    if (id > largest) largest = id;
-  });
+  for (const id of entries.ids) if (id > largest) largest = id;
   // Asked by few files.
   let ids: Set<number> | undefined;
   return {
     idOf: (token) => (Object.hasOwn(byToken, token) ? byToken[token] : undefined),
     isTaken: (id) => {
-      ids ??= new Set(Object.values(byToken));
+      ids ??= new Set(entries.ids);
       return ids.has(id);
     },
     largest,

@@ -16,5 +16,15 @@ export interface ModelJson {
 export const modelTypes = ["BPE", "WordPiece", "WordLevel", "Unigram"] as const;
 export type ModelType = (typeof modelTypes)[number];
 
+/** Tokens and their ids, in the file's order. */
+export interface VocabularyEntries {
+  readonly tokens: readonly string[];
+  readonly ids: Int32Array;
+}
+
 /** A model whose every entry was looked at, with the type that old files leave out. */
-export type CheckedModel = ModelJson & { readonly type: ModelType };
+export type CheckedModel = ModelJson & {
+  readonly type: ModelType;
+  /** Of `vocab`, read once, where it is an object: of Unigram's list undefined. */
+  readonly entries: VocabularyEntries | undefined;
+};

@@ -1,5 +1,4 @@
-import { forEachEntry } from "./entries.js";
-import type { CheckedModel, ModelJson } from "./model-json.js";
+import type { CheckedModel, ModelJson, VocabularyEntries } from "./model-json.js";
 import { TokenTrie } from "./trie.js";
 import { betweenCharacters, finish, type InTurns, partLength, type Turns, withTurns } from "./turns.js";
 
@@ -42,17 +41,11 @@ function create(json: CheckedModel, hidden: ReadonlySet<string>): WordWork {
     typeof json.unk_token === "string" && Object.hasOwn(byToken, json.unk_token)
       ? byToken[json.unk_token]
       : undefined;
-  const eachVisible = (add: (token: string, id: number) => void): void =>
-    forEachEntry(byToken, (token, id) => {
-      if (!hidden.has(token)) add(token, id);
-    });
-  if (type === "WordPiece") {
-    const trie = new TokenTrie();
-    eachVisible((token, id) => trie.set(token, id));
-    return createWordPiece(json, trie, unknown);
-  }
+  const entries = visibleAmong(json.entries as VocabularyEntries, hidden);
+  if (type === "WordPiece") return createWordPiece(json, entries, unknown);
   const ids = new Map<string, number>();
-  eachVisible((token, id) => void ids.set(token, id));
+  for (let index = 0; index < entries.tokens.length; index += 1)
+    ids.set(entries.tokens[index] as string, entries.ids[index] as number);
   switch (type) {
     case "BPE":
       return createBytePair(json, ids, unknown);
@@ -63,6 +56,19 @@ function create(json: CheckedModel, hidden: ReadonlySet<string>): WordWork {
       };
     }
   }
+}
+
+/** Without the hidden ones. */
+function visibleAmong(entries: VocabularyEntries, hidden: ReadonlySet<string>): VocabularyEntries {
+  const tokens: string[] = [];
+  const ids: number[] = [];
+  for (let index = 0; index < entries.tokens.length; index += 1) {
+    const token = entries.tokens[index] as string;
+    if (hidden.has(token)) continue;
+    tokens.push(token);
+    ids.push(entries.ids[index] as number);
+  }
+  return { tokens, ids: new Int32Array(ids) };
 }
 
 /** A text that a tokenizer has no ids for. */
@@ -79,8 +85,10 @@ function required(unknown: number | undefined): number {
 }
 
 /** Longest match first; a word that is too long or does not come out even is unknown as a whole. */
-function createWordPiece(json: ModelJson, trie: TokenTrie, unknown: number | undefined): WordWork {
-  const continuation = trie.walk(json.continuing_subword_prefix ?? "##");
+function createWordPiece(json: ModelJson, entries: VocabularyEntries, unknown: number | undefined): WordWork {
+  const beginnings = new TokenTrie();
+  beginnings.setLater(entries.tokens, entries.ids);
+  const continuations = continuationsOf(entries, json.continuing_subword_prefix ?? "##");
   const longest = json.max_input_chars_per_word ?? 100;
 
   return function* (word, ids) {
@@ -88,9 +96,11 @@ function createWordPiece(json: ModelJson, trie: TokenTrie, unknown: number | und
     let start = isLongerThan(word, longest) ? -1 : 0;
     for (let pieces = 1; start >= 0 && start < word.length; pieces += 1) {
       if (pieces % piecesATurn === 0) yield;
-      let node = start === 0 ? 0 : continuation;
+      const trie = start === 0 ? beginnings : continuations;
+      trie.reach(word, start);
+      let node = 0;
       let end = -1;
-      for (let position = start; node >= 0 && position < word.length; position += 1) {
+      for (let position = start; position < word.length; position += 1) {
         node = trie.step(node, word.charCodeAt(position));
         if (node === 0) break;
         const id = trie.values[node] as number;
@@ -105,6 +115,21 @@ function createWordPiece(json: ModelJson, trie: TokenTrie, unknown: number | und
       ids.push(required(unknown));
     }
   };
+}
+
+/** The tokens that go on in a word, without what marks them. */
+function continuationsOf({ tokens, ids }: VocabularyEntries, prefix: string): TokenTrie {
+  const rests: string[] = [];
+  const own: number[] = [];
+  for (let index = 0; index < tokens.length; index += 1) {
+    const token = tokens[index] as string;
+    if (!token.startsWith(prefix)) continue;
+    rests.push(token.slice(prefix.length));
+    own.push(ids[index] as number);
+  }
+  const trie = new TokenTrie();
+  trie.setLater(rests, own);
+  return trie;
 }
 
 /** Pieces, or characters, of one word that are worked on between two turns. */
@@ -126,14 +151,24 @@ function createUnigram(
 ): WordWork {
   const trie = new TokenTrie();
   let lowest = Number.POSITIVE_INFINITY;
-  vocab.forEach(([token, score], id) => {
+  const scores = new Float64Array(vocab.length);
+  const tokens: string[] = [];
+  const ids: number[] = [];
+  for (let id = 0; id < vocab.length; id += 1) {
+    const [token, score] = vocab[id] as readonly [string, number];
+    scores[id] = score;
     if (score < lowest) lowest = score;
-    if (!hidden.has(token) && token !== "") trie.set(token, id);
-  });
-  const scores = Float64Array.from(vocab, ([, score]) => score);
+    if (token === "" || hidden.has(token)) continue;
+    tokens.push(token);
+    ids.push(id);
+  }
+  trie.setLater(tokens, ids);
   const unknownScore = lowest - unknownPenalty;
   const unknown = json.unk_id ?? undefined;
-  const idOf = (token: string): number => trie.values[trie.walk(token)] ?? -1;
+  const idOf = (token: string): number => {
+    trie.reach(token, 0);
+    return trie.values[trie.walk(token)] ?? -1;
+  };
   const bytes = json.byte_fallback ? readByteTokens(idOf) : undefined;
 
   return function* (word, ids) {
@@ -152,6 +187,7 @@ function createUnigram(
       const next = start + unitsAt(word, start);
       const here = best[start] as number;
       let single = false;
+      trie.reach(word, start);
       let node = 0;
       for (let end = start + 1; end <= length; end += 1) {
         node = trie.step(node, word.charCodeAt(end - 1));
