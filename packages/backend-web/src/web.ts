@@ -40,7 +40,7 @@ import type { Calls, LoadArgument } from "./protocol.js";
 import { WorkerClient } from "./worker-client.js";
 
 /** Files that are made for a processor are taken only where they are named: nobody knows which one computes. */
-const processor: Processor = { fits: [], name: "WebAssembly" };
+const processor: Processor = { fits: [], sums: "unknown", name: "WebAssembly" };
 
 const runtime = "ONNX Runtime";
 
