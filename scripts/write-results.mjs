@@ -173,8 +173,8 @@ const sections = [
     ],
     limit: 8,
   }),
-  cascadeSweep({ task: "scifact", limit: 100 }),
-  cascadeSweep({ task: "feedbackqa", limit: 200 }),
+  cascadeSweep({ task: "scifact", limit: 50 }),
+  cascadeSweep({ task: "feedbackqa", limit: 100 }),
 ];
 
 /** The same query and documents by every fixture that lab/fixtures/convert.mjs has converted: one table of all. */
