@@ -56,4 +56,4 @@ export { type CopyMemory, choosePlacement, type Placement } from "./placement.js
 export type { Problem } from "./problem.js";
 export { RestartingHost, type RestartingHostFacts } from "./restarting-host.js";
 export { RuntimeSession, type SessionFacts } from "./session.js";
-export { canonicalJson, settingsOf } from "./settings.js";
+export { batchSetting, canonicalJson, settingsOf } from "./settings.js";

@@ -1,4 +1,4 @@
-import type { BackendSession } from "@crossrank/core";
+import type { BackendSession, Capabilities } from "@crossrank/core";
 
 /**
  * A session's settings: names whose value is undefined are left out, text stays as it is, anything else becomes JSON
@@ -10,6 +10,18 @@ export function settingsOf(values: Readonly<Record<string, unknown>>): BackendSe
     if (value !== undefined) settings[name] = typeof value === "string" ? value : canonicalJson(value);
   }
   return settings;
+}
+
+/**
+ * How batches are cut, for a session's settings: where rows of a batch affect each other, and how many tokens and how
+ * much padding they have only where there are several. Undefined where no number depends on it.
+ */
+export function batchSetting({
+  rowsAffectScores,
+  batchPreference: { rows, tokens, padding },
+}: Pick<Capabilities, "rowsAffectScores" | "batchPreference">): Readonly<Record<string, number>> | undefined {
+  if (!rowsAffectScores) return undefined;
+  return rows === 1 ? { rows } : { rows, tokens, padding };
 }
 
 /** JSON with the keys of every object sorted. */

@@ -1,4 +1,4 @@
-import { settingsOf } from "@crossrank/backend-kit";
+import { batchSetting, settingsOf } from "@crossrank/backend-kit";
 import type { BatchPreference, Settings } from "@crossrank/core";
 import type { InferenceSession } from "onnxruntime-common";
 
@@ -18,8 +18,7 @@ const withoutEffect: readonly string[] = [
 ];
 
 /**
- * What a session was told that can change a number. How batches are cut belongs to it only where rows of a batch
- * affect each other, and how many tokens and how much padding they have only where there are several.
+ * What a session was told that can change a number.
  */
 export function settingsOfSession(facts: {
   readonly sessionOptions: InferenceSession.SessionOptions;
@@ -33,12 +32,11 @@ export function settingsOfSession(facts: {
     ([name, value]) => value !== undefined && !withoutEffect.includes(name),
   );
   const names = executionProviders.map((provider) => (typeof provider === "string" ? provider : undefined));
-  const { rows, tokens, padding } = facts.batchPreference;
   return settingsOf({
     executionProviders: names.includes(undefined) ? executionProviders : names.join(", "),
     graphOptimizationLevel,
     sessionOptions: further.length === 0 ? undefined : Object.fromEntries(further),
     sharePrefix: facts.sharesPrefix ? true : undefined,
-    batch: facts.rowsAffectScores ? (rows === 1 ? { rows } : { rows, tokens, padding }) : undefined,
+    batch: batchSetting(facts),
   });
 }

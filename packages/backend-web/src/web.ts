@@ -1,5 +1,6 @@
 import {
   artifactWish,
+  batchSetting,
   RestartingHost,
   RuntimeStartError,
   requireTokens,
@@ -27,6 +28,7 @@ import {
   type Backend,
   type BackendDiagnosis,
   type BackendSession,
+  type Capabilities,
   type DeclaredClasses,
   type LoadRequest,
   ModelLoadError,
@@ -117,7 +119,7 @@ async function load(options: WebOptions, request: LoadRequest): Promise<BackendS
       artifact: described,
       notes: [...notesOn(file.path, precision?.dtype, { processor, onGpu }), ...threadNotes(options)],
       capabilities: { ...capabilitiesOf(plan, 1), batchPreference, rowsAffectScores },
-      settings: settingsFor(argument, rowsAffectScores ? batchPreference : undefined),
+      settings: settingsFor(argument, { rowsAffectScores, batchPreference }),
       bounds: undefined,
       lanes: [lane],
       plan,
@@ -131,7 +133,7 @@ async function load(options: WebOptions, request: LoadRequest): Promise<BackendS
 /** Whatever can change a number. SIMD is what onnxruntime-web's builds are compiled with. */
 function settingsFor(
   { environment, graphOptimizationLevel }: LoadArgument,
-  batch: BackendSession["capabilities"]["batchPreference"] | undefined,
+  capabilities: Pick<Capabilities, "rowsAffectScores" | "batchPreference">,
 ): Settings {
   const { executionProvider, threads } = environment;
   return settingsOf({
@@ -139,7 +141,7 @@ function settingsFor(
     graphOptimizationLevel,
     threads: String(threads),
     simd: "fixed",
-    batch: batch && { rows: batch.rows, tokens: batch.tokens, padding: batch.padding },
+    batch: batchSetting(capabilities),
   });
 }
 
