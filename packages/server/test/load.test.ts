@@ -12,6 +12,8 @@ const clients = 64;
 /** Milliseconds of load: ten minutes with CROSSRANK_LONG. */
 const duration = isLong ? 600_000 : 5000;
 /** Milliseconds from one death of the runtime's process to the next. */
+/** Beyond which no machine is waited for. */
+const mostPatience = 60_000;
 const betweenKills = isLong ? 60_000 : 2000;
 /** About four requests: with 64 clients much more is offered. */
 const queueTokens = 1500;
@@ -97,9 +99,14 @@ it(
     const end = performance.now() + duration;
     const memory: number[] = [];
     let kills = 0;
+    const leastAnswers = isLong ? 51 : 3;
+    // On a busy machine longer than that: no machine's speed is tested.
+    const goesOn = (): boolean =>
+      performance.now() < end ||
+      ((seen.get(200) ?? 0) < leastAnswers && performance.now() < end + mostPatience);
     const client = async (number: number): Promise<void> => {
       const draw = random(number + 1);
-      while (performance.now() < end) {
+      while (goesOn()) {
         const call = calls[Math.floor(draw() * calls.length)] as (typeof calls)[number];
         const began = performance.now();
         const { status, headers, body } = await postTo(url, "/v1/rerank", call);
@@ -129,10 +136,11 @@ it(
       }
     };
     await Promise.all([...Array.from({ length: clients }, (_, number) => client(number)), killer()]);
+    const took = performance.now() - (end - duration);
     expect(wrong).toEqual([]);
     expect([...seen.keys()].filter((status) => ![200, 429, 503].includes(status))).toEqual([]);
     expect(kills).toBeGreaterThan(0);
-    expect(seen.get(200)).toBeGreaterThan(isLong ? 50 : 2);
+    expect(seen.get(200)).toBeGreaterThanOrEqual(leastAnswers);
     expect(seen.get(429)).toBeGreaterThan(10);
     expect(seen.get(503) ?? 0).toBeLessThan((seen.get(200) as number) + kills * clients);
 
@@ -148,7 +156,7 @@ it(
     expect(counted.reduce((sum, count) => sum + count, 0)).toBe(sent + 1);
 
     // The bound is queue ÷ speed and one request; on a machine that others use too, ten times as much.
-    const tokensPerMillisecond = waits.length === 0 ? 0 : (waits.length * queueTokens) / 4 / duration;
+    const tokensPerMillisecond = waits.length === 0 ? 0 : (waits.length * queueTokens) / 4 / took;
     const p99 = waits.sort((a, b) => a - b)[Math.floor(waits.length * 0.99)] as number;
     console.info(`${JSON.stringify([...seen])}, ${kills} kills, p99 ${Math.round(p99)} ms`);
     expect(p99).toBeLessThan((10 * queueTokens) / tokensPerMillisecond + 10_000);
