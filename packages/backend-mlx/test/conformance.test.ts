@@ -25,11 +25,11 @@ if (hasAddon) {
 
   // One of each way of computing: an encoder, a decoder, rotary encoders with windows, disentangled attention.
   const some = openFixtures(["bert-logit", "qwen3-yes-no", "modernbert-mean", "deberta-v2-logit"]);
-  for (const { dtype, tolerance } of lower) {
+  for (const [index, { dtype, tolerance }] of lower.entries()) {
     await defineConformanceSuite({
       runner: sampledRunner({ name: dtype, every: 21, diagnoses: false }),
       backend: () => mlx(here),
-      fixtures: sampleOf(some, { name: dtype, every: 2 }).map((fixture) => sampledCases(fixture)),
+      fixtures: sampleOf(some, { name: `${index}`, every: 2 }).map((fixture) => sampledCases(fixture)),
       tolerance,
       dtype,
       deviations: [

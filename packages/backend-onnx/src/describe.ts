@@ -109,7 +109,9 @@ export async function describe(
         : {}),
       ...(graph.producer === undefined ? {} : { producer: graph.producer }),
       ...(approximations.length === 0 ? {} : { approximations: approximations.join(", ") }),
-      ...(overflow === undefined ? {} : { sums: "overflow 16 bits on x64 without VNNI" }),
+      ...(overflow === undefined
+        ? {}
+        : { sums: `${overflow.isCertain ? "" : "may "}overflow 16 bits on x64 without VNNI` }),
     },
     files: paths,
     notes: [

@@ -15,11 +15,20 @@ import type { Processor } from "./published-names.js";
 /** Bytes of weights that are read, of one file. One whose pairs overflow shows it in its first megabytes. */
 const mostRead = 512 << 20;
 
+/** What was seen of the weights. */
+export interface NarrowSums {
+  /** False where they could not all be looked at, and nothing was found in the others. */
+  readonly isCertain: boolean;
+  /** About the file. */
+  readonly clause: string;
+}
+
 /**
- * Looks for int8 weights whose products overflow where a processor adds them up in 16 bits.
+ * Looks for int8 weights whose products overflow where a processor adds them up in 16 bits. A file that cannot be read
+ * to its end is one that could not all be looked at.
  *
  * @param path the .onnx, relative to the model; `nodes` of its graph, undefined where they cannot be followed.
- * @returns a clause about the file; undefined where there is nothing to say.
+ * @returns undefined where there is nothing to say.
  */
 export async function narrowSums(
   files: ModelFiles,
@@ -29,9 +38,9 @@ export async function narrowSums(
     nodes,
   }: { readonly path: string; readonly graph: GraphSummary; readonly nodes: GraphNodes | undefined },
   options: FileRequestOptions,
-): Promise<string | undefined> {
-  // Files of `crossrank convert` are written so that nothing overflows.
-  if (marksOf(graph).final || nodes === undefined) return undefined;
+): Promise<NarrowSums | undefined> {
+  // Files of `crossrank convert` are written so that nothing overflows. A quantiser keeps the mark, and names itself.
+  if ((marksOf(graph).final && graph.producer === "crossrank") || nodes === undefined) return undefined;
   const products = signedProducts(nodes, graph);
   const weights = weightFiles(path, graph.external);
   if (products.length === 0 || "problem" in weights) return undefined;
@@ -43,9 +52,17 @@ export async function narrowSums(
       return files.readBytes(place, { start, end }, options);
     },
     mostRead,
-  );
-  if (found !== undefined) return `has signed weights of all 8 bits (${named(found)})`;
-  return isWhole ? undefined : "has signed weights that could not all be looked at, and may use all 8 bits";
+  ).catch((error: unknown) => {
+    if (options.signal?.aborted === true) throw error;
+    // No load fails for the sake of a note.
+    return { found: undefined, isWhole: false };
+  });
+  if (found !== undefined) {
+    return { isCertain: true, clause: `has signed weights of all 8 bits (${named(found)})` };
+  }
+  if (isWhole) return undefined;
+  const clause = "has signed weights that could not all be looked at, and may use all 8 bits";
+  return { isCertain: false, clause };
 }
 
 function named({ operator, tensor }: SignedProduct): string {
@@ -53,7 +70,11 @@ function named({ operator, tensor }: SignedProduct): string {
 }
 
 /** What is to be known where the processor adds up in 16 bits, or may. */
-export function narrowSumsNote(path: string, clause: string, { sums, name }: Processor): readonly string[] {
+export function narrowSumsNote(
+  path: string,
+  { clause }: NarrowSums,
+  { sums, name }: Processor,
+): readonly string[] {
   if (sums === "32 bits") return [];
   const where =
     sums === "16 bits"

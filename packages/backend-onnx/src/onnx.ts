@@ -77,6 +77,8 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
   // Who gave their number has them from the beginning.
   const lanes = Array.from({ length: options.workers ?? 1 }, open);
   const started = performance.now();
+  const ended = new AbortController();
+  const looking = signal === undefined ? ended.signal : AbortSignal.any([signal, ended.signal]);
   try {
     const loading = loadAll(lanes, argument).catch((failure) => {
       // No file was looked at yet.
@@ -90,8 +92,8 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
     const overflow =
       isSpared || local.graph === undefined
         ? undefined
-        : narrowSums(files, { path: file.path, graph: local.graph, nodes }, { signal });
-    const [graph, artifact, clause] = await abortable(
+        : narrowSums(files, { path: file.path, graph: local.graph, nodes }, { signal: looking });
+    const [graph, artifact, sums] = await abortable(
       Promise.all([loading, describeArtifact(files, local, signal, hash), overflow]),
       signal,
     );
@@ -118,7 +120,7 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
       artifact,
       notes: [
         ...notesOn(file.path, precision?.dtype, { processor, onGpu }),
-        ...(clause === undefined ? [] : narrowSumsNote(file.path, clause, processor)),
+        ...(sums === undefined ? [] : narrowSumsNote(file.path, sums, processor)),
       ],
       capabilities: { ...capabilitiesOf(plan, placement.workers), batchPreference, rowsAffectScores },
       settings: settingsOfSession({
@@ -136,6 +138,7 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
       plan,
     });
   } catch (error) {
+    ended.abort();
     // Native loading cannot be interrupted: a caller that aborted does not wait for it, and a process is killed.
     await Promise.all(lanes.map((lane) => (signal?.aborted === true ? lane.abandon() : lane.close())));
     throw error;

@@ -53,7 +53,7 @@ export interface OnnxOptions extends HostOptions {
    * Recommendation to the scheduler, field by field: most rows, most tokens (rows × columns), largest share of
    * padding (0 to 1). Default: 8 rows, 256 tokens, 0.05; 1 row where the graph quantises activations for the batch as
    * a whole, so that a score in a larger batch depends on its neighbours (measured on the embedded int8 model: by up to
-   * 0.30 of a logit with 8 rows, 4096 tokens and padding 1; scripts/measure-rows.mjs). See README.md and
+   * 0.10 of a logit with 8 rows, 4096 tokens and padding 1; scripts/measure-rows.mjs). See README.md and
    * docs/decisions/0002-onnx-batching.md. A graph of fixed shape decides its own rows.
    * Language models: fewer tokens where the logits of the whole vocabulary would exceed 256 MB, and padding 0 where
    * the graph gives logits at the last column only.

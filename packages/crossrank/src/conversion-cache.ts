@@ -208,7 +208,8 @@ export async function keyOf(
   }
   source.sort(([a], [b]) => (a < b ? -1 : 1));
   const { format, dtype, profile = null } = facts;
-  const whole = { version: 1, format, dtype, profile, converter: converterVersions(), source };
+  // 2: int8 of ONNX has a scale a token.
+  const whole = { version: 2, format, dtype, profile, converter: converterVersions(), source };
   return createHash("sha256").update(JSON.stringify(whole)).digest("hex");
 }
 
