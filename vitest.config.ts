@@ -5,6 +5,8 @@ import { defineConfig, type ViteUserConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 const root = fileURLToPath(new URL(".", import.meta.url));
+// pnpm's shim of `vitest` sets it, and `require` then finds packages that a reader's machine does not have.
+delete process.env["NODE_PATH"];
 /** In a package's folder `vitest run` finds this file, and runs that package. */
 const here = relative(root, process.cwd()).split(sep).join("/");
 
