@@ -20,6 +20,10 @@ export interface RedisServer {
   readonly url: string;
   /** SIGKILL, and a start with what the append-only file has. */
   killAndRestart(): Promise<void>;
+  /** SIGSTOP: its connections stay, and nothing on them is answered. */
+  freeze(): void;
+  /** SIGCONT. */
+  thaw(): void;
   stop(): Promise<void>;
 }
 
@@ -57,6 +61,8 @@ export async function startRedis(folder: string): Promise<RedisServer> {
       await sleep(200);
       child = await start();
     },
+    freeze: () => void child.kill("SIGSTOP"),
+    thaw: () => void child.kill("SIGCONT"),
     async stop() {
       if (child.exitCode !== null || child.signalCode !== null) return;
       const gone = once(child, "exit");

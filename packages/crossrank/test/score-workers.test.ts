@@ -5,7 +5,13 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { createRandom } from "@crossrank/eval";
-import { defaultMaxStalledCount, openShardQueue, QueueError, startShardWorker } from "@crossrank/queue";
+import {
+  createWorkerMetrics,
+  defaultMaxStalledCount,
+  openShardQueue,
+  QueueError,
+  startShardWorker,
+} from "@crossrank/queue";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { isLong } from "../../../test/sample.js";
 import { describeWithRedis, freePort, type RedisServer, startRedis } from "./redis-server.js";
@@ -250,6 +256,66 @@ describeWithRedis("workers of a queue", () => {
       await server.stop();
     }
     expect(outcomes).toHaveLength(isLong ? 60 : 6);
+  });
+
+  it("wait for a server that answers no more as long as they say", async () => {
+    const data = folder.path("frozen");
+    await mkdir(data);
+    const server = await startRedis(data);
+    const random = createRandom(37);
+    const running = new Set<string>();
+    const start = (answering: string): ReturnType<typeof startShardWorker> =>
+      startShardWorker({
+        ...{ url: server.url, name: "frozen", lockSeconds: 1 },
+        run: (_, signal) => {
+          running.add(answering);
+          return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+        },
+      });
+    const secondsOf = async (what: Promise<unknown>): Promise<number> => {
+      const begun = performance.now();
+      await what;
+      return (performance.now() - begun) / 1000;
+    };
+    try {
+      const queue = await openShardQueue({ url: server.url, name: "frozen", answerSeconds: 0.5 });
+      const shard = { id: "a", output: "x", shard: 0, firstRow: 0, rows: 1 };
+      await queue.add([shard]);
+      const worker = await start("holder");
+      await until("a shard that is held", () => running.has("holder"));
+      const metrics = createWorkerMetrics(() => worker.counts());
+      server.freeze();
+      const noAnswer = expect.objectContaining({ code: "queue", reason: "unreachable" });
+      const unable = [
+        queue.add([{ ...shard, id: "b" }]),
+        queue.counts(),
+        queue.failed(5),
+        queue.retry(["a"]),
+        queue.remove(["a"]),
+      ];
+      for (const one of await Promise.allSettled(unable)) expect(one).toMatchObject({ reason: noAnswer });
+      // Prometheus gives a worker ten seconds.
+      expect(
+        await secondsOf(metrics.render().then((text) => expect(text).toMatch(/worker_busy/))),
+      ).toBeLessThan(9);
+      // The shard cannot go back, and its lock runs out.
+      const closing = [worker.close(0.1), queue.close(), expect(start("late")).rejects.toEqual(noAnswer)];
+      expect(await secondsOf(Promise.all(closing))).toBeLessThan(60);
+
+      for (let tries = 0; tries < (isLong ? 30 : 2); tries += 1) {
+        server.thaw();
+        const frozen = sleep(random.below(40)).then(() => server.freeze());
+        const late = await start("tries").catch((error: unknown) => void expect(error).toEqual(noAnswer));
+        await frozen;
+        await late?.close(0.1);
+      }
+      server.thaw();
+      const next = await start("next");
+      await until("the shard that came back", () => running.has("next"));
+      await next.close(0.1);
+    } finally {
+      await server.stop();
+    }
   });
 
   it("would lose a shard whose worker was killed twice with BullMQ's own count of stalls, and lose none", async () => {

@@ -1,8 +1,11 @@
 import { Redis, type RedisOptions } from "ioredis";
 import { QueueError } from "./errors.js";
 
-/** Milliseconds for the first answer of a server. */
-const patience = 10_000;
+/** Milliseconds for the first answer of a server, and for one that a worker waits for as it starts or ends. */
+export const patience = 10_000;
+
+/** Milliseconds for an answer of a server that was there: one that restarts reads its file first. */
+export const restartPatience = 60_000;
 
 /** Milliseconds between tries to reach a server that was there. */
 const longestPause = 5000;
@@ -11,13 +14,24 @@ const longestPause = 5000;
  * A connection that also ends when it is ended between two tries to come back. ioredis then clears the next try and says
  * nothing, and BullMQ, which makes a copy to wait on, waits for that word without end.
  */
-class EndingRedis extends Redis {
+export class EndingRedis extends Redis {
+  readonly #copies = new Set<EndingRedis>();
+
   override duplicate<Override extends Partial<RedisOptions> | undefined = undefined>(
     override?: Override,
   ): ReturnType<typeof Redis.prototype.duplicate<Override>> {
-    return new EndingRedis({ ...this.options, ...override } as Partial<RedisOptions> & {
+    const copy = new EndingRedis({ ...this.options, ...override } as Partial<RedisOptions> & {
       readonly replyMapping?: never;
-    }) as never;
+    });
+    this.#copies.add(copy);
+    copy.once("end", () => this.#copies.delete(copy));
+    return copy as never;
+  }
+
+  /** Ends this one and its copies. What waits for an answer on them is refused. */
+  endAll(): void {
+    for (const copy of this.#copies) copy.disconnect();
+    this.disconnect();
   }
 
   override disconnect(reconnect = false): void {
@@ -31,7 +45,7 @@ class EndingRedis extends Redis {
  * A connection that comes back by itself when the server does.
  * @throws {QueueError} where the server cannot be reached at first, or does not let us in.
  */
-export async function connect(url: string): Promise<Redis> {
+export async function connect(url: string): Promise<EndingRedis> {
   requireAddress(url);
   const redis = new EndingRedis(url, {
     lazyConnect: true,
@@ -77,6 +91,33 @@ export async function connect(url: string): Promise<Redis> {
     );
   } finally {
     clearTimeout(timer.id);
+  }
+}
+
+/**
+ * An answer of a server that may have gone, which the connection alone waits for without end.
+ * @param milliseconds that it may take.
+ * @throws {QueueError} where it takes longer.
+ */
+export async function answerWithin<Answer>(
+  url: string,
+  milliseconds: number,
+  answer: Promise<Answer>,
+): Promise<Answer> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      const problem = `does not answer any more (nothing for ${milliseconds / 1000} s)`;
+      const fix = "Start it again, or mend the network, and repeat the command: it goes on where it was";
+      reject(new QueueError("unreachable", `${describeAddress(url)} ${problem}. ${fix}`));
+    }, milliseconds);
+  });
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    clearTimeout(timer);
+    // It may still fail, and nobody waits for it.
+    answer.catch(() => undefined);
   }
 }
 

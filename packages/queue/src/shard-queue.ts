@@ -1,6 +1,6 @@
 import { type Job, Queue } from "bullmq";
 import type { Redis } from "ioredis";
-import { connect } from "./connection.js";
+import { answerWithin, connect, patience, restartPatience } from "./connection.js";
 
 /** What the queue carries of a shard: where it is, and none of its texts. */
 export interface ShardReference {
@@ -59,22 +59,30 @@ export const prefix = "bull";
 /** Events that the server keeps, which nobody reads. */
 const keptEvents = 100;
 
-/** @throws {QueueError} */
+/**
+ * Each of its methods has `answerSeconds` for an answer of the server (`add` and `retry` for each of their questions), by
+ * default 60, and then fails with a {@link QueueError} whose reason is `unreachable`.
+ * @throws {QueueError}
+ */
 export async function openShardQueue({
   url,
   name,
+  answerSeconds = restartPatience / 1000,
 }: {
   readonly url: string;
   readonly name: string;
+  readonly answerSeconds?: number | undefined;
 }): Promise<ShardQueue> {
   const redis = await connect(url);
   const queue = openQueue(redis, name);
+  const answered = <Answer>(answer: Promise<Answer>): Promise<Answer> =>
+    answerWithin(url, answerSeconds * 1000, answer);
   return {
     name,
     async add(shards) {
       let pending: Parameters<typeof queue.addBulk>[0] = [];
       const send = async (): Promise<void> => {
-        if (pending.length > 0) await queue.addBulk(pending);
+        if (pending.length > 0) await answered(queue.addBulk(pending));
         pending = [];
       };
       for (const { id, ...reference } of shards) {
@@ -83,9 +91,9 @@ export async function openShardQueue({
       }
       await send();
     },
-    counts: async () => countsOf(queue),
+    counts: () => answered(countsOf(queue)),
     async failed(most) {
-      const jobs = await queue.getFailed(0, most - 1);
+      const jobs = await answered(queue.getFailed(0, most - 1));
       return jobs.map((job) => ({
         id: job.id ?? "",
         reference: job.data,
@@ -95,18 +103,19 @@ export async function openShardQueue({
     },
     async retry(ids) {
       for (const id of ids) {
-        const job = await queue.getJob(id);
-        if (job !== undefined && (await job.isFailed())) {
-          await job.retry("failed", { resetAttemptsMade: true, resetAttemptsStarted: true });
+        const job = await answered(queue.getJob(id));
+        if (job !== undefined && (await answered(job.isFailed()))) {
+          await answered(job.retry("failed", { resetAttemptsMade: true, resetAttemptsStarted: true }));
         }
       }
     },
     async remove(ids) {
-      for (const id of ids) await queue.remove(id);
+      for (const id of ids) await answered(queue.remove(id));
     },
     async close() {
-      await queue.close();
-      redis.disconnect();
+      // Whose server is gone has nothing to say to it.
+      await answerWithin(url, patience, queue.close()).catch(() => undefined);
+      redis.endAll();
     },
   };
 }

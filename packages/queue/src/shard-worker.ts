@@ -1,5 +1,5 @@
 import { UnrecoverableError, WaitingError, Worker } from "bullmq";
-import { connect, describeAddress } from "./connection.js";
+import { answerWithin, connect, describeAddress, patience, restartPatience } from "./connection.js";
 import { QueueError } from "./errors.js";
 import {
   countsOf,
@@ -51,8 +51,13 @@ export interface ShardWorkerOptions {
 }
 
 export interface ShardWorker {
+  /** @throws {QueueError} where the server has not answered for a minute. */
   counts(): Promise<QueueCounts>;
-  /** Takes no more shards, and ends with the one under way; that one goes back where it takes longer than `seconds`. */
+  /**
+   * Takes no more shards, and ends with the one under way; that one goes back where it takes longer than `seconds`. Ends
+   * ten seconds later in any case: a shard that the server then does not hear of goes to another worker when its lock
+   * has run out.
+   */
   close(seconds: number): Promise<void>;
 }
 
@@ -108,10 +113,11 @@ export async function startShardWorker(options: ShardWorkerOptions): Promise<Sha
     onEvent?.({ event: "failed", reference: job.data, error, isLast });
   });
   try {
-    await worker.waitUntilReady();
+    await answerWithin(url, patience, worker.waitUntilReady());
   } catch (cause) {
-    await worker.close(true).catch(() => undefined);
-    redis.disconnect();
+    redis.endAll();
+    await answerWithin(url, patience, worker.close(true)).catch(() => undefined);
+    if (cause instanceof QueueError) throw cause;
     const { message } = cause as Error;
     throw new QueueError(
       "unreachable",
@@ -122,16 +128,19 @@ export async function startShardWorker(options: ShardWorkerOptions): Promise<Sha
   // What goes wrong with its connection it says as "error".
   worker.run().catch(() => undefined);
   return {
-    counts: () => countsOf(queue),
+    counts: () => answerWithin(url, restartPatience, countsOf(queue)),
     async close(seconds) {
       const timer = setTimeout(() => giveBack.abort(new Error("the worker ends")), seconds * 1000);
       try {
-        await worker.close();
+        const closed = (async () => {
+          await worker.close();
+          await queue.close();
+        })();
+        await answerWithin(url, seconds * 1000 + patience, closed).catch(() => undefined);
       } finally {
         clearTimeout(timer);
+        redis.endAll();
       }
-      await queue.close();
-      redis.disconnect();
     },
   };
 }

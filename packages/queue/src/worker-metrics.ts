@@ -1,11 +1,15 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { QueueCounts } from "./shard-queue.js";
 import type { ShardEvent } from "./shard-worker.js";
 
 /** Seconds of a shard: from a small model's to a large one's. */
 const buckets = [0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];
+
+/** Milliseconds for the queue's own counts: Prometheus waits ten seconds for all of it. */
+const countsPatience = 3000;
 
 /** Metrics of one worker, in a registry of its own. */
 export interface WorkerMetrics {
@@ -44,7 +48,12 @@ export function createWorkerMetrics(counts: () => Promise<QueueCounts>): WorkerM
     registers,
     async collect() {
       // Without the queue there is nothing to tell; the worker's own numbers stay.
-      const now = await counts().catch(() => undefined);
+      const late = new AbortController();
+      const now = await Promise.race([
+        counts().catch(() => undefined),
+        sleep(countsPatience, undefined, { signal: late.signal }).catch(() => undefined),
+      ]);
+      late.abort();
       for (const state of ["waiting", "active", "delayed", "failed"] as const) {
         if (now !== undefined) this.set({ state }, now[state]);
       }
