@@ -1,7 +1,6 @@
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { open, stat } from "node:fs/promises";
 import { type ModelFile, type ModelFiles, ModelLoadError } from "@crossrank/core";
+import { hashFile } from "@crossrank/disk";
 import { RuntimeFailure } from "./calls.js";
 
 const pointerStart = "version https://git-lfs";
@@ -42,7 +41,7 @@ export async function hashFiles(
   for (const { path, sha256 } of chosen) {
     hashed.push({
       path,
-      sha256: sha256 ?? (await hashFile(await files.localPath(path, { signal }), signal)),
+      sha256: sha256 ?? (await hashFile(await files.localPath(path, { signal }), { signal })),
     });
   }
   return hashed;
@@ -68,13 +67,4 @@ export async function rememberFiles(paths: readonly string[]): Promise<() => Pro
       throw new RuntimeFailure("model", problem);
     }
   };
-}
-
-/** sha256 in lower-case hex. */
-export async function hashFile(path: string, signal: AbortSignal | undefined): Promise<string> {
-  const hash = createHash("sha256");
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20, signal })) {
-    hash.update(chunk as Buffer);
-  }
-  return hash.digest("hex");
 }

@@ -1,6 +1,7 @@
+export { hashFile } from "@crossrank/disk";
 export { abortable, onAbort } from "./abortable.js";
 export { type Activated, activatedProblem, isRead, statesIdentity } from "./activated.js";
-export { hashFile, hashFiles, rememberFiles, requireContent } from "./artifact-file.js";
+export { hashFiles, rememberFiles, requireContent } from "./artifact-file.js";
 export { batchSizeProblem } from "./batch-bounds.js";
 export type { CallOptions, CallTable, Handlers, HostStage, MortalClient, RuntimeClient } from "./calls.js";
 export {

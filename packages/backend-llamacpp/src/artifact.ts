@@ -186,7 +186,7 @@ export async function describeArtifact(
 ): Promise<ArtifactInfo> {
   const hashed: { path: string; sha256: string }[] = [];
   for (const [index, { path, sha256 }] of files.entries()) {
-    hashed.push({ path, sha256: sha256 ?? (await hashFile(localPaths[index] as string, signal)) });
+    hashed.push({ path, sha256: sha256 ?? (await hashFile(localPaths[index] as string, { signal })) });
   }
   return { format: "gguf", dtype, files: hashed };
 }

@@ -78,5 +78,9 @@ export async function describeArtifact(
   { modelPath }: LocalArtifact,
   signal: AbortSignal | undefined,
 ): Promise<ArtifactInfo> {
-  return { format: "mnn", dtype, files: [{ path, sha256: sha256 ?? (await hashFile(modelPath, signal)) }] };
+  return {
+    format: "mnn",
+    dtype,
+    files: [{ path, sha256: sha256 ?? (await hashFile(modelPath, { signal })) }],
+  };
 }

@@ -20,6 +20,6 @@ export async function hashIfPackaged(
   const [path] = paths;
   const alike = packaged.filter((own) => own.bytes === bytes);
   if (path === undefined || paths.length > 1 || alike.length === 0) return undefined;
-  const sha256 = await hashFile(path, signal);
+  const sha256 = await hashFile(path, { signal });
   return alike.some((own) => own.sha256 === sha256) ? sha256 : undefined;
 }

@@ -1,5 +1,3 @@
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { mkdir, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import {
@@ -15,6 +13,7 @@ import {
   type ScoringProgress,
 } from "@crossrank/core";
 import { type Goldens, readGoldens, type Verification, verifyLoaded } from "@crossrank/core/verify";
+import { hashFile } from "@crossrank/disk";
 import type { WriteProgress } from "@crossrank/formats";
 import type { ArtifactWriter, StoredTensorFacts } from "./artifact-writer.js";
 import { type BatchUse, batchesOfUse } from "./batch-use.js";
@@ -323,7 +322,7 @@ async function hashWeights(
   const hashed: HashedFile[] = [];
   for (const { path, local, sha256 } of weights) {
     const { size } = await stat(local);
-    hashed.push({ path, size, sha256: sha256 ?? (await hashFile(local, path, size, options)) });
+    hashed.push({ path, size, sha256: sha256 ?? (await hashWithProgress(local, path, size, options)) });
   }
   return hashed;
 }
@@ -337,25 +336,18 @@ async function hashFiles(
   for (const local of absolute) {
     const path = local.slice(folder.length + 1).replaceAll("\\", "/");
     const { size } = await stat(local);
-    hashed.push({ path, size, sha256: await hashFile(local, path, size, options) });
+    hashed.push({ path, size, sha256: await hashWithProgress(local, path, size, options) });
   }
   return hashed;
 }
 
-async function hashFile(
+async function hashWithProgress(
   local: string,
   path: string,
   total: number,
   { signal, onProgress }: Pick<ConvertOptions, "signal" | "onProgress">,
 ): Promise<string> {
-  const hash = createHash("sha256");
-  let read = 0;
-  for await (const chunk of createReadStream(local, { highWaterMark: 1 << 20, signal })) {
-    hash.update(chunk as Buffer);
-    read += (chunk as Buffer).length;
-    onProgress?.({ step: "hashing", path, read, total });
-  }
-  return hash.digest("hex");
+  return hashFile(local, { signal, onRead: (read) => onProgress?.({ step: "hashing", path, read, total }) });
 }
 
 /** Hashes were taken before the weights were read: that they are of what was read is worth a look. */

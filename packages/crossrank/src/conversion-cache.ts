@@ -1,5 +1,4 @@
 import { createHash, randomBytes } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { hostname } from "node:os";
@@ -7,7 +6,7 @@ import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ConversionProgress } from "@crossrank/convert";
 import { CrossrankError, type CrossrankJson, type ModelFiles } from "@crossrank/core";
-import { type Release, tryExclude, writeWholeFile } from "@crossrank/disk";
+import { hashFile, type Release, tryExclude, writeWholeFile } from "@crossrank/disk";
 import { CacheError, openFolder } from "@crossrank/hub";
 
 /** An artifact in the cache, whole. */
@@ -197,13 +196,11 @@ export async function keyOf(
       signal,
       onProgress: (progress) => onProgress?.({ step: "downloading", ...progress }),
     });
-    const hash = await cache
-      .hashOf(local, () => hashFile(local, path, signal, onProgress))
-      .catch((error: unknown) => {
-        // Node's own readers reject with an AbortError in place of the reason.
-        signal?.throwIfAborted();
-        throw error;
-      });
+    const hash = await cache.hashOf(local, async () => {
+      const { size: total } = await stat(local);
+      const onRead = (read: number): void => onProgress?.({ step: "hashing", path, read, total });
+      return hashFile(local, { signal, onRead });
+    });
     source.push([path, hash]);
   }
   source.sort(([a], [b]) => (a < b ? -1 : 1));
@@ -216,23 +213,6 @@ export async function keyOf(
 /** The model's own files: weights, what describes them, its tokenizer, and the modules behind it. */
 function isSource(path: string): boolean {
   return /^(\d+_[A-Za-z]+\/)?[^/]+\.(json|jinja|safetensors)$/.test(path);
-}
-
-async function hashFile(
-  local: string,
-  path: string,
-  signal: AbortSignal | undefined,
-  onProgress: ((progress: ConversionProgress) => void) | undefined,
-): Promise<string> {
-  const { size: total } = await stat(local);
-  const hash = createHash("sha256");
-  let read = 0;
-  for await (const chunk of createReadStream(local, { highWaterMark: 1 << 20, signal })) {
-    hash.update(chunk as Buffer);
-    read += (chunk as Buffer).length;
-    onProgress?.({ step: "hashing", path, read, total });
-  }
-  return hash.digest("hex");
 }
 
 function converterVersions(): Record<string, string> {

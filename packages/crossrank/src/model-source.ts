@@ -1,7 +1,6 @@
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { InvalidInputError, type ModelFiles, ModelProfileError } from "@crossrank/core";
 import { readCardBase } from "@crossrank/core/files";
+import { hashFile } from "@crossrank/disk";
 import { completeModel, isFolderSource, openModel } from "@crossrank/hub";
 import { defaultModel } from "./default-model.js";
 import { type TakenBase, withOrigin } from "./model-origin.js";
@@ -285,11 +284,7 @@ async function withBase(
 }
 
 async function hashOf(files: ModelFiles, path: string, signal: AbortSignal | undefined): Promise<string> {
-  const hash = createHash("sha256");
-  for await (const chunk of createReadStream(await files.localPath(path, { signal }), { signal })) {
-    hash.update(chunk as Buffer);
-  }
-  return hash.digest("hex");
+  return hashFile(await files.localPath(path, { signal }), { signal });
 }
 
 /** The same files under a name. */

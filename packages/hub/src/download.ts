@@ -3,7 +3,7 @@ import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import type { FileProgress } from "@crossrank/core";
 import type { RepositoryCache } from "./cache.js";
 import { type Connection, request, statusError } from "./connection.js";
-import { hashFile, startDigest } from "./digest.js";
+import { feedFile, startDigest } from "./digest.js";
 import { HashMismatchError, HubNetworkError, HubResponseError } from "./errors.js";
 import { untilAborted } from "./keyed-queue.js";
 import { digestOf, type ListedFile } from "./listed-file.js";
@@ -119,7 +119,7 @@ class Partial {
   async restore(signal: AbortSignal | undefined): Promise<void> {
     const { size } = await this.#handle.stat();
     if (size > this.#file.size) return this.clear();
-    await hashFile(this.#hash, this.#path, { end: size, signal });
+    await feedFile(this.#hash, this.#path, { end: size, signal });
     this.length = size;
     this.#furthest = size;
   }

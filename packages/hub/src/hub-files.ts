@@ -1,7 +1,8 @@
 import type { FileRequestOptions, ModelFile, ModelFiles } from "@crossrank/core";
+import { hashFile } from "@crossrank/disk";
 import { isFile, type RepositoryCache, sizeOf } from "./cache.js";
 import type { Connection } from "./connection.js";
-import { hashFile, sha256OfFile, startDigest } from "./digest.js";
+import { feedFile, startDigest } from "./digest.js";
 import { downloadBlob } from "./download.js";
 import { CacheError, HashMismatchError, OfflineMissingError } from "./errors.js";
 import { FileRanges } from "./file-ranges.js";
@@ -181,7 +182,7 @@ export class HubFiles implements ModelFiles {
   async #pin(path: string, local: string, signal: AbortSignal | undefined): Promise<void> {
     const { cache, commit, requested, lock, pins } = this.#facts;
     if (lock === undefined) return;
-    const sha256 = await untilAborted(sha256OfFile(local, signal), signal);
+    const sha256 = await untilAborted(hashFile(local, { signal }), signal);
     const pinned = pins.get(path);
     if (pinned === sha256) return;
     await this.#checkIntact(path, local, sha256, signal);
@@ -203,7 +204,7 @@ export class HubFiles implements ModelFiles {
     let found = sha256;
     if (algorithm === "git-sha1") {
       const hash = startDigest(algorithm, (await sizeOf(local)) ?? 0);
-      await hashFile(hash, local, { signal });
+      await feedFile(hash, local, { signal });
       found = hash.digest("hex");
     }
     if (found === expected) return;

@@ -1,6 +1,5 @@
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import type { ModelFiles } from "@crossrank/core";
+import { hashFile } from "@crossrank/disk";
 
 /**
  * Files that say what a model is, beside its artifact: configuration, tokenizer, heads, goldens, licence. What is not
@@ -50,10 +49,7 @@ export function sideFilesAmong(paths: readonly string[]): ReadonlyMap<string, st
 
 /** Lower-case hex sha256 of a file's content. */
 export async function hashModelFile(files: ModelFiles, path: string, signal: AbortSignal): Promise<string> {
-  const hash = createHash("sha256");
-  for await (const chunk of createReadStream(await files.localPath(path, { signal }), { signal }))
-    hash.update(chunk as Buffer);
-  return hash.digest("hex");
+  return hashFile(await files.localPath(path, { signal }), { signal });
 }
 
 /**

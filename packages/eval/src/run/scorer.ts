@@ -1,5 +1,4 @@
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import {
   type CascadeScore,
   cascade,
@@ -16,6 +15,7 @@ import {
   scaleOf,
   scoredProfile,
 } from "@crossrank/core";
+import { hashFile } from "@crossrank/disk";
 import { canonicalJson } from "../canonical.js";
 import { precisionClassOf } from "../compare/gates.js";
 import { UnknownPrecisionError } from "../errors.js";
@@ -193,8 +193,5 @@ async function tokenizerHash(model: ModelFiles): Promise<string | null> {
   const file = (await model.list()).find(({ path }) => path === "tokenizer.json");
   if (file === undefined) return null;
   if (file.sha256 !== undefined) return file.sha256;
-  const hash = createHash("sha256");
-  for await (const chunk of createReadStream(await model.localPath("tokenizer.json")))
-    hash.update(chunk as Buffer);
-  return hash.digest("hex");
+  return hashFile(await model.localPath("tokenizer.json"));
 }

@@ -1,8 +1,7 @@
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import type { FileProgress, ModelFile, ModelFiles } from "@crossrank/core";
+import { hashFile } from "@crossrank/disk";
 import type { Qrels } from "../metrics/trec-data.js";
 import { createCandidates } from "./candidates.js";
 import type { DatasetCard } from "./dataset-card.js";
@@ -186,12 +185,7 @@ class TaskSource {
 
 async function describe(path: string, signal?: AbortSignal): Promise<{ size: number; sha256: string }> {
   const { size } = await stat(path);
-  const hash = createHash("sha256");
-  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) {
-    signal?.throwIfAborted();
-    hash.update(chunk as Buffer);
-  }
-  return { size, sha256: hash.digest("hex") };
+  return { size, sha256: await hashFile(path, { signal }) };
 }
 
 interface Parts {

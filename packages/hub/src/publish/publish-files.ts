@@ -3,7 +3,7 @@ import { pathToFileURL } from "node:url";
 import { InvalidInputError, type OptionNames, requireKnownOptions } from "@crossrank/core";
 import { isCommit } from "../cache.js";
 import { type Connection, request, statusError } from "../connection.js";
-import { hashFile, startDigest } from "../digest.js";
+import { feedFile, startDigest } from "../digest.js";
 import { readEnvironment } from "../environment.js";
 import { HubError, HubNetworkError, HubNotFoundError, HubResponseError } from "../errors.js";
 import { digestOf, type ListedFile, type Listing } from "../listed-file.js";
@@ -245,7 +245,7 @@ async function hashAll(
         content.update(chunk);
       },
     };
-    await hashFile(both, from, { signal }).catch((cause: unknown) => {
+    await feedFile(both, from, { signal }).catch((cause: unknown) => {
       signal?.throwIfAborted();
       missing(`cannot be read (${reasonOf(cause)})`, cause);
     });
