@@ -163,8 +163,20 @@ describe("crossrank ci", () => {
     expect(junit).toContain('failures="0" errors="0"');
     expect(JSON.parse(await text(join(one.report, "report.json")))).toEqual(overview);
 
-    // Both systems are held against their own rows of the baseline.
+    // Both systems are held against their own rows of the baseline; what is scored stays, and gives the same numbers.
+    const ownReport = async () => JSON.parse(await text(join(one.report, "tiny-on-second", "report.json")));
+    const stored = (): Promise<string[]> =>
+      Promise.all(
+        ["onnx-fp32", "onnx-fp16"].map((system) =>
+          text(join(one.report, "tiny-on-second", "scores", `${system}.jsonl`)),
+        ),
+      );
+    const before = { stored: await stored(), report: await ownReport() };
     const second = await run(one, "--filter", "SECOND");
+    expect(await stored()).toEqual(before.stored);
+    const metrics = (report: { systems: readonly { metrics: unknown }[] }): unknown[] =>
+      report.systems.map((system) => system.metrics);
+    expect(metrics(await ownReport())).toEqual(metrics(before.report));
     expect(second.stdout).not.toContain("tiny on first");
     const [held] = overviewOf(second).cells;
     expect(held?.baseline?.outcome).toBe("passed");
@@ -172,8 +184,8 @@ describe("crossrank ci", () => {
 
     // By itself a second run scores nothing; --fresh scores everything.
     const wholeRuns = async (): Promise<unknown[]> =>
-      JSON.parse(await text(join(one.report, "tiny-on-second", "report.json"))).systems.flatMap(
-        ({ memory }: { memory: { wholeRun: boolean } | null }) => (memory === null ? [] : [memory.wholeRun]),
+      (await ownReport()).systems.flatMap(({ memory }: { memory: { wholeRun: boolean } | null }) =>
+        memory === null ? [] : [memory.wholeRun],
       );
     expect(await wholeRuns()).toEqual([false, false]);
     expect((await run(one, "--filter", "second", "--fresh")).code).toBe(0);
@@ -188,7 +200,7 @@ describe("crossrank ci", () => {
       tasks: [{ task: "./first", gates: { margin: 0.9 } }],
       baseline: "crossrank.baseline.json",
     });
-    const one = await scene("cascade", { first: tinyTask }, config(small));
+    const one = await scene("cascade", { first: { queries: 5, candidates: 7 } }, config(small));
     const name = "onnx:fp32 after nano on onnx:int8 keep 3";
     const first = await run(one, "--update-baseline");
     expect(first.code, first.stderr).toBe(0);
@@ -268,7 +280,7 @@ describe("crossrank ci", () => {
   it("goes on where it was killed or interrupted, and scores nothing twice", async () => {
     const one = await scene(
       "resume",
-      { small: { queries: 3, candidates: 4 }, large: { queries: 40, candidates: 12 } },
+      { small: { queries: 3, candidates: 4 }, large: { queries: 40, candidates: 7 } },
       {
         models: [{ model: "nano", threads: 1, workers: 1 }],
         backends: ["onnx:int8"],
@@ -326,15 +338,6 @@ describe("crossrank ci", () => {
     expect(new Set(queries).size).toBe(40);
     expect(queries.length).toBe(40);
     expect(await text(scores("small"))).toBe(small);
-
-    // Finished: the same again adds nothing and gives the same numbers.
-    const before = JSON.parse(await text(join(one.report, "nano-on-large", "report.json")));
-    expect((await run(one)).code).toBe(0);
-    expect(await rows("large")).toEqual(all);
-    const after = JSON.parse(await text(join(one.report, "nano-on-large", "report.json")));
-    expect(after.systems.map((system: { metrics: unknown }) => system.metrics)).toEqual(
-      before.systems.map((system: { metrics: unknown }) => system.metrics),
-    );
   }, 120_000);
 
   it("fails with the gate's sentence, and one broken cell hides no other", async () => {
@@ -419,10 +422,6 @@ describe("crossrank ci", () => {
     const written = await text(path);
     const names = Object.keys(JSON.parse(written).cells);
     expect(names).toEqual(["tiny on other", "tiny on task"]);
-
-    const same = overviewOf(await run(one));
-    expect(same.passed).toBe(true);
-    expect(same.cells.map(({ baseline }) => baseline?.outcome)).toEqual(["passed", "passed"]);
 
     // Another artifact is what a baseline is for: its scores are made again, and compared.
     // The same graph with a doc_string (field 6 of ModelProto) is other bytes.
