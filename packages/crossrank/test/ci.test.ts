@@ -4,9 +4,9 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { openReranker } from "../src/index.js";
 import {
-  binary,
   crossrankInTurn as crossrank,
   fixture,
+  crossrank as inProcessOfItsOwn,
   type Outcome,
   temporaryFolder,
 } from "./run-command.js";
@@ -163,6 +163,29 @@ describe("crossrank ci", () => {
     expect(junit).toContain('failures="0" errors="0"');
     expect(JSON.parse(await text(join(one.report, "report.json")))).toEqual(overview);
 
+    // As eval finds it.
+    const metrics = (report: { systems: readonly { metrics: unknown }[] }): unknown[] =>
+      report.systems.map((system) => system.metrics);
+    const evaluation = await crossrank([
+      ...["eval", "--task", one.file("first"), "--model", one.file("tiny"), "--threads", "1"],
+      ...[
+        "--backend",
+        "onnx:fp32",
+        "--metric",
+        "ndcg@10",
+        "--metric",
+        "mrr@10",
+        "--seed",
+        "7",
+        "--format",
+        "json",
+      ],
+    ]);
+    const [first] = overview.cells;
+    const ofFirst = JSON.parse(await text(join(one.report, first?.folder ?? "", "report.json")));
+    const alone = ofFirst.systems.filter(({ name }: { name: string }) => name !== "onnx:fp16");
+    expect(metrics({ systems: alone }), evaluation.stderr).toEqual(metrics(JSON.parse(evaluation.stdout)));
+
     // Both systems are held against their own rows of the baseline; what is scored stays, and gives the same numbers.
     const ownReport = async () => JSON.parse(await text(join(one.report, "tiny-on-second", "report.json")));
     const stored = (): Promise<string[]> =>
@@ -174,8 +197,6 @@ describe("crossrank ci", () => {
     const before = { stored: await stored(), report: await ownReport() };
     const second = await run(one, "--filter", "SECOND");
     expect(await stored()).toEqual(before.stored);
-    const metrics = (report: { systems: readonly { metrics: unknown }[] }): unknown[] =>
-      report.systems.map((system) => system.metrics);
     expect(metrics(await ownReport())).toEqual(metrics(before.report));
     expect(second.stdout).not.toContain("tiny on first");
     const [held] = overviewOf(second).cells;
@@ -575,10 +596,7 @@ export default defineConfig({
 });
 `,
     );
-    const here = (...args: readonly string[]): Promise<Outcome> =>
-      crossrank(["-c", 'cd "$1" && shift && exec "$@"', "sh", one.root, process.execPath, binary, ...args], {
-        command: "sh",
-      });
+    const here = (...args: readonly string[]): Promise<Outcome> => crossrank(args, { folder: one.root });
     const outcome = await here("ci", "--format", "json");
     expect(outcome.code, outcome.stderr).toBe(0);
     expect(
@@ -599,7 +617,8 @@ export default defineConfig({
     expect(ambiguous.stderr).toContain("crossrank.config.ts and crossrank.config.json");
     await rm(one.file("crossrank.config.json"));
     await writeFile(one.file("crossrank.config.ts"), "export const config = {};\n");
-    const nothing = await here("ci");
+    // In a process of its own: one that has loaded the file does not load it again.
+    const nothing = await inProcessOfItsOwn(["ci"], { folder: one.root });
     expect(nothing.code).toBe(2);
     expect(nothing.stderr).toContain("it has no default export");
   });
@@ -619,13 +638,6 @@ export default defineConfig({
     const value = (role: string): number =>
       cell.systems.find((system: { role: string }) => system.role === role).metrics[0].expected;
     expect(value("reference")).toBeGreaterThan(0.85);
-    const evaluation = await crossrank([
-      ...["eval", "--task", join(examples, "task"), "--backend", "onnx:int8", "--format", "json"],
-      ...["--metric", "ndcg@10", "--metric", "mrr@10"],
-    ]);
-    const metrics = (report: { systems: readonly { metrics: unknown }[] }): unknown[] =>
-      report.systems.map((system) => system.metrics);
-    expect(metrics(cell)).toEqual(metrics(JSON.parse(evaluation.stdout)));
     expect(value("random")).toBeLessThan(0.5);
   });
 });
