@@ -101,6 +101,14 @@ const overviewOf = ({ stdout, stderr }: Outcome): Overview => {
   return JSON.parse(stdout) as Overview;
 };
 
+/** Of each system of a cell, whether all of its scores are of this run. */
+async function wholeRunsIn(one: { readonly report: string }, cell: string): Promise<unknown[]> {
+  const { systems } = JSON.parse(await text(join(one.report, cell, "report.json")));
+  return systems.flatMap(({ memory }: { memory: { wholeRun: boolean } | null }) =>
+    memory === null ? [] : [memory.wholeRun],
+  );
+}
+
 const tinyTask: TaskShape = { queries: 12, candidates: 8 };
 const backends = ["onnx:fp32", "onnx:fp16"];
 const text = (path: string): Promise<string> => readFile(path, "utf8");
@@ -203,14 +211,8 @@ describe("crossrank ci", () => {
     expect(held?.baseline?.outcome).toBe("passed");
     expect(held?.baseline?.systems.map(({ name }) => name)).toEqual(expect.arrayContaining(backends));
 
-    // By itself a second run scores nothing; --fresh scores everything.
-    const wholeRuns = async (): Promise<unknown[]> =>
-      (await ownReport()).systems.flatMap(({ memory }: { memory: { wholeRun: boolean } | null }) =>
-        memory === null ? [] : [memory.wholeRun],
-      );
-    expect(await wholeRuns()).toEqual([false, false]);
-    expect((await run(one, "--filter", "second", "--fresh")).code).toBe(0);
-    expect(await wholeRuns()).toEqual([true, true]);
+    // By itself a second run scores nothing.
+    expect(await wholeRunsIn(one, "tiny-on-second")).toEqual([false, false]);
   });
 
   it("holds a cascade against the large model alone and its baseline, as the cascade itself ranks", async () => {
@@ -510,8 +512,9 @@ describe("crossrank ci", () => {
     const { metrics } = baseline.cells["tiny on task"].systems["onnx:fp32"];
     metrics["ndcg@10"].values = metrics["ndcg@10"].values.map((value: number) => value + 0.2);
     await writeFile(path, JSON.stringify(baseline));
-    const worse = await run(one);
+    const worse = await run(one, "--fresh");
     expect(worse.code).toBe(1);
+    expect(await wholeRunsIn(one, "tiny-on-task")).toEqual([true]);
     expect(overviewOf(worse).cells[0]?.problems[0]).toMatch(/^onnx:fp32 against the baseline: .*0\.001/);
 
     await writeFile(one.config, JSON.stringify({ ...config, gates: 0.5 }));
