@@ -2,7 +2,7 @@ import type { Options } from "tsup";
 import { library } from "../../tsup.base.js";
 
 const config: Options = library({
-  entry: ["src/index.ts"],
+  entry: { index: "src/index.ts", scorer: "src/entries/scorer.ts" },
   noExternal: ["zod"],
 });
 

@@ -1,6 +1,7 @@
 // Entry of the child process: one runtime, fed by messages.
 import { writeSync } from "node:fs";
 import { serveCalls } from "@crossrank/backend-kit/runtime";
+import { testBinariesAlone } from "./binary-tests.js";
 import type { Calls } from "./protocol.js";
 import { Runtime } from "./runtime.js";
 
@@ -15,4 +16,5 @@ function write(line: string): void {
   }
 }
 
+testBinariesAlone();
 serveCalls<Calls>(new Runtime(write));

@@ -1,7 +1,7 @@
 import { ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cp, symlink, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { cp, readFile, symlink, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type LlamaCppOptions, llamacpp } from "@crossrank/backend-llamacpp";
 import { BackendRunError, DisposedError, InvalidInputError, ModelLoadError } from "@crossrank/core";
@@ -164,7 +164,13 @@ describe("the child process", () => {
       console.log(results.length);
       `,
     );
-    const running = spawn(process.execPath, [program], { stdio: ["ignore", "pipe", "pipe"] });
+    const started = join(dirname(program), "started.txt");
+    const listed = `require("node:fs").appendFileSync(${JSON.stringify(started)}, require("node:path").basename(process.argv[1]) + "\\n")`;
+    await writeFile(join(dirname(program), "list.cjs"), listed);
+    const running = spawn(process.execPath, [program], {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, NODE_OPTIONS: `--require "${join(dirname(program), "list.cjs")}"` },
+    });
     let [output, errors] = ["", ""];
     running.stdout.on("data", (text) => {
       output += text;
@@ -175,6 +181,12 @@ describe("the child process", () => {
     const [code] = await once(running, "close");
     expect(errors).toBe("");
     expect([output.trim(), code]).toEqual(["2", 0]);
+    // node-llama-cpp tries its binary in a process of its own: in one that has the binary alone.
+    expect((await readFile(started, "utf8")).trim().split("\n")).toEqual([
+      "program.mjs",
+      "worker.js",
+      "binary-test.js",
+    ]);
   });
 });
 

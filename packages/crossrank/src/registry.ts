@@ -6,9 +6,10 @@ import {
   BackendNotInstalledError,
   type CommonBackendOptions,
 } from "@crossrank/backend-kit";
-import type { Backend, DeclaredClasses, ModelFiles } from "@crossrank/core";
+import type { Backend, BackendDiagnosis, DeclaredClasses, ModelFiles } from "@crossrank/core";
 import { BackendModuleError, BackendUnavailableError, UnknownBackendError } from "./backend-errors.js";
 import {
+  backendNames,
   fileUrl,
   formatOf,
   installOf,
@@ -223,10 +224,26 @@ export function artifactsOf(
 export async function works(name: string): Promise<boolean> {
   try {
     const { backend } = await findBackend(name);
-    return (await (await makeBackend(backend)).diagnose()).available;
+    return (await diagnosisOf(name, await makeBackend(backend))).available;
   } catch {
     return false;
   }
+}
+
+/** What backends of ours that work here have said: within a process that does not change. */
+const working = new Map<string, BackendDiagnosis>();
+
+/**
+ * Whether a backend works here, for what it is to do next: a process is started for it once, and not again where it did.
+ *
+ * @param name by which it was made.
+ */
+export async function diagnosisOf(name: string, backend: Backend): Promise<BackendDiagnosis> {
+  const known = working.get(name);
+  if (known !== undefined) return known;
+  const diagnosis = await backend.diagnose();
+  if (diagnosis.available && backendNames.includes(name)) working.set(name, diagnosis);
+  return diagnosis;
 }
 
 function runsHere({ only }: BackendDescriptor): boolean {

@@ -1,10 +1,11 @@
+import { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { cp, mkdir, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { sourceBackend } from "@crossrank/convert";
 import { openModel } from "@crossrank/hub";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { sampleOf } from "../../../test/sample.js";
 import { gitFile, type HubServer, lfsFile, startHub } from "../../hub/test/hub-server.js";
 import { type AutoConversionProgress, type OpenRerankerOptions, openReranker } from "../src/index.js";
@@ -227,7 +228,11 @@ describe("a model with weights alone", () => {
   it("is made anew where the file in the cache is damaged", async () => {
     const [key = ""] = await converted();
     await truncate(folder.path(`first/crossrank/converted/${key}/onnx/model.onnx`), 100);
+    const started = vi.spyOn(ChildProcess.prototype, "unref");
     expect(await logits(model, options)).toHaveLength(3);
+    // One that verifies and one that runs: that the backend works here is known by now.
+    expect(new Set(started.mock.contexts).size).toBe(2);
+    started.mockRestore();
     expect(lastOf(steps)).toMatchObject({ reused: false });
     expect(await converted()).toEqual([key]);
   });

@@ -157,6 +157,7 @@ describe("inspect", () => {
       "gguf",
       "--dtype",
       "F16",
+      "--no-verify",
       "--output",
       folder.path("converted"),
     ]);

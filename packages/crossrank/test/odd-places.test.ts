@@ -3,7 +3,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { sampleOf } from "../../../test/sample.js";
-import { binary, crossrank, temporaryFolder } from "./run-command.js";
+import { binary, crossrank, fixture, temporaryFolder } from "./run-command.js";
 
 const folder = temporaryFolder();
 const isWindows = process.platform === "win32";
@@ -229,6 +229,8 @@ describe.skipIf(isWindows).concurrent("a command that is asked to stop", () => {
     // More than a pipe and both ends hold of it.
     const documents = await folder.write("many.txt", `${"paris is a city ".repeat(40)}\n`.repeat(800));
     const args = ["rerank", "-q", "x", "-d", documents, "--format", "json", "--return-documents"];
+    // A model that has scored them all long before it is asked to stop.
+    args.push("--model", fixture("cross-encoder"));
     const ended = await stop(args, ["SIGTERM"], { wait: 6000, read: false });
     expect(codeOf(ended)).toBe(143);
     expect(ended.milliseconds).toBeLessThan(soon);

@@ -6,9 +6,9 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { startWritableHub, type WritableHub } from "../../hub/test/writable-hub.js";
 import { openReranker, planPublication, publishModel, writeCard } from "../src/index.js";
-import { conformanceFixture, crossrank, crossrankInTurn } from "./run-command.js";
+import { writeTask } from "./evaluation-scene.js";
+import { conformanceFixture, crossrank, crossrankInTurn, temporaryFolder } from "./run-command.js";
 
-const task = fileURLToPath(new URL("../../../examples/task", import.meta.url));
 const published = [
   "README.md",
   "config.json",
@@ -20,6 +20,8 @@ const published = [
   "tokenizer_config.json",
 ];
 
+const temporary = temporaryFolder();
+let task: string;
 let scratch: string;
 let ready: string;
 let folder: string;
@@ -29,6 +31,7 @@ let count = 0;
 /** A folder with everything that is asked for: measured once, copied for each test. */
 beforeAll(async () => {
   scratch = await mkdtemp(join(tmpdir(), "crossrank-publish-"));
+  task = await writeTask(temporary, "task", { queries: 4, candidates: 5, words: 9 });
   ready = join(scratch, "ready");
   await cp(conformanceFixture("bert-logit"), ready, { recursive: true });
   const converted = await crossrankInTurn(["convert", "--model", ready, "--to", "onnx", "--dtype", "int8"]);

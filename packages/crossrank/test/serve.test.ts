@@ -98,35 +98,35 @@ describe("crossrank serve", () => {
     expect(manifest.version).toBeTypeOf("string");
   });
 
-  it("serves several models under their names, each with its settings, loaded when they are asked for", async () => {
+  it("serves several models under their names, each with its settings, loaded when they are asked for, to who has a key", async () => {
     const tiny = conformanceFixture("bert-logit");
-    const { post, log, url, child } = await serve([
-      ...["--model", "nano", "--model", `owner/tiny=${tiny},backend=./none.mjs,backend=onnx:fp32,threads=1`],
-      ...["--load-wait", "60", "--idle-unload", "600", "--limit-documents", "2", "--log", "warning"],
-    ]);
+    const { post, log, url, child } = await serve(
+      [
+        ...[
+          "--model",
+          "nano",
+          "--model",
+          `owner/tiny=${tiny},backend=./none.mjs,backend=onnx:fp32,threads=1`,
+        ],
+        ...["--load-wait", "60", "--idle-unload", "600", "--limit-documents", "2", "--log", "warning"],
+        ...["--api-key", "first", "--host", "0.0.0.0"],
+      ],
+      { CROSSRANK_API_KEY: "second" },
+    );
+    // Keys of the command line and of the environment.
+    const [first, second] = ["first", "second"].map((key) => ({ authorization: `Bearer ${key}` }));
+    expect((await post({ model: "owner/tiny", query, documents })).status).toBe(401);
     expect(((await (await fetch(`${url}/health`)).json()) as { models: unknown }).models).toEqual({
       nano: "unloaded",
       "owner/tiny": "unloaded",
     });
-    const answer = await post({ model: "owner/tiny", query, documents });
+    const answer = await post({ model: "owner/tiny", query, documents }, first);
     expect(answer.status, await answer.clone().text()).toBe(200);
     expect(answer.headers.get("crossrank-warnings")).toContain("variant-fallback");
-    expect((await post({ model: "other", query, documents })).status).toBe(404);
-    expect((await post({ model: "nano", query, documents: ["a", "b", "c"] })).status).toBe(422);
-    expect(log().map(({ status }) => status)).toEqual([404, 422]);
+    expect((await post({ model: "other", query, documents }, second)).status).toBe(404);
+    expect((await post({ model: "nano", query, documents: ["a", "b", "c"] }, second)).status).toBe(422);
+    expect(log().map(({ status }) => status)).toEqual([401, 404, 422]);
     child.kill("SIGINT");
-    expect(await once(child, "close")).toEqual([0, null]);
-  });
-
-  it("takes keys of the command line and of the environment", async () => {
-    const { post, child } = await serve(["--api-key", "first", "--host", "0.0.0.0", "--log", "none"], {
-      CROSSRANK_API_KEY: "second",
-    });
-    expect((await post({ query, documents })).status).toBe(401);
-    for (const key of ["first", "second"]) {
-      expect((await post({ query, documents }, { authorization: `Bearer ${key}` })).status).toBe(200);
-    }
-    child.kill("SIGTERM");
     expect(await once(child, "close")).toEqual([0, null]);
   });
 });

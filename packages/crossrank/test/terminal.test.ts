@@ -13,10 +13,10 @@ function longInput(documents: number): string {
 
 describe("interruption", () => {
   it("ends with 130 while it scores, without output", async () => {
-    const file = await folder.write("long.txt", longInput(300_000));
+    const file = await folder.write("long.txt", longInput(60_000));
     const { code, stdout, stderr } = await crossrank([...common, "--documents", file, "--verbose"], {
       onStandardError: (text, child) => {
-        if (text.includes("scoring 300000 documents")) child.kill("SIGINT");
+        if (text.includes("scoring 60000 documents")) child.kill("SIGINT");
       },
     });
     expect({ code, stdout }).toEqual({ code: 130, stdout: "" });
@@ -53,7 +53,7 @@ describe("a pipe", () => {
     const { code, stderr } = await crossrank(
       [...common, "--documents", "-", "--return-documents", "--format", format],
       {
-        input: longInput(5000),
+        input: longInput(2000),
         onStart: (child) => {
           child.stdout?.once("data", () => child.stdout?.destroy());
         },
@@ -66,7 +66,7 @@ describe("a pipe", () => {
     const command = `"${process.execPath}" "${binary}" ${common
       .map((part) => `'${part}'`)
       .join(" ")} --documents - --format jsonl | head -n 1`;
-    const { stdout, stderr } = spawnSync("sh", ["-c", command], { input: longInput(5000), encoding: "utf8" });
+    const { stdout, stderr } = spawnSync("sh", ["-c", command], { input: longInput(2000), encoding: "utf8" });
     expect(stderr).toBe("");
     expect(JSON.parse(stdout)).toMatchObject({ truncatedTokens: 0 });
   });
@@ -151,7 +151,7 @@ describe.skipIf(!scriptWorks)("a terminal (skipped where util-linux's script is 
   });
 
   it("keeps Ctrl-C's exit code", async () => {
-    const file = await folder.write("long-terminal.txt", longInput(300_000));
+    const file = await folder.write("long-terminal.txt", longInput(60_000));
     const command = [process.execPath, binary, ...common, "--documents", file]
       .map((part) => `'${part}'`)
       .join(" ");

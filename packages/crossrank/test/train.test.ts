@@ -214,7 +214,7 @@ beforeAll(async () => {
 
 /** Other questions of the same kind, as a BEIR folder. */
 async function writeTask(): Promise<string> {
-  const held = Array.from({ length: 30 }, (_, index) => ({
+  const held = Array.from({ length: 12 }, (_, index) => ({
     query: `tell me of the ${subjects[index % 10]} ${index}`,
     answer: `A ${subjects[index % 10]} is explained here, ${index}.`,
   }));

@@ -145,7 +145,7 @@ describe("closing", () => {
   it("finishes what is under way, refuses what is new, and says so in /health", async () => {
     const scene = await startScene({ models });
     await scene.server.load();
-    const slow = { query: question, documents: Array(150).fill("word ".repeat(200)) };
+    const slow = { query: question, documents: Array(50).fill("word ".repeat(200)) };
     const underWay = [
       scene.post("/rerank", slow),
       scene.post("/tei/rerank", { query: question, texts: slow.documents }),
@@ -168,7 +168,7 @@ describe("closing", () => {
   it("ends what is not done by the deadline with 503", async () => {
     const scene = await startScene({ models });
     await scene.server.load();
-    const slow = scene.post("/rerank", { query: question, documents: Array(900).fill("word ".repeat(200)) });
+    const slow = scene.post("/rerank", { query: question, documents: Array(300).fill("word ".repeat(200)) });
     await expect.poll(() => taken(scene), { timeout: 60_000 }).toBe(1);
     const closed = scene.listening.close(50);
     const { status, body } = await slow;

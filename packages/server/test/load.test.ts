@@ -10,11 +10,11 @@ import { getFrom, openNano, postTo } from "./scene.js";
 const isLong = process.env["CROSSRANK_LONG"] !== undefined;
 const clients = 64;
 /** Milliseconds of load: ten minutes with CROSSRANK_LONG. */
-const duration = isLong ? 600_000 : 5000;
-/** Milliseconds from one death of the runtime's process to the next. */
+const duration = isLong ? 600_000 : 3500;
 /** Beyond which no machine is waited for. */
 const mostPatience = 60_000;
-const betweenKills = isLong ? 60_000 : 2000;
+/** Milliseconds from one death of the runtime's process to the next. */
+const betweenKills = isLong ? 60_000 : 1500;
 /** About four requests: with 64 clients much more is offered. */
 const queueTokens = 1500;
 

@@ -1,5 +1,6 @@
 import { type BackendDiagnosis, cascade, type ModelFile } from "@crossrank/core";
-import { createCascadeScorer, createScorer, type Scorer, type ScorerStage } from "@crossrank/eval";
+// Not all of @crossrank/eval: a process starts for each system, and the rest takes a tenth of its start.
+import { createCascadeScorer, createScorer, type Scorer, type ScorerStage } from "@crossrank/eval/scorer";
 import type { Timing, TimingRequest } from "../bench/cell.js";
 import { createCellTimer } from "../bench/time-cell.js";
 import { runTurn, type TurnRequest } from "../bench/turn.js";

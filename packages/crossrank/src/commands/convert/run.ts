@@ -9,6 +9,7 @@ import { defaultModel, openModelFiles, readProfileFile } from "../../model.js";
 import type { ProfiledModelOptions } from "../../options.js";
 import { createProgress, showConversion } from "../../progress.js";
 import { defaultOutput } from "../../reference.js";
+import { diagnosisOf } from "../../registry.js";
 import { conversionJson, conversionTable } from "./table.js";
 import { type ChosenWriter, chooseWriter, readWriterOptions } from "./writers.js";
 
@@ -125,7 +126,7 @@ async function workingBackend(name: string): Promise<Backend> {
     if (!(cause instanceof CommandError)) throw cause;
     throw new CommandError(`the artifact cannot be verified: ${cause.message}, ${way}`, { cause });
   });
-  const { available, detail } = await backend.diagnose();
+  const { available, detail } = await diagnosisOf(name, backend);
   if (available) return backend;
   throw new CommandError(
     `the artifact cannot be verified, since ${name} does not work here: ${detail}; ${way}`,

@@ -11,6 +11,7 @@ import { openModel } from "@crossrank/hub";
 import { createBackend } from "../../backends.js";
 import { CommandError, UsageError } from "../../failure.js";
 import { type Progress, showConversion } from "../../progress.js";
+import { diagnosisOf } from "../../registry.js";
 import { chooseWriter } from "../convert/writers.js";
 
 /** A format and a precision that the trained model shall have. */
@@ -55,7 +56,7 @@ async function workingBackend(name: string, artifact: string): Promise<Backend> 
   const backend = await createBackend(name).catch((cause: unknown) => {
     throw cause instanceof CommandError ? fail(cause.message, cause) : cause;
   });
-  const { available, detail } = await backend.diagnose();
+  const { available, detail } = await diagnosisOf(name, backend);
   if (available) return backend;
   throw fail(`${name} does not work here: ${detail}`);
 }
