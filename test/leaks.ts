@@ -13,7 +13,7 @@ const tightMalloc = {
 
 /** That runs, loads and refused loads leave nothing behind, by a backend's own `measure-leaks.mjs`. */
 export function expectNoGrowth(script: string, model: string): void {
-  const given = ["--expose-gc", script, "--runs", "1000", "--loads", "100", model];
+  const given = ["--expose-gc", script, "--runs", "500", "--loads", "100", model];
   const env = { ...process.env, ...tightMalloc };
   const { status, stdout, stderr } = spawnSync(process.execPath, given, { encoding: "utf8", env });
   expect(status, stderr).toBe(0);
