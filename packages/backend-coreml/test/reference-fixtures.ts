@@ -51,7 +51,9 @@ export function readFixture(name: string): unknown {
 }
 
 export function reference(arithmetic?: Arithmetic): Backend {
-  return coreml({ reference: { backend: onnx({ workers: 1, threads: 1 }), arithmetic } });
+  return coreml({
+    reference: { backend: onnx({ workers: 1, threads: 1, isolation: "thread" }), arithmetic },
+  });
 }
 
 /** Loads a folder as it is; class logits, unless the request says otherwise. */

@@ -1,4 +1,4 @@
-import { ChildProcess, spawn, spawnSync } from "node:child_process";
+import { ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { type CTranslate2Options, ctranslate2 } from "@crossrank/backend-ctranslate2";
 import { BackendRunError, type BackendSession, DisposedError } from "@crossrank/core";
 import { expect, onTestFinished, test, vi } from "vitest";
+import { expectNoGrowth } from "../../../test/leaks.js";
 import { batchOf, describeNative, fixtureFolder, load, rejection } from "./fixtures.js";
 
 const reason = new Error("enough");
@@ -122,17 +123,10 @@ describeNative("the child process", () => {
 
 describeNative("memory", () => {
   test("does not grow with runs, loads and refused loads", () => {
-    const file = join(fixtureFolder("bert-logit"), "ctranslate2/model.ctranslate2/model.bin");
-    const given = ["--expose-gc", script("measure-leaks.mjs"), "--runs", "4000", "--loads", "60", file];
-    const { status, stdout } = spawnSync(process.execPath, given, { encoding: "utf8" });
-    expect(status).toBe(0);
-    const grown = [...stdout.matchAll(/(-?\d+) bytes each at the end/g)].map(([, bytes]) => Number(bytes));
-    expect(grown).toHaveLength(3);
-    const [run, opened, refused] = grown as [number, number, number];
-    // One batch's inputs or outputs kept would be some hundred bytes a run; a model kept, hundreds of thousands.
-    expect(run).toBeLessThan(1500);
-    expect(opened).toBeLessThan(60_000);
-    expect(refused).toBeLessThan(60_000);
+    expectNoGrowth(
+      script("measure-leaks.mjs"),
+      join(fixtureFolder("bert-logit"), "ctranslate2/model.ctranslate2/model.bin"),
+    );
   });
 });
 

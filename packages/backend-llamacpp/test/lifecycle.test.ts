@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { type LlamaCppOptions, llamacpp } from "@crossrank/backend-llamacpp";
 import { BackendRunError, DisposedError, InvalidInputError, ModelLoadError } from "@crossrank/core";
 import { readGgufHeader } from "@crossrank/formats/gguf";
-import { afterEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { choosePlacement, choosesFlashAttention, estimateContextBytes } from "../src/defaults.js";
 import { convertedFolder, goldenSequences, load, makeBatch, rejection, temporaryFolder } from "./fixtures.js";
 
@@ -26,14 +26,20 @@ async function loadSession(options: LlamaCppOptions = {}, from = folder): Promis
   return session;
 }
 
-/** Some hundred milliseconds of work. */
-function longBatch(rows = 300): ReturnType<typeof makeBatch> {
+/** Of 100 rows, some hundred milliseconds of work. */
+function longBatch(rows: number): ReturnType<typeof makeBatch> {
   return makeBatch(new Array(rows).fill(longest));
 }
 
 describe.each(["process", "thread"] as const)("isolation %s", (isolation) => {
+  /** For the tests that leave it as it was. */
+  let session: Session;
+  beforeAll(async () => {
+    session = await load(llamacpp({ isolation, contexts: 2, threads: 1 }), folder);
+  });
+  afterAll(() => session.dispose());
+
   test("many runs at once give what they give alone", async () => {
-    const session = await loadSession({ isolation, contexts: 2, threads: 1 });
     const alone: number[] = [];
     for (const golden of goldens) alone.push((await session.run(makeBatch([golden]))).data[0] as number);
     const together = await Promise.all(goldens.map(async (golden) => session.run(makeBatch([golden]))));
@@ -44,16 +50,16 @@ describe.each(["process", "thread"] as const)("isolation %s", (isolation) => {
   test("an abort during a run rejects at once with its reason, and stops between sequences", async () => {
     const session = await loadSession({ isolation, contexts: 1, threads: 1 });
     const started = performance.now();
-    await session.run(longBatch());
+    await session.run(longBatch(150));
     const whole = performance.now() - started;
     const reason = new Error("enough");
     const controller = new AbortController();
-    const running = session.run(longBatch(3000), { signal: controller.signal });
+    const running = session.run(longBatch(1500), { signal: controller.signal });
     controller.abort(reason);
     expect(await rejection(running)).toBe(reason);
     const since = performance.now();
     await session.run(makeBatch(goldens.slice(0, 1)));
-    // The rest of 3,000 rows would have taken ten times as long as the 300.
+    // The rest of 1,500 rows would have taken ten times as long as the 150.
     expect(performance.now() - since).toBeLessThan(5 * whole + 500);
   });
 
@@ -80,7 +86,6 @@ describe.each(["process", "thread"] as const)("isolation %s", (isolation) => {
   });
 
   test("ids and lengths that the file has no place for are refused, not fed", async () => {
-    const session = await loadSession({ isolation });
     const beyond = session.run(makeBatch([{ ids: [5, 1400, 6], segmentIds: [0, 0, 1] }]));
     expect(await rejection(beyond)).toBeInstanceOf(BackendRunError);
     const long = session.run(makeBatch([{ ids: new Array(65).fill(9) }]));
@@ -90,7 +95,6 @@ describe.each(["process", "thread"] as const)("isolation %s", (isolation) => {
   });
 
   test("padding rows give zeros", async () => {
-    const session = await loadSession({ isolation });
     const batch = makeBatch(goldens.slice(0, 2));
     batch.lengths[1] = 0;
     const { data, shape } = await session.run(batch);

@@ -1,4 +1,4 @@
-import { ChildProcess, spawn, spawnSync } from "node:child_process";
+import { ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
@@ -6,6 +6,7 @@ import { Worker } from "node:worker_threads";
 import { type MlxOptions, mlx } from "@crossrank/backend-mlx";
 import { BackendRunError, type BackendSession, DisposedError } from "@crossrank/core";
 import { expect, onTestFinished, test, vi } from "vitest";
+import { expectNoGrowth } from "../../../test/leaks.js";
 import { batchOf, describeNative, fixtureFolder, load, rejection } from "./fixtures.js";
 
 const reason = new Error("enough");
@@ -151,31 +152,7 @@ describeNative("the child process", () => {
 
 describeNative("memory", () => {
   test("does not grow with runs, loads and refused loads", () => {
-    const given = [
-      "--expose-gc",
-      script("measure-leaks.mjs"),
-      "--runs",
-      "2000",
-      "--loads",
-      "300",
-      fixtureFolder("bert-logit"),
-    ];
-    const { status, stdout, stderr } = spawnSync(process.execPath, given, { encoding: "utf8" });
-    expect(status, stderr).toBe(0);
-    const grown = [...stdout.matchAll(/(-?\d+) bytes each at the end/g)].map(([, bytes]) => Number(bytes));
-    expect(grown).toHaveLength(3);
-    const [run, opened, refused] = grown as [number, number, number];
-    // MLX never ends a stream's thread: one a load would be 15 to 20 kB that stay.
-    const threads = [...stdout.matchAll(/threads (\d+) to (\d+)/g)].map(([, ...counts]) =>
-      counts.map(Number),
-    );
-    expect(threads).toHaveLength(3);
-    for (const [early = 0, late = Number.NaN] of threads) expect(late - early).toBeLessThan(5);
-    // One batch's inputs or outputs kept would be some hundred bytes a run; a model kept, 265 kB and its graph. Nothing is
-    // kept (heaptrack: 304 bytes after 200 loads more); the allocator's and V8's own growth is some ten kilobytes a load.
-    expect(run).toBeLessThan(1500);
-    expect(opened).toBeLessThan(60_000);
-    expect(refused).toBeLessThan(60_000);
+    expectNoGrowth(script("measure-leaks.mjs"), fixtureFolder("bert-logit"));
   });
 });
 

@@ -1,11 +1,12 @@
 // Resident memory over many runs and many loads of the addon, in this process.
 //
-//   node --expose-gc scripts/measure-leaks.mjs [--runs 10000] [--loads 200] [--threads 1] FILE.mnn
+//   MALLOC_ARENA_MAX=1 node --expose-gc scripts/measure-leaks.mjs [--runs 10000] [--loads 200] [--threads 1] FILE.mnn
 //
-// Runs come in a few dozen shapes, so that the graph is prepared anew for most of them. Prints megabytes after a warm-up
-// and at every tenth, and the growth a run and a load over the second half, in bytes.
+// Runs come in a few dozen shapes, so that the graph is prepared anew for most of them.
+// scripts/resident-growth.mjs says what is printed.
 import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
+import { printGrowth } from "../../../scripts/resident-growth.mjs";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -25,30 +26,9 @@ const platform =
 const addon = require(`../native/crossrank-backend-mnn.${platform}.node`);
 const options = { threads: Number(values.threads), precision: "high", memory: "normal" };
 
-await measure("run", Number(values.runs), await runner());
-await measure("load", Number(values.loads), loader());
-await measure("refused load", Number(values.loads), refuser());
-
-async function measure(what, count, step) {
-  const warmUp = Math.max(1, Math.floor(count / 10));
-  for (let index = 0; index < warmUp; index += 1) await step(index);
-  const samples = [[0, resident()]];
-  for (let index = 1; index <= count; index += 1) {
-    await step(index);
-    if (index % Math.max(1, Math.floor(count / 10)) === 0) samples.push([index, resident()]);
-  }
-  const half = samples.filter(([index]) => index >= count / 2);
-  const [[from, before], [to, after]] = [half[0], half.at(-1)];
-  const megabytes = samples.map(([, bytes]) => (bytes / 1e6).toFixed(1)).join(" ");
-  console.log(
-    `${count} × ${what}: ${megabytes} MB; ${((after - before) / (to - from)).toFixed(0)} bytes each at the end`,
-  );
-}
-
-function resident() {
-  globalThis.gc?.();
-  return process.memoryUsage.rss();
-}
+await printGrowth("run", Number(values.runs), await runner());
+await printGrowth("load", Number(values.loads), loader());
+await printGrowth("refused load", Number(values.loads), refuser());
 
 async function runner() {
   const session = await addon.load(path, options);

@@ -11,6 +11,8 @@ import { fixture, load, makeBatch, rejection, temporaryFolder } from "./fixtures
 import { crossEncoder, type Dimension, encodeGraph, folderOf, type Graph } from "./graphs.js";
 
 const one = { workers: 1, threads: 1 } as const;
+/** Where a refusal is this project's, and not the end of a process. */
+const inThread = { ...one, isolation: "thread" } as const;
 const pair = { inputIds: [5, 9, 6], segmentIds: [0, 0, 0] };
 
 async function open(folder: string, options: OnnxOptions = {}): Promise<BackendSession> {
@@ -41,7 +43,7 @@ describe("a size that the graph claims is refused where no batch can have it", (
     ["none in one input only", ["batch", "sequence"], ["batch", 0]],
   ])("%s", async (_, ids, mask) => {
     const graph = crossEncoder({ inputShapes: { input_ids: ids, attention_mask: mask } });
-    const error = await rejection(load(onnx(one), await folderOf(graph)));
+    const error = await rejection(load(onnx(inThread), await folderOf(graph)));
     expect(error).toBeInstanceOf(ModelLoadError);
     expect(error.message.length).toBeLessThan(1500);
   });
@@ -57,7 +59,7 @@ describe("a size that the graph claims is refused where no batch can have it", (
       inputShapes: { input_ids: [2, "sequence"], attention_mask: [2, "sequence"] },
       extraInputs: [{ name: "past_key_values.0.key", shape }],
     });
-    const error = await rejection(load(onnx(one), await folderOf(graph)));
+    const error = await rejection(load(onnx(inThread), await folderOf(graph)));
     expect(error).toBeInstanceOf(ModelLoadError);
   });
 
@@ -65,7 +67,7 @@ describe("a size that the graph claims is refused where no batch can have it", (
     const many = Array.from({ length: 5000 }, (_, index) => ({ name: `input_${index}`, shape: ["a"] }));
     const long = [{ name: "x".repeat(100_000), shape: new Array<Dimension>(2000).fill("dimension") }];
     for (const extraInputs of [many, long]) {
-      const error = await rejection(load(onnx(one), await folderOf(crossEncoder({ extraInputs }))));
+      const error = await rejection(load(onnx(inThread), await folderOf(crossEncoder({ extraInputs }))));
       expect(error).toBeInstanceOf(ModelLoadError);
       expect(error.message.length).toBeLessThan(3000);
     }
@@ -73,13 +75,13 @@ describe("a size that the graph claims is refused where no batch can have it", (
 
   test("a negative size is a free one, as ONNX Runtime reads it", async () => {
     const inputShapes = { input_ids: [-7, -1], attention_mask: [-7, -1] };
-    const session = await open(await folderOf(crossEncoder({ inputShapes })));
+    const session = await open(await folderOf(crossEncoder({ inputShapes })), inThread);
     expect((await session.run(makeBatch([pair, pair]))).shape).toEqual([2, 1]);
   });
 
   test("sizes that can be run are", async () => {
     const inputShapes = { input_ids: [2, 8], attention_mask: [2, 8] };
-    const session = await open(await folderOf(crossEncoder({ inputShapes, outputShape: [2, 1] })));
+    const session = await open(await folderOf(crossEncoder({ inputShapes, outputShape: [2, 1] })), inThread);
     expect(session.capabilities).toMatchObject({ batchSize: { exactly: 2 }, sequenceLengths: [8] });
     const { shape } = await session.run(makeBatch([pair, pair], { rows: 2, columns: 8 }));
     expect(shape).toEqual([2, 1]);

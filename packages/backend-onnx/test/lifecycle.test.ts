@@ -52,13 +52,13 @@ async function loadWithChildren(
   return { session, children };
 }
 
-/** Some hundred milliseconds of work. */
-function longBatch(): ReturnType<typeof makeBatch> {
+/** Of 300 rows, some hundred milliseconds of work. */
+function longBatch(rows = 300): ReturnType<typeof makeBatch> {
   const sequence: Golden = {
     inputIds: new Array<number>(128).fill(9),
     segmentIds: new Array<number>(128).fill(0),
   };
-  return makeBatch(new Array<Golden>(300).fill(sequence));
+  return makeBatch(new Array<Golden>(rows).fill(sequence));
 }
 
 describe.each(["process", "thread"] as const)("abort, isolation %s", (isolation) => {
@@ -119,13 +119,13 @@ describe("dispose", () => {
     const { session, workers } = await loadWithWorkers({ workers: 2, threads: 1 });
     const finished: string[] = [];
     const runs = Array.from({ length: 5 }, async () => {
-      const output = await session.run(longBatch());
+      const output = await session.run(longBatch(100));
       finished.push("run");
       return output;
     });
     await session.dispose();
     finished.push("dispose");
-    expect((await Promise.all(runs)).map(({ shape }) => shape[0])).toEqual([300, 300, 300, 300, 300]);
+    expect((await Promise.all(runs)).map(({ shape }) => shape[0])).toEqual([100, 100, 100, 100, 100]);
     expect(finished).toEqual(["run", "run", "run", "run", "run", "dispose"]);
     expect(workers.map(({ threadId }) => threadId)).toEqual([-1, -1]);
   });
@@ -225,7 +225,7 @@ test.each(["process", "thread"] as const)(
     let turns = 0;
     const timer = setInterval(() => turns++, 1);
     const start = performance.now();
-    await Promise.all(Array.from({ length: 10 }, () => session.run(longBatch())));
+    await Promise.all(Array.from({ length: 10 }, () => session.run(longBatch(75))));
     const milliseconds = performance.now() - start;
     clearInterval(timer);
     delay.disable();

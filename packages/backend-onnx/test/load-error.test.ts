@@ -79,11 +79,13 @@ test("an output of another kind than asked for lists what there is", async () =>
     ["cross-encoder", "marked-states"],
   ] as const;
   for (const [name, kind] of wanted) {
-    const error = await rejection(load(onnx({ workers: 1 }), fixture(name), { kinds: [kind], tokens: [0] }));
+    const error = await rejection(
+      load(onnx({ workers: 1, isolation: "thread" }), fixture(name), { kinds: [kind], tokens: [0] }),
+    );
     expect(error).toBeInstanceOf(IncompatibleModelError);
     expect(error).toMatchObject({ wanted: kind });
   }
-  const error = await rejection(load(onnx({ workers: 1 }), fixture("bi-encoder")));
+  const error = await rejection(load(onnx({ workers: 1, isolation: "thread" }), fixture("bi-encoder")));
   expect(error.message).toContain("last_hidden_state float32[batch, sequence, 32]");
 });
 

@@ -154,7 +154,7 @@ function hostileGraph(random: Random): { readonly graph: Graph; readonly what: s
 
 const tries = isLong
   ? { mutated: 1000, operators: 1000, weights: 500 }
-  : { mutated: 12, operators: 16, weights: 10 };
+  : { mutated: 8, operators: 10, weights: 6 };
 
 test("the file itself runs", async () => {
   expect(await attempt(whole, "the file itself")).toBe("ran");

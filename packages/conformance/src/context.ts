@@ -2,8 +2,9 @@ import {
   type Backend,
   type BackendSession,
   type Capabilities,
-  createReranker,
+  type LoadedModel,
   type LoadRequest,
+  loadModel,
   type ModelProfile,
   type Pair,
   type PairScore,
@@ -44,6 +45,11 @@ export interface Outcome {
   readonly error?: unknown;
 }
 
+interface Loaded {
+  readonly model: LoadedModel;
+  readonly recorder: Recorder;
+}
+
 interface Opened {
   readonly reranker: Reranker;
   readonly recorder: Recorder;
@@ -62,6 +68,7 @@ export class FixtureContext {
   readonly tokenizerJson: unknown;
   readonly goldens: Goldens;
   readonly items: readonly Item[];
+  #loaded: Promise<Loaded> | undefined;
   readonly #opened = new Map<TruncationStrategy, Promise<Opened>>();
   readonly #alone = new Map<TruncationStrategy, Promise<ReadonlyMap<Item, Outcome>>>();
 
@@ -94,23 +101,29 @@ export class FixtureContext {
     this.items = facts.items;
   }
 
-  /** The fixture as a user loads it, on a backend that records. One a truncation, shared by the checks. */
+  /** The fixture as a user loads it, on a backend that records: one model, and one reranker of it a truncation. */
   opened(truncation: TruncationStrategy = "document-only"): Promise<Opened> {
     const known = this.#opened.get(truncation);
     if (known !== undefined) return known;
-    const recorder = record(this.backend);
-    const { dtype } = this;
-    const opening = createReranker({
-      model: this.fixture.files,
-      backend: recorder.backend,
-      dtype,
-      truncation,
-    }).then((reranker) => {
+    const isProbed = this.#opened.size > 0;
+    const opening = (async () => {
+      const { model, recorder } = await this.#load();
+      const reranker = await model.createReranker(isProbed ? { truncation, probe: false } : { truncation });
       recorder.take();
       return { reranker, recorder, session: recorder.sessions[0] as BackendSession };
-    });
+    })();
     this.#opened.set(truncation, opening);
     return opening;
+  }
+
+  #load(): Promise<Loaded> {
+    this.#loaded ??= (async () => {
+      const recorder = record(this.backend);
+      const { dtype, fixture } = this;
+      const model = await loadModel({ model: fixture.files, backend: recorder.backend, dtype });
+      return { model, recorder };
+    })();
+    return this.#loaded;
   }
 
   /** Every item scored by itself, once. */
@@ -123,7 +136,8 @@ export class FixtureContext {
       for (const item of this.items) {
         recorder.take();
         try {
-          const { scores } = await reranker.score(item.pairs, optionsOf(item));
+          // What neither truncation cuts is the same batch for both.
+          const { scores } = await recorder.replaying(() => reranker.score(item.pairs, optionsOf(item)));
           outcomes.set(item, { rows: recorder.take().flatMap(rowsOf), scores });
         } catch (error) {
           outcomes.set(item, { rows: recorder.take().flatMap(rowsOf), error });
@@ -179,10 +193,9 @@ export class FixtureContext {
   }
 
   async close(): Promise<void> {
-    const opened = await Promise.allSettled(this.#opened.values());
-    await Promise.all(
-      opened.map((one) => (one.status === "fulfilled" ? one.value.reranker.dispose() : undefined)),
-    );
+    await Promise.allSettled(this.#opened.values());
+    const loaded = await this.#loaded?.catch(() => undefined);
+    await loaded?.model.dispose();
   }
 }
 

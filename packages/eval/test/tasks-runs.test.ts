@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { InvalidInputError } from "@crossrank/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { isLong } from "../../../test/sample.js";
 import { candidatesRun, formatRun, limitQueries, withRunFile, writeRunFile } from "../src/tasks/index.js";
 import { beir, counts, jsonl, lines, plain, useFolders } from "./task-data/scene.js";
 
@@ -58,7 +59,7 @@ describe("a run file", () => {
           expect(expected.every(([, value], index) => read?.scores[index] === value)).toBe(true);
         },
       ),
-      { numRuns: 200 },
+      { numRuns: isLong ? 200 : 50 },
     );
   });
 

@@ -35,7 +35,7 @@ if (ending === "exit-during-load") {
   console.log("scored");
   if (ending !== "idle") {
     // Long enough to be under way still when the program ends.
-    const runs = Array.from({ length: 6 }, () => session.run(makeBatch(500, 128)));
+    const runs = Array.from({ length: 6 }, () => session.run(makeBatch(150, 128)));
     if (ending === "finish") {
       const outputs = await Promise.all(runs);
       console.log(outputs.length);

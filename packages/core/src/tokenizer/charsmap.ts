@@ -39,14 +39,13 @@ const rememberedClusters = 20_000;
  * @throws {Error} when it is damaged.
  */
 export function createCharacterMap(base64: string): InTurns<[text: string], string> {
-  const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+  const bytes = bytesOf(base64);
   const view = new DataView(bytes.buffer);
   const trieBytes = bytes.length < 4 ? 0 : view.getUint32(0, true);
   if (trieBytes < 4 || trieBytes % 4 !== 0 || trieBytes > bytes.length - 4)
     throw new Error("precompiled_charsmap is damaged");
-  const trie = Uint32Array.from({ length: trieBytes >> 2 }, (_, index) =>
-    view.getUint32(4 + index * 4, true),
-  );
+  const trie = new Uint32Array(trieBytes >> 2);
+  for (let unit = 0; unit < trie.length; unit += 1) trie[unit] = view.getUint32(4 + unit * 4, true);
   const replacements = bytes.subarray(4 + trieBytes);
   const encoder = new TextEncoder();
   const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -98,6 +97,14 @@ export function createCharacterMap(base64: string): InTurns<[text: string], stri
         betweenClusters,
       ),
   );
+}
+
+/** In a plain loop: a map is a quarter of a million bytes, and `from` with a function takes ten times as long. */
+function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
+  const text = atob(base64);
+  const bytes = new Uint8Array(text.length);
+  for (let index = 0; index < bytes.length; index += 1) bytes[index] = text.charCodeAt(index);
+  return bytes;
 }
 
 function offsetOf(unit: number): number {

@@ -140,12 +140,13 @@ async function holdAgainst(model: SessionModel, request: VerifyLoadedOptions): P
 
   let { settings } = session;
   const cases: VerifiedCase[] = [];
+  const known = new Map<GoldenCase, KnownScore>();
   for (const truncation of modes.length === 0 ? [profile.truncation] : modes) {
     // No probe: what it would refuse is to be shown here, case by case.
     const reranker = await model.createReranker({ truncation, batches, probe: false });
     try {
       settings = reranker.session.settings;
-      const subject: Subject = { reranker, encoders: model.encoders(reranker.profile), signal };
+      const subject: Subject = { reranker, encoders: model.encoders(reranker.profile), signal, known };
       if (modes.length > 0) {
         cases.push(...(await verifyPairs(subject, goldens.cases, truncation)));
         scored.tell({ completed: cases.length, total });
@@ -197,6 +198,14 @@ interface Subject {
   readonly reranker: Reranker;
   readonly encoders: Encoders;
   readonly signal: AbortSignal | undefined;
+  /** Of another truncation: what neither cuts is the same sequence, and is scored once. */
+  readonly known: Map<GoldenCase, KnownScore>;
+}
+
+interface KnownScore {
+  /** The ids of the sequence or sequences, as text. */
+  readonly sequences: string;
+  readonly measured: Measured;
 }
 
 function requireFit({ family }: ModelProfile, goldens: Goldens, model: string): void {
@@ -212,7 +221,7 @@ function requireFit({ family }: ModelProfile, goldens: Goldens, model: string): 
 }
 
 async function verifyPairs(
-  { reranker, encoders, signal }: Subject,
+  { reranker, encoders, signal, known }: Subject,
   goldens: readonly GoldenCase[],
   truncation: TruncationStrategy,
 ): Promise<VerifiedCase[]> {
@@ -221,23 +230,32 @@ async function verifyPairs(
     return expected === undefined ? [] : [{ golden, expected }];
   });
   const encode = pairEncoding(reranker.profile, encoders);
-  const actual = new Map<GoldenCase, Measured>();
+  const encoded = new Map(given.map(({ golden }) => [golden, encode(golden)]));
+  const sequencesOf = (golden: GoldenCase): string => textOf(encoded.get(golden) as EncodedCase);
   for (const instruction of new Set(given.map(({ golden }) => golden.instruction))) {
     const group = given.map(({ golden }) => golden).filter((golden) => golden.instruction === instruction);
-    const scorable = group.filter(({ query }) => query.trim() !== "");
+    const scorable = group.filter(
+      (golden) => golden.query.trim() !== "" && known.get(golden)?.sequences !== sequencesOf(golden),
+    );
     const measured = await scoreEach(reranker, scorable, { instruction, signal });
-    for (const [index, golden] of scorable.entries()) actual.set(golden, measured[index] as Measured);
+    for (const [index, golden] of scorable.entries())
+      known.set(golden, { sequences: sequencesOf(golden), measured: measured[index] as Measured });
   }
   return given.map(({ golden, expected }): VerifiedCase => {
-    const difference = expected.ids && differenceOf(expected, encode(golden));
+    const difference = expected.ids && differenceOf(expected, encoded.get(golden) as EncodedCase);
     return {
       name: golden.name,
       truncation,
       tokens: expected.ids === undefined ? "unknown" : difference === undefined ? "same" : "different",
       ...(difference === undefined ? {} : { difference }),
-      ...compare(expected, actual.get(golden)),
+      ...compare(expected, known.get(golden)?.measured),
     };
   });
+}
+
+function textOf({ sequence, query }: EncodedCase): string {
+  const { queryOverflow, ids, segmentIds } = sequence;
+  return [queryOverflow, ids, segmentIds, query?.ids].join(";");
 }
 
 /** What a pair and two texts that are read apart have in common. */
@@ -396,6 +414,7 @@ async function scoreEach(
   pairs: readonly Pair[],
   options: { readonly instruction?: string | undefined; readonly signal: AbortSignal | undefined },
 ): Promise<Measured[]> {
+  if (pairs.length === 0) return [];
   try {
     return [...(await reranker.score(pairs, options)).scores];
   } catch (error) {

@@ -27,11 +27,16 @@ export function bootstrapMeans(values: ArrayLike<number>, options: ResamplingOpt
   const { resamples = 10_000, seed = 1 } = options;
   const sample = checkSample(values, 1);
   checkResamples(resamples);
-  const nextPosition = positionsOf(sample.length, resamples, seed);
   const means = new Float64Array(resamples);
+  const positions = keptPositions(sample.length, resamples, seed);
+  const random = createRandom(seed);
+  let at = 0;
   for (let index = 0; index < resamples; index++) {
     let total = 0;
-    for (let drawn = 0; drawn < sample.length; drawn++) total += sample[nextPosition()] ?? 0;
+    // Not one loop that asks for the next position: a call a number takes longer than all the rest.
+    if (positions === undefined)
+      for (let drawn = 0; drawn < sample.length; drawn++) total += sample[random.below(sample.length)] ?? 0;
+    else for (const end = at + sample.length; at < end; at++) total += sample[positions[at] as number] ?? 0;
     means[index] = total / sample.length;
   }
   return means.sort();
@@ -42,19 +47,17 @@ const mostKept = 2 ** 23;
 /** Of the last sample. A report draws the same for every metric of every system, and drawing is what takes time. */
 let kept: { readonly key: string; readonly positions: Uint16Array } | undefined;
 
-/** Positions in a sample of `count`, as many as all resamples have. */
-function positionsOf(count: number, resamples: number, seed: number): () => number {
-  const random = createRandom(seed);
-  if (count > 2 ** 16 || count * resamples > mostKept) return () => random.below(count);
+/** Positions in a sample of `count`, as many as all resamples have; undefined where they are too many to keep. */
+function keptPositions(count: number, resamples: number, seed: number): Uint16Array | undefined {
+  if (count > 2 ** 16 || count * resamples > mostKept) return undefined;
   const key = `${count} ${resamples} ${seed}`;
   if (kept?.key !== key) {
+    const random = createRandom(seed);
     const positions = new Uint16Array(count * resamples);
     for (let index = 0; index < positions.length; index++) positions[index] = random.below(count);
     kept = { key, positions };
   }
-  const { positions } = kept;
-  let at = 0;
-  return () => positions[at++] as number;
+  return kept.positions;
 }
 
 /**
