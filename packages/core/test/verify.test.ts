@@ -206,6 +206,43 @@ describe("verify", () => {
     expect(backend.counts).toEqual({ open: 0, loads: 1 });
   });
 
+  it("scores a pair once where both truncation modes give the same sequence, and twice where they do not", async () => {
+    const both = (
+      name: string,
+      query: string,
+      document: string,
+      kept: Readonly<Record<"document-only" | "longest-first", { query: number; document: number }>>,
+    ): GoldenCase => {
+      const [whole, cut] = (["document-only", "longest-first"] as const).map((mode) =>
+        golden(name, query, document, kept[mode], mode),
+      ) as [GoldenCase, GoldenCase];
+      return { ...whole, expected: { ...whole.expected, ...cut.expected } };
+    };
+    const all = { query: 1, document: 3 };
+    let scored = 0;
+    const count = (logit: number): number => {
+      scored += 1;
+      return logit;
+    };
+    const { passed, reason, summary } = await verify({
+      model,
+      backend: linear({ logit: count }),
+      goldens: {
+        ...goldens,
+        cases: [
+          both("whole", "cat", "the cat sat", { "document-only": all, "longest-first": all }),
+          both("cut", "the cat sat on the", long, {
+            "document-only": { query: 5, document: 2 },
+            "longest-first": { query: 3, document: 4 },
+          }),
+        ],
+      },
+    });
+    expect(passed, reason).toBe(true);
+    expect(summary).toMatchObject({ compared: 4, tokensCompared: 4, tokensDifferent: 0 });
+    expect(scored).toBe(3);
+  });
+
   it.each([
     ["an id", "short", { ids: [2, 5, 3, 4, 6, 6, 3] }, { what: "ids", position: 4, expected: 6, actual: 5 }],
     [
