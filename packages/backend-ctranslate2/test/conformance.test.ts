@@ -5,7 +5,7 @@ import { defineConformanceSuite, openFixtures } from "@crossrank/conformance";
 import { readGoldens, verify } from "@crossrank/core/verify";
 import { openModel } from "@crossrank/hub";
 import { expect, test } from "vitest";
-import { sampledRunner } from "../../conformance/test/sampled-runner.js";
+import { sampledCases, sampledRunner } from "../../conformance/test/sampled-runner.js";
 import { batchOf, describeNative, fixture, fixtureFolder, hasAddon, load } from "./fixtures.js";
 
 const one = { sessions: 1, threads: 1 } as const;
@@ -20,14 +20,14 @@ const suites = [
 if (hasAddon) {
   for (const { dtype, tolerance, names } of suites) {
     await defineConformanceSuite({
-      runner: sampledRunner({ name: dtype, every: 8, whole: dtype === "fp32" ? ["bert-logit"] : [] }),
+      runner: sampledRunner({ name: dtype, every: 21, whole: dtype === "fp32" ? ["bert-logit"] : [] }),
       backend: () => ctranslate2({ ...one, isolation: "thread" }),
       fixtures: [
         ...names.map((name) => fixture(name, [dtype])),
         ...(dtype === "fp32" ? [fixture("bert-cosine-mean")] : []),
         // Families that this backend does not have.
         ...openFixtures(["qwen3-yes-no", "qwen3-listwise"]),
-      ],
+      ].map((one) => sampledCases(one)),
       tolerance,
       dtype,
       deviations:
