@@ -20,7 +20,7 @@ export function expectNoGrowth(script: string, model: string): void {
   const printed = [...stdout.matchAll(/ (-?\d+) bytes each; threads (\d+) to (\d+)/g)];
   const [run, opened, refused] = printed.map(([, bytes]) => Number(bytes));
   // One batch's inputs or outputs kept would be some hundred bytes a run; a model kept, 265 kB. What is left of malloc's
-  // and V8's own growth was up to 29 kB a load in twelve measurements, and 60 kB planted were 66.
+  // and V8's own growth was up to 29 kB a load in ten measurements, and 60 kB planted were 66.
   expect(run, stdout).toBeLessThan(1500);
   expect(opened, stdout).toBeLessThan(60_000);
   expect(refused, stdout).toBeLessThan(60_000);
