@@ -124,11 +124,17 @@ function cloneElsewhere() {
 /** What the documents show, the projects of examples/, and the benches: programs of minutes, as a reader runs them. */
 const shown = ["test/reader.test.ts", "test/examples.test.ts", "bench/test/run.test.ts"];
 
-/** Those, and what else a reader makes: pages in a browser, bundles, a backend. `npm run test:reader` runs them. */
+/**
+ * Those, and what else a reader makes or has: pages in a browser, bundles, a backend, odd places to run in. `npm run
+ * test:reader` runs them.
+ */
 const readers = [
   ...shown,
+  "bench/test/scale.test.ts",
   "packages/backend-web/test/conformance.test.ts",
+  "packages/backend-web/test/web.test.ts",
   "packages/crossrank/test/bundles.test.ts",
+  "packages/crossrank/test/odd-places.test.ts",
   "packages/crossrank/test/outsider.test.ts",
 ];
 

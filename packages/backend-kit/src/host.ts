@@ -53,7 +53,10 @@ export interface HostFacts<Calls extends CallTable<Calls>> extends HostOptions {
   readonly startsWithin?: number | undefined;
   /** The runtime's name, for messages. */
   readonly runtime: string;
-  /** Variables of a child process beside those of this process. */
+  /**
+   * Variables of a child process beside those of this process, of which NODE_EXTRA_CA_CERTS is left out: name it here for a
+   * runtime that asks servers.
+   */
   readonly environment?: Readonly<Record<string, string>> | undefined;
   /** A runtime that has threads of its own: with `"thread"` it is called here, and no worker thread is started. */
   readonly here?: (() => Handlers<Calls>) | undefined;

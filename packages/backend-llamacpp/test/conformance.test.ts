@@ -87,7 +87,7 @@ const inChild = sampleOf(["bert-logit", "qwen3-yes-no", "bert-cosine-mean"], {
 });
 await defineConformanceSuite({
   // It diagnoses in a child wherever it runs, as the suite above has tried.
-  runner: sampledRunner({ name: "child", every: 8, diagnoses: false }),
+  runner: sampledRunner({ name: "child", every: 21, diagnoses: false }),
   backend: () => llamacpp(),
   fixtures: inChild.map((name) => sampledCases(fixture(name))),
   tolerance: 1e-2,

@@ -40,7 +40,7 @@ if (hasAddon) {
 
   // In a child process, as by default.
   await defineConformanceSuite({
-    runner: sampledRunner({ name: "child", every: 8, diagnoses: false }),
+    runner: sampledRunner({ name: "child", every: 21, diagnoses: false }),
     backend: () => mlx(),
     fixtures: openFixtures(["bert-logit"]).map((fixture) => sampledCases(fixture)),
     tolerance: 1e-4,

@@ -54,7 +54,7 @@ if (hasAddon) {
 
   // In a child process, with a second session beside the first, as by default.
   await defineConformanceSuite({
-    runner: sampledRunner({ name: "child", every: 8 }),
+    runner: sampledRunner({ name: "child", every: 21 }),
     backend: () => mnn({ sessions: 2 }),
     fixtures: ["bert-logit", "bert-cosine-mean", "bert-late"].map((name) => sampledCases(fixture(name))),
     tolerance: 2e-3,

@@ -380,7 +380,7 @@ describeWithConverter("a model by MNN's own converter", () => {
     ["modernbert-mean", ["fp16"]],
     ["xlm-roberta-logit", ["int8"]],
   ];
-  it.each(sampleOf(converted, { name: "converted", every: 2 }))("%s in %s", async (name, dtypes) => {
+  it.each(sampleOf(converted, { name: "converted", every: 3 }))("%s in %s", async (name, dtypes) => {
     let goldens: ConvertOptions["goldens"];
     for (const dtype of dtypes) {
       const file = `mnn/model${dtype === "fp32" ? "" : `_${dtype}`}.mnn`;

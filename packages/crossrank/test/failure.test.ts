@@ -187,7 +187,13 @@ describe("a backend that is not installed", () => {
       await cp(join(packageFolder, name), join(root, name), { recursive: true });
     }
     await mkdir(join(root, "node_modules", "@crossrank"), { recursive: true });
-    for (const name of ["commander", "@crossrank/backend-kit", "@crossrank/core", "@crossrank/hub"]) {
+    for (const name of [
+      "commander",
+      "@crossrank/backend-kit",
+      "@crossrank/core",
+      "@crossrank/disk",
+      "@crossrank/hub",
+    ]) {
       await symlink(
         await realpath(join(packageFolder, "node_modules", name)),
         join(root, "node_modules", name),

@@ -10,6 +10,7 @@ import {
   defaultMaxStalledCount,
   openShardQueue,
   QueueError,
+  type ShardQueue,
   startShardWorker,
 } from "@crossrank/queue";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -28,6 +29,7 @@ import {
 const folder = temporaryFolder();
 const trivial = fileURLToPath(new URL("./trivial-backend.mjs", import.meta.url));
 const holder = fileURLToPath(new URL("./held-shards.mjs", import.meta.url));
+const idle = fileURLToPath(new URL("./idle-worker.mjs", import.meta.url));
 
 /** What is proved at length with nano is tried in short with a model that only waits. */
 const model = isLong
@@ -267,40 +269,37 @@ describeWithRedis("workers of a queue", () => {
     const start = (answering: string): ReturnType<typeof startShardWorker> =>
       startShardWorker({
         ...{ url: server.url, name: "frozen", lockSeconds: 1 },
-        run: (_, signal) => {
-          running.add(answering);
+        run: ({ id }, signal) => {
+          running.add(`${answering} ${id}`);
           return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
         },
       });
-    const secondsOf = async (what: Promise<unknown>): Promise<number> => {
-      const begun = performance.now();
-      await what;
-      return (performance.now() - begun) / 1000;
-    };
     try {
-      const queue = await openShardQueue({ url: server.url, name: "frozen", answerSeconds: 0.5 });
+      const names = ["frozen", "asked"];
+      const [queue, asked] = (await Promise.all(
+        names.map((name) => openShardQueue({ url: server.url, name, answerSeconds: 0.5 })),
+      )) as [ShardQueue, ShardQueue];
       const shard = { id: "a", output: "x", shard: 0, firstRow: 0, rows: 1 };
       await queue.add([shard]);
       const worker = await start("holder");
-      await until("a shard that is held", () => running.has("holder"));
+      await until("a shard that is held", () => running.has("holder a"));
       const metrics = createWorkerMetrics(() => worker.counts());
       server.freeze();
       const noAnswer = expect.objectContaining({ code: "queue", reason: "unreachable" });
       const unable = [
-        queue.add([{ ...shard, id: "b" }]),
+        asked.add([shard]),
         queue.counts(),
         queue.failed(5),
-        queue.retry(["a"]),
-        queue.remove(["a"]),
+        asked.retry(["a"]),
+        asked.remove(["a"]),
       ];
       for (const one of await Promise.allSettled(unable)) expect(one).toMatchObject({ reason: noAnswer });
-      // Prometheus gives a worker ten seconds.
-      expect(
-        await secondsOf(metrics.render().then((text) => expect(text).toMatch(/worker_busy/))),
-      ).toBeLessThan(9);
+      expect(await metrics.render()).toMatch(/worker_busy/);
       // The shard cannot go back, and its lock runs out.
-      const closing = [worker.close(0.1), queue.close(), expect(start("late")).rejects.toEqual(noAnswer)];
-      expect(await secondsOf(Promise.all(closing))).toBeLessThan(60);
+      await Promise.all([
+        ...[worker.close(0.1), queue.close(), asked.close()],
+        expect(start("late")).rejects.toEqual(noAnswer),
+      ]);
 
       for (let tries = 0; tries < (isLong ? 30 : 2); tries += 1) {
         server.thaw();
@@ -311,11 +310,35 @@ describeWithRedis("workers of a queue", () => {
       }
       server.thaw();
       const next = await start("next");
-      await until("the shard that came back", () => running.has("next"));
+      await until("the shard that came back", () => running.has("next a"));
       await next.close(0.1);
     } finally {
       await server.stop();
     }
+  });
+
+  it("end, and their processes too, when the server went away while they waited for shards", async () => {
+    const ways = ["killed", "frozen"] as const;
+    const outcomes = ways.map(async (way) => {
+      const data = folder.path(`idle-${way}`);
+      await mkdir(data);
+      const server = await startRedis(data);
+      const child = fork(idle, [server.url]);
+      try {
+        await once(child, "message");
+        // BullMQ looks after a wait of five seconds that has not come back, and connects again by itself.
+        if (way === "killed") await server.stop();
+        else server.freeze();
+        await sleep(8000);
+        const gone = once(child, "exit");
+        child.send("end");
+        return (await gone)[0];
+      } finally {
+        child.kill("SIGKILL");
+        await server.stop();
+      }
+    });
+    expect(await Promise.all(outcomes)).toEqual([0, 0]);
   });
 
   it("would lose a shard whose worker was killed twice with BullMQ's own count of stalls, and lose none", async () => {

@@ -18,7 +18,7 @@ import { environment, fixture, load, manyQueries, useModels } from "./run-data/s
 import { useFolders } from "./task-data/scene.js";
 
 /** Each kind with one of the files, and once. CROSSRANK_LONG tries it with every file, and many times. */
-const times = isLong ? 25 : 1;
+const times = isLong ? 50 : 1;
 
 const models = useModels();
 const folders = useFolders();

@@ -15,7 +15,8 @@ const longestPause = 5000;
  * nothing, and BullMQ, which makes a copy to wait on, waits for that word without end.
  */
 export class EndingRedis extends Redis {
-  readonly #copies = new Set<EndingRedis>();
+  readonly #copies: EndingRedis[] = [];
+  #hasEnded = false;
 
   override duplicate<Override extends Partial<RedisOptions> | undefined = undefined>(
     override?: Override,
@@ -23,15 +24,23 @@ export class EndingRedis extends Redis {
     const copy = new EndingRedis({ ...this.options, ...override } as Partial<RedisOptions> & {
       readonly replyMapping?: never;
     });
-    this.#copies.add(copy);
-    copy.once("end", () => this.#copies.delete(copy));
+    this.#copies.push(copy);
     return copy as never;
   }
 
-  /** Ends this one and its copies. What waits for an answer on them is refused. */
+  /**
+   * Ends this one and its copies for good. What waits for an answer on them is refused, and BullMQ, which connects a copy
+   * again that it finds ended, is too.
+   */
   endAll(): void {
-    for (const copy of this.#copies) copy.disconnect();
+    this.#hasEnded = true;
+    for (const copy of this.#copies) copy.endAll();
     this.disconnect();
+  }
+
+  override async connect(callback?: Parameters<Redis["connect"]>[0]): Promise<void> {
+    if (this.#hasEnded) throw new Error("the connection has been ended");
+    return super.connect(callback);
   }
 
   override disconnect(reconnect = false): void {

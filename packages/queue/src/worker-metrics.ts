@@ -21,6 +21,7 @@ export interface WorkerMetrics {
 /** @param counts of the queue, asked for when the metrics are. */
 export function createWorkerMetrics(counts: () => Promise<QueueCounts>): WorkerMetrics {
   const registry = new Registry();
+  let asked: Promise<QueueCounts | undefined> | undefined;
   const registers = [registry];
   const shards = new Counter({
     name: "crossrank_worker_shards_total",
@@ -49,8 +50,14 @@ export function createWorkerMetrics(counts: () => Promise<QueueCounts>): WorkerM
     async collect() {
       // Without the queue there is nothing to tell; the worker's own numbers stay.
       const late = new AbortController();
+      // One question at a time, however long the queue is away.
+      asked ??= counts()
+        .catch(() => undefined)
+        .finally(() => {
+          asked = undefined;
+        });
       const now = await Promise.race([
-        counts().catch(() => undefined),
+        asked,
         sleep(countsPatience, undefined, { signal: late.signal }).catch(() => undefined),
       ]);
       late.abort();

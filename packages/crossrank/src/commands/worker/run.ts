@@ -93,11 +93,16 @@ async function untilAsked(
 ): Promise<void> {
   const pause = (milliseconds: number): Promise<unknown> =>
     sleep(milliseconds, undefined, { signal }).catch(() => undefined);
+  // A server that is away answers late, and who asks the worker to end does not wait for it.
+  const asked = new Promise<undefined>((resolve) => {
+    if (signal.aborted) resolve(undefined);
+    signal.addEventListener("abort", () => resolve(undefined), { once: true });
+  });
   while (!signal.aborted) {
     await pause(lookInterval);
     if (watched === undefined) continue;
-    const { waiting, active, delayed } = await watched.counts();
-    if (waiting + active + delayed === 0) return;
+    const counts = await Promise.race([watched.counts(), asked]);
+    if (counts !== undefined && counts.waiting + counts.active + counts.delayed === 0) return;
   }
 }
 
