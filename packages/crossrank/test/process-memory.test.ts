@@ -21,8 +21,10 @@ async function start(script: string): Promise<ChildProcess> {
   return child;
 }
 
+/** Ends with who started it, who has no time left for it when he is killed. */
 const holding = (mebibytes: number): string =>
-  `globalThis.held = Buffer.alloc(${mebibytes} * 1048576, 1); console.log("there"); setInterval(() => undefined, 1000);`;
+  `globalThis.held = Buffer.alloc(${mebibytes} * 1048576, 1); console.log("there");
+  process.stdin.resume().once("close", () => process.exit());`;
 const unloaded = `console.log("there"); setInterval(() => undefined, 1000);`;
 
 describe.runIf(["linux", "darwin"].includes(process.platform))("the memory of a process", () => {
@@ -32,7 +34,7 @@ describe.runIf(["linux", "darwin"].includes(process.platform))("the memory of a 
     const inner = JSON.stringify(holding(100));
     const nested = await start(
       `const { spawn } = require("node:child_process");
-      spawn(process.execPath, ["-e", ${inner}], { stdio: "inherit" });
+      spawn(process.execPath, ["-e", ${inner}], { stdio: ["pipe", "inherit", "inherit"] });
       globalThis.held = Buffer.alloc(50 * 1048576, 1);
       setInterval(() => undefined, 1000);`,
     );

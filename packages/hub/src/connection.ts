@@ -6,6 +6,7 @@ import {
   HubResponseError,
   HubUnauthorizedError,
 } from "./errors.js";
+import { untilAborted } from "./keyed-queue.js";
 import { reasonOf } from "./reason.js";
 import { pagePath, type RepositoryKind } from "./repository-kind.js";
 import { type RetryPolicy, readRetryAfter, withRetries } from "./retry.js";
@@ -59,7 +60,7 @@ export async function request(
     const response = await send(connection, current, { ...plain, headers }, attempt);
     const location = response.headers.get("location");
     if (response.status < 300 || response.status >= 400 || location === null) return response;
-    await response.body?.cancel();
+    await untilAborted(response.body?.cancel() ?? Promise.resolve(), plain.signal);
     const next = URL.canParse(location, current.href) ? new URL(location, current) : undefined;
     if (next === undefined || (next.protocol !== "https:" && next.protocol !== "http:")) {
       throw new HubResponseError({
@@ -86,13 +87,14 @@ async function send(
   attempt: number,
 ): Promise<Response> {
   try {
-    return await connection.fetch(url.href, {
+    const answer = connection.fetch(url.href, {
       redirect: "manual",
       method: plain.method ?? "GET",
       ...(plain.headers === undefined ? {} : { headers: plain.headers }),
       ...(plain.body === undefined ? {} : { body: plain.body }),
       ...(plain.signal === undefined ? {} : { signal: plain.signal }),
     });
+    return await untilAborted(answer, plain.signal);
   } catch (error) {
     // A variable that names no proxy is no fault of the network.
     if (InvalidInputError.isInstance(error)) throw error;
@@ -157,6 +159,31 @@ export function statusError(
 }
 
 /**
+ * The pieces of an answer's body. An abort ends them by itself, and not by what `fetch` makes of it: nobody answers for
+ * that a body which was broken off says so.
+ *
+ * @throws the reason of the signal that aborts first, and what the body fails with.
+ */
+export async function* piecesOf(
+  response: Response,
+  ...signals: readonly (AbortSignal | undefined)[]
+): AsyncGenerator<Uint8Array, void> {
+  const reader = response.body?.getReader();
+  if (reader === undefined) return;
+  try {
+    for (;;) {
+      const next = signals.reduce(untilAborted<Awaited<ReturnType<typeof reader.read>>>, reader.read());
+      const { done, value } = await next;
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    // Of a body that has come whole it does nothing.
+    reader.cancel().catch(() => undefined);
+  }
+}
+
+/**
  * A `fetch` for the functions of `@huggingface/hub`: with the token rule of {@link request}, retries, and typed
  * errors in place of the library's. The body is read within the attempt, so that a cut one is tried again too.
  */
@@ -169,6 +196,7 @@ export function createApiFetch(
     const url = input instanceof Request ? input.url : String(input);
     return withRetries(connection.retry, signal, async (attempt) => {
       const timeout = AbortSignal.timeout(connection.retry.idleTimeout);
+      const either = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
       const response = await request(
         connection,
         url,
@@ -176,7 +204,7 @@ export function createApiFetch(
           method: init?.method,
           headers: new Headers(init?.headers),
           body: typeof init?.body === "string" ? init.body : undefined,
-          signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+          signal: either,
         },
         attempt.number,
       );
@@ -184,7 +212,7 @@ export function createApiFetch(
         await response.body?.cancel();
         throw statusError(connection, response, url, attempt.number, { what: "repository", revision });
       }
-      const body = await readBody(connection, response, url, attempt.number);
+      const body = await readBody(connection, response, url, attempt.number, either);
       const link = response.headers.get("link");
       return new Response(body, {
         status: response.status,
@@ -199,18 +227,19 @@ async function readBody(
   response: Response,
   url: string,
   attempt: number,
+  signal: AbortSignal,
 ): Promise<string> {
   try {
     const decoder = new TextDecoder();
     let text = "";
     let size = 0;
-    for await (const chunk of response.body ?? []) {
-      size += (chunk as Uint8Array).length;
+    for await (const chunk of piecesOf(response, signal)) {
+      size += chunk.length;
       if (size > largestAnswer) {
         const problem = `gives an answer of more than ${largestAnswer} bytes`;
         throw new HubResponseError({ model: connection.model, url, status: response.status, problem });
       }
-      text += decoder.decode(chunk as Uint8Array, { stream: true });
+      text += decoder.decode(chunk, { stream: true });
     }
     return text + decoder.decode();
   } catch (error) {

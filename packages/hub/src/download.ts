@@ -2,7 +2,7 @@ import type { Hash } from "node:crypto";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import type { FileProgress } from "@crossrank/core";
 import type { RepositoryCache } from "./cache.js";
-import { type Connection, request, statusError } from "./connection.js";
+import { type Connection, piecesOf, request, statusError } from "./connection.js";
 import { feedFile, startDigest } from "./digest.js";
 import { HashMismatchError, HubNetworkError, HubResponseError } from "./errors.js";
 import { untilAborted } from "./keyed-queue.js";
@@ -206,8 +206,7 @@ async function fetchRest(
     if (response.body === null) throw broken("the answer has no body");
 
     try {
-      for await (const chunk of response.body) {
-        const bytes = chunk as Uint8Array;
+      for await (const bytes of piecesOf(response, download.signal, idle.signal)) {
         idle.received(bytes.length);
         if (partial.length + bytes.length > file.size) {
           await partial.clear();
@@ -327,8 +326,7 @@ export async function fetchRange(
       const bytes = new Uint8Array(end - start);
       let place = isPart ? start : 0;
       try {
-        for await (const chunk of response.body) {
-          const piece = chunk as Uint8Array;
+        for await (const piece of piecesOf(response, signal, idle.signal)) {
           idle.received(piece.length);
           // What of the piece lies in the part.
           const from = Math.max(start - place, 0);

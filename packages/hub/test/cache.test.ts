@@ -128,3 +128,26 @@ describe("a listener of progress that fails", () => {
     expect(await failureOf(call)).toBe(failure);
   });
 });
+
+describe("a caller's fetch that forgets an abort", () => {
+  const reason = new Error("enough");
+  const isContent = (input: unknown): boolean => String(input).includes("/resolve/");
+  const forgetful: readonly (readonly [string, (input: string) => Promise<Response>])[] = [
+    ["gives no answer", () => new Promise(() => undefined)],
+    ["gives a body that stops", async () => new Response(new ReadableStream(), { status: 200 })],
+  ];
+
+  it.each(forgetful)("%s: the call ends with the signal's reason", async (_, answer) => {
+    const controller = new AbortController();
+    const fetch = async (input: unknown, init?: RequestInit): Promise<Response> => {
+      if (!isContent(input)) return globalThis.fetch(String(input), init);
+      setTimeout(() => controller.abort(reason), 20);
+      return answer(String(input));
+    };
+    const files = await openModel(model, { ...scene.options, fetch: fetch as typeof globalThis.fetch });
+    expect(await failureOf(files.localPath(path, { signal: controller.signal }))).toBe(reason);
+    // What it held is free again.
+    const others = await openModel(model, scene.options);
+    expect((await readFile(await others.localPath(path))).equals(weights)).toBe(true);
+  });
+});

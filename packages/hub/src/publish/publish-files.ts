@@ -2,7 +2,7 @@ import { stat } from "node:fs/promises";
 import { pathToFileURL } from "node:url";
 import { InvalidInputError, type OptionNames, requireKnownOptions } from "@crossrank/core";
 import { isCommit } from "../cache.js";
-import { type Connection, request, statusError } from "../connection.js";
+import { type Connection, piecesOf, request, statusError } from "../connection.js";
 import { feedFile, startDigest } from "../digest.js";
 import { readEnvironment } from "../environment.js";
 import { HubError, HubNetworkError, HubNotFoundError, HubResponseError } from "../errors.js";
@@ -473,13 +473,13 @@ async function checkContent(
       const hash = startDigest("sha256", file.size);
       let size = 0;
       try {
-        for await (const chunk of response.body ?? []) {
+        for await (const chunk of piecesOf(response, both)) {
           clearTimeout(timer);
           timer = setTimeout(abort, retry.idleTimeout);
-          size += (chunk as Uint8Array).length;
+          size += chunk.length;
           // One that never ends is not read to its end.
           if (size > file.size) break;
-          hash.update(chunk as Uint8Array);
+          hash.update(chunk);
         }
       } catch (cause) {
         const problem = `the answer broke off: ${reasonOf(cause)}`;

@@ -1,4 +1,4 @@
-import { type Connection, request, statusError } from "../connection.js";
+import { type Connection, piecesOf, request, statusError } from "../connection.js";
 import { HubNetworkError, HubResponseError } from "../errors.js";
 import { reasonOf } from "../reason.js";
 import { withRetries } from "../retry.js";
@@ -53,6 +53,7 @@ export function createWriteFetch(
     return withRetries(policy, signal, async (attempt) => {
       const timer = startTimer(connection.retry.idleTimeout, method === "GET" ? 1 : slowAnswers);
       try {
+        const any = AbortSignal.any([...signals, timer.signal]);
         const response = await request(
           connection,
           url,
@@ -60,11 +61,11 @@ export function createWriteFetch(
             method,
             headers: new Headers(init?.headers),
             body: bodyOf(init?.body, timer.sent),
-            signal: AbortSignal.any([...signals, timer.signal]),
+            signal: any,
           },
           attempt.number,
         );
-        const text = await readAnswer(connection, response, url, attempt.number);
+        const text = await readAnswer(connection, response, url, attempt.number, any);
         if (!response.ok)
           throw writeError(connection, { response, text, url, isHub, attempt: attempt.number });
         if (init?.body instanceof Blob) onUploaded(init.body.size);
@@ -114,18 +115,19 @@ async function readAnswer(
   response: Response,
   url: string,
   attempts: number,
+  signal: AbortSignal,
 ): Promise<string> {
   const decoder = new TextDecoder();
   let text = "";
   let size = 0;
   try {
-    for await (const chunk of response.body ?? []) {
-      size += (chunk as Uint8Array).length;
+    for await (const chunk of piecesOf(response, signal)) {
+      size += chunk.length;
       if (size > largestAnswer) {
         const problem = `gives an answer of more than ${largestAnswer} bytes`;
         throw new HubResponseError({ model: connection.model, url, status: response.status, problem });
       }
-      text += decoder.decode(chunk as Uint8Array, { stream: true });
+      text += decoder.decode(chunk, { stream: true });
     }
     return text + decoder.decode();
   } catch (error) {
