@@ -139,6 +139,36 @@ const readers = [
 ];
 
 /**
+ * Files that hold nothing but seeded samples of long proofs: hostile and mutated files, kills, planted faults, loads of
+ * minutes. `npm run test:proofs` runs them, a step of `.ci/run`; `.ci/long` runs the proofs in full.
+ */
+const proofs = [
+  ...[
+    "backend-coreml",
+    "backend-ctranslate2",
+    "backend-llamacpp",
+    "backend-mnn",
+    "backend-onnx",
+    "formats",
+  ].map((name) => `packages/${name}/test/mutated.test.ts`),
+  "packages/backend-llamacpp/test/damaged-quantised.test.ts",
+  "packages/conformance/test/planted-faults.test.ts",
+  "packages/convert/test/hostile-sources.test.ts",
+  "packages/convert/test/shared-output.test.ts",
+  "packages/core/test/held-loop.test.ts",
+  "packages/crossrank/test/full-disk.test.ts",
+  "packages/crossrank/test/kills.test.ts",
+  "packages/crossrank/test/score-workers.test.ts",
+  "packages/disk/test/exclusion.test.ts",
+  "packages/eval/test/run-corruption.test.ts",
+  "packages/eval/test/run-limits.test.ts",
+  "packages/formats/test/mlpackage-hostile.test.ts",
+  "packages/hub/test/hostile-sample.test.ts",
+  "packages/server/test/load.test.ts",
+  "test/soak.test.ts",
+];
+
+/**
  * What the first run of CI has tried and another Node, place or language does not change: what has no Node in it,
  * numbers that are computed in this repository's own code or in an addon whose loading and life other files try, seeded
  * samples of long proofs, and what the documents say.
@@ -166,6 +196,10 @@ const placeless = [
  * @param options.excluded patterns of test files that are left out
  */
 function test(launch, { folderOfTests = root, files = [], excluded = [] } = {}) {
+  // Vitest takes a name for a part of a path, and one that nothing has any more would be left out in silence.
+  for (const file of files) {
+    if (!existsSync(path.join(folderOfTests, file))) throw new Error(`There is no test file ${file}.`);
+  }
   const folder = mkdtempSync(path.join(tmpdir(), "crossrank-test-"));
   const file = path.join(folder, "results.json");
   const vitest = path.join("node_modules", "vitest", "vitest.mjs");
@@ -243,7 +277,22 @@ const commands = {
       // test/cores.mjs says why.
       environment.CROSSRANK_TEST_CORES ??= "1";
       const variables = isNamed ? environment : withoutCertificates(environment);
-      process.exit(test(launcher(process.execPath, root, variables), { excluded: isNamed ? [] : readers }));
+      process.exit(
+        test(launcher(process.execPath, root, variables), {
+          excluded: isNamed ? [] : [...readers, ...proofs],
+        }),
+      );
+    },
+  },
+  "test-proofs": {
+    help: "build, and run a seeded sample of each long proof: hostile files, kills, planted faults, load",
+    run() {
+      install();
+      build();
+      environment.CROSSRANK_TEST_CORES ??= "1";
+      process.exit(
+        test(launcher(process.execPath, root, withoutCertificates(environment)), { files: proofs }),
+      );
     },
   },
   "test-reader": {

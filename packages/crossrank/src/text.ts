@@ -3,15 +3,15 @@ import type { Scale } from "@crossrank/core";
 
 let segmenter: Intl.Segmenter | undefined;
 
-/** Made where a line needs it: its tables take longer to load than most commands have need of. ASCII needs none. */
+/** Made where a line needs it: its tables take longer to load than most commands have need of. Latin needs none. */
 function graphemesOf(line: string): Iterable<Pick<Intl.SegmentData, "segment">> {
   if (isPlain.test(line)) return Array.from(line, (segment) => ({ segment }));
   segmenter ??= new Intl.Segmenter("en", { granularity: "grapheme" });
   return segmenter.segment(line);
 }
 
-/** Printable ASCII, in which every character is one grapheme of one column. */
-const isPlain = /^[ -~]*$/;
+/** Printable ASCII, Latin letters, dashes, quotes and the ellipsis: every character is one grapheme of one column. */
+const isPlain = /^[ -~\u00a1-\u00ac\u00ae-\u024f\u2010-\u2027]*$/;
 
 /** East Asian wide characters and pictures, which take two columns. */
 const wide =

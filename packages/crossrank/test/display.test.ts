@@ -41,6 +41,9 @@ describe("text for a terminal", () => {
     ["👩‍💻", 2],
     ["한국", 4],
     ["–…", 2],
+    ["Çà – “ça”…", 10],
+    ["Ça – e\u0301…", 7],
+    ["Ça\u00ad…", 4],
   ])("%s takes %d columns", (text, width) => {
     expect(displayWidth(text)).toBe(width);
   });
