@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import { cp, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { abortable } from "@crossrank/backend-kit";
+import { untilAborted } from "@crossrank/core/abort";
 import { NativeError } from "./native-error.js";
 
 export interface CompileRequest {
@@ -67,7 +67,7 @@ export async function compiledModel(request: CompileRequest): Promise<CompiledMo
   const work = compileInto(entry, request);
   // Where nobody waits any more, its failure is nobody's.
   work.catch(() => undefined);
-  await abortable(work, signal);
+  await untilAborted(work, signal);
   return { path: join(entry, modelName), fresh: true };
 }
 

@@ -1,7 +1,7 @@
 import { basename } from "node:path";
-import { abortable } from "@crossrank/backend-kit";
 import { messageOf } from "@crossrank/backend-kit/runtime";
 import type { BackendDiagnosis } from "@crossrank/core";
+import { untilAborted } from "@crossrank/core/abort";
 import { ModelPackageError, openModelPackage } from "@crossrank/formats/mlpackage";
 import { type CompileRequest, defaultCompiledModelFolder, useCompiledModel } from "./compiled-model-cache.js";
 import type { ComputePlan } from "./compute-plan.js";
@@ -43,7 +43,7 @@ export async function openNativePredictor(
     onProgress?.("load");
     const loading = asNative(() => started.addon.load(compiledPath, computeUnits));
     try {
-      return await abortable(loading, signal);
+      return await untilAborted(loading, signal);
     } catch (error) {
       // Loading cannot be stopped: a model that comes after nobody waits for it is freed.
       loading.then((late) => late.close()).catch(() => undefined);
@@ -66,7 +66,7 @@ export async function planNative(packagePath: string, options: NativeOptions = {
   const planned = await defaultFunctionName(packagePath, signal);
   const operations = await useCompiledModel(request, async (compiledPath) => {
     onProgress?.("load");
-    return abortable(
+    return untilAborted(
       asNative(() => started.addon.computePlan(compiledPath, computeUnits, planned)),
       signal,
     );

@@ -1,4 +1,4 @@
-import { abortable, artifactWish, type Problem, rememberFiles, settingsOf } from "@crossrank/backend-kit";
+import { artifactWish, type Problem, rememberFiles, settingsOf } from "@crossrank/backend-kit";
 import {
   type Backend,
   type BackendSession,
@@ -8,6 +8,7 @@ import {
   type ModelFiles,
   ModelLoadError,
 } from "@crossrank/core";
+import { untilAborted } from "@crossrank/core/abort";
 import { type ByteSource, CTranslate2FormatError } from "@crossrank/formats/ctranslate2";
 import {
   type ArtifactChoice,
@@ -92,7 +93,7 @@ async function load(options: CTranslate2Options, request: LoadRequest): Promise<
         throw modelLoadError(files.id, path, failure);
       });
     const others = classifier === undefined ? [] : [classifier.file];
-    const [{ version }, artifact] = await abortable(
+    const [{ version }, artifact] = await untilAborted(
       Promise.all([loading, describeArtifact(files, choice, { dtype: encoder.dtype, others }, signal)]),
       signal,
     );

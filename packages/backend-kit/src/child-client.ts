@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
-import { abortable, onAbort } from "./abortable.js";
+import { onAbort, untilAborted } from "@crossrank/core/abort";
 import {
   type AnswerMessage,
   type CallMessage,
@@ -106,7 +106,7 @@ export class ChildClient<Calls extends CallTable<Calls>> implements MortalClient
     this.#hold(true);
     const stopWaiting = signal && onAbort(signal, () => this.#send({ id, kind: "cancel" }));
     try {
-      return await abortable(answer, signal);
+      return await untilAborted(answer, signal);
     } finally {
       stopWaiting?.();
       this.#waited -= 1;

@@ -1,5 +1,4 @@
 export { hashFile } from "@crossrank/disk";
-export { abortable, onAbort } from "./abortable.js";
 export { type Activated, activatedProblem, isRead, statesIdentity } from "./activated.js";
 export { hashFiles, rememberFiles, requireContent } from "./artifact-file.js";
 export { batchSizeProblem } from "./batch-bounds.js";

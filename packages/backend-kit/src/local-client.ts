@@ -1,4 +1,4 @@
-import { abortable } from "./abortable.js";
+import { untilAborted } from "@crossrank/core/abort";
 import type { CallOptions, CallTable, Handlers, MortalClient } from "./calls.js";
 
 /** A runtime in this process, on threads of its own. */
@@ -21,7 +21,7 @@ export class LocalClient<Calls extends CallTable<Calls>> implements MortalClient
     this.#underWay.add(work);
     const settled = (): void => void this.#underWay.delete(work);
     work.then(settled, settled);
-    return abortable(work, signal);
+    return untilAborted(work, signal);
   }
 
   async close(): Promise<void> {

@@ -1,4 +1,4 @@
-import { abortable } from "./abortable.js";
+import { untilAborted } from "@crossrank/core/abort";
 import {
   type CallOptions,
   type CallTable,
@@ -107,7 +107,7 @@ export class RestartingHost<Calls extends CallTable<Calls>> implements RuntimeCl
     this.#restart ??= this.#start(this.#loaded.argument).finally(() => {
       this.#restart = undefined;
     });
-    return abortable(this.#restart, signal);
+    return untilAborted(this.#restart, signal);
   }
 
   async #start(argument: Calls["load"]["argument"]): Promise<MortalClient<Calls>> {

@@ -1,5 +1,5 @@
 import { Worker } from "node:worker_threads";
-import { abortable, onAbort } from "./abortable.js";
+import { onAbort, untilAborted } from "@crossrank/core/abort";
 import {
   type AnswerMessage,
   type CallOptions,
@@ -88,7 +88,7 @@ export class ThreadClient<Calls extends CallTable<Calls>> implements MortalClien
     if (signal === undefined) return answer;
     const stopWaiting = onAbort(signal, () => this.#worker.postMessage({ id, kind: "cancel" }));
     try {
-      return await abortable(answer, signal);
+      return await untilAborted(answer, signal);
     } finally {
       stopWaiting();
     }

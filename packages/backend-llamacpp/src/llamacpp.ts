@@ -1,5 +1,4 @@
 import {
-  abortable,
   artifactWish,
   type RuntimeClient,
   rememberFiles,
@@ -14,6 +13,7 @@ import {
   type ModelFiles,
   ModelLoadError,
 } from "@crossrank/core";
+import { untilAborted } from "@crossrank/core/abort";
 import { chooseFile, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
 import { openHost } from "./client.js";
 import {
@@ -69,7 +69,7 @@ async function load(options: LlamaCppOptions, request: LoadRequest): Promise<Bac
   const checkUnchanged = await rememberFiles(artifact.localPaths);
   const client = openHost({ isolation, deadlines, checkUnchanged });
   try {
-    const [loaded, description] = await abortable(
+    const [loaded, description] = await untilAborted(
       Promise.all([
         loadModel(client, options, { artifact, plan, placement, flashAttention, model: files.id }),
         describeArtifact(choice, artifact, signal),

@@ -1,5 +1,4 @@
 import {
-  abortable,
   artifactWish,
   hashFiles,
   rememberFiles,
@@ -16,6 +15,7 @@ import {
   type ModelFiles,
   ModelProfileError,
 } from "@crossrank/core";
+import { untilAborted } from "@crossrank/core/abort";
 import type { Adapter } from "./adapter/open-adapter.js";
 import { type Choice, chooseWeights } from "./artifact.js";
 import { openHost } from "./client.js";
@@ -70,7 +70,7 @@ async function load(options: MlxOptions, request: LoadRequest): Promise<BackendS
     const loading = client.call("load", { ...facts, files: local }).catch((failure: unknown) => {
       throw modelLoadError(files.id, choice.path, failure);
     });
-    const [loaded, artifact] = await abortable(
+    const [loaded, artifact] = await untilAborted(
       Promise.all([loading, describeArtifact(choice, files, paths, signal)]),
       signal,
     );

@@ -1,5 +1,4 @@
 import {
-  abortable,
   activatedProblem,
   artifactWish,
   batchSetting,
@@ -20,6 +19,7 @@ import {
   ModelLoadError,
   type OutputKind,
 } from "@crossrank/core";
+import { untilAborted } from "@crossrank/core/abort";
 import { GraphTrace } from "./activated-output.js";
 import { chooseFile, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
 import { openHost } from "./client.js";
@@ -78,14 +78,14 @@ async function load(options: MnnOptions, request: LoadRequest): Promise<BackendS
     const loading = loadGraph(client, options, { local, placement }).catch((failure) => {
       throw modelLoadError(files.id, path, failure);
     });
-    const [graph, artifact] = await abortable(
+    const [graph, artifact] = await untilAborted(
       Promise.all([loading, describeArtifact(choice, local, signal)]),
       signal,
     );
     // MNN says first what is damaged.
     await requireOwnTable(contents, path, request);
     const { plan, sizes } = planGraph(graph, request, { file: path, contents, statesIdentity: stated });
-    const rehearsal = await abortable(
+    const rehearsal = await untilAborted(
       rehearse(client, { plan, sizes }, { model: files.id, file: path }),
       signal,
     );

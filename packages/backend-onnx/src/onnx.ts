@@ -1,5 +1,4 @@
 import {
-  abortable,
   artifactWish,
   type Isolation,
   RuntimeStartError,
@@ -8,6 +7,7 @@ import {
   statesIdentity,
 } from "@crossrank/backend-kit";
 import type { Backend, BackendSession, DeclaredClasses, LoadRequest } from "@crossrank/core";
+import { untilAborted } from "@crossrank/core/abort";
 import { precisionOf, readGraph, withLocalFile } from "@crossrank/formats/onnx/read";
 import { OutputTrace } from "./activated-outputs.js";
 import { chooseFile, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
@@ -93,7 +93,7 @@ async function load(options: OnnxOptions, request: LoadRequest): Promise<Backend
       isSpared || local.graph === undefined
         ? undefined
         : narrowSums(files, { path: file.path, graph: local.graph, nodes }, { signal: looking });
-    const [graph, artifact, sums] = await abortable(
+    const [graph, artifact, sums] = await untilAborted(
       Promise.all([loading, describeArtifact(files, local, signal, hash), overflow]),
       signal,
     );

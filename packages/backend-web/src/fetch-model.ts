@@ -1,4 +1,4 @@
-import { abortable, longestDeadline, requireCount, requireOptions } from "@crossrank/backend-kit";
+import { longestDeadline, requireCount, requireOptions } from "@crossrank/backend-kit";
 import {
   type FileRequestOptions,
   InvalidInputError,
@@ -7,6 +7,7 @@ import {
   type ModelFiles,
   type OptionNames,
 } from "@crossrank/core";
+import { untilAborted } from "@crossrank/core/abort";
 import { type DownloadRequest, download } from "./download.js";
 import { ModelFetchError, shown } from "./errors.js";
 import { listName, readFileList } from "./file-list.js";
@@ -208,7 +209,7 @@ class FetchedModel implements ModelFiles {
     const known = this.#contents.get(path);
     if (known !== undefined) {
       try {
-        return await abortable(known, options.signal);
+        return await untilAborted(known, options.signal);
       } catch {
         // Somebody else's call, which was aborted or failed: this one has a try of its own.
         options.signal?.throwIfAborted();

@@ -1,13 +1,12 @@
 import {
-  abortable,
   type CallOptions,
   type CallTable,
   type MortalClient,
-  onAbort,
   PendingCalls,
   startClock,
 } from "@crossrank/backend-kit";
 import { type AnswerMessage, messageOf, RuntimeFailure } from "@crossrank/backend-kit/runtime";
+import { onAbort, untilAborted } from "@crossrank/core/abort";
 
 export interface WorkerFacts {
   readonly start: () => Worker;
@@ -76,7 +75,7 @@ export class WorkerClient<Calls extends CallTable<Calls>> implements MortalClien
     this.#watch(true);
     const stopWaiting = signal && onAbort(signal, () => this.#worker.postMessage({ id, kind: "cancel" }));
     try {
-      return await abortable(answer, signal);
+      return await untilAborted(answer, signal);
     } finally {
       stopWaiting?.();
     }

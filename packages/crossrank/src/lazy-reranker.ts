@@ -18,6 +18,7 @@ import {
   type ScoreOptions,
   type ScoreResult,
 } from "@crossrank/core";
+import { untilAborted } from "@crossrank/core/abort";
 import {
   chainNames,
   type OpenFallbackOptions,
@@ -219,7 +220,9 @@ class OnceOpened implements LazyReranker {
         if (this.#opened === opened) this.#opened = undefined;
       });
     }
-    const outcome = await unlessAborted(this.#opened, signal).then(
+    // What is no signal the call itself refuses.
+    const isSignal = typeof signal?.throwIfAborted === "function";
+    const outcome = await untilAborted(this.#opened, isSignal ? signal : undefined).then(
       (reranker) => ({ reranker }),
       (error: unknown) => ({ error }),
     );
@@ -235,22 +238,5 @@ class OnceOpened implements LazyReranker {
     if (!this.#isOwn || opened === undefined) return;
     const reranker = await opened.catch(() => undefined);
     await reranker?.dispose();
-  }
-}
-
-/** @throws the signal's reason, once aborted; the promise goes on. */
-async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  // What is no signal the call itself refuses.
-  if (typeof signal?.throwIfAborted !== "function") return promise;
-  signal.throwIfAborted();
-  let onAbort = (): void => {};
-  const aborted = new Promise<never>((_, reject) => {
-    onAbort = () => reject(signal.reason);
-  });
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
   }
 }

@@ -1,4 +1,5 @@
 import { InvalidInputError } from "@crossrank/core";
+import { untilAborted } from "@crossrank/core/abort";
 import {
   HubNetworkError,
   HubNotFoundError,
@@ -6,7 +7,6 @@ import {
   HubResponseError,
   HubUnauthorizedError,
 } from "./errors.js";
-import { untilAborted } from "./keyed-queue.js";
 import { reasonOf } from "./reason.js";
 import { pagePath, type RepositoryKind } from "./repository-kind.js";
 import { type RetryPolicy, readRetryAfter, withRetries } from "./retry.js";

@@ -1,11 +1,11 @@
 import type { Hash } from "node:crypto";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import type { FileProgress } from "@crossrank/core";
+import { untilAborted } from "@crossrank/core/abort";
 import type { RepositoryCache } from "./cache.js";
 import { type Connection, piecesOf, request, statusError } from "./connection.js";
 import { feedFile, startDigest } from "./digest.js";
 import { HashMismatchError, HubNetworkError, HubResponseError } from "./errors.js";
-import { untilAborted } from "./keyed-queue.js";
 import { digestOf, type ListedFile } from "./listed-file.js";
 import { openPartial, removePartials } from "./partial-file.js";
 import { reasonOf } from "./reason.js";

@@ -1,4 +1,5 @@
 import type { FileRequestOptions, ModelFile, ModelFiles } from "@crossrank/core";
+import { untilAborted } from "@crossrank/core/abort";
 import { hashFile } from "@crossrank/disk";
 import { isFile, type RepositoryCache, sizeOf } from "./cache.js";
 import type { Connection } from "./connection.js";
@@ -7,7 +8,7 @@ import { downloadBlob } from "./download.js";
 import { CacheError, HashMismatchError, OfflineMissingError } from "./errors.js";
 import { FileRanges } from "./file-ranges.js";
 import { type ByteRange, fileNotFound, listFolder, readRange, readWholeText } from "./folder.js";
-import { KeyedQueue, untilAborted } from "./keyed-queue.js";
+import { KeyedQueue } from "./keyed-queue.js";
 import { digestOf, type ListedFile, type Listing } from "./listed-file.js";
 import { fetchListing, readCachedListing, writeCachedListing } from "./listing.js";
 import { checkPin, type LockFile } from "./lock-file.js";

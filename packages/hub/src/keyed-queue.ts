@@ -1,3 +1,5 @@
+import { untilAborted } from "@crossrank/core/abort";
+
 /** Runs one task a key at a time, within this process, in order of arrival. */
 export class KeyedQueue {
   readonly #tails = new Map<string, Promise<void>>();
@@ -24,26 +26,5 @@ export class KeyedQueue {
       release();
       if (this.#tails.get(key) === tail) this.#tails.delete(key);
     }
-  }
-}
-
-/** `promise`, or a rejection with the signal's reason, whichever is first. */
-export async function untilAborted<Result>(
-  promise: Promise<Result>,
-  signal: AbortSignal | undefined,
-): Promise<Result> {
-  if (signal === undefined) return promise;
-  // It may still fail, and nobody waits for it.
-  promise.catch(() => undefined);
-  signal.throwIfAborted();
-  let stop = (): void => {};
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(signal.reason);
-    signal.addEventListener("abort", stop, { once: true });
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener("abort", stop);
   }
 }

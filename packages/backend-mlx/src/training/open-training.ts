@@ -1,10 +1,4 @@
-import {
-  abortable,
-  type HostOptions,
-  type RuntimeClient,
-  rememberFiles,
-  settingsOf,
-} from "@crossrank/backend-kit";
+import { type HostOptions, type RuntimeClient, rememberFiles, settingsOf } from "@crossrank/backend-kit";
 import {
   type Backend,
   type BackendSession,
@@ -15,6 +9,7 @@ import {
   type ModelFiles,
   type ModelProfile,
 } from "@crossrank/core";
+import { untilAborted } from "@crossrank/core/abort";
 import { chooseWeights } from "../artifact.js";
 import { addonBatch, batchProblem, placesRead } from "../batch.js";
 import { openHost } from "../client.js";
@@ -172,7 +167,7 @@ export async function openTraining(options: TrainingOptions): Promise<TrainingSe
     const loading = client.call("load", { ...facts, files: local }).catch((failure: unknown) => {
       throw modelLoadError(model.id, choice.path, failure);
     });
-    const loaded = await abortable(loading, signal);
+    const loaded = await untilAborted(loading, signal);
     await client
       .call("train", {
         weights: Int32Array.from(places),

@@ -2,8 +2,8 @@
 const waiting = new WeakMap<AbortSignal, Set<() => void>>();
 
 /**
- * Calls back when the signal aborts, at once where it has. The caller's signal carries one listener for all of core's
- * calls together, and none when no call is under way.
+ * Calls back when the signal aborts, at once where it has. The caller's signal carries one listener for all who wait
+ * here together (Node warns of a leak at the eleventh), and none when nobody waits.
  *
  * @returns takes the callback off.
  */
@@ -55,16 +55,27 @@ export function derive(signal: AbortSignal | undefined): DerivedSignal {
   return { signal: controller.signal, abort: (reason) => controller.abort(reason), release };
 }
 
-/** The work's outcome, or a rejection with the signal's reason as soon as it aborts. Work once begun goes on. */
-export async function untilAborted<T>(work: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return work();
-  signal.throwIfAborted();
+/**
+ * The work's outcome, or a rejection with the signal's reason as soon as it aborts. Work once begun goes on.
+ *
+ * @param work a function is not called where the signal has aborted; of a promise nobody hears any more that it fails.
+ */
+export async function untilAborted<T>(
+  work: Promise<T> | (() => Promise<T>),
+  signal: AbortSignal | undefined,
+): Promise<T> {
+  const begin = typeof work === "function" ? work : () => work;
+  if (signal === undefined) return begin();
+  if (signal.aborted) {
+    if (typeof work !== "function") work.catch(() => undefined);
+    throw signal.reason;
+  }
   let release = (): void => undefined;
   const aborted = new Promise<never>((_, reject) => {
     release = onAbort(signal, () => reject(signal.reason));
   });
   try {
-    return await Promise.race([work(), aborted]);
+    return await Promise.race([begin(), aborted]);
   } finally {
     release();
   }

@@ -1,0 +1,102 @@
+import { onAbort, untilAborted } from "@crossrank/core/abort";
+import { describe, expect, test, vi } from "vitest";
+
+const reason = new Error("enough");
+
+/** A signal, and how many listeners it carries. */
+function countedSignal(): { controller: AbortController; listeners: () => number } {
+  const controller = new AbortController();
+  const { signal } = controller;
+  let count = 0;
+  const add = signal.addEventListener.bind(signal);
+  const remove = signal.removeEventListener.bind(signal);
+  signal.addEventListener = (...args: Parameters<typeof add>) => {
+    count += 1;
+    add(...args);
+  };
+  signal.removeEventListener = (...args: Parameters<typeof remove>) => {
+    count -= 1;
+    remove(...args);
+  };
+  return { controller, listeners: () => count };
+}
+
+describe("untilAborted", () => {
+  test("gives the work's outcome, of a promise and of a function, with a signal and without", async () => {
+    const { signal } = new AbortController();
+    for (const given of [signal, undefined]) {
+      expect(await untilAborted(Promise.resolve(1), given)).toBe(1);
+      expect(await untilAborted(async () => 2, given)).toBe(2);
+      await expect(untilAborted(Promise.reject(new Error("own")), given)).rejects.toThrow("own");
+      await expect(untilAborted(() => Promise.reject(new Error("own")), given)).rejects.toThrow("own");
+    }
+  });
+
+  test("rejects with the reason as soon as it aborts; the work goes on, and its failure is nobody's", async () => {
+    const unheard = vi.fn();
+    process.on("unhandledRejection", unheard);
+    try {
+      const controller = new AbortController();
+      let fail = (_: Error): void => {};
+      const work = new Promise<never>((_, reject) => {
+        fail = reject;
+      });
+      const waiting = untilAborted(work, controller.signal);
+      controller.abort(reason);
+      await expect(waiting).rejects.toBe(reason);
+      fail(new Error("late"));
+      await new Promise(setImmediate);
+      expect(unheard).not.toHaveBeenCalled();
+    } finally {
+      process.off("unhandledRejection", unheard);
+    }
+  });
+
+  test("of a signal that has aborted calls no function, and takes the failure of a promise for its own", async () => {
+    const unheard = vi.fn();
+    process.on("unhandledRejection", unheard);
+    try {
+      const begin = vi.fn(async () => 1);
+      const signal = AbortSignal.abort(reason);
+      await expect(untilAborted(begin, signal)).rejects.toBe(reason);
+      expect(begin).not.toHaveBeenCalled();
+      await expect(untilAborted(Promise.reject(new Error("late")), signal)).rejects.toBe(reason);
+      await new Promise(setImmediate);
+      expect(unheard).not.toHaveBeenCalled();
+    } finally {
+      process.off("unhandledRejection", unheard);
+    }
+  });
+
+  test("leaves one listener at the signal, however many wait, and none behind them", async () => {
+    const { controller, listeners } = countedSignal();
+    const ends: (() => void)[] = [];
+    const works = Array.from({ length: 20 }, () =>
+      untilAborted(
+        new Promise<void>((resolve) => {
+          ends.push(resolve);
+        }),
+        controller.signal,
+      ),
+    );
+    expect(listeners()).toBe(1);
+    for (const end of ends) end();
+    await Promise.all(works);
+    expect(listeners()).toBe(0);
+  });
+});
+
+describe("onAbort", () => {
+  test("calls each back once, the same function as often as it waits, and none that was taken off", () => {
+    const controller = new AbortController();
+    const [twice, never] = [vi.fn(), vi.fn()];
+    onAbort(controller.signal, twice);
+    onAbort(controller.signal, twice);
+    onAbort(controller.signal, never)();
+    controller.abort(reason);
+    expect(twice).toHaveBeenCalledTimes(2);
+    expect(never).not.toHaveBeenCalled();
+    onAbort(controller.signal, never);
+    expect(never).toHaveBeenCalledTimes(1);
+  });
+});
