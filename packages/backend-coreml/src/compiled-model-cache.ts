@@ -1,9 +1,9 @@
 import { createHash, randomBytes } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { cp, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { untilAborted } from "@crossrank/core/abort";
+import { readThrough } from "@crossrank/disk";
 import { NativeError } from "./native-error.js";
 
 export interface CompileRequest {
@@ -175,11 +175,11 @@ async function keyOf(
   hash.update(JSON.stringify(["crossrank.compiled-model/1", dependsOn, files]));
   for (const { path, size } of files) {
     let read = 0;
-    for await (const chunk of createReadStream(join(packagePath, path))) {
-      signal?.throwIfAborted();
-      hash.update(chunk as Buffer);
-      read += (chunk as Buffer).length;
-    }
+    const take = (piece: Buffer): void => {
+      hash.update(piece);
+      read += piece.length;
+    };
+    await readThrough(join(packagePath, path), take, { signal });
     if (read !== size) throw new NativeError("cache", `${join(packagePath, path)} changed while it was read`);
   }
   return hash.digest("hex");

@@ -47,7 +47,7 @@ describe("the descriptors", () => {
     for (const part of ["dist", "package.json"]) {
       cpSync(join(packages, "backend-coreml", part), join(copy, part), { recursive: true });
     }
-    for (const name of ["core", "backend-kit", "formats"]) {
+    for (const name of ["core", "backend-kit", "disk", "formats"]) {
       symlinkSync(join(packages, name), join(modules, "@crossrank", name), "dir");
     }
     symlinkSync(join(packages, "backend-coreml/node_modules/zod"), join(modules, "zod"), "dir");

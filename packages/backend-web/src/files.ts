@@ -10,7 +10,7 @@ import {
   type ProfileReading,
   readProfile,
 } from "@crossrank/core";
-import { writeInWhole, writeWholeFile } from "@crossrank/disk";
+import { hashFile, writeInWhole, writeWholeFile } from "@crossrank/disk";
 import { readGraph, withLocalFile } from "@crossrank/formats/onnx";
 import { openFolder } from "@crossrank/hub";
 import { listName, readFileList } from "./file-list.js";
@@ -61,7 +61,7 @@ export async function publishModel(source: string, target: string): Promise<read
     if ((neverRead.test(path) && !named.has(path)) || (path === ownFacts && facts !== undefined)) continue;
     const from = await model.localPath(path);
     const to = join(target, path);
-    const file = { path, size: (await stat(from)).size, sha256: await hashOf(from) };
+    const file = { path, size: (await stat(from)).size, sha256: await hashFile(from) };
     if (!(await isSame(to, file))) await writeInWhole(to, createReadStream(from));
     files.push(file);
   }
@@ -104,11 +104,5 @@ async function weightsOf(model: ModelFiles, path: string): Promise<readonly stri
 
 async function isSame(path: string, { size, sha256 }: ModelFile): Promise<boolean> {
   const there = await stat(path).catch(() => undefined);
-  return there?.size === size && (await hashOf(path)) === sha256;
-}
-
-async function hashOf(path: string): Promise<string> {
-  const hash = createHash("sha256");
-  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
-  return hash.digest("hex");
+  return there?.size === size && (await hashFile(path)) === sha256;
 }
