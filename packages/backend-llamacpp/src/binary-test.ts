@@ -10,6 +10,7 @@ interface Addon {
   init(): Promise<void>;
   getGpuVramInfo(): unknown;
   getGpuDeviceInfo(): unknown;
+  getSystemMemoryInfo(): Promise<unknown>;
   ensureGpuDeviceIsSupported(): void;
 }
 
@@ -37,6 +38,11 @@ async function tryOut(addon: Addon, { bindingBinaryPath, extBackendsPath, gpu }:
   await addon.init();
   addon.getGpuVramInfo();
   addon.getGpuDeviceInfo();
+  try {
+    await addon.getSystemMemoryInfo();
+  } catch {
+    // That it fails is no matter there; that it ends the process would be.
+  }
   if (addon.getGpuType() !== gpu)
     throw new Error(`${gpu} was asked for, and it runs on ${addon.getGpuType()}`);
   addon.ensureGpuDeviceIsSupported();
