@@ -6,6 +6,7 @@ import { homedir, tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { isBuilt } from "./built-files.mjs";
+import { withoutCertificates } from "./without-certificates.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const { packageManager } = JSON.parse(readFileSync(path.join(root, "package.json"), "utf8"));
@@ -18,14 +19,6 @@ const environment = {
   DO_NOT_TRACK: "1",
   npm_config_update_notifier: "false",
 };
-
-/**
- * Node 20 reads these certificates of a company or a sandbox when it starts, which takes longer than the rest of its
- * start. The tests start some thousand processes of it, of which none asks a host that is not this machine.
- */
-function withoutCertificates({ NODE_EXTRA_CA_CERTS: _certificates, ...variables }) {
-  return variables;
-}
 
 /** Runs a command in the repository root; ends this process with its exit code when it fails. */
 const run = (command, ...args) => runIn(root, command, ...args);

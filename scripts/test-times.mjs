@@ -6,6 +6,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { withoutCertificates } from "./without-certificates.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const folder = mkdtempSync(path.join(tmpdir(), "crossrank-times-"));
@@ -13,10 +14,9 @@ const file = path.join(folder, "times.jsonl");
 const vitest = path.join(root, "node_modules", "vitest", "vitest.mjs");
 
 // As `npm test` starts it.
-const { NODE_EXTRA_CA_CERTS: _certificates, ...environment } = process.env;
 const vitestProcess = spawn(process.execPath, [vitest, "run", "--reporter=dot", ...process.argv.slice(2)], {
   cwd: root,
-  env: { CROSSRANK_TEST_CORES: "1", ...environment, CROSSRANK_TEST_TIMES: file },
+  env: { CROSSRANK_TEST_CORES: "1", ...withoutCertificates(process.env), CROSSRANK_TEST_TIMES: file },
   stdio: "inherit",
 });
 // Vitest's own: it transforms modules for all files. What has ended says it no more, so it is asked while it runs.

@@ -5,6 +5,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { withoutCertificates } from "../../scripts/without-certificates.mjs";
 import { progress } from "../command.mjs";
 import { median } from "../judge.mjs";
 import { pairedRatio } from "../paired.mjs";
@@ -47,8 +48,8 @@ async function start(args) {
   // bash adds up what a program and the children that it waited for took; Node.js cannot.
   const timed = ["-c", 'TIMEFORMAT="%U %S"; time "$@"', "-", process.execPath, ...args];
   const withBash = process.platform !== "win32";
-  // Certificates of a company or a sandbox, which Node 20 reads at each start for 50 ms. No contestant asks a server.
-  const { NODE_EXTRA_CA_CERTS: _certificates, ...env } = process.env;
+  // No contestant asks a server.
+  const env = withoutCertificates(process.env);
   const begin = performance.now();
   const child = withBash ? spawn("bash", timed, { env }) : spawn(process.execPath, args, { env });
   let first = Number.NaN;
