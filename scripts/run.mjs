@@ -132,8 +132,8 @@ const readers = [
 ];
 
 /**
- * Files that hold nothing but seeded samples of long proofs: hostile and mutated files, kills, planted faults, loads of
- * minutes. `npm run test:proofs` runs them, a step of `.ci/run`; `.ci/long` runs the proofs in full.
+ * Long proofs in small that have a file of their own: hostile and mutated files, kills, planted faults, load. `npm run
+ * test:proofs` runs them, a step of `.ci/run`; `.ci/long` runs them in full.
  */
 const proofs = [
   ...[
@@ -151,8 +151,6 @@ const proofs = [
   "packages/core/test/held-loop.test.ts",
   "packages/crossrank/test/full-disk.test.ts",
   "packages/crossrank/test/kills.test.ts",
-  "packages/crossrank/test/score-workers.test.ts",
-  "packages/disk/test/exclusion.test.ts",
   "packages/eval/test/run-corruption.test.ts",
   "packages/eval/test/run-limits.test.ts",
   "packages/formats/test/mlpackage-hostile.test.ts",
@@ -278,7 +276,7 @@ const commands = {
     },
   },
   "test-proofs": {
-    help: "build, and run a seeded sample of each long proof: hostile files, kills, planted faults, load",
+    help: "build, and run the long proofs in small that have files of their own: hostile files, kills, planted faults, load",
     run() {
       install();
       build();

@@ -1,5 +1,6 @@
-// Processor time of each test file, the dearest first: where `npm test` spends its time, on a machine that others use
-// as well. Arguments go to vitest: `node scripts/test-times.mjs packages/core`. Linux only.
+// Processor time of each test file, the dearest first: where the tests spend their time, on a machine that others use as
+// well. Arguments go to vitest: `node scripts/test-times.mjs packages/core`; without any it runs all that CI runs on this
+// Node. Linux only.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";

@@ -1,3 +1,4 @@
+import { onAbort } from "@crossrank/core/abort";
 import { ModelFetchError } from "./errors.js";
 
 export interface DownloadRequest {
@@ -37,13 +38,13 @@ class IdleTimer {
   refusal: ModelFetchError | undefined;
   readonly #request: DownloadRequest;
   readonly #controller = new AbortController();
-  readonly #onAbort = (): void => this.#controller.abort(this.#request.signal?.reason);
+  readonly #release: (() => void) | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(request: DownloadRequest) {
     this.#request = request;
-    if (request.signal?.aborted) this.#onAbort();
-    request.signal?.addEventListener("abort", this.#onAbort, { once: true });
+    const { signal } = request;
+    this.#release = signal && onAbort(signal, () => this.#controller.abort(signal.reason));
     this.restart();
   }
 
@@ -66,7 +67,7 @@ class IdleTimer {
 
   stop(): void {
     clearTimeout(this.#timer);
-    this.#request.signal?.removeEventListener("abort", this.#onAbort);
+    this.#release?.();
   }
 }
 

@@ -68,6 +68,23 @@ describe("untilAborted", () => {
     }
   });
 
+  test("that throws at once, having aborted its own signal, is one failure", async () => {
+    const unheard = vi.fn();
+    process.on("unhandledRejection", unheard);
+    try {
+      const controller = new AbortController();
+      const waiting = untilAborted(() => {
+        controller.abort(reason);
+        throw new Error("own");
+      }, controller.signal);
+      await expect(waiting).rejects.toThrow("own");
+      await new Promise(setImmediate);
+      expect(unheard).not.toHaveBeenCalled();
+    } finally {
+      process.off("unhandledRejection", unheard);
+    }
+  });
+
   test("leaves one listener at the signal, however many wait, and none behind them", async () => {
     const { controller, listeners } = countedSignal();
     const ends: (() => void)[] = [];
@@ -98,5 +115,42 @@ describe("onAbort", () => {
     expect(never).not.toHaveBeenCalled();
     onAbort(controller.signal, never);
     expect(never).toHaveBeenCalledTimes(1);
+  });
+
+  test("one that throws keeps no other from its call, and is heard of", async () => {
+    const thrown = vi.fn();
+    const others = process.rawListeners("uncaughtException") as ((error: Error) => void)[];
+    process.removeAllListeners("uncaughtException");
+    process.on("uncaughtException", thrown);
+    try {
+      const controller = new AbortController();
+      onAbort(controller.signal, () => {
+        throw reason;
+      });
+      const waiting = untilAborted(new Promise(() => undefined), controller.signal);
+      controller.abort("enough");
+      await expect(waiting).rejects.toBe("enough");
+      await new Promise(setImmediate);
+      expect(thrown.mock.calls.map(([error]) => error)).toEqual([reason]);
+    } finally {
+      process.removeAllListeners("uncaughtException");
+      for (const other of others) process.on("uncaughtException", other);
+    }
+  });
+
+  test("hears a signal of another make, which calls its listeners without itself", async () => {
+    let listener = (): void => {};
+    const signal = {
+      aborted: false,
+      reason,
+      addEventListener: (_: string, added: () => void) => {
+        listener = added;
+      },
+      removeEventListener: vi.fn(),
+    };
+    const waiting = untilAborted(new Promise(() => undefined), signal as unknown as AbortSignal);
+    listener();
+    await expect(waiting).rejects.toBe(reason);
+    expect(signal.removeEventListener).toHaveBeenCalledWith("abort", listener);
   });
 });

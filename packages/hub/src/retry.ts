@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import { untilAborted } from "@crossrank/core/abort";
 import { HubNetworkError, HubRateLimitedError } from "./errors.js";
 
 /** How often and how long a failed request is tried again: on 429, 408, 5xx, and a cut or stalled connection. */
@@ -75,11 +75,14 @@ function delayBeforeNext(error: unknown, failures: number, policy: RetryPolicy):
 }
 
 async function waitFor(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const over = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, milliseconds);
+  });
   try {
-    await sleep(milliseconds, undefined, signal === undefined ? {} : { signal });
-  } catch (error) {
-    signal?.throwIfAborted();
-    throw error;
+    await untilAborted(over, signal);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -150,4 +150,28 @@ describe("a caller's fetch that forgets an abort", () => {
     const others = await openModel(model, scene.options);
     expect((await readFile(await others.localPath(path))).equals(weights)).toBe(true);
   });
+
+  it("carries one listener, however many requests wait for their next try", async () => {
+    const controller = new AbortController();
+    const { signal } = controller;
+    const add = vi.spyOn(signal, "addEventListener");
+    const remove = vi.spyOn(signal, "removeEventListener");
+    const fetch = async (input: unknown, init?: RequestInit): Promise<Response> =>
+      isContent(input) ? new Response(null, { status: 503 }) : globalThis.fetch(String(input), init);
+    const retry = { attempts: 3, delay: 60_000, longestDelay: 60_000 };
+    const files = await openModel(model, {
+      ...scene.options,
+      fetch: fetch as typeof globalThis.fetch,
+      retry,
+    });
+    const reading = Array.from({ length: 16 }, (_, index) =>
+      failureOf(files.readBytes(path, { start: index, end: index + 1 }, { signal })),
+    );
+    await vi.waitFor(() => expect(add).toHaveBeenCalled());
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(add.mock.calls.length - remove.mock.calls.length).toBe(1);
+    controller.abort(reason);
+    expect(new Set(await Promise.all(reading))).toEqual(new Set([reason]));
+    expect(add.mock.calls.length).toBe(remove.mock.calls.length);
+  });
 });

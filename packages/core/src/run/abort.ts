@@ -1,5 +1,10 @@
+interface Waiting {
+  readonly callbacks: Set<() => void>;
+  readonly listener: () => void;
+}
+
 /** Who waits for a signal's abort. One listener a signal, however many wait: a signal that outlives calls keeps nothing. */
-const waiting = new WeakMap<AbortSignal, Set<() => void>>();
+const waiting = new WeakMap<AbortSignal, Waiting>();
 
 /**
  * Calls back when the signal aborts, at once where it has. The caller's signal carries one listener for all who wait
@@ -12,28 +17,38 @@ export function onAbort(signal: AbortSignal, callback: () => void): () => void {
     callback();
     return () => undefined;
   }
-  const known = waiting.get(signal);
-  const callbacks = known ?? new Set<() => void>();
+  const all = waiting.get(signal) ?? startWaiting(signal);
   // Its own function, so that one callback can wait twice.
   const entry = (): void => callback();
-  callbacks.add(entry);
-  if (known === undefined) {
-    waiting.set(signal, callbacks);
-    signal.addEventListener("abort", relay);
-  }
+  all.callbacks.add(entry);
   return () => {
-    callbacks.delete(entry);
-    if (callbacks.size > 0 || waiting.get(signal) !== callbacks) return;
+    all.callbacks.delete(entry);
+    if (all.callbacks.size > 0 || waiting.get(signal) !== all) return;
     waiting.delete(signal);
-    signal.removeEventListener("abort", relay);
+    signal.removeEventListener("abort", all.listener);
   };
 }
 
-function relay(this: AbortSignal): void {
-  const callbacks = waiting.get(this) ?? [];
-  waiting.delete(this);
-  this.removeEventListener("abort", relay);
-  for (const callback of callbacks) callback();
+function startWaiting(signal: AbortSignal): Waiting {
+  const callbacks = new Set<() => void>();
+  const listener = (): void => {
+    waiting.delete(signal);
+    signal.removeEventListener("abort", listener);
+    for (const callback of callbacks) {
+      try {
+        callback();
+      } catch (error) {
+        // What one throws is its own, and keeps the others from nothing.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
+  };
+  const all = { callbacks, listener };
+  waiting.set(signal, all);
+  signal.addEventListener("abort", listener);
+  return all;
 }
 
 /** A signal that aborts with another one, and can be aborted by itself. */
@@ -74,6 +89,8 @@ export async function untilAborted<T>(
   const aborted = new Promise<never>((_, reject) => {
     release = onAbort(signal, () => reject(signal.reason));
   });
+  // Where the work throws at once, nobody hears of it.
+  aborted.catch(() => undefined);
   try {
     return await Promise.race([begin(), aborted]);
   } finally {
