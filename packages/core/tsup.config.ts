@@ -4,7 +4,6 @@ import { library } from "../../tsup.base.js";
 const config: Options = library({
   entry: {
     index: "src/index.ts",
-    abort: "src/entries/abort.ts",
     encoding: "src/entries/encoding.ts",
     files: "src/entries/files.ts",
     half: "src/entries/half.ts",

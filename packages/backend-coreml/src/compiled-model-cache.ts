@@ -2,7 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { cp, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { untilAborted } from "@crossrank/core/abort";
+import { untilAborted } from "@crossrank/core";
 import { readThrough } from "@crossrank/disk";
 import { NativeError } from "./native-error.js";
 

@@ -1,7 +1,6 @@
 import { basename } from "node:path";
 import { messageOf } from "@crossrank/backend-kit/runtime";
-import type { BackendDiagnosis } from "@crossrank/core";
-import { untilAborted } from "@crossrank/core/abort";
+import { type BackendDiagnosis, untilAborted } from "@crossrank/core";
 import { ModelPackageError, openModelPackage } from "@crossrank/formats/mlpackage";
 import { type CompileRequest, defaultCompiledModelFolder, useCompiledModel } from "./compiled-model-cache.js";
 import type { ComputePlan } from "./compute-plan.js";

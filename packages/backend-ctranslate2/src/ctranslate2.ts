@@ -7,8 +7,8 @@ import {
   type LoadRequest,
   type ModelFiles,
   ModelLoadError,
+  untilAborted,
 } from "@crossrank/core";
-import { untilAborted } from "@crossrank/core/abort";
 import { type ByteSource, CTranslate2FormatError } from "@crossrank/formats/ctranslate2";
 import {
   type ArtifactChoice,

@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
-import { onAbort, untilAborted } from "@crossrank/core/abort";
+import { onAbort, untilAborted } from "@crossrank/core";
 import {
   type AnswerMessage,
   type CallMessage,

@@ -1,4 +1,4 @@
-import { untilAborted } from "@crossrank/core/abort";
+import { untilAborted } from "@crossrank/core";
 import type { CallOptions, CallTable, Handlers, MortalClient } from "./calls.js";
 
 /** A runtime in this process, on threads of its own. */

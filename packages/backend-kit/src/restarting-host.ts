@@ -1,4 +1,4 @@
-import { untilAborted } from "@crossrank/core/abort";
+import { untilAborted } from "@crossrank/core";
 import {
   type CallOptions,
   type CallTable,

@@ -1,5 +1,5 @@
 import { Worker } from "node:worker_threads";
-import { onAbort, untilAborted } from "@crossrank/core/abort";
+import { onAbort, untilAborted } from "@crossrank/core";
 import {
   type AnswerMessage,
   type CallOptions,

@@ -12,8 +12,8 @@ import {
   type LoadRequest,
   type ModelFiles,
   ModelLoadError,
+  untilAborted,
 } from "@crossrank/core";
-import { untilAborted } from "@crossrank/core/abort";
 import { chooseFile, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
 import { openHost } from "./client.js";
 import {

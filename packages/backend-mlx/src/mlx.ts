@@ -14,8 +14,8 @@ import {
   type LoadRequest,
   type ModelFiles,
   ModelProfileError,
+  untilAborted,
 } from "@crossrank/core";
-import { untilAborted } from "@crossrank/core/abort";
 import type { Adapter } from "./adapter/open-adapter.js";
 import { type Choice, chooseWeights } from "./artifact.js";
 import { openHost } from "./client.js";

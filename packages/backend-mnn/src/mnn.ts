@@ -18,8 +18,8 @@ import {
   type ModelFiles,
   ModelLoadError,
   type OutputKind,
+  untilAborted,
 } from "@crossrank/core";
-import { untilAborted } from "@crossrank/core/abort";
 import { GraphTrace } from "./activated-output.js";
 import { chooseFile, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";
 import { openHost } from "./client.js";

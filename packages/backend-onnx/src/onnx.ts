@@ -6,8 +6,13 @@ import {
   requireTokens,
   statesIdentity,
 } from "@crossrank/backend-kit";
-import type { Backend, BackendSession, DeclaredClasses, LoadRequest } from "@crossrank/core";
-import { untilAborted } from "@crossrank/core/abort";
+import {
+  type Backend,
+  type BackendSession,
+  type DeclaredClasses,
+  type LoadRequest,
+  untilAborted,
+} from "@crossrank/core";
 import { precisionOf, readGraph, withLocalFile } from "@crossrank/formats/onnx/read";
 import { OutputTrace } from "./activated-outputs.js";
 import { chooseFile, describeArtifact, fetchArtifact, type LocalArtifact } from "./artifact.js";

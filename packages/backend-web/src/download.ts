@@ -1,4 +1,4 @@
-import { onAbort } from "@crossrank/core/abort";
+import { onAbort } from "@crossrank/core";
 import { ModelFetchError } from "./errors.js";
 
 export interface DownloadRequest {

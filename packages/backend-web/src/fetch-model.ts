@@ -6,8 +6,8 @@ import {
   ModelFileNotFoundError,
   type ModelFiles,
   type OptionNames,
+  untilAborted,
 } from "@crossrank/core";
-import { untilAborted } from "@crossrank/core/abort";
 import { type DownloadRequest, download } from "./download.js";
 import { ModelFetchError, shown } from "./errors.js";
 import { listName, readFileList } from "./file-list.js";

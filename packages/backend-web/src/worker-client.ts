@@ -6,7 +6,7 @@ import {
   startClock,
 } from "@crossrank/backend-kit";
 import { type AnswerMessage, messageOf, RuntimeFailure } from "@crossrank/backend-kit/runtime";
-import { onAbort, untilAborted } from "@crossrank/core/abort";
+import { onAbort, untilAborted } from "@crossrank/core";
 
 export interface WorkerFacts {
   readonly start: () => Worker;

@@ -503,7 +503,7 @@ function someChecks(number: number, named: readonly string[]): (check: string) =
 
 describe("the suite fails on", () => {
   const faults = Object.entries(planted).map(([name, make], number) => ({ name, make, number }));
-  test.each(sampleOf(faults, { name: "faults", every: 4 }))("$name", async ({ make, number }) => {
+  test.each(sampleOf(faults, { name: "faults", every: 3 }))("$name", async ({ make, number }) => {
     const { fails, ...fault } = make();
     expect(await failedChecks(faulty(fault), {}, someChecks(number, fails))).toEqual(fails);
   });

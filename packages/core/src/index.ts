@@ -26,5 +26,6 @@ export { readLongDocuments } from "./long/settings.js";
 export type { DeclaredLabels } from "./profile/logits-shape.js";
 export { readProfile } from "./profile/read-profile.js";
 export type { ProfileReading } from "./profile/reading.js";
+export { onAbort, untilAborted } from "./run/abort.js";
 export { scaleOf } from "./score/head.js";
 export * from "./score-cache/index.js";

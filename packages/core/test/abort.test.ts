@@ -1,4 +1,4 @@
-import { onAbort, untilAborted } from "@crossrank/core/abort";
+import { onAbort, untilAborted } from "@crossrank/core";
 import { describe, expect, test, vi } from "vitest";
 
 const reason = new Error("enough");
@@ -21,6 +21,19 @@ function countedSignal(): { controller: AbortController; listeners: () => number
   return { controller, listeners: () => count };
 }
 
+/** That nothing it rejects goes unheard. */
+async function expectAllHeard(run: () => Promise<void>): Promise<void> {
+  const unheard = vi.fn();
+  process.on("unhandledRejection", unheard);
+  try {
+    await run();
+    await new Promise(setImmediate);
+    expect(unheard).not.toHaveBeenCalled();
+  } finally {
+    process.off("unhandledRejection", unheard);
+  }
+}
+
 describe("untilAborted", () => {
   test("gives the work's outcome, of a promise and of a function, with a signal and without", async () => {
     const { signal } = new AbortController();
@@ -33,9 +46,7 @@ describe("untilAborted", () => {
   });
 
   test("rejects with the reason as soon as it aborts; the work goes on, and its failure is nobody's", async () => {
-    const unheard = vi.fn();
-    process.on("unhandledRejection", unheard);
-    try {
+    await expectAllHeard(async () => {
       const controller = new AbortController();
       let fail = (_: Error): void => {};
       const work = new Promise<never>((_, reject) => {
@@ -45,44 +56,28 @@ describe("untilAborted", () => {
       controller.abort(reason);
       await expect(waiting).rejects.toBe(reason);
       fail(new Error("late"));
-      await new Promise(setImmediate);
-      expect(unheard).not.toHaveBeenCalled();
-    } finally {
-      process.off("unhandledRejection", unheard);
-    }
+    });
   });
 
   test("of a signal that has aborted calls no function, and takes the failure of a promise for its own", async () => {
-    const unheard = vi.fn();
-    process.on("unhandledRejection", unheard);
-    try {
+    await expectAllHeard(async () => {
       const begin = vi.fn(async () => 1);
       const signal = AbortSignal.abort(reason);
       await expect(untilAborted(begin, signal)).rejects.toBe(reason);
       expect(begin).not.toHaveBeenCalled();
       await expect(untilAborted(Promise.reject(new Error("late")), signal)).rejects.toBe(reason);
-      await new Promise(setImmediate);
-      expect(unheard).not.toHaveBeenCalled();
-    } finally {
-      process.off("unhandledRejection", unheard);
-    }
+    });
   });
 
   test("that throws at once, having aborted its own signal, is one failure", async () => {
-    const unheard = vi.fn();
-    process.on("unhandledRejection", unheard);
-    try {
+    await expectAllHeard(async () => {
       const controller = new AbortController();
       const waiting = untilAborted(() => {
         controller.abort(reason);
         throw new Error("own");
       }, controller.signal);
       await expect(waiting).rejects.toThrow("own");
-      await new Promise(setImmediate);
-      expect(unheard).not.toHaveBeenCalled();
-    } finally {
-      process.off("unhandledRejection", unheard);
-    }
+    });
   });
 
   test("leaves one listener at the signal, however many wait, and none behind them", async () => {

@@ -17,8 +17,8 @@ import {
   requireKnownOptions,
   type ScoreOptions,
   type ScoreResult,
+  untilAborted,
 } from "@crossrank/core";
-import { untilAborted } from "@crossrank/core/abort";
 import {
   chainNames,
   type OpenFallbackOptions,

@@ -1,5 +1,4 @@
-import { InvalidInputError } from "@crossrank/core";
-import { untilAborted } from "@crossrank/core/abort";
+import { InvalidInputError, untilAborted } from "@crossrank/core";
 import {
   HubNetworkError,
   HubNotFoundError,

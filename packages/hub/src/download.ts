@@ -1,7 +1,6 @@
 import type { Hash } from "node:crypto";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
-import type { FileProgress } from "@crossrank/core";
-import { untilAborted } from "@crossrank/core/abort";
+import { type FileProgress, untilAborted } from "@crossrank/core";
 import type { RepositoryCache } from "./cache.js";
 import { type Connection, piecesOf, request, statusError } from "./connection.js";
 import { feedFile, startDigest } from "./digest.js";

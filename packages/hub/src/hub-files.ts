@@ -1,5 +1,4 @@
-import type { FileRequestOptions, ModelFile, ModelFiles } from "@crossrank/core";
-import { untilAborted } from "@crossrank/core/abort";
+import { type FileRequestOptions, type ModelFile, type ModelFiles, untilAborted } from "@crossrank/core";
 import { hashFile } from "@crossrank/disk";
 import { isFile, type RepositoryCache, sizeOf } from "./cache.js";
 import type { Connection } from "./connection.js";

@@ -1,4 +1,4 @@
-import { untilAborted } from "@crossrank/core/abort";
+import { untilAborted } from "@crossrank/core";
 
 /** Runs one task a key at a time, within this process, in order of arrival. */
 export class KeyedQueue {

@@ -1,4 +1,4 @@
-import { untilAborted } from "@crossrank/core/abort";
+import { untilAborted } from "@crossrank/core";
 import { HubNetworkError, HubRateLimitedError } from "./errors.js";
 
 /** How often and how long a failed request is tried again: on 429, 408, 5xx, and a cut or stalled connection. */

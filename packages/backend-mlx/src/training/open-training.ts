@@ -8,8 +8,8 @@ import {
   InvalidInputError,
   type ModelFiles,
   type ModelProfile,
+  untilAborted,
 } from "@crossrank/core";
-import { untilAborted } from "@crossrank/core/abort";
 import { chooseWeights } from "../artifact.js";
 import { addonBatch, batchProblem, placesRead } from "../batch.js";
 import { openHost } from "../client.js";
